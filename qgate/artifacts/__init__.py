@@ -1,0 +1,13 @@
+"""What lies on disk: discovery, headers and digests of GGUF files and Hugging Face directories.
+
+Standard library only: an artifact's facts are known before any runtime or numpy is loaded, and no
+code from an artifact runs.
+"""
+
+from __future__ import annotations
+
+from qgate.artifacts.digests import digest
+from qgate.artifacts.discovery import beside, discover
+from qgate.artifacts.originals import choose_reference
+
+__all__ = ["beside", "choose_reference", "digest", "discover"]

@@ -1,0 +1,46 @@
+"""The content identity of an artifact: equal exactly where its files' bytes are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from qgate.artifacts.escape import printable
+from qgate.artifacts.window import open_regular
+from qgate.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgate.records import Artifact
+
+_BLOCK_BYTES = 1 << 20
+
+
+def digest(artifact: Artifact) -> str:
+    """`sha256:...` over the artifact's files.
+
+    One file: its own SHA-256 (what sha256sum prints), whatever its name. Several: the SHA-256 of
+    the list of (name relative to the directory, digest), so that order and names count.
+
+    Raises:
+        ArtifactError: a file cannot be read.
+    """
+    if len(artifact.files) == 1:
+        return f"sha256:{_file_digest(artifact.files[0])}"
+    root = artifact.path if artifact.format == "hf" else artifact.path.parent
+    rows = [[str(path.relative_to(root)), _file_digest(path)] for path in artifact.files]
+    return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"
+
+
+def _file_digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with open_regular(path) as file:
+        try:
+            while block := file.read(_BLOCK_BYTES):
+                sha.update(block)
+        except OSError as error:
+            where = printable(str(path))
+            raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
+    return sha.hexdigest()

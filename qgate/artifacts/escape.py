@@ -1,0 +1,29 @@
+"""How text from an artifact gets into a message: on one line, short, harmless to a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Escape what is not printable: control and direction characters, lone surrogates.
+
+    >>> printable("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def quoted(text: str, longest: int = 60) -> str:
+    """`'text'`, escaped and cut after `longest` characters."""
+    cut = text if len(text) <= longest else text[:longest] + "…"
+    return f"'{printable(cut)}'"
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first names, escaped, and how many there are beyond."""
+    shown = ", ".join(printable(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,3 @@
+"""The checklist as ordinary pytest tests, one module per line."""
+
+from __future__ import annotations

@@ -1,0 +1,72 @@
+"""Held-out questions of every task, and writing them as JSONL."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+from qgate.demo.corpus import arithmetic, classify, code, languages, recall, story
+from qgate.demo.corpus.vocabulary import LANGUAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from qgate.demo.corpus.document import Item
+
+PLAIN = {
+    "arithmetic": arithmetic.item,
+    "classification": classify.item,
+    "code": code.item,
+    "next_sentence": story.item,
+}
+TASKS = (
+    *PLAIN,
+    *(f"recall_{bucket}" for bucket in recall.BUCKETS),
+    *(f"language_{code}" for code in LANGUAGES),
+)
+
+
+def make_item(task: str, rng: random.Random, length: Callable[[str], int]) -> Item:
+    """Return one held-out question.
+
+    Args:
+        task: one of `TASKS`.
+        rng: source of chance.
+        length: number of tokens of a text, for the distances of recall.
+    """
+    if task in PLAIN:
+        return PLAIN[task](rng)
+    kind, _, which = task.partition("_")
+    if kind == "recall":
+        return recall.item(rng, length, which)
+    return languages.item(rng, which)
+
+
+def make_items(task: str, count: int, length: Callable[[str], int], seed: int = 0) -> list[Item]:
+    """Return different questions of one task, always the same for the same seed."""
+    rng = random.Random(f"qgate-demo:{task}:{seed}")  # noqa: S311 - questions, not secrets
+    items: dict[tuple[str, str], Item] = {}
+    while len(items) < count:
+        item = make_item(task, rng, length)
+        items.setdefault((item.prompt, item.answer), item)
+    return list(items.values())
+
+
+def write_jsonl(items: list[Item], target: Path) -> None:
+    """Write one question a line: id, task, prompt, choices, answer."""
+    lines = (
+        json.dumps(
+            {
+                "id": f"{item.task}-{number:04d}",
+                "task": item.task,
+                "prompt": item.prompt,
+                "choices": list(item.choices),
+                "answer": item.answer,
+            },
+            ensure_ascii=False,
+        )
+        for number, item in enumerate(items)
+    )
+    target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

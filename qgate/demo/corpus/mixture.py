@@ -1,0 +1,63 @@
+"""The mixture of all skills: an endless, seeded stream of documents."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from qgate.demo.corpus import arithmetic, chat, classify, code, echo, languages, recall, story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qgate.demo.corpus.document import Document, Split
+
+SHARES = {
+    "arithmetic": 0.24,
+    "story": 0.1,
+    "classify": 0.05,
+    "code": 0.18,
+    "languages": 0.14,
+    "chat": 0.04,
+    "recall_short": 0.08,
+    "recall": 0.17,
+}
+"""Share of each kind in the training tokens."""
+FIRST_SHARES = {
+    "arithmetic": 0.22,
+    "story": 0.08,
+    "classify": 0.06,
+    "code": 0.16,
+    "languages": 0.18,
+    "chat": 0.02,
+    "recall_short": 0.14,
+    "echo": 0.14,
+}
+"""The same while training begins: looking back is learned over short distances first."""
+PLAIN = {
+    "arithmetic": arithmetic.document,
+    "story": story.document,
+    "classify": classify.document,
+    "code": code.document,
+    "languages": languages.document,
+    "chat": chat.document,
+    "recall_short": recall.short,
+    "echo": echo.document,
+}
+
+
+def documents(
+    seed: int, split: Split, length: Callable[[str], int], shares: dict[str, float] | None = None
+) -> Iterator[Document]:
+    """Yield documents so that each kind gets its share of the tokens."""
+    shares = shares or SHARES
+    rng = random.Random(f"qgate-demo:{split}:{seed}")  # noqa: S311 - text, not secrets
+    given = {kind: rng.random() for kind in shares}
+    while True:
+        kind = min(shares, key=lambda name: given[name] / shares[name])
+        if kind == "recall":
+            document = recall.document(rng, split, length)
+        else:
+            document = PLAIN[kind](rng, split)
+        given[kind] += length(document.text)
+        yield document

@@ -1,0 +1,46 @@
+"""Quantize a GGUF file with llama.cpp's own quantizer, inside this process."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from qgate.demo.llama_log import captured, reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+
+
+class QuantizeError(Exception):
+    """The quantizer refused; carries the last line of its log."""
+
+
+def quantize(source: Path, target: Path, scheme: str, threads: int = 2) -> None:
+    """Write `target` as `source` in another scheme.
+
+    Args:
+        source: an F16 GGUF file.
+        target: written or overwritten.
+        scheme: one of `SCHEMES`.
+        threads: of the quantizer.
+
+    Raises:
+        QuantizeError: the scheme is unknown or llama.cpp failed.
+    """
+    if scheme not in SCHEMES:
+        raise QuantizeError(
+            f"{target}: unknown scheme: got {scheme}; expected {', '.join(SCHEMES)}."
+        )
+    import llama_cpp
+
+    settings = llama_cpp.llama_model_quantize_default_params()
+    settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{scheme}")
+    settings.nthread = threads
+    with captured() as lines:
+        code = llama_cpp.llama_model_quantize(
+            str(source).encode(), str(target).encode(), ctypes.byref(settings)
+        )
+    if code != 0:
+        raise QuantizeError(f"{source}: llama.cpp cannot quantize to {scheme}: {reason(lines)}")

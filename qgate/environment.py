@@ -1,0 +1,136 @@
+"""Where a report comes from: machine, versions, git and CI, as a fingerprint without secrets.
+
+The host's name and the user's stay out; addresses lose their credentials. What cannot be found out
+is null: describing the environment never fails a run.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qgate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GIT_DEADLINE_S = 2.0
+
+
+def describe(environ: Mapping[str, str], invocation_dir: Path | None = None) -> dict[str, Any]:
+    """Return the report's `environment`, with a fresh session id.
+
+    Args:
+        environ: the process's environment variables; only CI facts and PATH are read.
+        invocation_dir: where pytest was started; the current directory where None.
+    """
+    directory = invocation_dir or Path.cwd()
+    return {
+        "session_id": str(uuid.uuid4()),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "qgate": qgate.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": {
+            "model": _find_cpu_model(Path("/proc/cpuinfo")),
+            "count": os.cpu_count(),
+            "usable": _count_usable_cpus(),
+        },
+        "ram_bytes": _count_ram_bytes(),
+        "git": describe_git(directory, environ),
+        "ci": describe_ci(environ),
+    }
+
+
+def strip_credentials(text: str) -> str:
+    """Remove user names, passwords and query strings from every address in a text."""
+    # greedy up to the last @ before the path: a password may hold one
+    without_user = re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
+    return re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", without_user)
+
+
+def describe_git(directory: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return commit, branch, dirty and remote; empty without git or outside a repository."""
+    commit = _run_git(directory, environ, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return {}
+    # null on a detached head, as CI checks it out
+    branch = _run_git(directory, environ, "symbolic-ref", "--short", "HEAD")
+    changes = _run_git(directory, environ, "status", "--porcelain", "--untracked-files=no")
+    remote = _run_git(directory, environ, "config", "--get", "remote.origin.url")
+    return {
+        "commit": commit,
+        "branch": branch,
+        "dirty": None if changes is None else bool(changes),
+        "remote": remote and strip_credentials(remote),
+    }
+
+
+def _run_git(directory: Path, environ: Mapping[str, str], *arguments: str) -> str | None:
+    # a repository's own settings may name a program that `status` would start
+    command = ("git", "-c", "core.fsmonitor=false", "-C", str(directory), *arguments)
+    try:
+        done = subprocess.run(
+            command,
+            env={**environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_DEADLINE_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def describe_ci(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return which CI job this is; empty outside GitHub Actions and GitLab CI."""
+    if environ.get("GITHUB_ACTIONS") == "true":
+        server, repository, run = (
+            environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
+        )
+        return {
+            "name": "github",
+            "run_url": f"{server}/{repository}/actions/runs/{run}" if repository and run else None,
+            "run_number": environ.get("GITHUB_RUN_NUMBER"),
+            "sha": environ.get("GITHUB_SHA"),
+            "ref": environ.get("GITHUB_REF"),
+        }
+    if environ.get("GITLAB_CI") == "true":
+        return {
+            "name": "gitlab",
+            "run_url": environ.get("CI_JOB_URL") or environ.get("CI_PIPELINE_URL"),
+            "run_number": environ.get("CI_PIPELINE_IID"),
+            "sha": environ.get("CI_COMMIT_SHA"),
+            "ref": environ.get("CI_COMMIT_REF_NAME"),
+        }
+    return {}
+
+
+def _find_cpu_model(cpuinfo: Path) -> str | None:
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.MULTILINE)
+    return match.group(1) if match else platform.processor() or None
+
+
+def _count_usable_cpus() -> int | None:
+    # absent on macOS and Windows
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count()
+    return len(os.sched_getaffinity(0))
+
+
+def _count_ram_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,61 @@
+"""What can go wrong, as a tree.
+
+    QGateError
+    ├── UsageError           a wrong option or path; pytest ends with exit code 4
+    ├── ThresholdsError      a wrong thresholds file; exit code 4; names file and line
+    ├── ArtifactError        an artifact that is unreadable, refused or does not fit its reference
+    ├── RuntimeUnavailable   the library or device that an artifact needs is not there
+    ├── RuntimeFailed        the runtime crashed, hung or ended without a result
+    └── MeasurementError     the runtime answered, but not with what was asked for
+
+Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>. <remedy>`.
+None of them ever reads as a pass: fixtures turn them into ERROR rows.
+"""
+
+from __future__ import annotations
+
+
+class QGateError(Exception):
+    """Anything that qgate reports to its user by a message instead of a traceback."""
+
+
+class UsageError(QGateError):
+    """A command line option or a path that cannot be used."""
+
+
+class ThresholdsError(QGateError):
+    """A thresholds file that cannot be used; the message begins with `file:line`."""
+
+
+class ArtifactError(QGateError):
+    """An artifact that is unreadable, refused, or does not belong to its reference."""
+
+
+class RuntimeUnavailable(QGateError):
+    """The runtime's library or device is absent; the message names the install command."""
+
+
+class RuntimeFailed(QGateError):
+    """The runtime's process crashed, hung, or ended without a result.
+
+    Args:
+        message: one line, naming the signal or the deadline.
+        last_words: the end of the child's standard error, for the report.
+    """
+
+    def __init__(self, message: str, last_words: str = "") -> None:
+        super().__init__(message)
+        self.last_words = last_words
+
+
+class MeasurementError(QGateError):
+    """A measurement that does not hold what was asked for: a lost sample, a NaN."""
+
+
+def with_subject(error: QGateError, subject: str) -> QGateError:
+    """The same kind of error, its message beginning with what it is about."""
+    message = str(error)
+    line = message if message.startswith(subject) else f"{subject}: {message}"
+    if isinstance(error, RuntimeFailed):
+        return RuntimeFailed(line, error.last_words)
+    return type(error)(line)

@@ -1,0 +1,245 @@
+"""Is the artifact what it says it is, whole, and made for the same tokens as the original?
+
+One function per row; none of them loads the model. They answer from headers, but for
+`integrity.weights`, which reads every byte of tensor data once.
+
+A row that needs the original takes the original's facts: without one there is nothing to call,
+and the row is an error, never a pass.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qgate.artifacts.escape import listed, printable
+from qgate.artifacts.ggml_types import FALLBACK, MAIN_TYPE, TYPES_BY_NAME, UNQUANTIZED
+from qgate.artifacts.gguf_artifacts import bytes_by_type, claimed_scheme, weights
+from qgate.artifacts.shards import read_set
+from qgate.artifacts.tokenizer import difference
+from qgate.errors import ArtifactError
+from qgate.measure.weight_scan import scan_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qgate.artifacts.gguf import GgufHeader, TensorInfo
+    from qgate.artifacts.tokenizer import Part, TokenizerFacts
+    from qgate.measure.weight_scan import TensorScan
+    from qgate.records import Artifact
+
+MOST_BITS_BEYOND = 2.0
+"""Bits per weight: mixes give some tensors larger types (Q4_K_M: Q6_K for an eighth or so)."""
+LEAST_SHARE_OF_BITS = 0.8
+"""Of the main type's bits per weight: mixes give some tensors smaller types too."""
+LEAST_QUANTIZED_SHARE = 0.5
+"""Of the bytes of weights that could be quantized."""
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one integrity row found. It holds or not: nothing is estimated."""
+
+    check: str
+    holds: bool
+    message: str
+    """One line that begins with the check's name."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values only."""
+
+
+def check_files(artifact: Artifact) -> Finding:
+    """`integrity.files`: header and tensor data are in place, and the same as at discovery."""
+    check = "integrity.files"
+    if artifact.problem is not None:
+        return Finding(check=check, holds=False, message=f"{check}: {artifact.problem}")
+    try:
+        headers = read_set(artifact.files)
+    except ArtifactError as error:
+        return Finding(check=check, holds=False, message=f"{check}: {error}")
+    size_bytes = sum(header.file_bytes for header in headers)
+    n_tensors = sum(len(header.tensors) for header in headers)
+    details = {"n_files": len(headers), "n_tensors": n_tensors, "size_bytes": size_bytes}
+    if size_bytes != artifact.size_bytes:
+        got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
+        message = f"{check}: {printable(str(artifact.path))}: changed during the run: {got}."
+        return Finding(check=check, holds=False, message=message, details=details)
+    message = f"{check}: {_counted(n_tensors, 'tensor')} in {_counted(len(headers), 'file')}, whole"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
+    """`integrity.scheme`: what `general.file_type` claims is how the weights are stored."""
+    check = "integrity.scheme"
+    metadata = headers[0].metadata
+    tensors = weights(tensor for header in headers for tensor in header.tensors)
+    scheme = claimed_scheme(metadata)
+    details: dict[str, Any] = {
+        "scheme": scheme,
+        "bytes_by_type": bytes_by_type(tensors),
+        "bits_per_weight": round(_bits_per_weight(tensors), 4) if tensors else None,
+    }
+    if not tensors:
+        wrong: str | None = "no tensor has two dimensions: there are no weights"
+    elif scheme is None:
+        claim = metadata.get("general.file_type", "nothing")
+        wrong = None if claim == "nothing" else "general.file_type is not a known file type"
+    else:
+        wrong = _contradiction(scheme, tensors)
+    stored = _stored_as(tensors)
+    if wrong is not None:
+        message = f"{check}: {wrong}; stored as {stored}. Quantize it again, or name it rightly."
+        return Finding(check=check, holds=False, message=message, details=details)
+    message = f"{check}: {scheme or 'no file type claimed'}; stored as {stored}"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def check_tokenizer(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.tokenizer`: vocabulary, merges and rules are the reference's."""
+    return _compared("tokenizer", artifact, reference)
+
+
+def check_special_tokens(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.special_tokens`: their ids, and which are added, are the reference's."""
+    return _compared("special_tokens", artifact, reference)
+
+
+def check_chat_template(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.chat_template`: the same bytes as the reference's, or none in both."""
+    return _compared("chat_template", artifact, reference)
+
+
+def check_weights(headers: Sequence[GgufHeader]) -> Finding:
+    """`integrity.weights`: no stored number or scale is NaN or Inf, no weight matrix all zero.
+
+    Raises:
+        ArtifactError: a file cannot be read to its end.
+    """
+    check = "integrity.weights"
+    began = time.perf_counter()
+    scans = [scan for header in headers for scan in scan_tensors(header)]
+    seconds = time.perf_counter() - began
+    bad = [scan for scan in scans if scan.n_not_finite]
+    zero = [scan for scan in scans if scan.is_zero and scan.is_matrix]
+    unscanned = [scan for scan in scans if not scan.n_numbers]
+    details = {
+        "n_tensors": len(scans),
+        "n_bytes": sum(scan.n_bytes for scan in scans),
+        "seconds": round(seconds, 4),
+        "not_finite": {printable(scan.name): scan.n_not_finite for scan in bad[:_MOST_NAMED]},
+        "all_zero": [printable(scan.name) for scan in zero[:_MOST_NAMED]],
+        "not_scanned": _bytes_by_type(unscanned),
+    }
+    problems = []
+    if bad:
+        which = listed([_share_not_finite(scan) for scan in bad])
+        problems.append(f"{len(bad)} of {len(scans)} tensors hold NaN or Inf: {which}")
+    if zero:
+        which = listed([scan.name for scan in zero])
+        problems.append(f"{len(zero)} of {len(scans)} tensors are all zero: {which}")
+    if not scans:
+        problems.append("there are no tensors")
+    if problems:
+        message = f"{check}: {'; '.join(problems)}. Download or quantize it again."
+        return Finding(check=check, holds=False, message=message, details=details)
+    left_out = f"; scales not looked at in {_counted(len(unscanned), 'tensor')}"
+    message = f"{check}: {_counted(len(scans), 'tensor')}, every number finite"
+    message += left_out if unscanned else ""
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def _bytes_by_type(scans: Sequence[TensorScan]) -> dict[str, int]:
+    """Bytes per tensor type, in order of appearance."""
+    totals: dict[str, int] = {}
+    for scan in scans:
+        totals[scan.type_name] = totals.get(scan.type_name, 0) + scan.n_bytes
+    return totals
+
+
+def _share_not_finite(scan: TensorScan) -> str:
+    of_what = "numbers" if scan.type_name in UNQUANTIZED else "scales"
+    return f"{scan.name} ({scan.n_not_finite} of {scan.n_numbers} {of_what})"
+
+
+def _contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    """What in the tensors cannot be, if the file is of this scheme."""
+    main = MAIN_TYPE[scheme]
+    fitting = [t for t in tensors if not t.shape[0] % TYPES_BY_NAME[main].block_elements]
+    quantized = [tensor for tensor in tensors if tensor.type_name not in UNQUANTIZED]
+    if main in UNQUANTIZED:
+        if quantized:
+            names = listed([tensor.name for tensor in quantized])
+            return f"claims {scheme}, but {len(quantized)} of {len(tensors)} are quantized: {names}"
+    else:
+        could = [t for t in tensors if _fallback_type(main, t) not in UNQUANTIZED]
+        if not quantized:
+            return f"claims {scheme}, but none of {len(tensors)} weight tensors is quantized"
+        share = sum(t.n_bytes for t in quantized) / sum(t.n_bytes for t in could or quantized)
+        if share < LEAST_QUANTIZED_SHARE:
+            return f"claims {scheme}, but only {share:.0%} of the weight bytes are quantized"
+    # MXFP4_MOE stores experts in MXFP4 and all else in Q8_0: a dense model has none of the former
+    mains = {main, "Q8_0"} if scheme == "MXFP4_MOE" else {main}
+    if fitting and not any(tensor.type_name in mains for tensor in fitting):
+        return f"claims {scheme}, but no weight tensor is {main} ({len(fitting)} could be)"
+    return _bits_contradiction(scheme, tensors)
+
+
+def _bits_contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    main = MAIN_TYPE[scheme]
+    bits = _bits_per_weight(tensors)
+    low = LEAST_SHARE_OF_BITS * TYPES_BY_NAME[main].bits_per_weight
+    largest = "Q8_0" if scheme == "MXFP4_MOE" else main
+    n_elements = sum(tensor.n_elements for tensor in tensors)
+    # weighted by what each tensor's row length allows: a fallback to a larger type is no lie
+    allowed = sum(
+        t.n_elements * TYPES_BY_NAME[_fallback_type(largest, t)].bits_per_weight for t in tensors
+    )
+    high = allowed / n_elements + MOST_BITS_BEYOND
+    if low <= bits <= high:
+        return None
+    return f"claims {scheme}: got {bits:.2f} bits per weight; expected {low:.2f} to {high:.2f}"
+
+
+def _fallback_type(main: str, tensor: TensorInfo) -> str:
+    """The type that llama.cpp's quantizer takes for this row length."""
+    for name in (main, FALLBACK.get(main, main)):
+        if not tensor.shape[0] % TYPES_BY_NAME[name].block_elements:
+            return name
+    return "F16"
+
+
+def _bits_per_weight(tensors: Sequence[TensorInfo]) -> float:
+    n_elements = sum(tensor.n_elements for tensor in tensors)
+    return 8 * sum(tensor.n_bytes for tensor in tensors) / n_elements
+
+
+def _stored_as(tensors: Sequence[TensorInfo]) -> str:
+    """`Q4_K 91 %, Q6_K 9 % of the bytes, 4.85 bits per weight`."""
+    if not tensors:
+        return "nothing"
+    sizes = bytes_by_type(tensors)
+    total = sum(sizes.values())
+    shares = ", ".join(f"{name} {size / total:.0%}" for name, size in list(sizes.items())[:4])
+    return f"{shares} of the weight bytes, {_bits_per_weight(tensors):.2f} bits per weight"
+
+
+def _compared(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    check = f"integrity.{part}"
+    what = part.replace("_", " ")
+    details = {"digest": artifact.digests[part], "reference_digest": reference.digests[part]}
+    differs = difference(artifact, reference, part)
+    if differs is not None:
+        message = f"{check}: not the reference's: {differs}. Convert both from the same original."
+        return Finding(check=check, holds=False, message=message, details=details)
+    if not artifact.parts[part]:
+        message = f"{check}: no {what} in either file"
+        # without a tokenizer there is no common ground for any other row
+        return Finding(check=check, holds=part != "tokenizer", message=message, details=details)
+    message = f"{check}: the reference's ({_counted(len(artifact.parts[part]), 'key')})"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

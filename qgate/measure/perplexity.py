@@ -1,0 +1,166 @@
+"""Perplexity and divergence: from two models on the same tokens to estimates.
+
+    perplexity           exp(mean nll)                          one model
+    perplexity.increase  exp(mean nll_a) - exp(mean nll_r)      artifact less reference
+    perplexity.ratio     exp(mean (nll_a - nll_r))              paired by token
+    divergence.kl_mean   mean of KL(reference || artifact)      nats a token
+    divergence.kl_p99    its 99th percentile over tokens
+    divergence.same_top  share of tokens where both rank the same token first
+
+Point values agree with `llama-perplexity` on the same windows (its `PPL(Q)-PPL(base)`,
+`PPL(Q)/PPL(base)`, mean and 99 % KLD, `Same top p`) up to the 16-bit rounding of its base file. Its
+`+-` does not agree: it treats tokens as independent, the intervals here respect documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from qgate import stats
+from qgate.errors import MeasurementError
+from qgate.records import Estimate
+from qgate.runtimes.base import ModelFacts
+
+MIN_POSITIONS = 4096
+"""So many positions are compared over the whole vocabulary whatever it costs, if there are."""
+_AFFORDABLE = 0.1
+"""Rebuilding the original's logits may cost this share of decoding, roughly."""
+_HISTOGRAM_EDGES = np.logspace(-7, 2, 55)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Raw values of one artifact, in the order of the reference's windows."""
+
+    nll_nats: np.ndarray
+    """Artifact, shape (scored tokens,), float64."""
+    reference_nll_nats: np.ndarray
+    """The same tokens under the reference."""
+    clusters: np.ndarray
+    """Which document or window each scored token belongs to."""
+    kl_nats: np.ndarray
+    """Shape (compared positions,), float64."""
+    same_top: np.ndarray
+    """Same shape, bool."""
+    compared: np.ndarray
+    """Indices of the compared positions among the scored tokens."""
+
+    def __post_init__(self) -> None:
+        wanted = len(self.reference_nll_nats)
+        if len(self.nll_nats) != wanted or len(self.clusters) != wanted:
+            raise MeasurementError(
+                f"lost samples: got {len(self.nll_nats)} scored tokens; expected {wanted}"
+            )
+        if not len(self.kl_nats) == len(self.same_top) == len(self.compared):
+            raise MeasurementError(
+                f"lost samples: got {len(self.kl_nats)} divergences; expected {len(self.compared)}"
+            )
+
+
+def kl_stride(facts: ModelFacts, scored: int) -> int:
+    """Every how many scored positions the whole distributions are compared.
+
+    A position costs about `width x n_vocab` multiplications to rebuild, decoding costs about
+    `2 n_params` for each scored token (its context half is decoded too). Small models with large
+    vocabularies would spend more time on rebuilding than on decoding; they are compared on an even
+    sample of positions, never fewer than `MIN_POSITIONS`, and the row's n says how many.
+    """
+    cost = facts.width * facts.n_vocab / (2 * facts.n_params)
+    return max(1, min(round(cost / _AFFORDABLE), scored // MIN_POSITIONS))
+
+
+class _Row(Protocol):
+    def __call__(self, samples: Samples, *, level: float) -> Estimate: ...
+
+
+def _increase(samples: Samples, *, level: float) -> Estimate:
+    return stats.perplexity_increase(
+        samples.nll_nats, samples.reference_nll_nats, samples.clusters, level=level
+    )
+
+
+def _ratio(samples: Samples, *, level: float) -> Estimate:
+    return stats.perplexity_ratio(
+        samples.nll_nats, samples.reference_nll_nats, samples.clusters, level=level
+    )
+
+
+def _kl_mean(samples: Samples, *, level: float) -> Estimate:
+    return stats.mean_interval(
+        _kl(samples), _compared_clusters(samples), level=level, unit="nats", floor=0.0
+    )
+
+
+def _kl_p99(samples: Samples, *, level: float) -> Estimate:
+    return stats.quantile_interval(
+        _kl(samples), _compared_clusters(samples), 0.99, level=level, unit="nats"
+    )
+
+
+def _same_top(samples: Samples, *, level: float) -> Estimate:
+    return stats.proportion_interval(
+        samples.same_top, _compared_clusters(samples), level=level, unit="fraction"
+    )
+
+
+def _kl(samples: Samples) -> np.ndarray:
+    """A divergence is never negative; what rounding leaves below zero is zero."""
+    return np.maximum(samples.kl_nats, 0.0)
+
+
+def _compared_clusters(samples: Samples) -> np.ndarray:
+    clusters: np.ndarray = samples.clusters[samples.compared]
+    return clusters
+
+
+ROWS: Mapping[str, _Row] = MappingProxyType(
+    {
+        "perplexity.increase": _increase,
+        "perplexity.ratio": _ratio,
+        "divergence.kl_mean": _kl_mean,
+        "divergence.kl_p99": _kl_p99,
+        "divergence.same_top": _same_top,
+    }
+)
+"""check name -> estimate"""
+
+
+def explain(name: str, samples: Samples) -> dict[str, Any]:
+    """What the report keeps beside the number of a row."""
+    if name == "divergence.kl_mean":
+        return {"kl_histogram": _histogram(samples), "worst_tokens": _worst(samples)}
+    if name == "perplexity.ratio":
+        return {
+            "nll_nats": float(samples.nll_nats.mean()),
+            "reference_nll_nats": float(samples.reference_nll_nats.mean()),
+        }
+    return {}
+
+
+def _histogram(samples: Samples) -> dict[str, Any]:
+    kl = _kl(samples)
+    counts, _ = np.histogram(kl, _HISTOGRAM_EDGES)
+    return {
+        "edges_nats": [float(f"{edge:.6g}") for edge in _HISTOGRAM_EDGES],
+        "counts": counts.tolist(),
+        "below": int((kl < _HISTOGRAM_EDGES[0]).sum()),
+        "above": int((kl > _HISTOGRAM_EDGES[-1]).sum()),
+    }
+
+
+def _worst(samples: Samples, count: int = 10) -> list[dict[str, Any]]:
+    order = np.argsort(samples.kl_nats)[::-1][:count]
+    return [
+        {
+            "scored_token": int(samples.compared[place]),
+            "cluster": int(samples.clusters[samples.compared[place]]),
+            "kl_nats": float(samples.kl_nats[place]),
+            "same_top": bool(samples.same_top[place]),
+        }
+        for place in order
+    ]

@@ -1,0 +1,200 @@
+"""Which tokens are scored: a text from a file, WikiText-2, or the original's own.
+
+Windows follow llama.cpp's `perplexity` tool: the whole text is tokenized at once, cut into windows
+of `window_tokens`, the tail is dropped, and where the tokenizer begins texts with a begin-of-text
+token the first token of each window is replaced by it. The first half of a window is context.
+
+The original's own text is sampled at temperature 1 with nothing cut off and a fixed seed, so that
+each window is one draw from the model itself: the mean log-ratio on it estimates the
+sequence-level KL(original || artifact).
+
+Tokens of one document belong together. Where a text has at least ten documents, the document is
+the cluster that intervals respect; elsewhere (one book, generated text) the window is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+from qgate.runtimes.base import ModelFacts
+
+if TYPE_CHECKING:
+    from qgate.runtimes.host import Host
+    from qgate.thresholds import TextSettings
+
+WIKITEXT_SHA256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"
+"""The official `wiki.test.raw`, the corpus of the published perplexity tables."""
+_WIKITEXT_PLACES = ("wiki.test.raw", "wikitext-2-raw/wiki.test.raw", ".qgate/wiki.test.raw")
+_WIKITEXT_TITLE = re.compile(r"^ = [^=\n]+ = $", re.MULTILINE)
+_MIN_DOCUMENTS = 10
+_MAX_TEXT_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text before it is tokenized; `documents` is None for one that is to be generated."""
+
+    name: str
+    digest: str
+    """`sha256:...` of the documents, or of the recipe where it is generated."""
+    documents: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """What is scored, and which scored tokens belong together."""
+
+    ids: np.ndarray
+    """Shape (n, window_tokens), int32."""
+    clusters: np.ndarray
+    """Cluster of each scored token, shape (n, scored per window), int64."""
+    clustered_by: str
+    """`document` or `window`."""
+
+    @property
+    def first(self) -> int:
+        """First position whose successor is scored: the middle of the window."""
+        return int(self.ids.shape[1]) // 2
+
+
+def find_text(settings: TextSettings, directory: Path) -> Text:
+    """The text that the settings name; `auto` takes WikiText-2 from disk, else generates.
+
+    Args:
+        settings: the `text` section of the thresholds file.
+        directory: where WikiText-2 is looked for, the working directory of the user.
+
+    Raises:
+        MeasurementError: the file is missing, too large, changed, or holds no text.
+    """
+    if isinstance(settings.source, Path):
+        documents = _read_documents(settings.source)
+        return Text(name=settings.source.name, digest=_digest(documents), documents=documents)
+    places = [directory / place for place in _WIKITEXT_PLACES]
+    found = next((place for place in places if place.is_file()), None)
+    if settings.source in ("auto", "wikitext-2") and found is not None:
+        return _wikitext(found)
+    if settings.source == "wikitext-2":
+        raise MeasurementError(
+            f"text.source: WikiText-2 is not on disk: looked for {', '.join(_WIKITEXT_PLACES)} in"
+            f" {directory}. Put wiki.test.raw there, or write text.source: generated"
+        )
+    recipe = f"generated, seed {settings.seed}"
+    return Text(name=recipe, digest=_digest((recipe,)), documents=None)
+
+
+def _wikitext(path: Path) -> Text:
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest != WIKITEXT_SHA256:
+        raise MeasurementError(
+            f"{path}: not the official WikiText-2 test split: got sha256 {digest[:12]}…; expected"
+            f" {WIKITEXT_SHA256[:12]}…. Name it as text.source: {path.name} to use it all the same"
+        )
+    text = raw.decode()
+    starts = [0, *(match.start() for match in _WIKITEXT_TITLE.finditer(text)), len(text)]
+    documents = tuple(
+        text[begin:end] for begin, end in zip(starts, starts[1:], strict=False) if end > begin
+    )
+    return Text(name="wikitext-2 (raw, test)", digest=f"sha256:{digest}", documents=documents)
+
+
+def _read_documents(path: Path) -> tuple[str, ...]:
+    try:
+        if path.stat().st_size > _MAX_TEXT_BYTES:
+            raise MeasurementError(f"{path}: text too large: expected at most 256 MiB")
+        raw = path.read_text(encoding="utf-8")
+        if path.suffix == ".jsonl":
+            documents = [json.loads(line)["text"] for line in raw.splitlines() if line.strip()]
+        elif path.suffix == ".json":
+            documents = list(json.loads(raw))
+        else:
+            documents = [raw]
+    except OSError as error:
+        raise MeasurementError(f"{path}: cannot read the text: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MeasurementError(
+            f"{path}: cannot read the text: {error};"
+            " expected UTF-8, JSON lines with a 'text' field, or a JSON list of strings"
+        ) from error
+    if not documents or not all(isinstance(document, str) for document in documents):
+        raise MeasurementError(f"{path}: no text in it: expected documents that are strings")
+    return tuple(documents)
+
+
+def _digest(documents: tuple[str, ...]) -> str:
+    whole = json.dumps(documents, ensure_ascii=True).encode()
+    return f"sha256:{hashlib.sha256(whole).hexdigest()}"
+
+
+def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
+    """Tokenize (or generate) in the original's own runtime and cut into windows."""
+    size = min(settings.window_tokens, facts.context_length)
+    if text.documents is None:
+        sampled = host.call("sample", sequences=settings.windows, tokens=size, seed=settings.seed)
+        ids = np.asarray(sampled["windows"], dtype=np.int32)
+        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+    tokens = host.call("tokenize", text="".join(text.documents))
+    ids, spread = _spread(np.asarray(tokens["ids"], dtype=np.int32), size, settings.windows)
+    if facts.adds_bos and facts.bos is not None:
+        ids[:, 0] = facts.bos
+    if len(text.documents) < _MIN_DOCUMENTS:
+        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+    owners = _owners(text.documents, np.asarray(tokens["piece_bytes"]))
+    rows = owners[spread[:, None] * size + np.arange(size)]
+    return Windows(ids=ids, clusters=rows[:, size // 2 + 1 :], clustered_by="document")
+
+
+def _spread(ids: np.ndarray, size: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` windows, evenly spread over the text; and their numbers."""
+    available = len(ids) // size
+    if available < 2:
+        raise MeasurementError(
+            f"text: too short: got {len(ids)} tokens; expected at least {2 * size}"
+            " (two windows). Name a longer text, or set text.window_tokens lower"
+        )
+    count = min(most, available)
+    numbers = np.arange(count) * available // count
+    windows = ids[: available * size].reshape(available, size)
+    return windows[numbers].copy(), numbers
+
+
+def _by_window(ids: np.ndarray) -> np.ndarray:
+    scored = ids.shape[1] - 1 - ids.shape[1] // 2
+    return np.repeat(np.arange(len(ids), dtype=np.int64)[:, None], scored, axis=1)
+
+
+def _owners(documents: tuple[str, ...], piece_bytes: np.ndarray) -> np.ndarray:
+    """Which document each token comes from, by the bytes that went before it.
+
+    Tokenizers that add or normalise a few bytes shift a boundary by a token or two, which changes
+    no interval; the scale takes care of those that change many.
+    """
+    ends = np.cumsum([len(document.encode()) for document in documents])
+    reached = np.cumsum(piece_bytes) * (ends[-1] / max(int(piece_bytes.sum()), 1))
+    owners: np.ndarray = np.searchsorted(ends, reached - 0.5, side="right").clip(
+        0, len(documents) - 1
+    )
+    return owners.astype(np.int64)
+
+
+def describe(text: Text, windows: Windows) -> dict[str, Any]:
+    """What the report says of the text."""
+    count, size = windows.ids.shape
+    return {
+        "name": text.name,
+        "digest": text.digest,
+        "windows": count,
+        "window_tokens": size,
+        "scored_tokens": int(windows.clusters.size),
+        "clusters": len(np.unique(windows.clusters)),
+        "clustered_by": windows.clustered_by,
+    }

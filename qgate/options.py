@@ -1,0 +1,81 @@
+"""The command line and its ini twins; nothing else in the project spells an option's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEFAULT_REPORT = ".qgate/report.json"
+
+_VALUES = {
+    "qgate_reference": ("PATH", "The original model; default: the unquantized one in or beside PATH"),
+    "qgate_thresholds": ("FILE", "Limits as YAML; inherits the shipped thresholds/default.yaml"),
+    "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),
+    "qgate_json": ("FILE", f"Where the report goes; default: {DEFAULT_REPORT}"),
+    "qgate_mlflow_uri": ("URI", "MLflow store; default: MLFLOW_TRACKING_URI, else embedded SQLite"),
+}
+_SWITCHES = {
+    "qgate_strict": "Rows that are skipped, deselected or otherwise missing fail the run; for CI",
+    "qgate_trust_remote_code": "Allow code that comes with an artifact",
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins."""
+    group = parser.getgroup("qgate", "quantized model gate (qgate)")
+    group.addoption(
+        "--qgate",
+        action="append",
+        default=[],
+        dest="qgate",
+        metavar="PATH",
+        help="Gate the artifacts at PATH: a .gguf file, a model directory, or a directory of them",
+    )
+    for name, (metavar, text) in _VALUES.items():
+        flag = "--" + name.replace("_", "-")
+        group.addoption(flag, dest=name, metavar=metavar, default=None, help=text)
+        parser.addini(name, text, type="string", default="")
+    for name, text in _SWITCHES.items():
+        flag = "--" + name.replace("_", "-")
+        group.addoption(flag, dest=name, action="store_true", default=None, help=text)
+        parser.addini(name, text, type="bool", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for; every path is absolute, against the invocation directory."""
+
+    paths: tuple[Path, ...]
+    reference: Path | None
+    thresholds: Path | None
+    runtime: str | None
+    json: Path
+    mlflow_uri: str | None
+    strict: bool
+    trust_remote_code: bool
+    directory: Path
+    """Where pytest was invoked: paths are shown relative to it, stores lie in its `.qgate`."""
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Options:
+        directory = config.invocation_params.dir
+        reference, thresholds = _value(config, "qgate_reference"), _value(config, "qgate_thresholds")
+        return cls(
+            paths=tuple(directory / path for path in config.getoption("qgate")),
+            reference=directory / reference if reference else None,
+            thresholds=directory / thresholds if thresholds else None,
+            runtime=_value(config, "qgate_runtime"),
+            json=directory / (_value(config, "qgate_json") or DEFAULT_REPORT),
+            mlflow_uri=_value(config, "qgate_mlflow_uri"),
+            strict=bool(_value(config, "qgate_strict")),
+            trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
+            directory=directory,
+        )
+
+
+def _value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - str or bool by declaration
+    given = config.getoption(name)
+    return given if given is not None else (config.getini(name) or None)

@@ -1,0 +1,244 @@
+"""The vocabulary: what flows from discovery to the report, as frozen dataclasses.
+
+    Artifact → (runtime) → Samples → Estimate → Verdict → Record → ArtifactReport → Report
+
+Nothing here reads a file, knows pytest or needs a package. The JSON form (`to_json`) is public and
+versioned; scripts outside the project rely on its field names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A model on disk, as discovery sees it: header facts only, nothing loaded."""
+
+    id: str
+    """Short and unique within a run: the file's or directory's name without `.gguf`."""
+    path: Path
+    """The file a runtime is pointed at: the first shard, or the directory."""
+    format: Literal["gguf", "hf"]
+    scheme: str
+    """Verbatim from the file: `Q4_K_M`, `awq`, ...; `unknown` where it says nothing."""
+    size_bytes: int
+    files: tuple[Path, ...]
+    """Everything that its digest covers, in order."""
+    is_quantized: bool
+    context_length: int | None = None
+    """The longest context the model was trained for, in tokens."""
+    problem: str | None = None
+    """Why it cannot be used, in one line; None where the header is sound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its uncertainty. There is no way to make one of nothing or of NaN."""
+
+    value: float
+    low: float
+    """Lower end of the two-sided interval at `level`, same unit as `value`."""
+    high: float
+    level: float
+    """Coverage of the interval, e.g. 0.95."""
+    n: int
+    """How many samples it rests on (for token measures: scored tokens)."""
+    unit: str
+    method: str
+    """The interval's name, e.g. `cluster-robust t (63 df)`."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.value, self.low, self.high)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"estimate: got {numbers}; expected finite numbers")
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"estimate: got {numbers}; expected low <= value <= high")
+        if self.n < 1:
+            raise ValueError(f"estimate: got n = {self.n}; expected at least one sample")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line in a thresholds file."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A bound on one check, and where somebody wrote it."""
+
+    check: str
+    rule: Literal["certify", "alarm"]
+    """certify: the interval's far end must hold it. alarm: fails once damage is shown."""
+    source: SourceLine
+    min: float | None = None
+    max: float | None = None
+    level: float = 0.95
+
+
+class Verdict(enum.Enum):
+    """What a gate says of one row, of an artifact, or of a whole run.
+
+    PASS, FAIL and INCONCLUSIVE are judged; ERROR (could not be measured), SKIPPED (no limit, or a
+    precondition is absent) and INCOMPLETE (rows are missing) are accounts of what was not.
+    """
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the report: a check on an artifact, with everything the verdict rests on."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    """One line: what, observed, limit, n, where the limit is written, what to do next."""
+    estimate: Estimate | None = None
+    limit: Limit | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values only: the worst samples, the method, what storing cost."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as in the report: flat, absent numbers as null."""
+        estimate, limit = self.estimate, self.limit
+        return {
+            "name": self.name,
+            "verdict": self.verdict.value,
+            "value": estimate and estimate.value,
+            "low": estimate and estimate.low,
+            "high": estimate and estimate.high,
+            "level": estimate and estimate.level,
+            "n": estimate and estimate.n,
+            "unit": estimate and estimate.unit,
+            "method": estimate and estimate.method,
+            "limit": limit and _limit_to_json(limit),
+            "message": self.message,
+            "details": self.details,
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Record:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: where a number is not finite or a verdict is unknown.
+        """
+        names = ("value", "low", "high", "level", "n", "unit", "method")
+        estimate = None
+        if row["value"] is not None:
+            estimate = Estimate(**{name: row[name] for name in names})
+        limit = row["limit"] and _limit_from_json(row["name"], row["limit"])
+        return cls(
+            name=row["name"],
+            verdict=Verdict(row["verdict"]),
+            message=row["message"],
+            estimate=estimate,
+            limit=limit or None,
+            details=row["details"],
+        )
+
+
+def _limit_to_json(limit: Limit) -> dict[str, Any]:
+    bounds = {"min": limit.min, "max": limit.max}
+    return {
+        **{name: bound for name, bound in bounds.items() if bound is not None},
+        "rule": limit.rule,
+        "level": limit.level,
+        "source": str(limit.source),
+    }
+
+
+def _limit_from_json(check: str, limit: dict[str, Any]) -> Limit:
+    path, _, line = limit["source"].rpartition(":")
+    return Limit(
+        check=check,
+        rule=limit["rule"],
+        source=SourceLine(path, int(line)),
+        min=limit.get("min"),
+        max=limit.get("max"),
+        level=limit["level"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFacts:
+    """What served the artifact, as the runtime itself tells it."""
+
+    name: str
+    version: str
+    device: str
+    build: str = ""
+    """What else changes numbers: the library's commit, the CPU features it was compiled for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactReport:
+    """All rows of one artifact."""
+
+    artifact: Artifact
+    verdict: Verdict
+    records: tuple[Record, ...]
+    digest: str | None = None
+    """`sha256:...` over the artifact's files; None where they could not be read."""
+    runtime: RuntimeFacts | None = None
+    measured: dict[str, float] = field(default_factory=dict)
+    """Seconds spent and numbers that are shown but not judged, by name with unit."""
+
+    def to_json(self) -> dict[str, Any]:
+        artifact = self.artifact
+        return {
+            "id": artifact.id,
+            "path": str(artifact.path),
+            "format": artifact.format,
+            "scheme": artifact.scheme,
+            "size_bytes": artifact.size_bytes,
+            "digest": self.digest,
+            "runtime": self.runtime and dataclasses.asdict(self.runtime),
+            "verdict": self.verdict.value,
+            "measured": self.measured,
+            "checks": [record.to_json() for record in self.records],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One invocation: what `.qgate/report.json` holds."""
+
+    verdict: Verdict
+    environment: dict[str, Any]
+    reference: dict[str, Any]
+    """The original: id, path, digest, text and store facts; empty where there was none."""
+    artifacts: tuple[ArtifactReport, ...]
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    """The files that applied, with their digests."""
+    mlflow: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": self.verdict.value,
+            "environment": self.environment,
+            "reference": self.reference,
+            "thresholds": self.thresholds,
+            "artifacts": [artifact.to_json() for artifact in self.artifacts],
+            "mlflow": self.mlflow,
+        }

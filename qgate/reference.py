@@ -1,0 +1,314 @@
+"""The original, measured once: a content-addressed store of its tokens and distributions.
+
+An entry is a directory named by the digest of everything that could change its numbers: the
+weights' digest, the text's digest and windows, the runtime with its version, build and device.
+Another machine, library or text is another entry; nothing is ever overwritten or trusted by date.
+
+    <store>/<key>/entry.json   what the key was made of, digests of the arrays, facts, self-KL
+                  ids.npy      token ids of the windows
+                  clusters.npy which scored tokens belong together
+                  nll.npy      the original's negative log-likelihood of each scored token
+                  kept.npy     its hidden states (or logits) at the compared positions, float16
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qgate.artifacts.gguf import read_header
+from qgate.errors import ArtifactError, MeasurementError
+from qgate.measure.perplexity import kl_stride
+from qgate.measure.texts import Text, Windows, cut_windows
+from qgate.records import Artifact, RuntimeFacts
+from qgate.runtimes.base import ModelFacts
+from qgate.runtimes.host import Host
+from qgate.runtimes.original import Encoding, MatrixPlace, Stored
+from qgate.thresholds import TextSettings
+
+FORMAT = 1
+"""Part of every key: raised when an entry's meaning changes."""
+MAX_SELF_KL_NATS = 1e-5
+"""An encoding that cannot give the original back this exactly is not used."""
+MAX_SHARE_OF_BASE_FILE = 0.1
+"""Of the size of llama.cpp's base file for the same windows; fewer positions are kept to hold it."""
+_OTHER_BYTES = 24
+"""A scored token's share of ids, clusters and likelihoods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be measured, before anything is."""
+
+    artifact: Artifact
+    digest: str
+    text: Text
+    settings: TextSettings
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The original's measurements, ready to hold artifacts against."""
+
+    artifact: Artifact
+    digest: str
+    runtime: RuntimeFacts
+    facts: ModelFacts
+    text: Text
+    windows: Windows
+    nll_nats: np.ndarray
+    """Shape (scored tokens,), float64."""
+    stored: Stored
+    compared: np.ndarray
+    """Indices of the kept positions among the scored tokens."""
+    self_kl_nats: float
+    """Mean KL of the original, as decoded, against its own stored self."""
+    was_stored: bool
+    """True where the store had it and nothing was measured."""
+    seconds: float
+
+    def storage(self) -> dict[str, Any]:
+        """What storing costs, and what llama.cpp's base file for the same windows would."""
+        count, size = self.windows.ids.shape
+        scored = size - 1 - size // 2
+        row_bytes = 2 * (2 * ((self.facts.n_vocab + 1) // 2) + 4)
+        arrays = Path(self.stored.array).parent.glob("*.npy")
+        return {
+            "encoding": self.stored.encoding,
+            "compared_positions": len(self.compared),
+            "stride": self.stored.stride,
+            "store_bytes": sum(path.stat().st_size for path in arrays),
+            "llama_cpp_base_file_bytes": 20 + count * (size * 4 + scored * row_bytes),
+            "self_kl_nats": self.self_kl_nats,
+            "was_stored": self.was_stored,
+        }
+
+
+class ReferenceStore:
+    """Entries under one directory; safe for several runs at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get_or_measure(self, plan: Plan, start: Callable[[], Host]) -> Reference:
+        """The plan's entry, measured in a child of its own if the store has none.
+
+        Args:
+            plan: what to measure.
+            start: starts a child with the runtime that will also serve the artifacts.
+
+        Raises:
+            QGateError: whatever kept the original from being measured.
+        """
+        with start() as host:
+            runtime = RuntimeFacts(**host.call("describe"))
+            place = self._directory / _key(plan, runtime)
+            entry = _read_entry(place)
+            if entry is not None:
+                return _open(plan, runtime, place, entry)
+            return self._measure(plan, runtime, place, host)
+
+    def _measure(self, plan: Plan, runtime: RuntimeFacts, place: Path, host: Host) -> Reference:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=self._directory))
+        try:
+            entry = _measure_into(work, plan, runtime, host)
+            _write_entry(work, entry)
+            if place.exists():  # damaged, or another run was faster: ours is as good
+                shutil.rmtree(place, ignore_errors=True)
+            work.replace(place)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        reference = _open(plan, runtime, place, entry)
+        return dataclasses.replace(reference, was_stored=False)
+
+
+def _key(plan: Plan, runtime: RuntimeFacts) -> str:
+    ingredients = _ingredients(plan, runtime)
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "weights_and_tokenizer": plan.digest,
+        "text": plan.text.digest,
+        "windows": plan.settings.windows,
+        "window_tokens": plan.settings.window_tokens,
+        "seed": plan.settings.seed,
+        "positions": plan.settings.positions,
+        "runtime": dataclasses.asdict(runtime),
+    }
+
+
+def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> dict[str, Any]:
+    size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
+    loaded = host.call(
+        "load", path=str(plan.artifact.path), window_tokens=size, threads=plan.threads
+    )
+    facts = ModelFacts(**loaded)
+    windows = cut_windows(plan.text, plan.settings, host, facts)
+    scored, stored = _score(work, plan, windows, facts, host)
+    np.save(work / "ids.npy", windows.ids)
+    np.save(work / "clusters.npy", windows.clusters)
+    np.save(work / "nll.npy", scored["nll_nats"])
+    return {
+        "key_made_of": _ingredients(plan, runtime),
+        "facts": facts.to_json(),
+        "clustered_by": windows.clustered_by,
+        "encoding": stored.encoding,
+        "stride": stored.stride,
+        "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
+        "seconds": scored["total_s"],
+        "arrays": {path.name: _sha256(path) for path in sorted(work.glob("*.npy"))},
+    }
+
+
+def _score(
+    work: Path, plan: Plan, windows: Windows, facts: ModelFacts, host: Host
+) -> tuple[dict[str, Any], Stored]:
+    """Score the original and keep its distributions in the first encoding that is exact."""
+    artifact, settings = plan.artifact, plan.settings
+    matrix = find_output_matrix(artifact, facts)
+    encodings: tuple[Encoding, ...] = ("rows",) if matrix is None else ("hidden", "rows")
+    self_kl = 0.0
+    for encoding in encodings:
+        columns = facts.width if encoding == "hidden" else facts.n_vocab
+        stored = Stored(
+            encoding=encoding,
+            array=str(work / "kept.npy"),
+            stride=_stride(settings, windows, facts, columns),
+            matrix=matrix if encoding == "hidden" else None,
+        )
+        scored = host.call("score", **score_arguments(windows, stored, keep=True))
+        self_kl = float(np.mean(scored["kl_nats"]))
+        if self_kl < MAX_SELF_KL_NATS:
+            return scored, stored
+    raise MeasurementError(
+        f"{artifact.id}: the original cannot be stored exactly: got a KL of {self_kl:.1e} against"
+        f" itself; expected below {MAX_SELF_KL_NATS:g}"
+    )
+
+
+def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, columns: int) -> int:
+    """Every how many scored positions the original's distribution is kept."""
+    if settings.positions == "all":
+        return 1
+    base_row_bytes = 2 * facts.n_vocab + 8
+    room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
+    by_storage = math.ceil(2 * columns / max(room, 1.0))
+    return max(by_storage, kl_stride(facts, windows.clusters.size))
+
+
+def score_arguments(windows: Windows, stored: Stored, *, keep: bool) -> dict[str, Any]:
+    """The `score` verb's arguments; the same windows for original and artifact."""
+    return {
+        "windows": windows.ids,
+        "first": windows.first,
+        "stored": dataclasses.asdict(stored),
+        "keep": keep,
+    }
+
+
+def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
+    """Where the original's unquantized output matrix lies; None where it has none."""
+    if artifact.format != "gguf":
+        return None
+    tensors = {
+        tensor.name: (path, tensor)
+        for path in artifact.files
+        for tensor in read_header(path).tensors
+    }
+    path, tensor = tensors.get("output.weight") or tensors.get("token_embd.weight", (None, None))
+    if path is None or tensor is None or tensor.shape != (facts.width, facts.n_vocab):
+        return None
+    if tensor.type_name not in ("F32", "F16", "BF16"):
+        return None
+    return MatrixPlace(
+        path=str(path.resolve()),
+        offset=tensor.offset,
+        n_vocab=facts.n_vocab,
+        width=facts.width,
+        type_name=tensor.type_name,
+    )
+
+
+def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
+    facts = ModelFacts(**entry["facts"])
+    encoding: Encoding = entry["encoding"]
+    matrix = find_output_matrix(plan.artifact, facts) if encoding == "hidden" else None
+    windows = Windows(
+        ids=_load(place / "ids.npy"),
+        clusters=_load(place / "clusters.npy"),
+        clustered_by=entry["clustered_by"],
+    )
+    stored = Stored(
+        encoding=encoding,
+        array=str((place / "kept.npy").resolve()),
+        stride=entry["stride"],
+        matrix=matrix,
+    )
+    count, scored = windows.clusters.shape
+    compared = np.arange(count)[:, None] * scored + np.arange(0, scored, stored.stride)
+    return Reference(
+        artifact=plan.artifact,
+        digest=plan.digest,
+        runtime=runtime,
+        facts=facts,
+        text=plan.text,
+        windows=windows,
+        nll_nats=_load(place / "nll.npy"),
+        stored=stored,
+        compared=compared.reshape(-1),
+        self_kl_nats=entry["self_kl_nats"],
+        was_stored=True,
+        seconds=entry["seconds"],
+    )
+
+
+def _load(path: Path) -> np.ndarray:
+    array: np.ndarray = np.load(path, allow_pickle=False)
+    return array
+
+
+def _read_entry(place: Path) -> dict[str, Any] | None:
+    """The entry, if it is there and its arrays are what they were; else it is measured again."""
+    try:
+        entry: dict[str, Any] = json.loads((place / "entry.json").read_text())
+        intact = all(_sha256(place / name) == want for name, want in entry["arrays"].items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return entry if intact else None
+
+
+def _write_entry(work: Path, entry: dict[str, Any]) -> None:
+    with (work / "entry.json").open("w") as file:
+        json.dump(entry, file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_same_vocabulary(artifact: Artifact, facts: ModelFacts, reference: Reference) -> None:
+    """Raise ArtifactError where token ids cannot mean the same on both sides."""
+    if facts.n_vocab != reference.facts.n_vocab:
+        raise ArtifactError(
+            f"{artifact.id}: vocabulary differs from the reference's: got {facts.n_vocab} tokens;"
+            f" expected {reference.facts.n_vocab}. Name the right original with --qgate-reference"
+        )

@@ -1,0 +1,108 @@
+"""A deterministic runtime for tests and for trying qgate out: a bigram model in numpy.
+
+It reads `token_embd.weight` (E) and `output.weight` (W), both F32, from a small GGUF file and
+answers logits(t) = W E[t]: a real language model, whose exact divergences are known on paper.
+Faults are planted by metadata: `qgate.fake.fault = "segfault:score"` does so when asked to score.
+Only `--qgate-runtime=fake` comes here; no other runtime looks at that key.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from qgate.artifacts.gguf import read_header
+from qgate.errors import ArtifactError, RuntimeUnavailable
+from qgate.records import RuntimeFacts
+from qgate.runtimes.base import LoadSettings, ModelFacts, Progress, Sampling
+
+FAULTS = ("segfault", "abort", "hang", "exit0", "nan", "constant", "lose", "unavailable")
+"""What can be planted, at `load` or at `score`; `nan`, `constant` and `lose` only at `score`."""
+
+
+class Fake:
+    """The bigram model."""
+
+    def __init__(self) -> None:
+        self._fault, self._at = "", ""
+
+    def describe(self) -> RuntimeFacts:
+        return RuntimeFacts(name="fake", version="1", device="cpu", build="numpy")
+
+    def load(self, settings: LoadSettings) -> ModelFacts:
+        path = Path(settings.path)
+        header = read_header(path)
+        planted = str(header.metadata.get("qgate.fake.fault", ""))
+        self._fault, _, self._at = planted.partition(":")
+        self._strike("load")
+        tables = {}
+        for tensor in (tensor for tensor in header.tensors if tensor.type_name == "F32"):
+            raw = np.fromfile(path, dtype="<f4", offset=tensor.offset, count=tensor.n_bytes // 4)
+            tables[tensor.name] = raw.reshape(tensor.shape[1], tensor.shape[0])
+        if not {"token_embd.weight", "output.weight"} <= tables.keys():
+            raise ArtifactError("the fake runtime needs token_embd.weight and output.weight in F32")
+        self._embedding, self._output = tables["token_embd.weight"], tables["output.weight"]
+        n_vocab, width = self._embedding.shape
+        return ModelFacts(
+            n_vocab=n_vocab,
+            width=width,
+            n_params=2 * n_vocab * width,
+            context_length=int(str(header.metadata.get("llama.context_length", 512))),
+            bos=1,
+            adds_bos=True,
+            first_token=1,
+            weights_bytes=8 * n_vocab * width,
+            load_s=0.0,
+        )
+
+    def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        raw = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32)
+        ids = np.concatenate([[1], raw % len(self._embedding)]).astype(np.int32)
+        sizes = np.ones(len(ids), dtype=np.int32)
+        sizes[0] = 0
+        return ids, sizes
+
+    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
+        return self.hidden(ids, first)[0]
+
+    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+        self._strike("score")
+        states = self._embedding[ids[first:]]
+        logits = (states @ self._output.T).astype(np.float32)
+        if self._fault == "nan":
+            logits[len(logits) // 2] = np.nan
+        elif self._fault == "constant":
+            logits[:] = 0.0
+        elif self._fault == "lose":
+            logits, states = logits[:-1], states[:-1]
+        return logits, states
+
+    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+        out = np.full((sampling.sequences, sampling.tokens), 1, dtype=np.int32)
+        rng = np.random.default_rng(sampling.seed)
+        for position in range(sampling.tokens - 1):
+            rows = self._embedding[out[:, position]] @ self._output.T
+            out[:, position + 1] = (rows + rng.gumbel(size=rows.shape)).argmax(axis=1)
+        progress("generating text", sampling.tokens, sampling.tokens)
+        return out
+
+    def close(self) -> None:
+        pass
+
+    def _strike(self, where: str) -> None:
+        if self._at != where:
+            return
+        if self._fault == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif self._fault == "abort":
+            os.abort()
+        elif self._fault == "exit0":
+            os._exit(0)
+        elif self._fault == "hang":
+            time.sleep(3600)
+        elif self._fault == "unavailable":
+            raise RuntimeUnavailable("runtime 'fake' was told to be unavailable. Install nothing")

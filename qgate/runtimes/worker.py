@@ -1,0 +1,145 @@
+"""The child's loop: reads requests, calls the adapter, answers. Started by `qgate.runtimes.host`.
+
+Standard output of the process is taken away from the libraries (they print what they like) before
+anything is imported that could print; answers go to a descriptor of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+HEARTBEAT_S = 1.0
+_PR_SET_PDEATHSIG = 1
+_GROUP = 32
+"""Sequences sampled side by side."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """`worker NAME`: serve the named runtime until the parent closes standard input."""
+    (name,) = sys.argv[1:] if argv is None else argv
+    _die_with_parent()
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    _Worker(name, answers).serve(sys.stdin.buffer)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _Worker:
+    def __init__(self, name: str, answers: BinaryIO) -> None:
+        from qgate.runtimes import wire
+
+        self._wire, self._name, self._answers = wire, name, answers
+        self._lock = threading.Lock()
+        self._runtime: Any = None
+        self._request = 0
+
+    def serve(self, requests: BinaryIO) -> None:
+        with self._heartbeat():
+            for line in requests:
+                request = self._wire.decode(line)
+                self._request = request["id"]
+                self._send({"id": self._request, **self._answer(request["verb"], request["args"])})
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def _answer(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.errors import QGateError
+
+        verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "describe": self._describe,
+            "load": self._load,
+            "tokenize": self._tokenize,
+            "sample": self._sample,
+            "score": self._score,
+        }
+        try:
+            return {"result": verbs[verb](args)}
+        except QGateError as error:
+            return {"error": {"kind": type(error).__name__, "message": str(error)}}
+        except MemoryError:
+            return {"error": {"kind": "RuntimeFailed", "message": f"out of memory in {verb}"}}
+        except Exception as error:  # noqa: BLE001 - the parent reports it; the child must answer
+            import traceback
+
+            traceback.print_exc()  # to standard error: the child's last words
+            message = f"{type(error).__name__} in {verb}: {error}"
+            return {"error": {"kind": "RuntimeFailed", "message": " ".join(message.split())}}
+
+    def _describe(self, _: dict[str, Any]) -> dict[str, Any]:
+        return dataclasses.asdict(self._adapter().describe())
+
+    def _load(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.base import LoadSettings
+
+        facts: dict[str, Any] = self._adapter().load(LoadSettings(**args)).to_json()
+        return facts
+
+    def _tokenize(self, args: dict[str, Any]) -> dict[str, Any]:
+        ids, piece_bytes = self._adapter().tokenize(args["text"])
+        return {"ids": ids, "piece_bytes": piece_bytes}
+
+    def _sample(self, args: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        from qgate.runtimes.base import Sampling
+
+        groups = []
+        for begin in range(0, args["sequences"], _GROUP):
+            count = min(_GROUP, args["sequences"] - begin)
+            sampling = Sampling(sequences=count, tokens=args["tokens"], seed=args["seed"] + begin)
+            groups.append(self._adapter().sample(sampling, self._progress))
+        return {"windows": np.concatenate(groups)}
+
+    def _score(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.scoring import Scorer, ScoreRequest
+
+        scorer = Scorer(self._adapter(), ScoreRequest.from_json(args))
+        return scorer.score(self._progress)
+
+    def _adapter(self) -> Any:  # noqa: ANN401 - any Runtime; typing it would import numpy early
+        if self._runtime is None:
+            from qgate import runtimes
+
+            self._runtime = runtimes.make(self._name)
+        return self._runtime
+
+    def _progress(self, what: str, done: int, total: int) -> None:
+        progress = {"what": what, "done": done, "total": total}
+        self._send({"id": self._request, "progress": progress})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        line = self._wire.encode(message)
+        with self._lock:
+            view = memoryview(line)
+            while view:
+                view = view[self._answers.write(view) :]
+
+    @contextlib.contextmanager
+    def _heartbeat(self) -> Iterator[None]:
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_S):
+                with contextlib.suppress(OSError):
+                    self._send({"alive": True})
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

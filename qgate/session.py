@@ -1,0 +1,331 @@
+"""The one plugin object of a gated run: hooks of a few lines that delegate.
+
+It lives from `pytest_configure` to the end. In an xdist worker it only runs rows; results travel
+on the reports, so that the controller keeps the account in either case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qgate import environment, errors
+from qgate.artifacts import beside, choose_reference, discover
+from qgate.bench import Bench, Setting
+from qgate.gate import Ledger, Subject
+from qgate.options import Options
+from qgate.progress import ProgressLine
+from qgate.records import Artifact, Limit, Record, Report, RuntimeFacts, Verdict
+from qgate.thresholds import Thresholds, load_thresholds
+
+CHECKLIST = Path(__file__).resolve().parent / "checklist"
+KEY = pytest.StashKey["GateSession"]()
+UPLOAD_DEADLINE_S = 90.0
+"""A first upload makes the embedded store's tables, which takes several seconds."""
+_RESULT, _VERDICT = "qgate.result", "qgate.verdict"
+
+
+class GateSession:
+    """What a run knows: options, artifacts, limits, and the ledger of its rows."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config, self.options = config, options
+        self.thresholds: Thresholds = load_thresholds(options.thresholds, options.directory)
+        self.artifacts, self.reference_artifact = find_artifacts(options)
+        self.bench = Bench(
+            Setting(
+                thresholds=self.thresholds,
+                original=self.reference_artifact,
+                runtime=options.runtime,
+                directory=options.directory,
+                progress=self.progress,
+            )
+        )
+        self._require_known_runtime()
+        self.ledger = Ledger(self.artifacts)
+        for artifact in self.artifacts:
+            for check in self.limits(artifact):
+                self.ledger.expect(artifact.id, check)
+        self.environment = environment.describe(os.environ, options.directory)
+        self.notes: list[str] = []
+
+    @classmethod
+    def start(cls, config: pytest.Config) -> GateSession:
+        """Build the session, or end pytest with exit code 4 and one line."""
+        from qgate.report.json import check_writable
+
+        try:
+            options = Options.from_config(config)
+            session = cls(config, options)
+            if not session.is_worker:
+                check_writable(options.json)
+        except errors.QGateError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[KEY] = session
+        _choose_tests(config)
+        _raise_on_termination()
+        return session
+
+    @property
+    def is_worker(self) -> bool:
+        return hasattr(self.config, "workerinput")
+
+    def limits(self, artifact: Artifact) -> dict[str, Limit]:
+        return dict(self.thresholds.limits_for(artifact.id, artifact.scheme))
+
+    def _require_known_runtime(self) -> None:
+        """A misspelt runtime ends the run at once; one that is absent is an error of its rows."""
+        for artifact in self.artifacts:
+            with suppress(errors.RuntimeUnavailable):
+                self.bench.runtime_for(artifact)
+
+    @contextmanager
+    def progress(self, subject: str) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress line for one long piece of work; silent in workers and with -q."""
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
+
+        def write(text: str) -> None:
+            if reporter is None or self.config.get_verbosity() < 0:
+                return
+            with capture.global_and_fixture_disabled():
+                reporter.write(text, flush=True)
+
+        writer = getattr(reporter, "_tw", None)
+        line = ProgressLine(
+            write,
+            is_terminal=bool(reporter and reporter.isatty),
+            width=getattr(writer, "fullwidth", 80),
+        )
+        line.begin(subject)
+        try:
+            yield line.step
+        finally:
+            line.end()
+
+    # --- collection ---------------------------------------------------------------------------
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One parameter an artifact, set up once and torn down after its last row."""
+        if "artifact" in metafunc.fixturenames:
+            ids = [artifact.id for artifact in self.artifacts]
+            metafunc.parametrize("artifact", self.artifacts, ids=ids, indirect=True, scope="session")
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what is gated against what, and by which limits."""
+        from qgate.report.lines import header
+
+        files = [file.shown for file in self.thresholds.files]
+        paths = [_shown(self.options, path) for path in self.options.paths]
+        return header(paths, self.artifacts, self.reference_artifact, files)
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """With --collect-only -v: each limit and the line it comes from."""
+        if not self.config.option.collectonly or self.config.get_verbosity() < 1:
+            return []
+        from qgate.report.lines import limits_listing
+
+        return limits_listing({a.id: self.limits(a) for a in self.artifacts})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+        """Keep an artifact on one worker."""
+        from qgate.xdist import ArtifactScheduling
+
+        return ArtifactScheduling(config, log, [artifact.id for artifact in self.artifacts])
+
+    # --- running ------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Turn a row that could not be measured into an ERROR record."""
+        report = yield
+        name, artifact = _row_of(item)
+        has_record = any(key == _RESULT for key, _ in item.user_properties)
+        if name and artifact and call.excinfo is not None and not has_record:
+            record = Record(name=name, verdict=_verdict_of(report), message=_one_line(call.excinfo))
+            attach(item, artifact.id, record, None)
+            report.user_properties = list(item.user_properties)
+        for note in getattr(call.excinfo and call.excinfo.value, "__notes__", ()):
+            report.sections.append(("runtime's last words", note))
+        _point_at_limit(report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Enter the row into the account, and the account onto the disk."""
+        if self.is_worker or (report.when == "setup" and report.passed) or report.when == "teardown":
+            return
+        for key, value in report.user_properties:
+            if key == _RESULT:
+                self._enter(json.loads(str(value)))
+                self.write_report()
+
+    def _enter(self, result: dict[str, Any]) -> None:
+        subject = result["subject"]
+        known = subject and Subject(
+            digest=subject["digest"],
+            runtime=RuntimeFacts(**subject["runtime"]),
+            measured=subject["measured"],
+        )
+        if subject and subject["reference"]:
+            self.ledger.reference = subject["reference"]
+        self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known or None)
+
+    # --- reporting ----------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        files = [{"path": file.shown, "digest": file.digest} for file in self.thresholds.files]
+        return self.ledger.report(self.environment, {"files": files})
+
+    def write_report(self) -> None:
+        from qgate.report.json import write
+
+        write(self.report(), self.options.json)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the report; then, and only then, send it to MLflow."""
+        if self.is_worker or self.config.option.collectonly:
+            return
+        self.write_report()
+        self.notes += self._unmet(session)
+        self.notes.append(self._send())
+
+    def _unmet(self, session: pytest.Session) -> list[str]:
+        """What --qgate-strict holds against the run; may only make the exit code stricter."""
+        lost = self.ledger.missing() + self.ledger.skipped()
+        if not lost or not self.options.strict:
+            return []
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        rows = ", ".join(f"{artifact}: {check}" for artifact, check in lost[:5])
+        return [f"--qgate-strict: {len(lost)} required rows were not measured: {rows}"]
+
+    def _send(self) -> str:
+        from qgate.report.lines import upload_line
+        from qgate.report.upload import resolve_uri, upload_in_child
+
+        uri = resolve_uri(self.options.mlflow_uri, os.environ, self.options.directory)
+        with self.progress("report") as step:
+            step("sending to MLflow", 0, 0)
+            outcome = upload_in_child(self.options.json, uri, UPLOAD_DEADLINE_S)
+        return upload_line(outcome, _shown(self.options, self.options.json))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type
+        """The table, the failing lines, and the smallest artifact that passes."""
+        if self.is_worker or self.config.option.collectonly:
+            return
+        from qgate.report.table import render
+
+        terminalreporter.section("qgate")
+        width = terminalreporter._tw.fullwidth
+        for line in render(self.report(), width):
+            style = {} if line.style == "plain" else {line.style: True}
+            terminalreporter.write_line(line.text, **style)
+        for note in [f"report: {_shown(self.options, self.options.json)}", *self.notes]:
+            terminalreporter.write_line(note)
+
+
+def find_artifacts(options: Options) -> tuple[tuple[Artifact, ...], Artifact | None]:
+    """What is gated, and the original it is held against; header bytes only."""
+    found = discover(options.paths)
+    named = None
+    if options.reference is not None:
+        (named, *others) = discover([options.reference])
+        if others or named.problem:
+            raise errors.UsageError(
+                f"--qgate-reference: {options.reference}: got"
+                f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
+            )
+    reference = choose_reference(found, named) or choose_reference(beside(options.paths), None)
+    gated = tuple(a for a in found if reference is None or a.files != reference.files)
+    if not gated:
+        shown = ", ".join(str(path) for path in options.paths)
+        raise errors.UsageError(
+            f"--qgate: {shown}: got only the original ({reference.id if reference else ''});"
+            " expected at least one artifact to hold against it"
+        )
+    return gated, reference
+
+
+def _choose_tests(config: pytest.Config) -> None:
+    """Without test paths the checklist runs and nothing else; its node ids can be pasted back."""
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        config.args = [_in_checklist(argument) or argument for argument in config.args]
+        return
+    config.args = [str(CHECKLIST)]
+    config.addinivalue_line("python_files", "test_*.py")
+
+
+def _in_checklist(argument: str) -> str | None:
+    """`test_perplexity.py::test_ratio[...]` as pytest prints it for an installed checklist."""
+    name, separator, rest = argument.partition("::")
+    path = CHECKLIST / name
+    if Path(name).name != name or not path.is_file():
+        return None
+    return f"{path}{separator}{rest}"
+
+
+def attach(
+    item: pytest.Item, artifact_id: str, record: Record, subject: dict[str, Any] | None
+) -> None:
+    """Put a record on its test's report: JUnit, xdist and the account read it there."""
+    result = {"artifact": artifact_id, "record": record.to_json(), "subject": subject}
+    item.user_properties.append((_VERDICT, record.verdict.value))
+    item.user_properties.append((_RESULT, json.dumps(result, allow_nan=False)))
+
+
+def _row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
+    mark = item.get_closest_marker("qgate")
+    callspec = getattr(item, "callspec", None)
+    artifact = callspec.params.get("artifact") if callspec else None
+    return (mark.args[0] if mark and mark.args else None), artifact
+
+
+def _verdict_of(report: pytest.TestReport) -> Verdict:
+    return Verdict.SKIPPED if report.skipped else Verdict.ERROR
+
+
+def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    error = excinfo.value
+    own = isinstance(error, (errors.QGateError, pytest.fail.Exception, pytest.skip.Exception))
+    text = str(error) if own else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def _point_at_limit(report: pytest.TestReport) -> None:
+    """A failed row's location is its limit's line, so that annotations and editors open that."""
+    for key, value in report.user_properties:
+        if key == _RESULT and report.failed:
+            limit = json.loads(str(value))["record"]["limit"]
+            if limit:
+                path, _, line = limit["source"].rpartition(":")
+                report.location = (path, int(line) - 1, report.location[2])
+
+
+def _shown(options: Options, path: Path) -> str:
+    inside = path.is_relative_to(options.directory)
+    return str(path.relative_to(options.directory) if inside else path)
+
+
+def _raise_on_termination() -> None:
+    """SIGTERM ends the run like Ctrl-C: the child goes, the partial report stays."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is signal.SIG_DFL:
+            signal.signal(name, interrupt)

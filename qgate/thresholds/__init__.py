@@ -1,0 +1,99 @@
+"""Which limits apply to an artifact, and on which line of which file somebody wrote them.
+
+Precedence, from low to high:
+
+1. the shipped file: its `limits`, its `schemes`, its `artifacts`;
+2. the user's file: its `limits`, its `schemes`, its `artifacts`.
+
+Files come before layers: what a user writes under `limits:` wins over what was shipped for a
+scheme, because somebody who tightens a limit for all artifacts means all of them. An entry
+replaces an inherited one as a whole; `off` drops it. `text` and `runtime` are taken key by key.
+
+The file is read by hand over YAML nodes rather than through pydantic: every message needs its line
+and its own words, and the tables in `grammar.py` yield reader and JSON schema alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgate.thresholds.document import read_document
+from qgate.thresholds.model import (
+    Layer,
+    RuntimeSettings,
+    TextSettings,
+    Thresholds,
+    ThresholdsFile,
+)
+from qgate.thresholds.reader import (
+    does_inherit,
+    read_layers,
+    read_runtime,
+    read_sections,
+    read_text,
+)
+
+__all__ = [
+    "Layer",
+    "RuntimeSettings",
+    "TextSettings",
+    "Thresholds",
+    "ThresholdsFile",
+    "load_thresholds",
+    "shipped_path",
+]
+
+_SHIPPED_SHOWN = "thresholds/default.yaml"
+
+
+def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
+    """Read the user's file over the shipped one, or the shipped one alone.
+
+    Args:
+        path: the user's file; None where none was named.
+        shown_relative_to: the directory that paths in messages and reports start from.
+
+    Raises:
+        ThresholdsError: anything wrong with a file, as `file:line: ...` on one line; or a set of
+            limits that checks nothing.
+    """
+    shipped = shipped_path()
+    if path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
+        return _over(Thresholds(), shipped, _SHIPPED_SHOWN)
+    return _over(None, path, _displayed(path, shown_relative_to))
+
+
+def shipped_path() -> Path:
+    """`default.yaml`: inside an installed package, else in the repository."""
+    package = Path(__file__).absolute().parents[1]
+    installed = package / "_thresholds" / "default.yaml"
+    return installed if installed.is_file() else package.parent / "thresholds" / "default.yaml"
+
+
+def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Thresholds:
+    """The file's content over `inherited`; None: over what the file itself asks for."""
+    document = read_document(path, displayed)
+    sections = read_sections(document)
+    if inherited is None:
+        wants_shipped = does_inherit(document, sections)
+        below = _over(Thresholds(), shipped_path(), _SHIPPED_SHOWN) if wants_shipped else None
+        inherited = below or Thresholds()
+    file = ThresholdsFile(shown=displayed, digest=document.digest)
+    thresholds = Thresholds(
+        text=read_text(document, sections, inherited.text),
+        runtime=read_runtime(document, sections, inherited.runtime),
+        files=(*inherited.files, file),
+        layers=(*inherited.layers, *read_layers(document, sections)),
+    )
+    if not thresholds.has_limits():
+        raise document.error(
+            1, "got no limits at all; expected at least one: this is a gate that checks nothing."
+        )
+    return thresholds
+
+
+def _displayed(path: Path, start: Path) -> str:
+    try:
+        return path.absolute().relative_to(start.absolute()).as_posix()
+    except ValueError:
+        return path.as_posix()

@@ -1,0 +1,485 @@
+"""GGUF headers: what is read, what is refused, and in how much time and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.artifacts.ggml_types import FILE_TYPES, GGML_TYPES
+from qgate.artifacts.gguf import ArrayFacts, read_header
+from qgate.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STORIES = Path(__file__).parents[2].parent / "shared" / "models" / "stories260K"
+needs_stories = pytest.mark.skipif(
+    not STORIES.is_dir(), reason="no shared/models/stories260K beside the repository"
+)
+
+
+def text(content: str | bytes) -> bytes:
+    raw = content.encode() if isinstance(content, str) else content
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def key(name: str | bytes, type_number: int, payload: bytes) -> bytes:
+    return text(name) + struct.pack("<I", type_number) + payload
+
+
+def tensor(
+    name: str | bytes = "w", dims: tuple[int, ...] = (4,), type_number: int = 0, offset: int = 0
+) -> bytes:
+    shape = struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
+    return text(name) + shape + struct.pack("<IQ", type_number, offset)
+
+
+def gguf(
+    *,
+    keys: tuple[bytes, ...] = (),
+    tensors: tuple[bytes, ...] = (),
+    data: bytes = b"",
+    version: int = 3,
+    counts: tuple[int, int] | None = None,
+) -> bytes:
+    n_tensors, n_keys = counts or (len(tensors), len(keys))
+    head = b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_keys)
+    head += b"".join(keys) + b"".join(tensors)
+    return head + (bytes(-len(head) % 32) + data if tensors else b"")
+
+
+ARCHITECTURE = key("general.architecture", 8, text("llama"))
+SOUND = gguf(keys=(ARCHITECTURE,), tensors=(tensor(),), data=bytes(16))
+NESTED = struct.pack("<IQ", 9, 1) * 3000
+
+CORRUPT = {
+    "empty": (b"", "the file is empty. Download it again."),
+    "four bytes": (
+        b"GGUF",
+        "the version would end at byte 8; the file has 4 bytes. Download it again.",
+    ),
+    "three bytes": (b"GGU", "not a GGUF file: got 'GGU' at its beginning; expected 'GGUF'."),
+    "magic": (b"\x1b[31", "not a GGUF file: got '\\x1b[31' at its beginning; expected 'GGUF'."),
+    "git lfs": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "a Git LFS pointer or text, not a model. Run: git lfs pull",
+    ),
+    "version 0": (gguf(version=0), "GGUF version: got 0; expected 2 or 3."),
+    "version 1": (gguf(version=1), "GGUF version: got 1; expected 2 or 3."),
+    "version 99": (gguf(version=99), "GGUF version: got 99; expected 2 or 3."),
+    "big endian": (
+        b"GGUF" + struct.pack(">IQQ", 3, 0, 0),
+        "a big-endian GGUF file: expected little-endian. Convert it again.",
+    ),
+    "2^63 tensors": (
+        gguf(counts=(2**63, 0)),
+        "number of tensors: got 9223372036854775808; expected <= 65536.",
+    ),
+    "1e9 keys": (
+        gguf(counts=(0, 10**9)),
+        "number of metadata keys: got 1000000000; expected <= 8192.",
+    ),
+    "5000 tensors in 24 bytes": (
+        gguf(counts=(5000, 0)),
+        "number of tensors: got 5000; the file has 24 bytes. Download it again.",
+    ),
+    "8000 keys in 24 bytes": (
+        gguf(counts=(0, 8000)),
+        "number of metadata keys: got 8000; the file has 24 bytes. Download it again.",
+    ),
+    "empty key": (gguf(keys=(key("", 8, text("x")),)), "metadata key 0 is empty."),
+    "duplicate key": (
+        gguf(keys=(ARCHITECTURE, ARCHITECTURE)),
+        "duplicate metadata key 'general.architecture'.",
+    ),
+    "key not UTF-8": (
+        gguf(keys=(key(b"ab\xff", 8, text("x")),)),
+        "metadata key 0 is not UTF-8: got byte 0xff at 2.",
+    ),
+    "value not UTF-8": (
+        gguf(keys=(key("general.name", 8, text(b"\xc3\x28")),)),
+        "the value of 'general.name' is not UTF-8: got byte 0xc3 at 0.",
+    ),
+    "key of 2^40 bytes": (
+        gguf(keys=(struct.pack("<Q", 2**40) + bytes(64),)),
+        "metadata key 0 is too long: got 1099511627776 bytes; expected <= 65535.",
+    ),
+    "string of 2^40 bytes": (
+        gguf(keys=(key("general.name", 8, struct.pack("<Q", 2**40)),)),
+        "the value of 'general.name' would end at byte 1099511627832; the file has 56 bytes. "
+        "Download it again.",
+    ),
+    "value of unknown type": (
+        gguf(keys=(key("a\x1b[2J\n", 13, bytes(8)),)),
+        "the value of 'a\\x1b[2J\\n' has an unknown type: got 13; expected 0 to 12.",
+    ),
+    "array of 1e9 strings": (
+        gguf(keys=(key("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 10**9)),)),
+        "the value of 'tokenizer.ggml.tokens' would end at byte 8000000069; the file has 69 bytes. "
+        "Download it again.",
+    ),
+    "array of 2^62 numbers": (
+        gguf(keys=(key("x", 9, struct.pack("<IQ", 4, 2**62)),)),
+        "the value of 'x' would end at byte 18446744073709551665; the file has 49 bytes. "
+        "Download it again.",
+    ),
+    "array element of 2^63 bytes": (
+        gguf(keys=(key("x", 9, struct.pack("<IQQ", 8, 1, 2**63)),)),
+        "the value of 'x': an element would end at byte 9223372036854775857; "
+        "the file has 57 bytes. Download it again.",
+    ),
+    "array of unknown type": (
+        gguf(keys=(key("x", 9, struct.pack("<IQ", 77, 1)),)),
+        "the value of 'x' has an unknown element type: got 77; expected 0 to 12.",
+    ),
+    "3000 nested arrays": (
+        gguf(keys=(key("x", 9, NESTED),)),
+        "the value of 'x' is an array of arrays. Refused, as llama.cpp does.",
+    ),
+    "alignment 0": (
+        gguf(keys=(key("general.alignment", 4, struct.pack("<I", 0)),)),
+        "general.alignment: got 0; expected a power of two.",
+    ),
+    "alignment 24": (
+        gguf(keys=(key("general.alignment", 4, struct.pack("<I", 24)),)),
+        "general.alignment: got 24; expected a power of two.",
+    ),
+    "alignment as text": (
+        gguf(keys=(key("general.alignment", 8, text("32")),)),
+        "general.alignment: got value type 8; expected 4 (uint32).",
+    ),
+    "alignment 2^31": (
+        gguf(
+            keys=(key("general.alignment", 4, struct.pack("<I", 2**31)),),
+            tensors=(tensor(),),
+            data=bytes(16),
+        ),
+        "tensor 'w' ends at byte 2147483664; the file has 112 bytes. Download it again.",
+    ),
+    "five dimensions": (
+        gguf(tensors=(tensor(dims=(1, 1, 1, 1, 1)),)),
+        "tensor 'w': number of dimensions: got 5; expected <= 4.",
+    ),
+    "shape overflows": (
+        gguf(tensors=(tensor(dims=(2**32, 2**32)),)),
+        "tensor 'w': shape: got 4294967296 x 4294967296; expected 1 to 2^63 - 1 elements.",
+    ),
+    "shape of nothing": (
+        gguf(tensors=(tensor(dims=(4, 0)),)),
+        "tensor 'w': shape: got 4 x 0; expected 1 to 2^63 - 1 elements.",
+    ),
+    "unknown tensor type": (
+        gguf(tensors=(tensor(type_number=255),)),
+        "tensor 'w': unknown type: got 255; expected a type of ggml.h.",
+    ),
+    "withdrawn tensor type": (
+        gguf(tensors=(tensor(type_number=4),)),
+        "tensor 'w': unknown type: got 4; expected a type of ggml.h.",
+    ),
+    "rows that do not divide into blocks": (
+        gguf(tensors=(tensor(dims=(64, 4), type_number=12),)),
+        "tensor 'w': row length: got 64; expected a multiple of 256 for Q4_K.",
+    ),
+    "name of 64 bytes": (
+        gguf(tensors=(tensor("n" * 64),)),
+        "the name of tensor 0 is too long: got 64 bytes; expected <= 63.",
+    ),
+    "tensor name not UTF-8": (
+        gguf(tensors=(tensor(b"\xff"),)),
+        "the name of tensor 0 is not UTF-8: got byte 0xff at 0.",
+    ),
+    "duplicate tensor": (
+        gguf(tensors=(tensor(), tensor(offset=32)), data=bytes(48)),
+        "duplicate tensor 'w'.",
+    ),
+    "offset beyond the end": (
+        gguf(tensors=(tensor(offset=2**40),), data=bytes(16)),
+        "tensor 'w' ends at byte 1099511627856; the file has 80 bytes. Download it again.",
+    ),
+    "overlapping tensors": (
+        gguf(tensors=(tensor(), tensor("v", offset=0)), data=bytes(48)),
+        "tensor 'v': offset in the data: got 0; expected 32, right after the one before.",
+    ),
+    "data truncated by one byte": (
+        SOUND[:-1],
+        "tensor 'w' ends at byte 144; the file has 143 bytes. Download it again.",
+    ),
+    "header truncated": (
+        SOUND[:70],
+        "the name of tensor 0 would end at byte 77; the file has 70 bytes. Download it again.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+def test_a_corrupt_file_is_refused_by_name_and_reason(name: str, tmp_path: Path) -> None:
+    content, reason = CORRUPT[name]
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError) as refused:
+        read_header(path)
+    assert str(refused.value) == f"{path}: {reason}"
+    assert "\n" not in str(refused.value)
+
+
+def test_the_file_that_the_table_damages_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(SOUND)
+    header = read_header(path)
+    assert header.version == 3
+    assert dict(header.metadata) == {"general.architecture": "llama"}
+    assert [(t.name, t.shape, t.type_name, t.n_bytes) for t in header.tensors] == [
+        ("w", (4,), "F32", 16)
+    ]
+    assert header.tensors[0].offset == header.data_offset == len(SOUND) - 16
+
+
+def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    long = "x" * (2 << 20)
+    path.write_bytes(
+        gguf(
+            keys=(
+                key("u8", 0, b"\xff"),
+                key("i8", 1, b"\xff"),
+                key("f32", 6, struct.pack("<f", 0.5)),
+                key("yes", 7, b"\x01"),
+                key("u64", 10, struct.pack("<Q", 2**64 - 1)),
+                key("f64", 12, struct.pack("<d", 1e300)),
+                key("short", 9, struct.pack("<IQ3i", 5, 3, -1, 0, 7)),
+                key("long", 9, struct.pack("<IQ", 0, 65) + bytes(65)),
+                key("names", 9, struct.pack("<IQ", 8, 4) + b"".join(map(text, "abcd"))),
+                key("none", 9, struct.pack("<IQ", 8, 0)),
+                key("tokenizer.huggingface.json", 8, text(long)),
+            )
+        )
+    )
+    values = read_header(path).metadata
+    assert [values[name] for name in ("u8", "i8", "f32", "yes", "u64", "f64", "short")] == [
+        255,
+        -1,
+        0.5,
+        True,
+        2**64 - 1,
+        1e300,
+        (-1, 0, 7),
+    ]
+    assert (values["long"].element_type, values["long"].count) == ("uint8", 65)
+    assert (values["names"].element_type, values["names"].first) == ("string", ("a", "b", "c"))
+    assert values["none"].count == 0
+    assert (values["tokenizer.huggingface.json"].element_type) == "byte"
+
+
+def test_an_array_of_strings_is_known_by_its_bytes_wherever_the_window_cuts(tmp_path: Path) -> None:
+    def facts(words: list[str]) -> ArrayFacts:
+        path = tmp_path / "model.gguf"
+        array = struct.pack("<IQ", 8, len(words)) + b"".join(map(text, words))
+        path.write_bytes(gguf(keys=(key("words", 9, array), ARCHITECTURE)))
+        header = read_header(path)
+        assert header.metadata["general.architecture"] == "llama"
+        value = header.metadata["words"]
+        assert isinstance(value, ArrayFacts)
+        return value
+
+    words = [f"word {number}" * (number % 50) for number in range(20_000)]
+    words[17] = "long" * 200_000
+    assert facts(words).count == 20_000
+    assert facts(words) == facts(words)
+    assert facts(words).digest != facts([*words[:-1], "other"]).digest
+    # the same letters, cut elsewhere
+    assert facts(["ab", "c"]).digest != facts(["a", "bc"]).digest
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (make_fifo, "not a regular file. Refused unopened."),
+        (Path.mkdir, "not a regular file. Refused unopened."),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file. Refused unopened."),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links."),
+        (lambda path: None, "cannot be read: No such file or directory."),
+    ],
+    ids=["fifo", "directory", "device", "loop", "missing"],
+)
+def test_what_is_no_regular_file_is_never_opened(
+    make: Callable[[Path], None], reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    make(path)
+    with pytest.raises(ArtifactError) as refused:
+        read_header(path)
+    assert str(refused.value) == f"{path}: {reason}"
+
+
+def test_a_path_that_hurts_a_terminal_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\n\udcff.gguf"
+    path.write_bytes(b"GGML")
+    with pytest.raises(ArtifactError, match=r"/a\\x1b\[31m\\n\\udcff\.gguf: not a GGUF file"):
+        read_header(path)
+
+
+def write_hostile_files(directory: Path) -> None:
+    """Files that cost a parser the most it allows, or claim far more."""
+    for name, (content, _) in CORRUPT.items():
+        (directory / f"{name}.gguf").write_bytes(content)
+    tokens = gguf(keys=(key("t", 9, struct.pack("<IQ", 8, 2**33)),))
+    numbers = gguf(keys=(key("t", 9, struct.pack("<IQ", 4, 2**33)),))
+    for name, head in (("strings", tokens), ("numbers", numbers)):
+        with (directory / f"sparse {name}.gguf").open("wb") as file:
+            file.write(head)
+            file.truncate(2**37)
+    many = struct.pack("<IQ", 8, 2**21) + bytes(8 * 2**21)
+    # everything up to the bounds, then one string too many
+    (directory / "most strings.gguf").write_bytes(
+        gguf(keys=(key("t", 9, many), key("u", 9, struct.pack("<IQ", 8, 1) + text("x"))))
+    )
+    wide = struct.pack("<IQ", 12, 64) + bytes(8 * 64)
+    numbered = tuple(key(f"k{number}", 9, wide) for number in range(8192))
+    (directory / "most keys.gguf").write_bytes(gguf(keys=numbered, counts=(60_000, 8192)))
+    names = tuple(tensor(f"{number:063}", (1, 1, 1, 1), 24) for number in range(65_536))
+    (directory / "most tensors.gguf").write_bytes(gguf(tensors=names))
+    wide_text = text("\U0001f600" + "x" * ((1 << 20) - 4))
+    texts = tuple(key(f"k{number}", 8, wide_text) for number in range(9))
+    (directory / "most text.gguf").write_bytes(gguf(keys=texts))
+
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from qgate.artifacts.gguf import read_header
+from qgate.errors import ArtifactError
+
+def peak_bytes():
+    # ru_maxrss would begin with what the parent had when it forked
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    began = time.process_time()
+    try:
+        read_header(path)
+        sys.exit(f"{path} was accepted")
+    except ArtifactError:
+        seconds = time.process_time() - began
+    print(json.dumps([path.name, seconds, peak_bytes()]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
+def test_hostile_files_are_refused_within_a_second_and_100_mb(tmp_path: Path) -> None:
+    write_hostile_files(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == len(CORRUPT) + 6
+    assert [row for row in rows if row[1] >= 1.0 or row[2] >= 100e6] == []
+
+
+def test_a_header_the_size_of_qwens_takes_well_under_a_second(tmp_path: Path) -> None:
+    words = [text(f"Ġtoken{number}") for number in range(151_936)]
+    merges = [text(f"Ġmer ge{number}") for number in range(151_387)]
+    types = struct.pack("<IQ", 5, len(words)) + bytes(4 * len(words))
+    path = tmp_path / "model.gguf"
+    path.write_bytes(
+        gguf(
+            keys=(
+                ARCHITECTURE,
+                key("tokens", 9, struct.pack("<IQ", 8, len(words)) + b"".join(words)),
+                key("token_type", 9, types),
+                key("merges", 9, struct.pack("<IQ", 8, len(merges)) + b"".join(merges)),
+            ),
+            tensors=(tensor(),),
+            data=bytes(16),
+        )
+    )
+    began = time.process_time()
+    header = read_header(path)
+    assert time.process_time() - began < 0.5
+    counts = [v.count for v in header.metadata.values() if isinstance(v, ArrayFacts)]
+    assert counts == [151_936, 151_936, 151_387]
+
+
+@needs_stories
+def test_whatever_bytes_change_in_a_real_file_the_only_error_is_ours(tmp_path: Path) -> None:
+    original = (STORIES / "stories260K-q4_0.gguf").read_bytes()
+    header_bytes = read_header(STORIES / "stories260K-q4_0.gguf").data_offset
+    rng = random.Random(20261123)
+    path = tmp_path / "model.gguf"
+    messages = []
+    for round_ in range(1500):
+        mutated = bytearray(original)
+        for _ in range(rng.randint(1, 8)):
+            at = rng.randrange(header_bytes)
+            length = rng.choice((1, 1, 4, 8))
+            mutated[at : at + length] = rng.choice(
+                (rng.randbytes(length), b"\xff" * length, bytes(length))
+            )
+        if round_ % 5 == 0:
+            del mutated[rng.randrange(len(mutated)) :]
+        path.write_bytes(mutated)
+        try:
+            read_header(path)
+        except ArtifactError as error:
+            messages.append(str(error))
+    assert 750 < len(messages) < 1500
+    assert [message for message in messages if not message.isprintable()] == []
+
+
+@needs_stories
+@pytest.mark.parametrize("scheme", ["f32", "f16", "q8_0", "q5_0", "q4_0"])
+def test_a_real_file_reads_as_the_gguf_package_reads_it(scheme: str) -> None:
+    package = pytest.importorskip("gguf")
+    path = STORIES / f"stories260K-{scheme}.gguf"
+    header, oracle = read_header(path), package.GGUFReader(path)
+    assert header.data_offset == oracle.data_offset
+    assert [(t.name, t.shape, t.type_name, t.n_bytes, t.offset) for t in header.tensors] == [
+        (t.name, tuple(map(int, t.shape)), t.tensor_type.name, int(t.n_bytes), int(t.data_offset))
+        for t in oracle.tensors
+    ]
+    keys = {name: value for name, value in oracle.fields.items() if not name.startswith("GGUF.")}
+    assert header.metadata.keys() == keys.keys()
+    for name, field in keys.items():
+        ours, theirs = header.metadata[name], field.contents()
+        if isinstance(ours, ArrayFacts):
+            assert ours.count == len(theirs)
+            assert list(ours.first) == [str(word) for word in theirs[: len(ours.first)]]
+        else:
+            assert ours == theirs
+
+
+def test_types_are_those_of_the_gguf_package() -> None:
+    constants = pytest.importorskip("gguf").constants
+    theirs = {
+        int(number): (number.name, *sizes) for number, sizes in constants.GGML_QUANT_SIZES.items()
+    }
+    ours = {n: (t.name, t.block_elements, t.block_bytes) for n, t in GGML_TYPES.items()}
+    # gguf 0.19 counts 4 + 4 + 32 bytes for Q8_1, ggml-common.h 2 + 2 + 32; no file holds it
+    del theirs[9], ours[9]
+    assert ours | theirs == ours
+    assert set(ours) - set(theirs) <= {42}
+
+
+def test_file_types_are_those_of_the_gguf_package() -> None:
+    constants = pytest.importorskip("gguf").constants
+    theirs = {
+        int(number): number.name.removeprefix("MOSTLY_").removeprefix("ALL_")
+        for number in constants.LlamaFileType
+        if number.name != "GUESSED"
+    }
+    assert FILE_TYPES | theirs == dict(FILE_TYPES)
+    assert set(FILE_TYPES) - set(theirs) <= {41}

@@ -1,0 +1,97 @@
+"""Models for tests: a bigram model in GGUF form that the fake runtime serves, and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """A bigram model: logits(token) = output @ embedding[token]."""
+
+    noise: float = 0.0
+    """Standard deviation of what is added to the output matrix: the damage of quantization."""
+    fault: str = ""
+    """What the fake runtime does, e.g. `segfault:score`."""
+    scheme: str = "Q4_K_M"
+    """Claimed by general.file_type; `F32` makes it a reference."""
+    vocabulary: int = 64
+    width: int = 16
+    eos: int = 2
+    tokens_from: str = "t"
+
+
+def write_toy(path: Path, toy: Toy) -> Path:
+    """Write the model; tensors are F32 whatever the scheme claims."""
+    import gguf
+
+    rng = np.random.default_rng(0)
+    embedding = rng.normal(size=(toy.vocabulary, toy.width)).astype(np.float32)
+    output = rng.normal(size=(toy.vocabulary, toy.width)).astype(np.float32)
+    output += np.random.default_rng(1).normal(0.0, toy.noise or 1e-30, output.shape)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name(path.stem)
+    writer.add_context_length(256)
+    writer.add_file_type(_file_type(toy.scheme))
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([f"{toy.tokens_from}{number}" for number in range(toy.vocabulary)])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(toy.eos)
+    if toy.fault:
+        writer.add_string("qgate.fake.fault", toy.fault)
+    writer.add_tensor("token_embd.weight", embedding)
+    writer.add_tensor("output.weight", output.astype(np.float32))
+    if toy.scheme != "F32":  # what makes an artifact count as quantized; the fake ignores it
+        blocks = np.zeros((256, 144), dtype=np.uint8)
+        blocks[:, :4] = np.frombuffer(np.float16([0.01, 0.01]).tobytes(), dtype=np.uint8)
+        blocks[:, 4:] = 1
+        writer.add_tensor(
+            "blk.0.ffn_up.weight", blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_K
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _file_type(scheme: str) -> int:
+    import gguf
+
+    name = "ALL_F32" if scheme == "F32" else f"MOSTLY_{scheme}"
+    return int(gguf.LlamaFileType[name])
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Callable[..., Path]:
+    """toys(name=Toy(...), ...) -> a directory with a reference `original.gguf` and the named."""
+    pytest.importorskip("gguf", reason="toy models are written with the gguf package")
+
+    def make(**models: Toy) -> Path:
+        directory = tmp_path / "models"
+        directory.mkdir(exist_ok=True)
+        write_toy(directory / "original.gguf", Toy(scheme="F32"))
+        for name, toy in models.items():
+            write_toy(directory / f"{name}.gguf", toy)
+        return directory
+
+    return make
+
+
+@pytest.fixture
+def stories() -> Path:
+    """A real model made by others: stories260K as F32, F16, Q8_0, Q5_0 and Q4_0."""
+    pytest.importorskip("llama_cpp", reason="needs the GGUF runtime: pip install '.[gguf]'")
+    directory = SHARED / "models" / "stories260K"
+    if not directory.is_dir():
+        pytest.skip("stories260K is not on this machine (it lies beside the project, not in it)")
+    return directory

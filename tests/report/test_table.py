@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from qgate.records import Report, Verdict
+from qgate.report.table import render, render_markdown
+from qgate.report.text import count_cells
+
+AT_100 = """\
+reference  qgate-demo-F16  F16  13.9 MB  perplexity 4.213 (n = 16 320)
+           text self-generated sha256:cdcdcdcdcdcd
+qgate-demo-Q8_0  Q8_0  7.4 MB  llama_cpp 0.3.36 cpu                                             PASS
+  perplexity.increase      0.0081 [0.0066, 0.0097]         <= 0.5       pass
+  divergence.kl_mean       0.00120 [0.00110, 0.00130]      <= 0.05      pass
+  divergence.same_top      99.1 % [99.0, 99.3]             >= 90 %      pass
+qgate-demo-Q2_K  Q2_K  2.6 MB  llama_cpp 0.3.36 cpu                                             FAIL
+  perplexity.increase      0.810 [0.660, 0.970]            <= 0.5       FAIL
+  divergence.kl_mean       0.121 [0.115, 0.127]            <= 0.05      FAIL
+  divergence.kl_p99        0.710 [0.650, 0.770]            <= 0.4       FAIL
+  divergence.same_top      90.0 % [89.0, 91.0]             >= 90 %      INCONCLUSIVE
+broken-Q4_0  Q4_0  4.1 MB  llama_cpp 0.3.36 cpu                                                ERROR
+  perplexity.increase                                                   ERROR
+  divergence.kl_p99                                                     skipped
+qgate-demo-Q2_K: perplexity.increase: 0.81 against {'max': 0.5} (thresholds/default.yaml:14)
+qgate-demo-Q2_K: divergence.kl_mean: 0.121 against {'max': 0.05} (thresholds/default.yaml:14)
+qgate-demo-Q2_K: divergence.kl_p99: 0.71 against {'max': 0.4} (thresholds/default.yaml:14)
+qgate-demo-Q2_K: divergence.same_top: 0.9 against {'min': 0.9} (thresholds/default.yaml:14)
+broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result.
+smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
+
+PASSING_AT_60 = """\
+reference  qgate-demo-F16  F16  13.9 MB
+           perplexity 4.213 (n = 16 320)
+           text self-generated sha256:cdcdcdcdcdcd
+qgate-demo-Q8_0  Q8_0  7.4 MB  llama_cpp 0.3.36 cpu     PASS
+  perplexity.increase  0.0081   <= 0.5   pass
+  divergence.kl_mean   0.00120  <= 0.05  pass
+  divergence.same_top  99.1 %   >= 90 %  pass
+smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
+
+STRANGE = "x\x1b[31m\nPASS\u202e::set-output name=a::b ##[error] | `code` @someone <img> #12 ![](u)"
+
+
+def _text(report: Report, width: int) -> str:
+    return "\n".join(line.text for line in render(report, width))
+
+
+def _renamed(report: Report, identifier: str) -> Report:
+    first = report.artifacts[0]
+    artifact = dataclasses.replace(first.artifact, id=identifier, scheme=identifier)
+    record = dataclasses.replace(first.records[0], message=identifier, verdict=Verdict.FAIL)
+    changed = dataclasses.replace(first, artifact=artifact, records=(record,))
+    return dataclasses.replace(report, artifacts=(changed,), reference={"id": identifier})
+
+
+def test_the_whole_table_at_100_columns(report: Report) -> None:
+    assert _text(report, 100) == AT_100
+
+
+def test_at_60_columns_the_intervals_go_and_nothing_else(passing: Report) -> None:
+    assert _text(passing, 60) == PASSING_AT_60
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_row_is_wider_than_the_terminal(report: Report, width: int) -> None:
+    long = "Meta-Llama-3.1-8B-Instruct-" * 5 + "Q4_K_M"
+    for table in (report, _renamed(report, long), _renamed(report, "模型" * 60)):
+        lines = render(table, width)
+        assert len(lines) > 3
+        rows = lines[: next(i for i, line in enumerate(lines) if ": " in line.text)]
+        assert max(count_cells(line.text) for line in rows) <= width
+
+
+def test_a_long_id_keeps_both_its_ends(report: Report) -> None:
+    table = _text(_renamed(report, "Meta-Llama-" * 12 + "Q4_K_M"), 60)
+    header = next(line for line in table.splitlines() if line.endswith("PASS"))
+    assert header.startswith("Meta-Llama-")
+    assert "…" in header
+    assert "Q4_K_M" in header
+
+
+def test_colour_repeats_what_the_words_say(report: Report) -> None:
+    styles = {line.text.split()[-1]: line.style for line in render(report, 100)[2:14]}
+    assert styles == {
+        "PASS": "bold",
+        "FAIL": "red",
+        "ERROR": "red",
+        "pass": "green",
+        "INCONCLUSIVE": "yellow",
+        "skipped": "plain",
+    }
+
+
+def test_without_a_passing_artifact_the_last_line_says_so(report: Report) -> None:
+    failing = dataclasses.replace(report, artifacts=report.artifacts[1:])
+    last = render(failing, 100)[-1]
+    assert (last.text, last.style) == ("no artifact passes", "red")
+
+
+def test_a_run_without_artifacts_or_reference_is_no_pass(report: Report) -> None:
+    empty = dataclasses.replace(report, artifacts=(), reference={})
+    assert _text(empty, 80) == "no reference\nno artifact passes"
+
+
+def test_an_artifact_without_rows_is_seen(passing: Report) -> None:
+    bare = dataclasses.replace(passing.artifacts[0], records=(), runtime=None)
+    lines = render(dataclasses.replace(passing, artifacts=(bare,)), 60)
+    assert ("  no rows", "red") in [(line.text, line.style) for line in lines]
+
+
+def test_hostile_names_and_messages_stay_text_in_a_terminal(report: Report) -> None:
+    for line in render(_renamed(report, STRANGE), 100):
+        assert line.text.isprintable()
+        assert "##[" not in line.text
+    commands = _text(_renamed(report, " ::add-mask::secret"), 100).splitlines()
+    assert [line for line in commands if line.strip().startswith("::")] == []
+
+
+def test_hostile_names_and_messages_stay_text_in_markdown(report: Report) -> None:
+    text = render_markdown(_renamed(report, STRANGE).to_json())
+    assert all(line.isprintable() for line in text.splitlines())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {8}
+    for active in ("<img", "@someone", " `code", "#12", "!["):
+        assert active not in text
+    assert "\\|" in text
+    assert "\\`code\\`" in text
+
+
+def test_the_markdown_table_has_every_row_and_message(report: Report) -> None:
+    text = render_markdown(report.to_json())
+    assert "| qgate-demo-Q2_K | Q2_K | 2.6 MB |  |  |  | FAIL |" in text
+    row = "|  |  |  | divergence.same_top | 90.0 % \\[89.0, 91.0\\] | &gt;= 90 % | INCONCLUSIVE |"
+    assert row in text
+    assert "* broken-Q4_0: runtime llama_cpp: the child ended: got signal 11;" in text
+    assert text.endswith(
+        "smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"
+    )
