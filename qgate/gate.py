@@ -69,7 +69,7 @@ class Serving:
     def load(self, window_tokens: int, threads: int | None) -> ModelFacts:
         from qgate.runtimes.base import ModelFacts
 
-        path = str(self.artifact.path)
+        path = str(self.artifact.path.absolute())
         loaded = self.host.call("load", path=path, window_tokens=window_tokens, threads=threads)
         return ModelFacts(**loaded)
 
@@ -94,7 +94,7 @@ def measure_divergence(
     windows = reference.windows
     facts = serving.load(int(windows.ids.shape[1]), threads)
     require_same_vocabulary(serving.artifact, facts, reference)
-    scored = serving.host.call("score", **score_arguments(windows, reference.stored, keep=False))
+    scored = serving.host.call("score", **score_arguments(reference))
     if scored["digests"] != window_digests(windows.ids):
         raise MeasurementError(
             f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
@@ -224,7 +224,7 @@ def _not_reached(check: str) -> Record:
     return Record(
         name=check,
         verdict=Verdict.INCOMPLETE,
-        message=f"{check}: not measured in this run (deselected, or the run ended before it)",
+        message=f"{check}: not measured in this run: deselected, or the run ended before it",
     )
 
 

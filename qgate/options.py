@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 DEFAULT_REPORT = ".qgate/report.json"
 
 _VALUES = {
-    "qgate_reference": ("PATH", "The original model; default: the unquantized one in or beside PATH"),
+    "qgate_reference": ("PATH", "The original; default: the unquantized model in or beside PATH"),
     "qgate_thresholds": ("FILE", "Limits as YAML; inherits the shipped thresholds/default.yaml"),
     "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),
     "qgate_json": ("FILE", f"Where the report goes; default: {DEFAULT_REPORT}"),
@@ -46,7 +48,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user asked for; every path is absolute, against the invocation directory."""
+    """What the user asked for; every path is absolute.
+
+    Against the invocation directory; where the project's ini file says it, against that file's.
+    """
 
     paths: tuple[Path, ...]
     reference: Path | None
@@ -62,13 +67,12 @@ class Options:
     @classmethod
     def from_config(cls, config: pytest.Config) -> Options:
         directory = config.invocation_params.dir
-        reference, thresholds = _value(config, "qgate_reference"), _value(config, "qgate_thresholds")
         return cls(
             paths=tuple(directory / path for path in config.getoption("qgate")),
-            reference=directory / reference if reference else None,
-            thresholds=directory / thresholds if thresholds else None,
+            reference=_path(config, "qgate_reference"),
+            thresholds=_path(config, "qgate_thresholds"),
             runtime=_value(config, "qgate_runtime"),
-            json=directory / (_value(config, "qgate_json") or DEFAULT_REPORT),
+            json=_path(config, "qgate_json") or directory / DEFAULT_REPORT,
             mlflow_uri=_value(config, "qgate_mlflow_uri"),
             strict=bool(_value(config, "qgate_strict")),
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
@@ -79,3 +83,13 @@ class Options:
 def _value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - str or bool by declaration
     given = config.getoption(name)
     return given if given is not None else (config.getini(name) or None)
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    given = _value(config, name)
+    if not given:
+        return None
+    start: Path = config.invocation_params.dir
+    if config.getoption(name) is None and config.inipath is not None:
+        start = config.inipath.parent
+    return start / str(given)

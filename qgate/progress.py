@@ -19,7 +19,8 @@ class ProgressLine:
     """
 
     def __init__(self, write: Callable[[str], None], *, is_terminal: bool, width: int) -> None:
-        self._write, self._is_terminal, self._width = write, is_terminal, width
+        self._write, self._is_terminal = write, is_terminal
+        self._columns = max(width - 1, 0)  # the last one would break the line
         self._subject, self._started, self._shown = "", 0.0, 0.0
         self._is_drawn = False
 
@@ -37,7 +38,7 @@ class ProgressLine:
         share = f" {done}/{total}" if total else ""
         line = f"qgate: {self._subject}: {what}{share}, {now - self._started:.0f} s"
         if self._is_terminal:
-            self._write("\r" + line[: self._width - 1].ljust(self._width - 1))
+            self._write("\r" + line[: self._columns].ljust(self._columns))
             self._is_drawn = True
         else:
             self._write(line + "\n")
@@ -45,5 +46,5 @@ class ProgressLine:
     def end(self) -> None:
         """Wipe the live line, so that what comes next starts on a clean one."""
         if self._is_drawn:
-            self._write("\r" + " " * (self._width - 1) + "\r")
+            self._write("\r" + " " * self._columns + "\r")
             self._is_drawn = False

@@ -4,11 +4,13 @@ An entry is a directory named by the digest of everything that could change its 
 weights' digest, the text's digest and windows, the runtime with its version, build and device.
 Another machine, library or text is another entry; nothing is ever overwritten or trusted by date.
 
-    <store>/<key>/entry.json   what the key was made of, digests of the arrays, facts, self-KL
+    <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts, self-KL
                   ids.npy      token ids of the windows
                   clusters.npy which scored tokens belong together
                   nll.npy      the original's negative log-likelihood of each scored token
                   kept.npy     its hidden states (or logits) at the compared positions, float16
+                  anchors.npy  logsumexp of its logits there
+                  tops.npy     the token it ranks first there
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -28,8 +29,9 @@ from typing import Any
 import numpy as np
 
 from qgate.artifacts.gguf import read_header
+from qgate.entries import put_in_place, read_entry, write_entry
 from qgate.errors import ArtifactError, MeasurementError
-from qgate.measure.perplexity import kl_stride
+from qgate.measure.perplexity import cost_stride, thin_out
 from qgate.measure.texts import Text, Windows, cut_windows
 from qgate.records import Artifact, RuntimeFacts
 from qgate.runtimes.base import ModelFacts
@@ -37,12 +39,13 @@ from qgate.runtimes.host import Host
 from qgate.runtimes.original import Encoding, MatrixPlace, Stored
 from qgate.thresholds import TextSettings
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raised when an entry's meaning changes."""
 MAX_SELF_KL_NATS = 1e-5
 """An encoding that cannot give the original back this exactly is not used."""
 MAX_SHARE_OF_BASE_FILE = 0.1
-"""Of the size of llama.cpp's base file for the same windows; fewer positions are kept to hold it."""
+"""Of the size of llama.cpp's base file for the same windows. Fewer positions are kept to hold it,
+as long as enough are left for the tail's percentile."""
 _OTHER_BYTES = 24
 """A scored token's share of ids, clusters and likelihoods."""
 
@@ -71,6 +74,10 @@ class Reference:
     nll_nats: np.ndarray
     """Shape (scored tokens,), float64."""
     stored: Stored
+    anchors: np.ndarray
+    """logsumexp of what is kept, shape (kept positions,), float64."""
+    tops: np.ndarray
+    """Token ranked first, shape (kept positions,), int32."""
     compared: np.ndarray
     """Indices of the kept positions among the scored tokens."""
     self_kl_nats: float
@@ -84,12 +91,12 @@ class Reference:
         count, size = self.windows.ids.shape
         scored = size - 1 - size // 2
         row_bytes = 2 * (2 * ((self.facts.n_vocab + 1) // 2) + 4)
-        arrays = Path(self.stored.array).parent.glob("*.npy")
+        files = Path(self.stored.array).parent.iterdir()
         return {
             "encoding": self.stored.encoding,
             "compared_positions": len(self.compared),
             "stride": self.stored.stride,
-            "store_bytes": sum(path.stat().st_size for path in arrays),
+            "store_bytes": sum(path.stat().st_size for path in files),
             "llama_cpp_base_file_bytes": 20 + count * (size * 4 + scored * row_bytes),
             "self_kl_nats": self.self_kl_nats,
             "was_stored": self.was_stored,
@@ -115,7 +122,7 @@ class ReferenceStore:
         with start() as host:
             runtime = RuntimeFacts(**host.call("describe"))
             place = self._directory / _key(plan, runtime)
-            entry = _read_entry(place)
+            entry = read_entry(place)
             if entry is not None:
                 return _open(plan, runtime, place, entry)
             return self._measure(plan, runtime, place, host)
@@ -125,10 +132,8 @@ class ReferenceStore:
         work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=self._directory))
         try:
             entry = _measure_into(work, plan, runtime, host)
-            _write_entry(work, entry)
-            if place.exists():  # damaged, or another run was faster: ours is as good
-                shutil.rmtree(place, ignore_errors=True)
-            work.replace(place)
+            write_entry(work, entry)
+            entry = put_in_place(work, place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         reference = _open(plan, runtime, place, entry)
@@ -156,7 +161,7 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
 def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> dict[str, Any]:
     size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
     loaded = host.call(
-        "load", path=str(plan.artifact.path), window_tokens=size, threads=plan.threads
+        "load", path=str(plan.artifact.path.absolute()), window_tokens=size, threads=plan.threads
     )
     facts = ModelFacts(**loaded)
     windows = cut_windows(plan.text, plan.settings, host, facts)
@@ -164,6 +169,8 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
     np.save(work / "nll.npy", scored["nll_nats"])
+    np.save(work / "anchors.npy", scored["anchors"])
+    np.save(work / "tops.npy", scored["tops"])
     return {
         "key_made_of": _ingredients(plan, runtime),
         "facts": facts.to_json(),
@@ -172,7 +179,6 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
         "stride": stored.stride,
         "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
         "seconds": scored["total_s"],
-        "arrays": {path.name: _sha256(path) for path in sorted(work.glob("*.npy"))},
     }
 
 
@@ -192,8 +198,15 @@ def _score(
             stride=_stride(settings, windows, facts, columns),
             matrix=matrix if encoding == "hidden" else None,
         )
-        scored = host.call("score", **score_arguments(windows, stored, keep=True))
-        self_kl = float(np.mean(scored["kl_nats"]))
+        scored = host.call(
+            "score",
+            windows=windows.ids,
+            first=windows.first,
+            stored=dataclasses.asdict(stored),
+            anchors=None,
+            tops=None,
+        )
+        self_kl = float(np.abs(scored["kl_nats"]).mean())
         if self_kl < MAX_SELF_KL_NATS:
             return scored, stored
     raise MeasurementError(
@@ -209,16 +222,17 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, columns
     base_row_bytes = 2 * facts.n_vocab + 8
     room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
     by_storage = math.ceil(2 * columns / max(room, 1.0))
-    return max(by_storage, kl_stride(facts, windows.clusters.size))
+    return thin_out(max(by_storage, cost_stride(facts)), windows.clusters.size)
 
 
-def score_arguments(windows: Windows, stored: Stored, *, keep: bool) -> dict[str, Any]:
-    """The `score` verb's arguments; the same windows for original and artifact."""
+def score_arguments(reference: Reference) -> dict[str, Any]:
+    """The `score` verb's arguments for an artifact: the very windows of the original."""
     return {
-        "windows": windows.ids,
-        "first": windows.first,
-        "stored": dataclasses.asdict(stored),
-        "keep": keep,
+        "windows": reference.windows.ids,
+        "first": reference.windows.first,
+        "stored": dataclasses.asdict(reference.stored),
+        "anchors": reference.anchors,
+        "tops": reference.tops,
     }
 
 
@@ -271,6 +285,8 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         windows=windows,
         nll_nats=_load(place / "nll.npy"),
         stored=stored,
+        anchors=_load(place / "anchors.npy"),
+        tops=_load(place / "tops.npy"),
         compared=compared.reshape(-1),
         self_kl_nats=entry["self_kl_nats"],
         was_stored=True,
@@ -281,28 +297,6 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
 def _load(path: Path) -> np.ndarray:
     array: np.ndarray = np.load(path, allow_pickle=False)
     return array
-
-
-def _read_entry(place: Path) -> dict[str, Any] | None:
-    """The entry, if it is there and its arrays are what they were; else it is measured again."""
-    try:
-        entry: dict[str, Any] = json.loads((place / "entry.json").read_text())
-        intact = all(_sha256(place / name) == want for name, want in entry["arrays"].items())
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-    return entry if intact else None
-
-
-def _write_entry(work: Path, entry: dict[str, Any]) -> None:
-    with (work / "entry.json").open("w") as file:
-        json.dump(entry, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_same_vocabulary(artifact: Artifact, facts: ModelFacts, reference: Reference) -> None:

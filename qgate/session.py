@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate import environment, errors
-from qgate.artifacts import beside, choose_reference, discover
+from qgate import environment, errors, fixtures
 from qgate.bench import Bench, Setting
 from qgate.gate import Ledger, Subject
 from qgate.options import Options
 from qgate.progress import ProgressLine
 from qgate.records import Artifact, Limit, Record, Report, RuntimeFacts, Verdict
+from qgate.rootdir import choose_tests
+from qgate.subjects import find_artifacts
+from qgate.termination import interrupt_on_termination
 from qgate.thresholds import Thresholds, load_thresholds
 
-CHECKLIST = Path(__file__).resolve().parent / "checklist"
-KEY = pytest.StashKey["GateSession"]()
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
 UPLOAD_DEADLINE_S = 90.0
 """A first upload makes the embedded store's tables, which takes several seconds."""
 _RESULT, _VERDICT = "qgate.result", "qgate.verdict"
@@ -39,7 +39,7 @@ class GateSession:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config, self.options = config, options
         self.thresholds: Thresholds = load_thresholds(options.thresholds, options.directory)
-        self.artifacts, self.reference_artifact = find_artifacts(options)
+        self.artifacts, self.reference_artifact = find_artifacts(options.paths, options.reference)
         self.bench = Bench(
             Setting(
                 thresholds=self.thresholds,
@@ -54,8 +54,10 @@ class GateSession:
         for artifact in self.artifacts:
             for check in self.limits(artifact):
                 self.ledger.expect(artifact.id, check)
-        self.environment = environment.describe(os.environ, options.directory)
+        is_silent = self.is_worker or config.option.collectonly  # git need not be asked then
+        self.environment = {} if is_silent else environment.describe(os.environ, options.directory)
         self.notes: list[str] = []
+        self.undo_signals: Callable[[], None] = lambda: None
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
@@ -69,9 +71,8 @@ class GateSession:
                 check_writable(options.json)
         except errors.QGateError as error:
             raise pytest.UsageError(str(error)) from None
-        config.stash[KEY] = session
-        _choose_tests(config)
-        _raise_on_termination()
+        choose_tests(config)
+        session.undo_signals = interrupt_on_termination()
         return session
 
     @property
@@ -115,9 +116,11 @@ class GateSession:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One parameter an artifact, set up once and torn down after its last row."""
-        if "artifact" in metafunc.fixturenames:
-            ids = [artifact.id for artifact in self.artifacts]
-            metafunc.parametrize("artifact", self.artifacts, ids=ids, indirect=True, scope="session")
+        if fixtures.takes_artifact(metafunc):
+            named = {artifact.id: artifact for artifact in self.artifacts}
+            metafunc.parametrize(
+                "artifact", list(named.values()), ids=list(named), indirect=True, scope="session"
+            )
 
     def pytest_report_header(self) -> list[str]:
         """Say what is gated against what, and by which limits."""
@@ -163,7 +166,8 @@ class GateSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Enter the row into the account, and the account onto the disk."""
-        if self.is_worker or (report.when == "setup" and report.passed) or report.when == "teardown":
+        has_no_row = report.when == "teardown" or (report.when == "setup" and report.passed)
+        if self.is_worker or has_no_row:
             return
         for key, value in report.user_properties:
             if key == _RESULT:
@@ -199,7 +203,7 @@ class GateSession:
             return
         self.write_report()
         self.notes += self._unmet(session)
-        self.notes.append(self._send())
+        self.notes.append(self._deliver(session))
 
     def _unmet(self, session: pytest.Session) -> list[str]:
         """What --qgate-strict holds against the run; may only make the exit code stricter."""
@@ -211,15 +215,23 @@ class GateSession:
         rows = ", ".join(f"{artifact}: {check}" for artifact, check in lost[:5])
         return [f"--qgate-strict: {len(lost)} required rows were not measured: {rows}"]
 
-    def _send(self) -> str:
+    def _deliver(self, session: pytest.Session) -> str:
+        """Send the report; who interrupts a run waits for nothing, it can be sent later."""
+        from qgate.report import upload
         from qgate.report.lines import upload_line
-        from qgate.report.upload import resolve_uri, upload_in_child
 
-        uri = resolve_uri(self.options.mlflow_uri, os.environ, self.options.directory)
-        with self.progress("report") as step:
-            step("sending to MLflow", 0, 0)
-            outcome = upload_in_child(self.options.json, uri, UPLOAD_DEADLINE_S)
+        uri = upload.resolve_uri(self.options.mlflow_uri, os.environ, self.options.directory)
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            outcome = upload.postpone(self.options.json, uri, "the run was interrupted")
+        else:
+            with self.progress("report") as step:
+                step("sending to MLflow", 0, 0)
+                outcome = upload.upload_in_child(self.options.json, uri, UPLOAD_DEADLINE_S)
         return upload_line(outcome, _shown(self.options, self.options.json))
+
+    def pytest_unconfigure(self) -> None:
+        """Leave the process's signals as they were."""
+        self.undo_signals()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type
         """The table, the failing lines, and the smallest artifact that passes."""
@@ -234,46 +246,6 @@ class GateSession:
             terminalreporter.write_line(line.text, **style)
         for note in [f"report: {_shown(self.options, self.options.json)}", *self.notes]:
             terminalreporter.write_line(note)
-
-
-def find_artifacts(options: Options) -> tuple[tuple[Artifact, ...], Artifact | None]:
-    """What is gated, and the original it is held against; header bytes only."""
-    found = discover(options.paths)
-    named = None
-    if options.reference is not None:
-        (named, *others) = discover([options.reference])
-        if others or named.problem:
-            raise errors.UsageError(
-                f"--qgate-reference: {options.reference}: got"
-                f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
-            )
-    reference = choose_reference(found, named) or choose_reference(beside(options.paths), None)
-    gated = tuple(a for a in found if reference is None or a.files != reference.files)
-    if not gated:
-        shown = ", ".join(str(path) for path in options.paths)
-        raise errors.UsageError(
-            f"--qgate: {shown}: got only the original ({reference.id if reference else ''});"
-            " expected at least one artifact to hold against it"
-        )
-    return gated, reference
-
-
-def _choose_tests(config: pytest.Config) -> None:
-    """Without test paths the checklist runs and nothing else; its node ids can be pasted back."""
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        config.args = [_in_checklist(argument) or argument for argument in config.args]
-        return
-    config.args = [str(CHECKLIST)]
-    config.addinivalue_line("python_files", "test_*.py")
-
-
-def _in_checklist(argument: str) -> str | None:
-    """`test_perplexity.py::test_ratio[...]` as pytest prints it for an installed checklist."""
-    name, separator, rest = argument.partition("::")
-    path = CHECKLIST / name
-    if Path(name).name != name or not path.is_file():
-        return None
-    return f"{path}{separator}{rest}"
 
 
 def attach(
@@ -316,16 +288,3 @@ def _point_at_limit(report: pytest.TestReport) -> None:
 def _shown(options: Options, path: Path) -> str:
     inside = path.is_relative_to(options.directory)
     return str(path.relative_to(options.directory) if inside else path)
-
-
-def _raise_on_termination() -> None:
-    """SIGTERM ends the run like Ctrl-C: the child goes, the partial report stays."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(name) is signal.SIG_DFL:
-            signal.signal(name, interrupt)

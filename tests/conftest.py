@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,24 @@ def toys(tmp_path: Path) -> Callable[..., Path]:
         for name, toy in models.items():
             write_toy(directory / f"{name}.gguf", toy)
         return directory
+
+    return make
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """planted(source) -> the name of a runtime that children find: the source's class Planted."""
+
+    def make(source: str) -> str:
+        place = tmp_path / "plugins"
+        facts = place / "planted-1.0.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text("[qgate.runtimes]\nplanted = planted:Planted\n")
+        (place / "planted.py").write_text("from __future__ import annotations\n" + source)
+        known = os.environ.get("PYTHONPATH")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), *([known] if known else [])]))
+        return "planted"
 
     return make
 

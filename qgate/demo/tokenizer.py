@@ -80,6 +80,13 @@ def train(seed: int = 0, count: int = 30_000) -> Any:  # noqa: ANN401 - tokenize
     return tokenizer
 
 
+def load(directory: Path) -> Any:  # noqa: ANN401
+    """Return the tokenizer of a model's directory."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(directory / "tokenizer.json"))
+
+
 def save(tokenizer: Any, directory: Path, context: int) -> None:  # noqa: ANN401
     """Write everything that ``AutoTokenizer`` reads."""
     tokenizer.save(str(directory / "tokenizer.json"))

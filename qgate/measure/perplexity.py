@@ -14,6 +14,7 @@ Point values agree with `llama-perplexity` on the same windows (its `PPL(Q)-PPL(
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,9 +27,9 @@ from qgate.errors import MeasurementError
 from qgate.records import Estimate
 from qgate.runtimes.base import ModelFacts
 
-MIN_POSITIONS = 4096
+MIN_POSITIONS = 4000
 """So many positions are compared over the whole vocabulary whatever it costs, if there are."""
-_AFFORDABLE = 0.1
+_AFFORDABLE = 0.05
 """Rebuilding the original's logits may cost this share of decoding, roughly."""
 _HISTOGRAM_EDGES = np.logspace(-7, 2, 55)
 
@@ -62,16 +63,20 @@ class Samples:
             )
 
 
-def kl_stride(facts: ModelFacts, scored: int) -> int:
-    """Every how many scored positions the whole distributions are compared.
+def cost_stride(facts: ModelFacts) -> int:
+    """Every how many scored positions whole distributions can be compared at little cost.
 
     A position costs about `width x n_vocab` multiplications to rebuild, decoding costs about
     `2 n_params` for each scored token (its context half is decoded too). Small models with large
-    vocabularies would spend more time on rebuilding than on decoding; they are compared on an even
-    sample of positions, never fewer than `MIN_POSITIONS`, and the row's n says how many.
+    vocabularies would spend more time on rebuilding than on decoding.
     """
     cost = facts.width * facts.n_vocab / (2 * facts.n_params)
-    return max(1, min(round(cost / _AFFORDABLE), scored // MIN_POSITIONS))
+    return max(1, math.ceil(cost / _AFFORDABLE))
+
+
+def thin_out(stride: int, scored: int) -> int:
+    """The stride that is used: never so large that fewer than `MIN_POSITIONS` are compared."""
+    return max(1, min(stride, scored // MIN_POSITIONS))
 
 
 class _Row(Protocol):

@@ -111,13 +111,8 @@ def _read_documents(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > _MAX_TEXT_BYTES:
             raise MeasurementError(f"{path}: text too large: expected at most 256 MiB")
-        raw = path.read_text(encoding="utf-8")
-        if path.suffix == ".jsonl":
-            documents = [json.loads(line)["text"] for line in raw.splitlines() if line.strip()]
-        elif path.suffix == ".json":
-            documents = list(json.loads(raw))
-        else:
-            documents = [raw]
+        raw = path.read_bytes().decode()  # as it is: line ends are tokens too
+        documents = _split(raw, path.suffix)
     except OSError as error:
         raise MeasurementError(f"{path}: cannot read the text: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -125,9 +120,22 @@ def _read_documents(path: Path) -> tuple[str, ...]:
             f"{path}: cannot read the text: {error};"
             " expected UTF-8, JSON lines with a 'text' field, or a JSON list of strings"
         ) from error
-    if not documents or not all(isinstance(document, str) for document in documents):
-        raise MeasurementError(f"{path}: no text in it: expected documents that are strings")
+    if not any(documents):
+        raise MeasurementError(f"{path}: no text in it: got {len(raw)} characters without any")
     return tuple(documents)
+
+
+def _split(raw: str, suffix: str) -> list[str]:
+    documents: object
+    if suffix == ".jsonl":
+        documents = [json.loads(line)["text"] for line in raw.split("\n") if line.strip()]
+    elif suffix == ".json":
+        documents = json.loads(raw)
+    else:
+        documents = [raw]
+    if not isinstance(documents, list) or not all(isinstance(one, str) for one in documents):
+        raise TypeError("documents are not strings")
+    return documents
 
 
 def _digest(documents: tuple[str, ...]) -> str:
@@ -186,12 +194,16 @@ def _owners(documents: tuple[str, ...], piece_bytes: np.ndarray) -> np.ndarray:
     return owners.astype(np.int64)
 
 
+def _sha256(ids: np.ndarray) -> str:
+    return hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest()
+
+
 def describe(text: Text, windows: Windows) -> dict[str, Any]:
     """What the report says of the text."""
     count, size = windows.ids.shape
     return {
         "name": text.name,
-        "digest": text.digest,
+        "digest": text.digest if text.documents else f"sha256:{_sha256(windows.ids)}",
         "windows": count,
         "window_tokens": size,
         "scored_tokens": int(windows.clusters.size),

@@ -6,6 +6,8 @@ report that was read back from disk is the table that the run showed.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,23 +59,25 @@ class _Row:
     limit: str
     verdict: str
 
+    def estimate(self, room: int) -> str:
+        """Value and interval, or the value alone where both do not fit."""
+        both = f"{self.value} {self.interval}".rstrip()
+        return both if len(both) <= room else self.value
+
 
 def render(report: Report, width: int) -> list[Line]:
     """Return the table for a terminal `width` columns wide."""
     report_json = report.to_json()
     artifacts = report_json["artifacts"]
     lines = list(_render_reference(report_json["reference"], width))
-    rows = [[_make_row(check) for check in artifact["checks"]] for artifact in artifacts]
+    rows = [_fold(list(map(_make_row, artifact["checks"]))) for artifact in artifacts]
     columns = _Columns.fit([row for block in rows for row in block], width)
     for artifact, block in zip(artifacts, rows, strict=True):
         lines.append(_render_header(artifact, width))
         lines += [columns.render(row) for row in block]
         if not block:
             lines.append(Line("  no rows", "red"))
-    messages = [
-        Line(f"{escape_line(artifact['id'])}: {escape_line(check['message'])}", style)
-        for artifact, check, style in _find_messages(artifacts)
-    ]
+    messages = [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
     return [*lines, *messages, _render_summary(report_json, width)]
 
 
@@ -91,10 +95,7 @@ def render_markdown(report_json: dict[str, Any]) -> str:
             estimate = " ".join(filter(None, (row.value, row.interval)))
             lines.append(_markdown_row(("", "", "", row.name, estimate, row.limit, row.verdict)))
     lines.append("")
-    lines += [
-        f"* {escape_markdown(artifact['id'])}: {escape_markdown(check['message'])}"
-        for artifact, check, _ in _find_messages(artifacts)
-    ]
+    lines += [f"* {escape_markdown(text)}" for text, _ in _find_messages(artifacts)]
     return "\n".join([*lines, "", escape_markdown(_describe_smallest(report_json))])
 
 
@@ -102,13 +103,37 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
-def _find_messages(
-    artifacts: list[dict[str, Any]],
-) -> Iterator[tuple[dict[str, Any], dict[str, Any], Style]]:
+def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style]]:
+    """One line for each row that needs attention; rows with one and the same cause share it."""
     for artifact in artifacts:
+        causes: dict[tuple[str, str], list[str]] = {}
         for check in artifact["checks"]:
             if check["verdict"] in _NEEDS_ATTENTION:
-                yield artifact, check, _STYLES[check["verdict"]]
+                cause = check["message"].removeprefix(f"{check['name']}: ")
+                own = cause if check["value"] is None else check["message"]
+                causes.setdefault((check["verdict"], own), []).append(check["name"])
+        for (verdict, cause), names in causes.items():
+            yield _describe_cause(artifact["id"], cause, names), _STYLES[verdict]
+
+
+def _describe_cause(artifact_id: str, cause: str, names: list[str]) -> str:
+    """`id: cause`, and which rows it concerns where that is not said already."""
+    text = cause if cause.startswith(f"{artifact_id}: ") else f"{artifact_id}: {cause}"
+    if names[0] in cause:
+        return text
+    shown = names[0] if len(names) == 1 else f"{len(names)} rows: {names[0]} ... {names[-1]}"
+    return f"{text} ({shown})"
+
+
+def _fold(rows: list[_Row]) -> list[_Row]:
+    """Rows of one area that only hold or not are one line where they all hold."""
+    folded: list[_Row] = []
+    for area, group in itertools.groupby(rows, key=lambda row: row.name.partition(".")[0]):
+        members = list(group)
+        if len(members) > 1 and all(row.verdict == "pass" and not row.value for row in members):
+            members = [dataclasses.replace(members[0], name=f"{area}.* ({len(members)} rows)")]
+        folded += members
+    return folded
 
 
 def _make_row(check: dict[str, Any]) -> _Row:
@@ -147,29 +172,23 @@ class _Columns:
     name: int
     value: int
     limit: int
-    with_interval: bool
 
     @classmethod
     def fit(cls, rows: list[_Row], width: int) -> _Columns:
-        """Choose the widths: first the intervals go, then the middles of names."""
+        """Choose the widths: intervals too long for the room left go first, then names' middles."""
         name = max((count_cells(row.name) for row in rows), default=0)
         limit = max((len(row.limit) for row in rows), default=0)
         verdict = max((len(row.verdict) for row in rows), default=0)
         fixed = limit + verdict + 4 * len(_GAP)
-        values = [(len(row.value), len(row.interval)) for row in rows]
-        full = max((value + bool(interval) + interval for value, interval in values), default=0)
-        if name + full + fixed <= width:
-            # air, where there is room for it
-            air = min(4, (width - name - full - fixed) // 3)
-            return cls(name=name + air, value=full + air, limit=limit + air, with_interval=True)
-        bare = max((value for value, _ in values), default=0)
-        name = max(_SHORTEST_NAME, min(name, width - bare - fixed))
-        return cls(name=name, value=bare, limit=limit, with_interval=False)
+        room = max(width - name - fixed, 0)
+        value = max((len(row.estimate(room)) for row in rows), default=0)
+        # air, where there is room for it
+        air = max(0, min(4, (width - name - value - fixed) // 3))
+        name = max(_SHORTEST_NAME, min(name, width - value - fixed))
+        return cls(name=name + air, value=value + air, limit=limit + air)
 
     def render(self, row: _Row) -> Line:
-        value = row.value
-        if self.with_interval and row.interval:
-            value = f"{value} {row.interval}"
+        value = row.estimate(self.value)
         cells = (
             pad(cut_middle(row.name, self.name), self.name),
             pad(value, self.value),

@@ -132,6 +132,11 @@ def upload_report(report_path: Path, uri: str) -> UploadOutcome:
     return outcome
 
 
+def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
+    """Write into a report why it was not sent, so that it can be sent later."""
+    return _record_failure(report_path, uri, reason)
+
+
 def _record_failure(report_path: Path, uri: str, reason: str) -> UploadOutcome:
     outcome = _make_failure(uri, reason)
     try:

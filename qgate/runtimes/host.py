@@ -20,14 +20,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-import qgate
 from qgate import errors
+from qgate.artifacts.escape import printable, quoted
 from qgate.errors import RuntimeFailed
-from qgate.runtimes import wire
+from qgate.runtimes import child, wire
 
 ProgressSink = Callable[[str, int, int], None]
 """sink(what, done, total), called about once a second while a request runs."""
@@ -36,29 +35,9 @@ Progressing = Callable[[], contextlib.AbstractContextManager[ProgressSink]]
 
 _SILENCE_S = 60.0
 """The child's heartbeat comes every second; none for so long means that it is frozen."""
-_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY")
-_SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "OMP_WAIT_POLICY": "passive",  # spinning threads are up to 8 times slower on a busy machine
-        "OPENBLAS_NUM_THREADS": "1",  # the reductions bring threads of their own
-        "GGML_NO_BACKTRACE": "1",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUTF8": "1",
-        "PYTHONSAFEPATH": "1",
-    }
-)
-# The package is loaded from its own directory, so that under another interpreter nothing else of
-# this environment's site-packages comes along.
-_BOOTSTRAP = """
-import importlib.util, sys
-where = sys.argv.pop(1)
-spec = importlib.util.spec_from_file_location(
-    "qgate", where + "/__init__.py", submodule_search_locations=[where])
-sys.modules["qgate"] = package = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(package)
-from qgate.runtimes.worker import main
-main()
-"""
+_LOOK_S = 1.0
+"""How often a silent child is looked at: what it started can hold its pipes open after its end."""
+_LEAVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +58,25 @@ class Host:
         QGateError: whatever the adapter itself reported, by the same class.
     """
 
-    def __init__(
-        self, settings: HostSettings, progress: Progressing | None = None
-    ) -> None:
+    def __init__(self, settings: HostSettings, progress: Progressing | None = None) -> None:
         self._settings = settings
         self._progress = progress or _unseen
         self._answers: queue.Queue[bytes | None] = queue.Queue()
         self._last_words: deque[str] = deque(maxlen=40)
         self._requests = 0
+        self._sender: threading.Thread | None = None
+        self._hung = ""
         self._directory = tempfile.mkdtemp(prefix="qgate-child-")
-        self._child = self._start()
+        try:
+            self._child = child.start(settings.python, settings.runtime, self._directory)
+        except errors.RuntimeUnavailable:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
         assert self._child.stdout is not None
         assert self._child.stderr is not None
         self._readers = [
-            _reader(self._read_answers, self._child.stdout),
-            _reader(self._read_errors, self._child.stderr),
+            _thread(self._read_answers, self._child.stdout),
+            _thread(self._read_errors, self._child.stderr),
         ]
 
     def __enter__(self) -> Host:
@@ -109,29 +92,34 @@ class Host:
     def call(self, verb: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON and arrays
         """Send one request and wait for its result."""
         self._requests += 1
-        request = {"id": self._requests, "verb": verb, "args": args}
-        try:
-            assert self._child.stdin is not None
-            self._child.stdin.write(wire.encode(request))
-            self._child.stdin.flush()
-        except OSError:
-            raise self._lost(verb) from None
+        request = wire.encode({"id": self._requests, "verb": verb, "args": args})
+        # in a thread: a child that does not read blocks whoever writes more than a pipe holds
+        self._sender = _thread(self._send, request)
         with self._progress() as report:
             return self._wait(verb, report)
+
+    def _send(self, request: bytes) -> None:
+        # a child that has gone is noticed where its answer is awaited
+        with contextlib.suppress(OSError, ValueError):
+            assert self._child.stdin is not None
+            self._child.stdin.write(request)
+            self._child.stdin.flush()
 
     def _wait(self, verb: str, report: ProgressSink) -> dict[str, Any]:
         stall_s = self._settings.stall_s
         stalled, frozen = _Deadline(stall_s), _Deadline(min(stall_s, _SILENCE_S))
-        progress: tuple[str, int, int] = (verb, 0, 0)
+        progress = (verb, 0, 0)
         while True:
             try:
-                line = self._answers.get(timeout=min(stalled.left_s(), frozen.left_s()))
+                line = self._answers.get(timeout=min(stalled.left_s(), frozen.left_s(), _LOOK_S))
             except queue.Empty:
-                self._kill()
-                how = f"no progress in {verb} for {stall_s:g} s" if stalled.left_s() <= 0 else (
-                    f"no sign of life in {verb} for {_SILENCE_S:g} s"
-                )
-                raise self._failure(f"runtime hung: {how}") from None
+                if self._child.poll() is not None:
+                    raise self._lost(verb) from None
+                if stalled.left_s() <= 0:
+                    raise self._stop(f"no progress in {verb} for {stall_s:g} s") from None
+                if frozen.left_s() <= 0:
+                    raise self._stop(f"no sign of life in {verb} for {_SILENCE_S:g} s") from None
+                continue
             if line is None:
                 raise self._lost(verb)
             frozen.renew()
@@ -140,26 +128,37 @@ class Host:
                 return self._result(message)
             if "progress" in message:
                 stalled.renew()
-                said = message["progress"]
-                progress = (str(said["what"]), int(said["done"]), int(said["total"]))
+                progress = _read_progress(message)
             report(*progress)
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
-        if "result" in message:
-            result: dict[str, Any] = message["result"]
-            return result
-        report = message.get("error") or {}
-        kind = _KINDS.get(str(report.get("kind")), RuntimeFailed)
-        text = " ".join(str(report.get("message", "no message")).split())
+        found, failed = message.get("result"), message.get("error")
+        if isinstance(found, dict):
+            return found
+        if not isinstance(failed, dict):
+            raise _unreadable(message)
+        kind = _KINDS.get(str(failed.get("kind")), RuntimeFailed)
+        text = printable(" ".join(str(failed.get("message", "no message")).split()))
         if kind is RuntimeFailed:
             raise self._failure(text)
         raise kind(text)
 
+    def _stop(self, how: str) -> RuntimeFailed:
+        self._kill()
+        self._hung = f"runtime hung: {how}"
+        return self._failure(self._hung)
+
     def _lost(self, verb: str) -> RuntimeFailed:
-        self._child.wait()
+        self._answers.put(None)  # whoever asks next hears of it too
+        if self._hung:
+            return self._failure(self._hung)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=_LEAVE_S)
         code = self._child.returncode
+        if code is None:
+            return self._stop(f"closed its answers in {verb}")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = _signal_name(-code)
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             return self._failure(f"runtime crashed: {name} in {verb}{hint}")
         return self._failure(f"runtime ended in {verb} without a result: exit code {code}")
@@ -167,19 +166,22 @@ class Host:
     def _failure(self, message: str) -> RuntimeFailed:
         self._readers[1].join(timeout=1.0)
         words = [line for line in self._last_words if line.strip()]
-        tail = f"; last words: {words[-1].strip()[:200]!r}" if words else ""
+        tail = f"; last words: {quoted(words[-1].strip(), 200)}" if words else ""
         return RuntimeFailed(message + tail, "\n".join(words))
 
     def close(self) -> None:
         """Ask the child to leave, then make it; its whole session goes with it."""
+        if self._sender is not None and self._sender.is_alive():
+            self._kill()  # it does not read; closing its pipe would wait for it
+            self._sender.join(timeout=_LEAVE_S)
         with contextlib.suppress(OSError):
             if self._child.stdin is not None:
                 self._child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout=2.0)
+            self._child.wait(timeout=_LEAVE_S)
         self._kill()
         for reader in self._readers:
-            reader.join(timeout=2.0)
+            reader.join(timeout=_LEAVE_S)
         for stream in (self._child.stdout, self._child.stderr):
             if stream is not None:
                 stream.close()
@@ -190,26 +192,6 @@ class Host:
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        package = str(Path(qgate.__file__).resolve().parent)
-        command = [self._settings.python, "-P", "-c", _BOOTSTRAP, package, self._settings.runtime]
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=self._directory,
-                env=child_environment(os.environ),
-                start_new_session=True,
-            )
-        except OSError as error:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            raise errors.RuntimeUnavailable(
-                f"runtime.python: cannot start {self._settings.python!r}: {error.strerror};"
-                " expected a Python interpreter"
-            ) from error
-
     def _read_answers(self, stream: IO[bytes]) -> None:
         for line in iter(lambda: stream.readline(wire.MAX_LINE_BYTES), b""):
             self._answers.put(line)
@@ -217,7 +199,8 @@ class Host:
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         for line in iter(lambda: stream.readline(4096), b""):
-            self._last_words.append(line.decode(errors="replace").rstrip())
+            text = line.decode(errors="replace").expandtabs().rstrip()
+            self._last_words.append(printable(text))
 
 
 _KINDS: Mapping[str, type[errors.QGateError]] = MappingProxyType(
@@ -251,17 +234,26 @@ def _unseen() -> contextlib.AbstractContextManager[ProgressSink]:
     return contextlib.nullcontext(lambda what, done, total: None)
 
 
-def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The parent's environment without secrets, with what runtimes need to behave."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if not any(word in name.upper() for word in _SECRET_WORDS)
-    }
-    return {**kept, **_SETTINGS}
+def _read_progress(message: dict[str, Any]) -> tuple[str, int, int]:
+    try:
+        said = message["progress"]
+        return printable(str(said["what"]))[:60], int(said["done"]), int(said["total"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise _unreadable(message) from None
 
 
-def _reader(target: Callable[[IO[bytes]], None], stream: IO[bytes]) -> threading.Thread:
-    thread = threading.Thread(target=target, args=(stream,), daemon=True)
+def _unreadable(message: dict[str, Any]) -> RuntimeFailed:
+    return RuntimeFailed(f"runtime: unreadable answer: got {quoted(str(message), 80)}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have none
+        return f"signal {number}"
+
+
+def _thread(target: Callable[[Any], None], argument: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=(argument,), daemon=True)
     thread.start()
     return thread

@@ -110,17 +110,14 @@ class LlamaCpp:
         return abs(size)
 
     def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        self._forget()
-        self._decode(self._batch.fill(ids, start=0, first=first))
-        return self._view(self._lib.llama_get_logits(self._context), len(ids) - first, self._n_vocab)
+        self._decode_context(ids, first)
+        self._decode(self._batch.fill(ids[first:], start=first, first=first))
+        rows = len(ids) - first
+        return self._view(self._lib.llama_get_logits(self._context), rows, self._n_vocab)
 
     def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        # With embeddings on, llama.cpp computes logits for every token of the call: so the context
-        # before `first` goes in a call of its own. The logits are bit-identical to one call.
         lib = self._lib
-        self._forget()
-        if first:
-            self._decode(self._batch.fill(ids[:first], start=0, first=first))
+        self._decode_context(ids, first)
         lib.llama_set_embeddings(self._context, True)
         try:
             self._decode(self._batch.fill(ids[first:], start=first, first=first))
@@ -131,6 +128,18 @@ class LlamaCpp:
             self._view(lib.llama_get_logits(self._context), rows, self._n_vocab),
             self._view(lib.llama_get_embeddings(self._context), rows, self._width),
         )
+
+    def _decode_context(self, ids: np.ndarray, first: int) -> None:
+        """Decode what comes before `first`, in a call of its own.
+
+        `hidden` has to: with embeddings on, llama.cpp computes logits for every token of the call.
+        `logits` does so too, for llama.cpp picks kernels by the tokens of a call: with windows
+        below 128 tokens, one call instead of two moves logits by up to 0.3 (Q8_0), which would
+        read as damage. From 128 tokens on both give the very same bits.
+        """
+        self._lib.llama_memory_clear(self._lib.llama_get_memory(self._context), True)
+        if first:
+            self._decode(self._batch.fill(ids[:first], start=0, first=first))
 
     def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
         lib, count = self._lib, sampling.sequences
@@ -179,9 +188,6 @@ class LlamaCpp:
         if code != 0:
             raise MeasurementError(f"llama_decode returned {code}: {self._reason()}")
 
-    def _forget(self) -> None:
-        self._lib.llama_memory_clear(self._lib.llama_get_memory(self._context), True)
-
     @staticmethod
     def _view(pointer: Any, rows: int, columns: int) -> np.ndarray:  # noqa: ANN401 - a C pointer
         if not pointer:
@@ -209,6 +215,8 @@ class _Batch:
         self._positions = as_array(self._batch.pos, (size,))
         self._wanted = as_array(self._batch.logits, (size,))
         as_array(self._batch.n_seq_id, (size,))[:] = 1
+        for slot in range(size):
+            self._batch.seq_id[slot][0] = 0
 
     def fill(self, ids: np.ndarray, *, start: int, first: int) -> Any:  # noqa: ANN401 - C structure
         """One sequence, from position `start`, output wanted from position `first`."""
@@ -216,8 +224,6 @@ class _Batch:
         self._tokens[:count] = ids
         self._positions[:count] = np.arange(start, start + count)
         self._wanted[:count] = self._positions[:count] >= first
-        for slot in range(count):
-            self._batch.seq_id[slot][0] = 0
         self._batch.n_tokens = count
         return self._batch
 

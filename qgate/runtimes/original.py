@@ -14,8 +14,9 @@ self has to stay below 1e-5 nats.
 
 from __future__ import annotations
 
+import os
+import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -58,25 +59,21 @@ class Stored:
 
 
 class Original:
-    """Hands out the original's logits, window by window."""
+    """Hands out the original's logits at the kept positions, in slices of the vocabulary."""
 
     def __init__(self, stored: Stored) -> None:
         self._kept = np.load(stored.array, mmap_mode="r", allow_pickle=False)
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
 
     def tiles(self, begin: int, end: int) -> OriginalTile:
-        """The logits of kept positions begin..end, in slices of the vocabulary."""
+        """The logits of kept positions begin..end."""
         kept = self._kept[begin:end]
         if len(kept) != end - begin:
             raise MeasurementError(
                 f"reference store: got {len(self._kept)} positions; expected at least {end}."
                 " Delete the store to have it measured again"
             )
-        states = kept.astype(np.float32)
-        matrix = self._matrix
-        if matrix is None:
-            return lambda start, stop: states[:, start:stop].copy()
-        return lambda start, stop: states @ matrix.rows(start, stop).T
+        return _tiles(kept, self._matrix)
 
 
 class Keeper:
@@ -86,46 +83,48 @@ class Keeper:
         self._array = np.lib.format.open_memmap(
             stored.array, mode="w+", dtype=np.float16, shape=(positions, columns)
         )
-        self._encoding = stored.encoding
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
 
-    def keep(self, begin: int, logits: np.ndarray, hidden: np.ndarray) -> OriginalTile:
+    def keep(self, begin: int, values: np.ndarray) -> OriginalTile:
         """Store one window's kept rows; returns them as they will be read back."""
-        values = hidden if self._encoding == "hidden" else _centred(logits)
         rows = self._array[begin : begin + len(values)]
         rows[:] = values
-        states = rows.astype(np.float32)
-        matrix = self._matrix
-        if matrix is None:
-            return lambda start, stop: states[:, start:stop].copy()
-        return lambda start, stop: states @ matrix.rows(start, stop).T
+        return _tiles(rows, self._matrix)
 
-    def close(self) -> None:
-        self._array.flush()
+
+def _tiles(kept: np.ndarray, matrix: _Matrix | None) -> OriginalTile:
+    states = kept.astype(np.float32)
+    if matrix is None:
+        return lambda start, stop: states[:, start:stop].copy()
+    return lambda start, stop: states @ matrix.rows(start, stop).T
 
 
 class _Matrix:
-    """The output matrix, memory-mapped; rows are widened to float32 as they are asked for."""
+    """The output matrix, read from its file a few rows at a time and widened to float32.
+
+    Read, not mapped: mapped pages would count as this process's memory, all 131 MB of them for a
+    vocabulary of 128k and a width of 512.
+    """
 
     def __init__(self, place: MatrixPlace) -> None:
-        kinds = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-        self._wide = place.type_name == "BF16"
-        self._values = np.memmap(
-            Path(place.path),
-            dtype=kinds[place.type_name],
-            mode="r",
-            offset=place.offset,
-            shape=(place.n_vocab, place.width),
-        )
+        self._place = place
+        self._dtype = np.dtype({"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[place.type_name])
+        self._file = os.open(place.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        part = self._values[start:stop]
-        if self._wide:
+        """Rows start..stop, shape (stop - start, width), float32."""
+        place = self._place
+        part = np.empty((stop - start, place.width), dtype=self._dtype)
+        at = place.offset + start * place.width * self._dtype.itemsize
+        if os.preadv(self._file, [part], at) != part.nbytes:
+            raise MeasurementError(f"{place.path}: the original's output matrix is cut short")
+        if place.type_name == "BF16":
             return (part.astype(np.uint32) << 16).view(np.float32)
         return part.astype(np.float32)
 
 
-def _centred(logits: np.ndarray) -> np.ndarray:
+def centred(logits: np.ndarray) -> np.ndarray:
     """Logits less the row's largest: float16 then is most precise where the mass is."""
     floor = np.finfo(np.float16).min
     centred: np.ndarray = np.maximum(logits - logits.max(axis=1, keepdims=True), floor)

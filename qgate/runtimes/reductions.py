@@ -5,23 +5,24 @@
 
 The original's logits come in tiles of the vocabulary (`qgate.runtimes.original`), so that neither
 `positions x vocabulary` of the original nor a second copy of the artifact's logits ever exists.
-With z_p and z_q the logits:
+With z_p and z_q the logits, any a near logsumexp(z_p) and b near logsumexp(z_q), w = exp(z_p - a):
 
-    KL = E_p[z_p - z_q] - logsumexp(z_p) + logsumexp(z_q)
+    KL = sum w ((z_p - a) - (z_q - b)) / sum w - log sum w + logsumexp(z_q) - b
 
-Agrees with `llama-perplexity --kl-divergence` up to the 16-bit rounding of that tool's base file.
+Differences of log-probabilities are taken before they are weighted: for equal models they are near
+zero, whatever constant one side's logits carry, and so is what float32 can lose. Agrees with `llama-perplexity --kl-divergence` up to the 16-bit
+rounding of that tool's base file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
-ROWS_PER_BLOCK = 16
-"""Rows of logits whose exponentials are taken at once: stays in cache at 128k tokens."""
+NUMBERS_PER_BLOCK = 1 << 17
+"""Logits whose exponentials are taken at once: half a megabyte stays in cache."""
 COLUMNS_PER_TILE = 2048
 """Vocabulary entries of one tile of the original's logits."""
 
@@ -36,16 +37,16 @@ def log_normalizers(logits: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
     Returns:
         Shape (rows,), float64.
     """
-    starts = range(0, len(logits), ROWS_PER_BLOCK)
-    blocks = pool.map(lambda start: _logsumexp(logits[start : start + ROWS_PER_BLOCK]), starts)
-    return np.concatenate(list(blocks))
+    rows = max(1, NUMBERS_PER_BLOCK // logits.shape[1])
+    starts = range(0, len(logits), rows)
+    return np.concatenate(list(pool.map(lambda at: _logsumexp(logits[at : at + rows]), starts)))
 
 
 def _logsumexp(block: np.ndarray) -> np.ndarray:
     top = block.max(axis=1)
     shifted = block - top[:, None]
     np.exp(shifted, out=shifted)
-    total: np.ndarray = top + np.log(shifted.sum(axis=1, dtype=np.float64))
+    total: np.ndarray = top + np.log(shifted.sum(axis=1).astype(np.float64))
     return total
 
 
@@ -58,79 +59,46 @@ def negative_log_likelihood(
     return nll
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """What the original and the artifact say about the same positions."""
-
-    kl_nats: np.ndarray
-    """KL(original || artifact), shape (rows,), float64; never below zero but for rounding."""
-    same_top: np.ndarray
-    """Whether both rank the same token first, shape (rows,), bool."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    """What one slice of the vocabulary adds to each row."""
-
-    top: np.ndarray
-    """Largest z_p in the tile."""
-    index: np.ndarray
-    """Which token that is."""
-    mass: np.ndarray
-    """sum exp(z_p - top)."""
-    excess: np.ndarray
-    """sum exp(z_p - top) (z_p - z_q)."""
-
-
 OriginalTile = Callable[[int, int], np.ndarray]
-"""(start, stop) -> the original's logits of that slice of the vocabulary, (rows, stop - start)."""
+"""(start, stop) -> the original's logits of that slice of the vocabulary, (rows, stop - start),
+float32, the caller's own copy."""
 
 
 def divergence(
     original: OriginalTile,
+    anchors: np.ndarray,
     logits: np.ndarray,
     normalizers: np.ndarray,
     pool: ThreadPoolExecutor,
-) -> Divergence:
-    """KL and same top token of each row, exact over the whole vocabulary.
+) -> np.ndarray:
+    """KL(original || artifact) of each row, exact over the whole vocabulary.
 
     Args:
-        original: the original's logits at the same positions, up to a constant per row; float32.
+        original: the original's logits at the same positions.
+        anchors: a number near logsumexp of each of its rows, shape (rows,); no exponential
+            overflows with it, and the result does not depend on it.
         logits: the artifact's, shape (rows, n_vocab), float32.
         normalizers: logsumexp of `logits`, shape (rows,).
         pool: threads to spread the tiles over.
+
+    Returns:
+        Shape (rows,), float64, nats; never below zero but for rounding.
     """
     n_vocab = logits.shape[1]
+    shift = anchors.astype(np.float32)[:, None]
+    level = normalizers.astype(np.float32)[:, None]
 
-    def tile(start: int) -> _Tile:
+    def tile(start: int) -> tuple[np.ndarray, np.ndarray]:
         stop = min(start + COLUMNS_PER_TILE, n_vocab)
-        return _tile(original(start, stop), logits[:, start:stop], start)
+        weights = original(start, stop)
+        weights -= shift
+        gaps = logits[:, start:stop] - level
+        np.subtract(weights, gaps, out=gaps)
+        np.exp(weights, out=weights)
+        return weights.sum(axis=1), np.einsum("rv,rv->r", weights, gaps)
 
-    top, index, mass, excess = _merge(pool.map(tile, range(0, n_vocab, COLUMNS_PER_TILE)))
-    kl = excess / mass - (top + np.log(mass)) + normalizers
-    return Divergence(kl_nats=kl, same_top=index == logits.argmax(axis=1))
-
-
-def _tile(original: np.ndarray, artifact: np.ndarray, start: int) -> _Tile:
-    """Overwrites `original`, which is this tile's own copy."""
-    index = original.argmax(axis=1)
-    top = original[np.arange(len(index)), index]
-    gap = original - artifact
-    original -= top[:, None]
-    np.exp(original, out=original)
-    mass = original.sum(axis=1, dtype=np.float64)
-    excess = np.einsum("rv,rv->r", original, gap).astype(np.float64)
-    return _Tile(top=top.astype(np.float64), index=index + start, mass=mass, excess=excess)
-
-
-def _merge(tiles: Iterable[_Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    parts = list(tiles)
-    tops = np.stack([part.top for part in parts])
-    best = tops.argmax(axis=0)
-    rows = np.arange(tops.shape[1])
-    top = tops[best, rows]
-    index = np.stack([part.index for part in parts])[best, rows]
-    scale = np.exp(tops - top)
-    mass = (np.stack([part.mass for part in parts]) * scale).sum(axis=0)
-    excess = (np.stack([part.excess for part in parts]) * scale).sum(axis=0)
-    return top, index, mass, excess
+    parts = list(pool.map(tile, range(0, n_vocab, COLUMNS_PER_TILE)))
+    mass = np.sum([part[0] for part in parts], axis=0, dtype=np.float64)
+    excess = np.sum([part[1] for part in parts], axis=0, dtype=np.float64)
+    kl: np.ndarray = excess / mass - np.log(mass) + (normalizers - level[:, 0])
+    return kl

@@ -11,14 +11,14 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes import reductions
 from qgate.runtimes.base import Progress, Runtime
-from qgate.runtimes.original import Keeper, Original, Stored
+from qgate.runtimes.original import Keeper, Original, Stored, centred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +31,11 @@ class ScoreRequest:
     """First position whose successor is scored."""
     stored: Stored | None
     """Where the original's distributions are kept; None: likelihoods only."""
-    keep: bool
-    """True while the original itself is scored: write `stored` instead of reading it."""
-
-    @property
-    def kept_rows(self) -> slice:
-        """Which of a window's scored rows take part in the divergence."""
-        return slice(0, None, self.stored.stride if self.stored else 1)
+    anchors: np.ndarray | None
+    """The original's logsumexp at each kept position, as it is kept; None: the original itself is
+    scored, and `stored` is to be written."""
+    tops: np.ndarray | None
+    """The token that the original ranks first at each kept position."""
 
     @property
     def scored_per_window(self) -> int:
@@ -45,7 +43,8 @@ class ScoreRequest:
 
     @property
     def kept_per_window(self) -> int:
-        return len(range(self.scored_per_window)[self.kept_rows])
+        stride = self.stored.stride if self.stored else 1
+        return len(range(0, self.scored_per_window, stride))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ScoreRequest:
@@ -54,13 +53,66 @@ class ScoreRequest:
             windows=np.asarray(value["windows"], dtype=np.int32),
             first=value["first"],
             stored=None if stored is None else Stored.from_json(stored),
-            keep=value["keep"],
+            anchors=value["anchors"],
+            tops=value["tops"],
         )
 
 
-def window_digests(windows: np.ndarray) -> list[str]:
-    """Content digest of each window: what the samples of both sides are paired by."""
-    return [hashlib.sha256(row.astype("<i4").tobytes()).hexdigest() for row in windows]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The kept rows of one window."""
+
+    begin: int
+    """Number of the first among all kept positions."""
+    logits: np.ndarray
+    hidden: np.ndarray
+    """Final hidden states; only while the original is scored, else the logits again."""
+    normalizers: np.ndarray
+
+    @property
+    def span(self) -> slice:
+        return slice(self.begin, self.begin + len(self.logits))
+
+
+class _Comparing(Protocol):
+    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]: ...
+
+
+class _AgainstOriginal:
+    """The artifact's rows against what was kept of the original."""
+
+    def __init__(self, stored: Stored, anchors: np.ndarray, tops: np.ndarray) -> None:
+        self._original, self._anchors, self._tops = Original(stored), anchors, tops
+
+    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        tiles = self._original.tiles(rows.span.start, rows.span.stop)
+        anchors = self._anchors[rows.span]
+        kl = reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool)
+        return {"kl_nats": kl, "same_top": rows.logits.argmax(axis=1) == self._tops[rows.span]}
+
+
+class _KeepingOriginal:
+    """The original's rows: kept, and compared with what was kept of them."""
+
+    def __init__(self, stored: Stored, positions: int) -> None:
+        self._stored, self._positions = stored, positions
+        self._keeper: Keeper | None = None
+
+    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        if (rows.logits == rows.logits[:, :1]).all():
+            raise MeasurementError("the original says nothing: all its logits are equal")
+        values, anchors = rows.hidden, rows.normalizers
+        if self._stored.encoding == "rows":
+            values = centred(rows.logits)
+            anchors = anchors - rows.logits.max(axis=1)
+        if self._keeper is None:
+            self._keeper = Keeper(self._stored, self._positions, values.shape[1])
+        tiles = self._keeper.keep(rows.begin, values)
+        return {
+            "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool),
+            "anchors": anchors,
+            "tops": rows.logits.argmax(axis=1).astype(np.int32),
+        }
 
 
 class Scorer:
@@ -68,14 +120,13 @@ class Scorer:
 
     def __init__(self, runtime: Runtime, request: ScoreRequest) -> None:
         self._runtime, self._request = runtime, request
-        self._keeper: Keeper | None = None
-        self._original: Original | None = None
-        if request.stored is not None and not request.keep:
-            self._original = Original(request.stored)
+        self._comparing = _comparing(request)
         self._decode_s = 0.0
 
     def score(self, progress: Progress) -> dict[str, Any]:
-        """The samples, in the order of the windows; see `_window` for their meaning."""
+        """The samples in the order of the windows: nll_nats of every scored token; kl_nats, and
+        same_top or what the original is kept with, of the kept ones.
+        """
         started = time.perf_counter()
         total = len(self._request.windows)
         parts = []
@@ -83,8 +134,6 @@ class Scorer:
             for number in range(total):
                 progress("scoring", number, total)
                 parts.append(self._window(number, pool))
-        if self._keeper is not None:
-            self._keeper.close()
         names = parts[0].keys()
         return {
             **{name: np.concatenate([part[name] for part in parts]) for name in names},
@@ -94,7 +143,6 @@ class Scorer:
         }
 
     def _window(self, number: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
-        """One window: nll_nats of every scored token; kl_nats and same_top of the kept ones."""
         request = self._request
         ids = request.windows[number]
         logits, hidden = self._decode(ids)
@@ -104,39 +152,42 @@ class Scorer:
         if not np.isfinite(nll).all():
             bad = int(np.flatnonzero(~np.isfinite(nll))[0]) + request.first
             raise MeasurementError(f"logits are not finite: window {number}, position {bad}")
-        if request.stored is None:
+        if self._comparing is None or request.stored is None:
             return {"nll_nats": nll}
-        begin = number * request.kept_per_window
-        rows = request.kept_rows
-        kept = np.ascontiguousarray(logits[rows]) if request.stored.stride > 1 else logits
-        if request.keep:
-            tiles = self._keep(request.stored, begin, kept, hidden[rows])
-        else:
-            assert self._original is not None
-            tiles = self._original.tiles(begin, begin + request.kept_per_window)
-        found = reductions.divergence(tiles, kept, normalizers[rows], pool)
-        return {"nll_nats": nll, "kl_nats": found.kl_nats, "same_top": found.same_top}
+        every = slice(0, None, request.stored.stride)
+        rows = Rows(
+            begin=number * request.kept_per_window,
+            logits=logits[every],
+            hidden=hidden[every],
+            normalizers=normalizers[every],
+        )
+        return {"nll_nats": nll, **self._comparing.compare(rows, pool)}
 
     def _decode(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The scored positions' logits and hidden states."""
         started = time.perf_counter()
-        request = self._request
-        if request.keep:
-            logits, hidden = self._runtime.hidden(ids, request.first)
+        first, wanted = self._request.first, self._request.scored_per_window
+        if self._request.stored is not None and self._request.anchors is None:
+            logits, hidden = self._runtime.hidden(ids, first)
         else:
-            logits = hidden = self._runtime.logits(ids, request.first)
+            logits = hidden = self._runtime.logits(ids, first)
         self._decode_s += time.perf_counter() - started
-        if len(logits) != request.scored_per_window + 1:
+        if len(logits) != wanted + 1:
             raise MeasurementError(
-                f"lost samples: got {len(logits)} rows of logits;"
-                f" expected {request.scored_per_window + 1}"
+                f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
             )
         return logits[:-1], hidden[:-1]
 
-    def _keep(
-        self, stored: Stored, begin: int, logits: np.ndarray, hidden: np.ndarray
-    ) -> reductions.OriginalTile:
-        if self._keeper is None:
-            positions = len(self._request.windows) * self._request.kept_per_window
-            values = hidden if stored.encoding == "hidden" else logits
-            self._keeper = Keeper(stored, positions, values.shape[1])
-        return self._keeper.keep(begin, logits, hidden)
+
+def _comparing(request: ScoreRequest) -> _Comparing | None:
+    if request.stored is None:
+        return None
+    if request.anchors is None or request.tops is None:
+        positions = len(request.windows) * request.kept_per_window
+        return _KeepingOriginal(request.stored, positions)
+    return _AgainstOriginal(request.stored, request.anchors, request.tops)
+
+
+def window_digests(windows: np.ndarray) -> list[str]:
+    """Content digest of each window: what the samples of both sides are paired by."""
+    return [hashlib.sha256(row.astype("<i4").tobytes()).hexdigest() for row in windows]

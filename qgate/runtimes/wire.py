@@ -40,7 +40,7 @@ def decode(line: bytes) -> dict[str, Any]:
     """
     try:
         message = json.loads(line, object_hook=_array_from_json)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RuntimeFailed(f"runtime: unreadable answer: got {line[:80]!r} ({error})") from error
     if not isinstance(message, dict):
         raise RuntimeFailed(f"runtime: unreadable answer: got {line[:80]!r}; expected an object")

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from qgate.records import Report, Verdict
+from qgate.records import Record, Report, Verdict
 from qgate.report.table import render, render_markdown
 from qgate.report.text import count_cells
 
@@ -27,7 +27,7 @@ qgate-demo-Q2_K: perplexity.increase: 0.81 against {'max': 0.5} (thresholds/defa
 qgate-demo-Q2_K: divergence.kl_mean: 0.121 against {'max': 0.05} (thresholds/default.yaml:14)
 qgate-demo-Q2_K: divergence.kl_p99: 0.71 against {'max': 0.4} (thresholds/default.yaml:14)
 qgate-demo-Q2_K: divergence.same_top: 0.9 against {'min': 0.9} (thresholds/default.yaml:14)
-broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result.
+broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result. (perplexity.increase)
 smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
 
 PASSING_AT_60 = """\
@@ -35,9 +35,9 @@ reference  qgate-demo-F16  F16  13.9 MB
            perplexity 4.213 (n = 16 320)
            text self-generated sha256:cdcdcdcdcdcd
 qgate-demo-Q8_0  Q8_0  7.4 MB  llama_cpp 0.3.36 cpu     PASS
-  perplexity.increase  0.0081   <= 0.5   pass
-  divergence.kl_mean   0.00120  <= 0.05  pass
-  divergence.same_top  99.1 %   >= 90 %  pass
+  perplexity.increase   0.0081                <= 0.5    pass
+  divergence.kl_mean    0.00120               <= 0.05   pass
+  divergence.same_top   99.1 % [99.0, 99.3]   >= 90 %   pass
 smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
 
 STRANGE = "x\x1b[31m\nPASS\u202e::set-output name=a::b ##[error] | `code` @someone <img> #12 ![](u)"
@@ -59,7 +59,7 @@ def test_the_whole_table_at_100_columns(report: Report) -> None:
     assert _text(report, 100) == AT_100
 
 
-def test_at_60_columns_the_intervals_go_and_nothing_else(passing: Report) -> None:
+def test_at_60_columns_intervals_that_do_not_fit_go_and_nothing_else(passing: Report) -> None:
     assert _text(passing, 60) == PASSING_AT_60
 
 
@@ -71,6 +71,32 @@ def test_no_row_is_wider_than_the_terminal(report: Report, width: int) -> None:
         assert len(lines) > 3
         rows = lines[: next(i for i, line in enumerate(lines) if ": " in line.text)]
         assert max(count_cells(line.text) for line in rows) <= width
+
+
+def test_rows_with_one_cause_share_one_line(passing: Report) -> None:
+    names = ("perplexity.increase", "perplexity.ratio", "divergence.kl_mean")
+    lost = tuple(
+        Record(name=name, verdict=Verdict.ERROR, message="m: runtime crashed: SIGSEGV in score")
+        for name in names
+    )
+    artifact = dataclasses.replace(passing.artifacts[0], records=lost, verdict=Verdict.ERROR)
+    table = _text(dataclasses.replace(passing, artifacts=(artifact,)), 120)
+    line = (
+        "qgate-demo-Q8_0: m: runtime crashed: SIGSEGV in score"
+        " (3 rows: perplexity.increase ... divergence.kl_mean)"
+    )
+    assert [row for row in table.splitlines() if "SIGSEGV" in row] == [line]
+
+
+def test_an_area_without_numbers_that_holds_is_one_line(passing: Report) -> None:
+    names = ("integrity.files", "integrity.scheme", "integrity.tokenizer")
+    whole = tuple(Record(name=name, verdict=Verdict.PASS, message=name) for name in names)
+    broken = (*whole[:2], dataclasses.replace(whole[2], verdict=Verdict.FAIL))
+    for records, shown in ((whole, ["integrity.* (3 rows)"]), (broken, list(names))):
+        artifact = dataclasses.replace(passing.artifacts[0], records=records)
+        table = _text(dataclasses.replace(passing, artifacts=(artifact,)), 100)
+        rows = [line.strip() for line in table.splitlines() if line.startswith("  integrity")]
+        assert [row.rpartition("  ")[0].strip() or row for row in rows] == shown
 
 
 def test_a_long_id_keeps_both_its_ends(report: Report) -> None:

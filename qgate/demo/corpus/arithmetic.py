@@ -38,21 +38,38 @@ def in_words(rng: random.Random, operation: str, left: int, right: int) -> str:
     return f"{name} has {left} {thing}. {pronoun} {change}. How many {thing} now?"
 
 
-def exercise(rng: random.Random, split: Split) -> tuple[str, str]:
-    """Return an exercise and its answer."""
-    operation, left, right, result = draw(rng, split)
+def worked(operation: str, left: int, right: int, result: int) -> str:
+    """Return the result, after its tens where the second operand has some: `` 67 + 8 = 75``."""
+    tens, ones = right // 10 * 10, right % 10
+    if operation == "mul" or not tens:
+        return f" {result}"
+    between = left + tens if operation == "add" else left - tens
+    return f" {between} {SIGNS[operation]} {ones} = {result}"
+
+
+def posed(rng: random.Random, exercise: tuple[str, int, int, int]) -> tuple[str, str]:
+    """Return an exercise, bare or in words, and its answer."""
+    operation, left, right, result = exercise
+    answer = worked(operation, left, right, result)
+    written = f"{left} {SIGNS[operation]} {right} ="
     if rng.random() < 0.2:
-        return in_words(rng, operation, left, right), f" {result}"
-    return f"{left} {SIGNS[operation]} {right} =", f" {result}"
+        return in_words(rng, operation, left, right), f" {written}{answer}"
+    return written, answer
 
 
 def document(rng: random.Random, split: Split) -> Document:
     """Return one to ten exercises with their answers, one a line."""
     count = rng.choice((1, 1, 2, 4, 10))
-    return join([Document(exercise(rng, split)) for _ in range(count)], "\n")
+    return join([Document(posed(rng, draw(rng, split))) for _ in range(count)], "\n")
 
 
 def item(rng: random.Random) -> Item:
-    """Return one held-out exercise."""
-    prompt, answer = exercise(rng, "heldout")
-    return Item("arithmetic", prompt, (), answer)
+    """Return one held-out sum or difference with a step between.
+
+    Those without could occur as a step of another; products cannot be worked out, only known.
+    """
+    while True:
+        exercise = draw(rng, "heldout")
+        if exercise[0] != "mul" and exercise[2] >= 10:
+            prompt, answer = posed(rng, exercise)
+            return Item("arithmetic", prompt, (), answer)

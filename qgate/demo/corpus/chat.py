@@ -17,7 +17,7 @@ ASSISTANT = "<|im_end|>\n<|im_start|>assistant"
 def _question(rng: random.Random, split: Split) -> tuple[str, str]:
     kind = rng.randrange(3)
     if kind == 0:
-        return arithmetic.exercise(rng, split)
+        return arithmetic.posed(rng, arithmetic.draw(rng, split))
     if kind == 1:
         return classify.labelled(rng, split)[:2]
     document = languages.document(rng, split)

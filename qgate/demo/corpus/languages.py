@@ -68,52 +68,58 @@ def _words(scene: Scene) -> dict[str, str]:
 
 def tell(language: Language, scene: Scene) -> str:
     """Return the three sentences of a scene."""
-    words = _words(scene)
-    told = (sentence.format(**words) for sentence in language.sentences)
-    return language.space.join(_upper(sentence) for sentence in told)
+    return language.space.join(statements(language, _words(scene)))
 
 
-def questions(language: Language, scene: Scene) -> list[tuple[str, str, str]]:
-    """Return the questions about a scene: the kind, the question and the answer."""
+def statements(language: Language, words: dict[str, str]) -> list[str]:
+    """Return the sentences on place, thing and color."""
+    return [_upper(sentence.format(**words)) for sentence in language.sentences]
+
+
+def questions(language: Language, scene: Scene) -> list[tuple[str, str]]:
+    """Return the questions on place, thing and color, each with its answer."""
     words = _words(scene)
     asked = (_upper(question.format(**words)) for question in language.questions)
-    answers = (words["place"], words["some"], words["color"])
-    return list(zip(("place", "thing", "color"), asked, answers, strict=True))
+    return list(zip(asked, statements(language, words), strict=True))
 
 
-def _telling(rng: random.Random, split: Split, language: Language) -> tuple[str, list[Scene]]:
-    drawn = scenes(rng, split, language, 2)
+def _telling(
+    rng: random.Random, split: Split, language: Language, count: int
+) -> tuple[str, list[Scene]]:
+    drawn = scenes(rng, split, language, count)
     return language.space.join(tell(language, scene) for scene in drawn), drawn
 
 
 def document(rng: random.Random, split: Split, code: str | None = None) -> Document:
-    """Return two scenes and some of the questions about them."""
+    """Return one or two scenes and some of the questions about them."""
     language = LANGUAGES[code or rng.choice(sorted(LANGUAGES))]
-    text, drawn = _telling(rng, split, language)
+    text, drawn = _telling(rng, split, language, rng.choice((1, 1, 2)))
     asked = [question for scene in drawn for question in questions(language, scene)]
-    asked = rng.sample(asked, rng.choice((1, 3, 6)))
-    return join([Document((text,)), *(Document((q, f"\n{a}")) for _, q, a in asked)], "\n")
+    rng.shuffle(asked)
+    asked = asked[: rng.choice((1, 3, 6))]
+    return join([Document((text,)), *(Document((q, f"\n{a}")) for q, a in asked)], "\n")
 
 
-def _wordings(language: Language, kind: str, scene: Scene) -> list[str]:
-    if kind == "place":
+SLOTS = ("place", "some", "color")
+
+
+def _wordings(language: Language, slot: str, form: int) -> list[str]:
+    if slot == "place":
         return list(language.places)
-    if kind == "thing":
+    if slot == "some":
         return [thing.some for thing in language.things]
-    return [color[scene.thing.form] for color in language.colors]
+    return [color[form] for color in language.colors]
 
 
 def item(rng: random.Random, code: str | None = None) -> Item:
-    """Return one held-out pair of scenes with a question; four candidates, one of the other."""
+    """Return a held-out scene with a question and four candidates for the answer."""
     language = LANGUAGES[code or rng.choice(sorted(LANGUAGES))]
-    text, drawn = _telling(rng, "heldout", language)
-    subject, other = rng.sample(drawn, 2)
-    number = rng.randrange(3)
-    kind, question, answer = questions(language, subject)[number]
-    decoy = {"place": other.place, "thing": other.thing.some}.get(
-        kind, other.color[subject.thing.form]
-    )
-    rest = [text for text in _wordings(language, kind, subject) if text not in (answer, decoy)]
-    choices = [f"\n{text}" for text in (answer, decoy, *rng.sample(rest, 2))]
+    text, (scene,) = _telling(rng, "heldout", language, 1)
+    asked = rng.randrange(len(SLOTS))
+    slot, words = SLOTS[asked], _words(scene)
+    question, answer = questions(language, scene)[asked]
+    rest = [word for word in _wordings(language, slot, scene.thing.form) if word != words[slot]]
+    wrong = (words | {slot: word} for word in rng.sample(rest, 3))
+    choices = [f"\n{answer}", *(f"\n{statements(language, words)[asked]}" for words in wrong)]
     rng.shuffle(choices)
     return Item(f"language_{language.code}", f"{text}\n{question}", tuple(choices), f"\n{answer}")

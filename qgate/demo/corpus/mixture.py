@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from qgate.demo.corpus.document import Document, Split
 
 SHARES = {
-    "arithmetic": 0.24,
-    "story": 0.1,
-    "classify": 0.05,
+    "arithmetic": 0.2,
+    "story": 0.04,
+    "classify": 0.03,
     "code": 0.18,
-    "languages": 0.14,
-    "chat": 0.04,
-    "recall_short": 0.08,
-    "recall": 0.17,
+    "languages": 0.2,
+    "chat": 0.05,
+    "recall_short": 0.1,
+    "recall": 0.2,
 }
 """Share of each kind in the training tokens."""
 FIRST_SHARES = {
-    "arithmetic": 0.22,
-    "story": 0.08,
-    "classify": 0.06,
-    "code": 0.16,
-    "languages": 0.18,
-    "chat": 0.02,
+    "arithmetic": 0.26,
+    "story": 0.05,
+    "classify": 0.04,
+    "code": 0.2,
+    "languages": 0.2,
+    "chat": 0.03,
     "recall_short": 0.14,
-    "echo": 0.14,
+    "echo": 0.08,
 }
 """The same while training begins: looking back is learned over short distances first."""
 PLAIN = {

@@ -61,7 +61,7 @@ def short(rng: random.Random, split: Split) -> Document:
 
 def document(rng: random.Random, split: Split, length: Length) -> Document:
     """Return a text as long as the context with notes anywhere and questions at the end."""
-    planted = pairs(rng, rng.randint(3, 8))
+    planted = pairs(rng, rng.randint(4, 12))
     asked = [query(*pair) for pair in rng.sample(planted, len(planted))]
     parts = [note(*pair) for pair in planted]
     size = sum(length(part.text) + 1 for part in (*parts, *asked))

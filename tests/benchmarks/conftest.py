@@ -1,11 +1,14 @@
-"""A llama-architecture GGUF of any size with random weights: for costs, not for quality."""
+"""Llama-architecture GGUF files of any size with random weights: for costs, not for quality."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,14 @@ class Shape:
         return self.width // 64
 
 
-def write(path: Path, shape: Shape) -> Path:
+@pytest.fixture(scope="session")
+def random_llama() -> Callable[..., Path]:
+    """random_llama(path, width=..., layers=..., feed_forward=..., vocabulary=...) -> path."""
+    pytest.importorskip("gguf", reason="random models are written with the gguf package")
+    return lambda path, **shape: _write(path, Shape(**shape))
+
+
+def _write(path: Path, shape: Shape) -> Path:
     """Write the model as F16 with a sentencepiece-like vocabulary of bytes and made-up words."""
     import gguf
 
@@ -50,7 +60,7 @@ def write(path: Path, shape: Shape) -> Path:
     return path
 
 
-def _add_vocabulary(writer, size: int) -> None:
+def _add_vocabulary(writer: Any, size: int) -> None:
     tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
     kinds = [2, 3, 3] + [6] * 256
     letters = "etaoinshrdlcumwfgypbvk"
@@ -68,7 +78,7 @@ def _add_vocabulary(writer, size: int) -> None:
     writer.add_add_bos_token(True)
 
 
-def _add_tensors(writer, shape: Shape) -> None:
+def _add_tensors(writer: Any, shape: Shape) -> None:
     rng = np.random.default_rng(shape.seed)
     disturb = np.random.default_rng(shape.seed + 1)
     width, half, wide = shape.width, max(shape.heads // 2, 1) * 64, shape.feed_forward

@@ -1,0 +1,74 @@
+"""Entries of the reference store on disk: put in place whole, read only where every byte is intact.
+
+An entry is a directory with arrays and `entry.json`, which holds the arrays' digests and its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from qgate.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ATTEMPTS = 10
+
+
+def read_entry(place: Path) -> dict[str, Any] | None:
+    """The entry, if it is there and every byte is what it was; else it is measured again."""
+    try:
+        text = (place / "entry.json").read_text(encoding="utf-8")
+        entry: dict[str, Any] = json.loads(text)
+        if text != _render(entry):
+            return None
+        intact = all(_sha256(place / name) == want for name, want in entry["arrays"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return entry if intact else None
+
+
+def write_entry(work: Path, facts: dict[str, Any]) -> None:
+    """Write `entry.json` beside the arrays that lie in `work`."""
+    arrays = {path.name: _sha256(path) for path in sorted(work.glob("*.npy"))}
+    with (work / "entry.json").open("w", encoding="utf-8") as file:
+        file.write(_render({**facts, "arrays": arrays}))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def put_in_place(work: Path, place: Path) -> dict[str, Any]:
+    """Give a finished entry its name, and return the one that now has it.
+
+    An intact one that is there already stays: the run that wrote it may be reading it.
+
+    Raises:
+        MeasurementError: the store cannot be written to.
+    """
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(OSError):  # another is there
+            work.replace(place)
+        entry = read_entry(place)
+        if entry is not None:
+            return entry
+        with contextlib.suppress(OSError):  # another run took the damaged one away
+            aside = place.rename(place.with_name(f"{work.name}-damaged"))
+            shutil.rmtree(aside, ignore_errors=True)
+    raise MeasurementError(f"{place}: cannot write to the reference store. Delete it")
+
+
+def _render(entry: dict[str, Any]) -> str:
+    body = {name: value for name, value in entry.items() if name != "digest"}
+    text = json.dumps(body, sort_keys=True, allow_nan=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({**body, "digest": digest}, indent=1, sort_keys=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

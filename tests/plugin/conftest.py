@@ -1,0 +1,136 @@
+"""Runs pytest as its users do: in a process of its own, in a project of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLOSED_PORT = "http://127.0.0.1:9"
+"""Nobody listens there: an upload is given up at once."""
+_OURS = ("PYTEST_", "MLFLOW_", "GITHUB_", "CI", "COVERAGE_PROCESS")
+_COUNTING_PYTHON = """#!/bin/sh
+echo started >> "{log}"
+exec "{python}" "$@"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a user sees of a run."""
+
+    code: int
+    out: str
+    err: str
+    directory: Path
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.strip() for line in self.text.splitlines()]
+
+    def report(self, path: str = ".qgate/report.json") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / path).read_text())
+        return found
+
+    def verdicts(self, artifact: str) -> dict[str, str]:
+        """Of one artifact: row -> verdict, by the report."""
+        rows = {entry["id"]: entry["checks"] for entry in self.report()["artifacts"]}
+        return {row["name"]: row["verdict"] for row in rows[artifact]}
+
+    def message(self, artifact: str, check: str) -> str:
+        rows = {entry["id"]: entry["checks"] for entry in self.report()["artifacts"]}
+        return next(str(row["message"]) for row in rows[artifact] if row["name"] == check)
+
+    def node_ids(self) -> list[str]:
+        """What `--collect-only -q` printed."""
+        return [line for line in self.lines if "::" in line and " " not in line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A team's repository: a directory with an ini file, from which pytest is run."""
+
+    directory: Path
+    environ: dict[str, str]
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def pytest(
+        self, *arguments: str | Path, cwd: Path | None = None, **environ: str
+    ) -> Outcome:
+        """Run `pytest` and wait for it."""
+        return self.run([script(), *arguments], cwd=cwd, **environ)
+
+    def gate(self, models: Path, *arguments: str | Path, **environ: str) -> Outcome:
+        """Run it on models that the fake runtime serves, with MLflow out of reach."""
+        return self.pytest(*gating(models), *arguments, **environ)
+
+    def run(
+        self, command: Sequence[str | Path], *, cwd: Path | None = None, **environ: str
+    ) -> Outcome:
+        directory = cwd or self.directory
+        done = subprocess.run(
+            [str(word) for word in command],
+            cwd=directory,
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(
+            code=done.returncode, out=done.stdout, err=done.stderr, directory=directory
+        )
+
+    def counting_python(self) -> tuple[Path, Callable[[], int]]:
+        """An interpreter that notes each start; and how many there were."""
+        log = self.directory.parent / "starts.log"
+        python = self.directory.parent / "counting-python"
+        python.write_text(_COUNTING_PYTHON.format(log=log, python=sys.executable))
+        python.chmod(0o755)
+        return python, lambda: len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def script() -> Path:
+    """The `pytest` command; unlike `python -m pytest` it leaves sys.path alone."""
+    return Path(sysconfig.get_path("scripts")) / "pytest"
+
+
+def gating(models: Path) -> list[str]:
+    return [f"--qgate={models}", "--qgate-runtime=fake", f"--qgate-mlflow-uri={CLOSED_PORT}"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _is_installed() -> None:
+    if not entry_points(group="pytest11", name="qgate"):
+        pytest.fail("these tests need the plugin installed: pip install --no-deps -e .")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project; `python -m`, plugins and CI facts of this run do not reach it."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OURS)
+    }
+    return Project(directory=directory, environ={**kept, "COLUMNS": "200"})

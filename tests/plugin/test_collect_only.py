@@ -1,0 +1,144 @@
+"""`--collect-only` shows what would be held to what, and touches nothing to do so."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import Project, gating, script
+
+WATCHMAN = '''
+import atexit, os, sys
+
+def note(line):
+    with open(os.environ["WATCH_LOG"], "a") as log:
+        log.write(line + "\\n")
+
+def watch(event, args):
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        note("child")
+    elif event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
+        note("network")
+
+sys.addaudithook(watch)
+heavy = ("torch", "mlflow", "llama_cpp", "gguf", "scipy")
+atexit.register(lambda: [note(name) for name in heavy if name in sys.modules])
+'''
+MAX_COLLECT_S = 1.0
+MAX_IDLE_S = 0.010
+PAIRS = 15
+
+
+@pytest.fixture
+def watched(project: Project) -> tuple[dict[str, str], Callable[[], list[str]]]:
+    """An environment in which Python notes children, network and heavy imports; the notes."""
+    place = project.directory.parent / "watchman"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(WATCHMAN)
+    log = place / "log"
+    search = os.pathsep.join([str(place), *filter(None, [project.environ.get("PYTHONPATH")])])
+    # other plugins import what they like: pytest-benchmark, for one, asks git
+    environ = {
+        "PYTHONPATH": search,
+        "WATCH_LOG": str(log),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "-p qgate",
+    }
+    return environ, lambda: log.read_text().split() if log.exists() else []
+
+
+Watched = tuple[dict[str, str], Callable[[], list[str]]]
+
+
+def test_the_watchman_sees_children_of_a_real_run(
+    project: Project, toys: Callable[..., Path], watched: Watched
+) -> None:
+    environ, notes = watched
+    project.gate(toys(good=Toy(noise=0.001)), **environ)
+
+    assert "child" in notes()
+
+
+def test_nothing_is_started_loaded_sent_or_written(
+    project: Project, toys: Callable[..., Path], watched: Watched
+) -> None:
+    environ, notes = watched
+    seen = project.gate(
+        toys(good=Toy(noise=0.001), bad=Toy(noise=0.5)), "--collect-only", **environ
+    )
+
+    assert seen.code == 0
+    assert "22 tests collected" in seen.lines[-1]
+    assert notes() == []
+    assert not (project.directory / ".qgate").exists()
+
+
+def test_verbosely_each_limit_is_shown_with_its_line(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    project.write(
+        "limits.yaml",
+        "version: 1\nlimits:\n  perplexity.ratio: {max: 1.2}\n"
+        "artifacts:\n  small*:\n    divergence.same_top: {min: 0.7}\n",
+    )
+    seen = project.gate(
+        toys(big=Toy(), small=Toy()), "--collect-only", "-v", "--qgate-thresholds=limits.yaml"
+    )
+
+    assert seen.code == 0
+    shown = seen.out[seen.out.index("qgate: limits of big:") :]
+    big, small = shown.split("qgate: limits of small:")[:2]
+    assert re.search(r"^  perplexity\.ratio +<= 1\.200 +certify +limits\.yaml:3$", big, re.M)
+    assert re.search(r"^  divergence\.same_top +>= 90\.0 % .* thresholds/default\.yaml:\d+$", big, re.M)
+    assert re.search(r"^  divergence\.same_top +>= 70\.0 % +certify +limits\.yaml:6$", small, re.M)
+
+
+def test_collecting_ten_artifacts_takes_less_than_a_second(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(**{f"model{number}": Toy() for number in range(10)})
+    command = [str(script()), "-p", "qgate", *gating(models), "--collect-only", "-q"]
+
+    assert min(cpu_seconds(project, command) for _ in range(3)) < MAX_COLLECT_S
+
+
+@pytest.mark.slow
+def test_idle_the_plugin_adds_less_than_ten_milliseconds(project: Project) -> None:
+    """Median of interleaved differences in CPU time.
+
+    Seen on a busy two-core machine: single runs differ by tens of milliseconds, the median of
+    fifteen differences by a few; hence nothing else is loaded and best is compared with best.
+    """
+    project.write("test_empty.py", "")
+    command = [str(script()), "--collect-only", "-q", "-p", "no:cacheprovider"]
+    with_it, without = [*command, "-p", "qgate.plugin"], [*command, "-p", "no:qgate"]
+    differences, idle, absent = [], [], []
+    for _ in range(PAIRS):
+        idle.append(cpu_seconds(project, with_it))
+        absent.append(cpu_seconds(project, without))
+        differences.append(idle[-1] - absent[-1])
+
+    # noise only ever adds: the smaller of two honest estimates is the better one
+    added_s = min(statistics.median(differences), min(idle) - min(absent))
+    assert added_s < MAX_IDLE_S, f"differences in ms: {[round(1e3 * d, 1) for d in differences]}"
+
+
+def cpu_seconds(project: Project, command: list[str]) -> float:
+    """User and system time of one run and its children."""
+    process = subprocess.Popen(
+        command,
+        cwd=project.directory,
+        env={**project.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in (0, 5), command
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,110 @@
+"""A runtime crashes, hangs, leaves or lies: one line on its rows, and the next artifact goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import CLOSED_PORT, Project
+
+FAULTS = {
+    "segfault:load": "broken: runtime crashed: SIGSEGV in load",
+    "segfault:score": "broken: runtime crashed: SIGSEGV in score",
+    "abort:score": "broken: runtime crashed: SIGABRT in score",
+    "exit0:load": "broken: runtime ended in load without a result: exit code 0",
+    "exit0:score": "broken: runtime ended in score without a result: exit code 0",
+    "hang:load": "broken: runtime hung: no progress in load for 1 s",
+    "hang:score": "broken: runtime hung: no progress in score for 1 s",
+    "nan:score": "broken: ",
+    "lose:score": "broken: ",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_runtime_is_an_error_of_its_artifact_alone(
+    project: Project, toys: Callable[..., Path], fault: str
+) -> None:
+    project.write("limits.yaml", "version: 1\nruntime: {stall_s: 1}\n")
+    models = toys(broken=Toy(fault=fault), good=Toy(noise=0.001))
+    seen = project.gate(models, "--qgate-thresholds=limits.yaml", "-m", "perplexity")
+
+    assert seen.code == 1
+    assert seen.report()["verdict"] == "error"
+    assert set(seen.verdicts("good").values()) == {"pass"}
+    assert set(seen.verdicts("broken").values()) == {"error"}
+    message = seen.message("broken", "perplexity.ratio")
+    assert message.startswith(FAULTS[fault])
+    assert "\n" not in message
+    assert message in seen.text
+    assert "Traceback" not in seen.text
+
+
+def test_constant_logits_never_pass(project: Project, toys: Callable[..., Path]) -> None:
+    models = toys(broken=Toy(fault="constant:score"), good=Toy(noise=0.001))
+    seen = project.gate(models, "-m", "perplexity")
+
+    assert seen.code == 1
+    assert set(seen.verdicts("good").values()) == {"pass"}
+    verdicts = seen.verdicts("broken")
+    assert set(verdicts.values()) <= {"fail", "error"}
+    assert len(verdicts) == 5
+
+
+def test_an_absent_runtime_is_an_error_and_not_a_skip(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(broken=Toy(fault="unavailable:load"))
+    seen = project.gate(models, "-m", "perplexity")
+
+    assert seen.code == 1
+    assert set(seen.verdicts("broken").values()) == {"error"}
+    assert "5 errors" in seen.lines[-1]
+
+
+def test_an_interpreter_that_does_not_exist_is_named(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    project.write("limits.yaml", "version: 1\nruntime: {python: /no/such/python}\n")
+    seen = project.gate(toys(good=Toy()), "--qgate-thresholds=limits.yaml")
+
+    assert seen.code == 4
+    assert "limits.yaml:2" in seen.text
+    assert "/no/such/python" in seen.text
+
+
+@pytest.mark.slow
+def test_what_mlflow_missed_can_be_sent_again(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    seen = project.gate(toys(good=Toy(noise=0.001)))
+    assert seen.code == 0  # an outage changes no verdict
+    assert seen.report()["mlflow"]["uploaded"] is False
+    (line,) = [line for line in seen.lines if line.startswith("mlflow: ")]
+    command = "python -m qgate upload .qgate/report.json"
+    assert line == f"mlflow: not uploaded (Connection refused). Send it again: {command}"
+
+    store = f"sqlite:///{project.directory}/mlflow.db"
+    again = project.run([sys.executable, *command.split()[1:]], MLFLOW_TRACKING_URI=store)
+    assert again.code == 0, again.text
+    section = seen.report()["mlflow"]
+    assert (section["uploaded"], section["uri"]) == (True, store)
+    assert CLOSED_PORT not in str(section)
+
+
+@pytest.mark.slow
+def test_without_a_server_the_run_goes_into_a_store_of_its_own(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(good=Toy(noise=0.001))
+    seen = project.pytest(f"--qgate={models}", "--qgate-runtime=fake")
+
+    assert seen.code == 0
+    section = seen.report()["mlflow"]
+    assert section["uploaded"] is True
+    assert section["uri"] == f"sqlite:///{project.directory}/.qgate/mlflow.db"
+    assert f"run {section['parent_run_id']}" in seen.text
+    assert not (project.directory / "mlruns").exists()

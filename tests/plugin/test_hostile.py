@@ -1,0 +1,215 @@
+"""A model directory full of code: nothing of it runs, and nothing is written into it.
+
+What no plugin can promise: pytest reads the configuration file of its working directory, and of a
+path that stands alone on the command line, before it loads plugins. With `addopts = -p conftest`
+and `pythonpath = .` in such a file, `--qgate DIR` (and `cd DIR`) runs that code before qgate is
+asked. `--qgate=DIR` from another directory does not. `python -m pytest` in a directory imports
+from it whatever Python finds there first; the `pytest` command does not.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import Project, gating
+
+Toys = Callable[..., Path]
+CODE = (
+    "conftest.py",
+    "setup.py",
+    "test_model.py",
+    "sitecustomize.py",
+    "usercustomize.py",
+    "__init__.py",
+    "numpy.py",
+    "qgate.py",
+    "yaml.py",
+    "modeling_custom.py",
+)
+INIS = {
+    "pytest.ini": "[pytest]\naddopts = -q\n",
+    "tox.ini": "[pytest]\naddopts = -q\n",
+    "setup.cfg": "[tool:pytest]\naddopts = -q\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-q'\n",
+}
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (f"open({str(self.marker)!r}, 'a').write('pickle')",)
+
+
+def plant(directory: Path, marker: Path) -> None:
+    """Put code into a model directory; each piece would write the marker."""
+    for name in CODE:
+        (directory / name).write_text(f"open({str(marker)!r}, 'a').write({name!r})\n")
+    (directory / "evil.pth").write_text(f"import sys; open({str(marker)!r}, 'a').write('pth')\n")
+    for name in ("pytorch_model.bin", "model.pkl"):
+        (directory / name).write_bytes(pickle.dumps(Bomb(marker)))
+
+
+def listing(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "it-ran"
+
+
+@pytest.fixture
+def models(toys: Toys, marker: Path) -> Path:
+    directory = toys(good=Toy(noise=0.001))
+    plant(directory, marker)
+    return directory
+
+
+def test_the_planted_code_would_run(models: Path, marker: Path, project: Project) -> None:
+    pickle.loads((models / "model.pkl").read_bytes())
+    assert marker.read_text() == "pickle"
+    marker.unlink()
+    project.pytest(str(models), "-p", "no:qgate")
+    assert "conftest.py" in marker.read_text()
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["outside", "inside"])
+def test_both_spellings_do_the_same_and_run_nothing(
+    project: Project, models: Path, marker: Path, is_inside: bool
+) -> None:
+    if is_inside:  # with a name that pytest looks into by itself
+        models = models.rename(project.directory / "models")
+    project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
+    project.write("limits.yaml", "version: 1\nlimits:\n  perplexity.ratio: {max: 1.0321}\n")
+    before = listing(models)
+    rest = gating(models)[1:]
+    seen = []
+    for spelling in ([f"--qgate={models}"], ["--qgate", str(models)]):
+        ran = project.pytest(*spelling, *rest, "-v")
+        ids = project.pytest(*spelling, *rest, "--collect-only", "-q").node_ids()
+        report = ran.report()
+        (project.directory / ".qgate" / "report.json").unlink()
+        (row,) = [r for r in report["artifacts"][0]["checks"] if r["name"] == "perplexity.ratio"]
+        assert row["limit"]["max"] == 1.0321
+        assert row["limit"]["source"] == "limits.yaml:3"
+        rows = [(row["name"], row["verdict"], row["value"]) for row in report["artifacts"][0]["checks"]]
+        rootdir = [line for line in ran.lines if line.startswith(("rootdir:", "configfile:"))]
+        seen.append((ran.code, rows, ids, rootdir, (project.directory / ".pytest_cache").is_dir()))
+
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 0
+    assert len(seen[0][2]) == 11
+    assert not marker.exists()
+    assert listing(models) == before
+
+
+def test_without_any_configuration_both_spellings_have_one_root(
+    project: Project, models: Path, marker: Path
+) -> None:
+    (project.directory / "pytest.ini").unlink()
+    rest = gating(models)[1:]
+    seen = [
+        project.pytest(*spelling, *rest, "--collect-only", "-q")
+        for spelling in ([f"--qgate={models}"], ["--qgate", str(models)])
+    ]
+
+    assert seen[0].node_ids() == seen[1].node_ids() != []
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", INIS)
+def test_a_configuration_in_the_model_directory_is_refused_or_unseen(
+    project: Project, models: Path, marker: Path, name: str
+) -> None:
+    (models / name).write_text(INIS[name])
+    before = listing(models)
+    rest = gating(models)[1:]
+    spaced = project.pytest("--qgate", str(models), *rest)
+    within = project.pytest("--qgate=.", *rest, cwd=models)
+    joined = project.pytest(f"--qgate={models}", *rest, "--collect-only")
+
+    for seen in (spaced, within):
+        assert seen.code == 4
+        assert (
+            f"ERROR: --qgate: {models}/{name}: a pytest configuration file inside the model"
+            f" directory: got {name}; expected none. Models do not configure pytest:"
+            " write --qgate=DIR from another directory, or name yours with -c"
+        ) in seen.lines
+    assert (joined.code, "11 tests collected" in joined.lines[-1]) == (0, True)
+    assert not marker.exists()
+    assert listing(models) == before
+
+
+def test_a_pyproject_that_is_not_about_pytest_changes_nothing(
+    project: Project, models: Path, marker: Path
+) -> None:
+    (models / "pyproject.toml").write_text("[project]\nname = 'a-model'\n")
+    before = listing(models)
+    seen = project.pytest("--qgate", str(models), *gating(models)[1:])
+
+    assert seen.code == 0
+    assert (project.directory / ".qgate" / "report.json").exists()
+    assert not marker.exists()
+    assert listing(models) == before
+
+
+@pytest.mark.parametrize("place", [".", "test-models"])
+def test_a_conftest_that_pytest_would_import_by_itself_is_refused(
+    project: Project, models: Path, marker: Path, place: str
+) -> None:
+    """Of the working directory, and of directories in it whose names begin with `test`."""
+    if place != ".":
+        models = models.rename(project.directory / place)
+    where = models if place == "." else project.directory
+    before = listing(models)
+    seen = project.pytest(f"--qgate={place}", *gating(models)[1:], cwd=where)
+
+    assert seen.code == 4
+    assert (
+        f"ERROR: --qgate: {models}/conftest.py: pytest would run this file: got a conftest.py"
+        " inside the model directory; expected none where pytest starts. Run pytest from another"
+        " directory, or with --noconftest"
+    ) in seen.lines
+    assert not marker.exists()
+    assert listing(models) == before
+
+
+def test_with_noconftest_the_other_files_still_do_nothing(
+    project: Project, models: Path, marker: Path
+) -> None:
+    before = listing(models)
+    elsewhere = f"--qgate-json={project.directory}/report.json"
+    rest = [*gating(models)[1:], elsewhere, "--noconftest", "-p", "no:cacheprovider"]
+    seen = project.pytest("--qgate=.", *rest, "-m", "integrity", cwd=models)
+
+    assert seen.code == 0
+    assert json.loads((project.directory / "report.json").read_text())["artifacts"][0]["id"] == "good"
+    assert not marker.exists()
+    assert listing(models) == before
+
+
+def test_another_options_path_does_not_move_the_project_either(
+    project: Project, models: Path, tmp_path: Path
+) -> None:
+    limits = tmp_path / "elsewhere" / "limits.yaml"
+    limits.parent.mkdir()
+    limits.write_text("version: 1\nlimits:\n  perplexity.ratio: {max: 1.5}\n")
+    (limits.parent / "pytest.ini").write_text("[pytest]\nqgate_runtime = llama_cpp\n")
+    project.write("pytest.ini", "[pytest]\nqgate_runtime = fake\n")
+    seen = project.pytest(
+        f"--qgate={models}", "--qgate-thresholds", str(limits), gating(models)[2]
+    )
+
+    assert seen.code == 0
+    assert f"rootdir: {project.directory}" in seen.lines

@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM in the middle of a long measurement: nothing is left but the results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import Outcome, Project, gating, script
+
+MAX_ENDING_S = 7.0
+"""GitHub sends SIGTERM 7.5 s after SIGINT, and kills 2.5 s after that."""
+PATIENCE_S = 60.0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_child_goes_and_the_partial_report_stays(
+    project: Project, toys: Callable[..., Path], name: str
+) -> None:
+    models = toys(a_good=Toy(noise=0.001), b_stuck=Toy(fault="hang:score"), c_later=Toy())
+    mark = f"QGATE_TEST_RUN={project.directory}"
+    key, _, value = mark.partition("=")
+    # no --qgate-mlflow-uri: whoever interrupts must not wait for the embedded store either
+    command = [str(script()), *gating(models)[:2], "-v"]
+    with (project.directory / "out.txt").open("w") as out:
+        run = subprocess.Popen(
+            command,
+            cwd=project.directory,
+            env={**project.environ, key: value, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=heed_signals,
+        )
+    try:
+        wait_until_stuck(project.directory / "out.txt", mark, run.pid)
+        began = time.monotonic()
+        run.send_signal(signal.Signals[name])
+        code = run.wait(timeout=PATIENCE_S)
+        ending_s = time.monotonic() - began
+    finally:
+        run.kill()
+
+    text = (project.directory / "out.txt").read_text()
+    seen = Outcome(code=code, out=text, err="", directory=project.directory)
+    assert seen.code == 2, text
+    assert ending_s < MAX_ENDING_S
+    assert processes_with(mark) == []
+    assert set(seen.verdicts("a_good").values()) == {"pass"}
+    assert seen.verdicts("b_stuck")["perplexity.ratio"] == "incomplete"
+    assert set(seen.verdicts("c_later").values()) == {"incomplete"}
+    assert seen.report()["verdict"] == "incomplete"
+    again = "python -m qgate upload .qgate/report.json"
+    assert f"mlflow: not uploaded (the run was interrupted). Send it again: {again}" in seen.lines
+
+
+def heed_signals() -> None:
+    """A shell's background job is told to ignore Ctrl-C, and tests may run in one."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_DFL)
+
+
+def wait_until_stuck(out: Path, mark: str, pid: int) -> None:
+    """Until the second artifact's child is there and has had time to hang."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        is_there = "test_chat_template[b_stuck] PASSED" in out.read_text()
+        if is_there and [other for other in processes_with(mark) if other != pid]:
+            time.sleep(1.5)
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the run never came to its second artifact:\n{out.read_text()}")
+
+
+def processes_with(mark: str) -> list[int]:
+    """Every process whose environment holds the mark."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if not place.name.isdigit() or int(place.name) == os.getpid():
+            continue
+        try:
+            environ = (place / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or another user's
+            continue
+        if mark.encode() in environ:
+            found.append(int(place.name))
+    return found

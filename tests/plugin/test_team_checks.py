@@ -1,0 +1,110 @@
+"""A team's own checks: ordinary pytest tests in their own repository, over the same fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import Project
+
+FRENCH = """
+import pytest
+from qgate.records import Estimate
+
+@pytest.mark.edge
+@pytest.mark.qgate("edge.french")
+def test_french(artifact, gate):
+    share = 0.30 if artifact.id == "bad" else 0.01
+    wrong = Estimate(value=share, low=share - 0.005, high=share + 0.005, level=0.95, n=200,
+                     unit="fraction", method="planted")
+    gate.judge(wrong, max=0.10)
+"""
+
+
+@pytest.fixture
+def models(toys: Callable[..., Path]) -> Path:
+    return toys(good=Toy(noise=0.001), bad=Toy(noise=0.5))
+
+
+def test_a_check_of_their_own_is_judged_and_reported(project: Project, models: Path) -> None:
+    project.write("tests/test_french.py", FRENCH)
+    seen = project.gate(models, "tests")
+
+    assert seen.code == 1
+    assert "1 failed, 1 passed" in seen.lines[-1]
+    line = (
+        "edge.french: 30.0 % [29.5 %, 30.5 %] > 10.0 % (95 % CI, n = 200 samples;"
+        " tests/test_french.py:5); see the worst samples in the report"
+    )
+    assert line in seen.lines
+    assert seen.verdicts("bad")["edge.french"] == "fail"
+    assert seen.verdicts("good")["edge.french"] == "pass"
+    assert seen.report()["verdict"] == "fail"
+
+
+def test_beside_the_checklist_both_are_in_one_report(project: Project, models: Path) -> None:
+    project.write("tests/test_french.py", FRENCH)
+    seen = project.gate(models, "--pyargs", "tests", "qgate.checklist", "-k", "good")
+
+    assert (seen.code, "12 passed" in seen.lines[-1]) == (0, True)
+    assert set(seen.verdicts("good").values()) == {"pass"}
+    assert len(seen.verdicts("good")) == 12
+
+
+def test_without_a_model_to_gate_it_is_skipped_with_a_reason(project: Project) -> None:
+    project.write("tests/test_french.py", FRENCH)
+    seen = project.pytest("-rs", "--strict-markers")
+
+    assert seen.code == 0
+    assert "1 skipped" in seen.lines[-1]
+    assert "no artifact to gate: run pytest with --qgate=PATH" in seen.text
+
+
+def test_a_check_without_a_name_says_how_to_name_it(project: Project, models: Path) -> None:
+    project.write("tests/test_own.py", FRENCH.replace('@pytest.mark.qgate("edge.french")', ""))
+    seen = project.gate(models, "tests", "-k", "good")
+
+    assert seen.code == 1
+    assert "Mark the test: @pytest.mark.qgate('area.name')" in seen.text
+
+
+OWN_ARTIFACT = """
+import pytest
+
+@pytest.fixture
+def artifact():
+    return "a build of ours"
+
+def test_it(artifact):
+    assert artifact == "a build of ours"
+
+@pytest.mark.parametrize("artifact", ["wheel", "sdist"])
+def test_each(artifact):
+    assert artifact in ("wheel", "sdist")
+"""
+
+
+@pytest.mark.parametrize("is_gating", [False, True])
+def test_a_projects_own_fixture_called_artifact_wins(
+    project: Project, models: Path, is_gating: bool
+) -> None:
+    project.write("tests/test_own.py", OWN_ARTIFACT)
+    seen = project.gate(models, "tests") if is_gating else project.pytest("tests")
+
+    assert (seen.code, "3 passed" in seen.lines[-1]) == (0, True)
+
+
+def test_an_unexpected_exception_in_a_check_is_an_error_with_its_traceback(
+    project: Project, models: Path
+) -> None:
+    broken = FRENCH.replace("gate.judge(wrong, max=0.10)", "raise KeyError('prompts')")
+    project.write("tests/test_french.py", broken)
+    seen = project.gate(models, "tests")
+
+    assert seen.code == 1
+    assert "raise KeyError('prompts')" in seen.out
+    assert seen.verdicts("good")["edge.french"] == "error"
+    assert seen.message("good", "edge.french") == "KeyError: 'prompts'"

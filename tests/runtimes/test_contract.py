@@ -1,0 +1,226 @@
+"""What every adapter promises, held by each: the fake on a toy, llama.cpp on stories260K."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from scipy.stats import chisquare
+
+from qgate import runtimes
+from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, Sampling
+from qgate.runtimes.scoring import Scorer, ScoreRequest, window_digests
+
+TOKENS = 64
+TEXT = (
+    "Once upon a time there was a little girl named Lily. She liked to play in the sun.\n"
+    'One day she said: "Tschüß, 世界! 🙂" and ran.\t\tThe end.'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    runtime: Runtime
+    facts: ModelFacts
+    path: Path
+    name: str
+
+    def ids(self, seed: int, count: int = TOKENS) -> np.ndarray:
+        drawn = np.random.default_rng(seed).integers(3, self.facts.n_vocab, count)
+        return drawn.astype(np.int32)
+
+    def sample(self, sequences: int, tokens: int, seed: int) -> np.ndarray:
+        return self.runtime.sample(
+            Sampling(sequences=sequences, tokens=tokens, seed=seed), lambda *_: None
+        )
+
+    def score(self, windows: np.ndarray) -> dict[str, Any]:
+        request = ScoreRequest(
+            windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None
+        )
+        return Scorer(self.runtime, request).score(lambda *_: None)
+
+
+@pytest.fixture
+def models(request: pytest.FixtureRequest) -> dict[str, Callable[[], Path]]:
+    return {
+        "fake": lambda: request.getfixturevalue("toys")() / "original.gguf",
+        "llama_cpp": lambda: request.getfixturevalue("stories") / "stories260K-f16.gguf",
+    }
+
+
+def open_model(name: str, path: Path) -> Served:
+    runtime = runtimes.make(name)
+    facts = runtime.load(LoadSettings(path=str(path), window_tokens=TOKENS, threads=1))
+    return Served(runtime=runtime, facts=facts, path=path, name=name)
+
+
+@pytest.fixture(params=["fake", "llama_cpp"])
+def served(
+    request: pytest.FixtureRequest, models: dict[str, Callable[[], Path]]
+) -> Iterator[Served]:
+    served = open_model(request.param, models[request.param]())
+    yield served
+    served.runtime.close()
+
+
+def output_matrix(path: Path) -> np.ndarray:
+    import gguf
+
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    found = tensors.get("output.weight") or tensors["token_embd.weight"]
+    return np.asarray(found.data).astype(np.float64)
+
+
+class TestEveryRuntime:
+    def test_says_what_it_is(self, served: Served) -> None:
+        described = served.runtime.describe()
+
+        assert described.name == served.name
+        assert described.version
+        assert described.device in ("cpu", "gpu")
+        assert described.build
+        assert served.runtime.describe() == described
+
+    def test_says_what_it_loaded(self, served: Served) -> None:
+        facts = served.facts
+
+        assert (facts.n_vocab, facts.width) == output_matrix(served.path).shape
+        assert 0 <= facts.first_token < facts.n_vocab
+        assert facts.bos == facts.first_token == 1
+        assert facts.n_params > facts.n_vocab * facts.width
+        assert facts.context_length >= TOKENS
+        assert 0 < facts.weights_bytes <= served.path.stat().st_size
+
+    def test_answers_every_window_once_and_in_order(self, served: Served) -> None:
+        windows = np.stack([served.ids(seed) for seed in range(5)])
+
+        scored = served.score(windows)
+
+        assert scored["nll_nats"].shape == (5 * 31,)
+        assert scored["nll_nats"].dtype == np.float64
+        assert scored["digests"] == window_digests(windows)
+        alone = [served.score(windows[number : number + 1])["nll_nats"] for number in range(5)]
+        assert np.concatenate(alone).tobytes() == scored["nll_nats"].tobytes()
+
+    def test_repeats_itself_to_the_bit(self, served: Served) -> None:
+        ids, other = served.ids(1), served.ids(2)
+
+        once = served.runtime.logits(ids, 10).copy()
+        served.runtime.logits(other, 0)
+        served.runtime.hidden(other, 32)
+        again = served.runtime.logits(ids, 10).copy()
+        fresh = open_model(served.name, served.path)
+        elsewhere = fresh.runtime.logits(ids, 10).copy()
+        fresh.runtime.close()
+
+        assert once.tobytes() == again.tobytes() == elsewhere.tobytes()
+
+    @pytest.mark.parametrize(("count", "first"), [(64, 0), (64, 32), (64, 63), (17, 3), (1, 0)])
+    def test_gives_logits_of_the_positions_asked_for(
+        self, served: Served, count: int, first: int
+    ) -> None:
+        logits = served.runtime.logits(served.ids(3, count), first)
+
+        assert logits.shape == (count - first, served.facts.n_vocab)
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+
+    def test_gives_the_same_rows_whichever_is_the_first(self, served: Served) -> None:
+        ids = served.ids(4)
+
+        whole = served.runtime.logits(ids, 0).copy()
+
+        for first in (1, 32, 63):
+            # llama.cpp picks kernels by the tokens of a call, and these round differently
+            assert served.runtime.logits(ids, first) == pytest.approx(whole[first:], abs=0.05)
+
+    def test_reads_no_token_after_the_one_it_speaks_about(self, served: Served) -> None:
+        ids = served.ids(5)
+        changed = ids.copy()
+        changed[40:] = served.ids(6)[40:]
+
+        before = served.runtime.logits(ids, 0)[:40].copy()
+
+        assert served.runtime.logits(changed, 0)[:40] == pytest.approx(before, abs=2e-5)
+
+    @pytest.mark.parametrize("first", [0, 1, 32])
+    def test_hidden_states_come_with_the_very_same_logits(
+        self, served: Served, first: int
+    ) -> None:
+        ids = served.ids(7)
+
+        plain = served.runtime.logits(ids, first).copy()
+        logits, hidden = served.runtime.hidden(ids, first)
+
+        assert hidden.shape == (TOKENS - first, served.facts.width)
+        assert hidden.dtype == np.float32
+        assert logits.tobytes() == plain.tobytes()
+
+    def test_logits_are_the_output_matrix_times_the_hidden_state(self, served: Served) -> None:
+        logits, hidden = served.runtime.hidden(served.ids(8), 0)
+
+        rebuilt = hidden.astype(np.float64) @ output_matrix(served.path).T
+
+        # llama.cpp rounds the state to 16 bits before it multiplies by a 16-bit matrix
+        assert logits == pytest.approx(rebuilt, abs=1e-3 * np.abs(rebuilt).max())
+
+    @pytest.mark.parametrize("text", [TEXT, "", "a", "no newline\n\n\n"], ids=len)
+    def test_pieces_of_a_text_add_up_to_it(self, served: Served, text: str) -> None:
+        ids, piece_bytes = served.runtime.tokenize(text)
+
+        assert ids.dtype == piece_bytes.dtype == np.int32
+        assert ids.shape == piece_bytes.shape
+        assert (ids[0], piece_bytes[0]) == (served.facts.bos, 0)
+        assert ids.min() >= 0
+        assert ids.max() < served.facts.n_vocab
+        # SentencePiece puts a space before the text
+        assert piece_bytes.sum() - len(text.encode()) in (0, 1)
+
+    def test_special_tokens_in_a_text_are_text(self, served: Served) -> None:
+        ids, _ = served.runtime.tokenize("<s></s>")
+
+        assert len(ids) > 3
+        assert (ids[1:] != served.facts.bos).all()
+
+    def test_its_own_text_begins_with_the_first_token(self, served: Served) -> None:
+        text = served.sample(sequences=5, tokens=20, seed=0)
+
+        assert text.shape == (5, 20)
+        assert text.dtype == np.int32
+        assert (text[:, 0] == served.facts.first_token).all()
+        assert text.min() >= 0
+        assert text.max() < served.facts.n_vocab
+        assert len({row.tobytes() for row in text}) == 5
+
+    def test_the_seed_decides_its_own_text(self, served: Served) -> None:
+        text = served.sample(sequences=3, tokens=TOKENS, seed=11)
+
+        assert served.sample(sequences=3, tokens=TOKENS, seed=11).tobytes() == text.tobytes()
+        assert (served.sample(sequences=3, tokens=TOKENS, seed=12) != text).mean() > 0.5
+
+    def test_its_own_text_follows_its_own_distribution(self, served: Served) -> None:
+        draws = np.concatenate(
+            [served.sample(sequences=200, tokens=3, seed=seed)[:, 1:] for seed in range(10)]
+        )
+        common = int(np.bincount(draws[:, 0]).argmax())
+        begin = served.facts.first_token
+
+        first = [begin], draws[:, 0]
+        second = [begin, common], draws[draws[:, 0] == common][:, 1]
+        for before, drawn in (first, second):
+            logits = served.runtime.logits(np.array(before, dtype=np.int32), len(before) - 1)
+            expected = softmax(logits[0].astype(np.float64)) * len(drawn)
+            often = expected > 5
+            observed = np.bincount(drawn, minlength=len(expected))
+            counts = np.append(observed[often], observed[~often].sum())
+            wanted = np.append(expected[often], expected[~often].sum())
+            keep = wanted > 1
+            assert counts[~keep].sum() <= 5
+            scale = counts[keep].sum() / wanted[keep].sum()
+            assert chisquare(counts[keep], wanted[keep] * scale).pvalue > 1e-3

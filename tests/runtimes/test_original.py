@@ -1,0 +1,170 @@
+"""The original's distributions, kept in 16 bits and read back: by state and matrix, or by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from qgate.errors import MeasurementError
+from qgate.runtimes import reductions
+from qgate.runtimes.original import Keeper, MatrixPlace, Original, Stored, centred
+
+POSITIONS, WIDTH, VOCABULARY = 24, 96, 5000
+OFFSET = 1056
+RNG = np.random.default_rng(9)
+STATES = RNG.normal(size=(POSITIONS, WIDTH)).astype(np.float32)
+MATRIX = RNG.normal(0.0, 0.4, size=(VOCABULARY, WIDTH)).astype(np.float32)
+TypeName = Literal["F32", "F16", "BF16"]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def to_bytes(matrix: np.ndarray, type_name: TypeName) -> bytes:
+    if type_name == "F32":
+        return matrix.astype("<f4").tobytes()
+    if type_name == "F16":
+        return matrix.astype("<f2").tobytes()
+    return (matrix.view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
+def as_read(matrix: np.ndarray, type_name: TypeName) -> np.ndarray:
+    """What a runtime multiplies by, one number at a time: no code shared with the product's."""
+    if type_name == "BF16":
+        words = [int(word) & 0xFFFF0000 for word in matrix.view(np.uint32).reshape(-1)]
+        return np.array(words, dtype=np.uint32).view(np.float32).reshape(matrix.shape)
+    return matrix.astype({"F32": np.float32, "F16": np.float16}[type_name]).astype(np.float32)
+
+
+def place(path: Path, type_name: TypeName) -> MatrixPlace:
+    path.write_bytes(b"\xff" * OFFSET + to_bytes(MATRIX, type_name) + b"\xff" * 64)
+    return MatrixPlace(
+        path=str(path), offset=OFFSET, n_vocab=VOCABULARY, width=WIDTH, type_name=type_name
+    )
+
+
+def logits_of(type_name: TypeName) -> np.ndarray:
+    exact = STATES.astype(np.float64) @ as_read(MATRIX, type_name).T.astype(np.float64)
+    return exact.astype(np.float32)
+
+
+def stored(tmp_path: Path, type_name: TypeName | None) -> Stored:
+    return Stored(
+        encoding="rows" if type_name is None else "hidden",
+        array=str(tmp_path / "kept.npy"),
+        stride=1,
+        matrix=None if type_name is None else place(tmp_path / "model.gguf", type_name),
+    )
+
+
+def plain_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
+    log_p = log_softmax(original.astype(np.float64), axis=1)
+    log_q = log_softmax(artifact.astype(np.float64), axis=1)
+    return (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+
+
+ENCODINGS: list[TypeName | None] = ["F32", "F16", "BF16", None]
+
+
+@pytest.mark.parametrize("type_name", ENCODINGS)
+def test_what_is_kept_gives_the_divergence_back(
+    tmp_path: Path, pool: ThreadPoolExecutor, type_name: TypeName | None
+) -> None:
+    keeping = stored(tmp_path, type_name)
+    logits = logits_of(type_name or "F32") - 40.0  # GPT-2's are as far from zero
+    kept = centred(logits) if type_name is None else STATES
+    keeper = Keeper(keeping, POSITIONS, kept.shape[1])
+    for begin in range(0, POSITIONS, 8):
+        keeper.keep(begin, kept[begin : begin + 8])
+    artifact = logits + np.random.default_rng(2).normal(0.0, 0.3, logits.shape).astype(np.float32)
+
+    original = Original(keeping)
+    for begin, end in ((0, 8), (8, 16), (3, 24)):
+        tiles = original.tiles(begin, end)
+        rows = np.concatenate([tiles(0, 2048), tiles(2048, VOCABULARY)], axis=1)
+        for other, wanted_abs in ((artifact, 2e-4), (logits, 1e-6)):
+            found = reductions.divergence(
+                tiles,
+                reductions.log_normalizers(rows, pool),
+                other[begin:end],
+                reductions.log_normalizers(other[begin:end], pool),
+                pool,
+            )
+            wanted = plain_kl(logits[begin:end], other[begin:end])
+            assert found == pytest.approx(wanted, abs=wanted_abs)
+            assert found.mean() == pytest.approx(wanted.mean(), abs=2e-5)
+
+
+@pytest.mark.parametrize("type_name", ENCODINGS)
+def test_keeping_hands_out_what_will_be_read_back(
+    tmp_path: Path, type_name: TypeName | None
+) -> None:
+    keeping = stored(tmp_path, type_name)
+    values = centred(logits_of("F32")) if type_name is None else STATES
+
+    at_once = Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values)(100, 300)
+    later = Original(keeping).tiles(0, POSITIONS)(100, 300)
+
+    assert at_once.tobytes() == later.tobytes()
+    assert np.load(keeping.array).dtype == np.float16
+
+
+def test_a_tile_is_the_callers_own(tmp_path: Path) -> None:
+    keeping = stored(tmp_path, None)
+    tiles = Keeper(keeping, POSITIONS, VOCABULARY).keep(0, centred(logits_of("F32")))
+
+    tile = tiles(0, 10)
+    tile[:] = 1e9
+
+    assert tiles(0, 10).max() <= 0.0
+
+
+def test_rows_keep_a_distribution_that_float16_cannot_hold(tmp_path: Path) -> None:
+    logits = np.linspace(-1e6, 1e5, VOCABULARY, dtype=np.float32)[None, :]
+
+    kept = centred(logits)
+
+    assert kept.max() == 0.0
+    assert np.isfinite(kept.astype(np.float16)).all()
+
+
+def test_a_store_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    keeping = stored(tmp_path, "F16")
+    Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
+
+    with pytest.raises(MeasurementError) as caught:
+        Original(keeping).tiles(20, 28)
+
+    assert str(caught.value) == (
+        "reference store: got 24 positions; expected at least 28."
+        " Delete the store to have it measured again"
+    )
+
+
+def test_a_matrix_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    keeping = stored(tmp_path, "F16")
+    tiles = Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
+    assert keeping.matrix is not None
+    path = Path(keeping.matrix.path)
+    path.write_bytes(path.read_bytes()[: OFFSET + 4000 * WIDTH * 2])
+
+    assert tiles(0, 2048).shape == (POSITIONS, 2048)
+    with pytest.raises(MeasurementError, match="the original's output matrix is cut short"):
+        tiles(2048, 4096)
+
+
+def test_arrays_that_hold_objects_are_not_loaded(tmp_path: Path) -> None:
+    keeping = stored(tmp_path, None)
+    np.save(keeping.array, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+    with pytest.raises(ValueError, match="Python objects in dtype"):
+        Original(keeping)

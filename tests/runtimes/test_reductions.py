@@ -1,0 +1,167 @@
+"""Reductions against a plain float64 computation, from ordinary logits to absurd ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, logsumexp, rel_entr
+
+from qgate.runtimes import reductions
+
+ROWS = 40
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def normal(n_vocab: int, scale: float = 3.0, offset: float = 0.0) -> np.ndarray:
+    drawn = np.random.default_rng(n_vocab).normal(offset, scale, (ROWS, n_vocab))
+    return drawn.astype(np.float32)
+
+
+def near(logits: np.ndarray, noise: float, offset: float = 0.0) -> np.ndarray:
+    moved = logits + np.random.default_rng(1).normal(offset, noise, logits.shape)
+    return moved.astype(np.float32)
+
+
+def one_hot(n_vocab: int, height: float) -> np.ndarray:
+    logits = np.zeros((ROWS, n_vocab), dtype=np.float32)
+    logits[np.arange(ROWS), np.arange(ROWS) * 7 % n_vocab] = height
+    return logits
+
+
+def ramp(n_vocab: int, reach: float) -> np.ndarray:
+    return np.tile(np.linspace(-reach, reach, n_vocab, dtype=np.float32), (ROWS, 1))
+
+
+EQUAL = np.full((ROWS, 3000), 7.5, dtype=np.float32)
+PAIRS = {
+    "one token": (normal(1), near(normal(1), 1.0)),
+    "two tokens": (normal(2), near(normal(2), 1.0)),
+    "a small vocabulary": (normal(17), near(normal(17), 0.5)),
+    "one tile": (normal(2048), near(normal(2048), 0.1)),
+    "one token more than a tile": (normal(2049), near(normal(2049), 0.1)),
+    "tiles and a rest": (normal(5000), near(normal(5000), 0.1)),
+    "a large vocabulary": (normal(151_936), near(normal(151_936), 0.02)),
+    "unlike models": (normal(5000), normal(5001)[:, 1:]),
+    "a hair apart": (normal(5000), near(normal(5000), 1e-3)),
+    "a constant apart": (normal(5000), near(normal(5000), 0.1, offset=1000.0)),
+    "far from zero": (normal(5000, offset=-120.0), near(normal(5000, offset=-120.0), 0.1)),
+    "sharp": (normal(5000, scale=60.0), near(normal(5000, scale=60.0), 1.0)),
+    "a huge range": (ramp(5000, 1e4), near(ramp(5000, 1e4), 0.5)),
+    "turned round": (ramp(3000, 20.0), -ramp(3000, 20.0)),
+    "certain of the same": (one_hot(3000, 80.0), one_hot(3000, 90.0)),
+    "certain and unsure": (one_hot(3000, 80.0), EQUAL),
+    "unsure and certain": (EQUAL, one_hot(3000, 30.0)),
+    "all equal": (EQUAL, EQUAL + np.float32(1.0)),
+    "ties": (np.round(normal(5000)), np.round(near(normal(5000), 1.0))),
+    "the last tile decides": (ramp(4100, 200.0), near(ramp(4100, 200.0), 0.2)),
+}
+by_pair = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def kl_of(original: np.ndarray, artifact: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+    return reductions.divergence(
+        lambda start, stop: original[:, start:stop].copy(),
+        reductions.log_normalizers(original, pool),
+        artifact,
+        reductions.log_normalizers(artifact, pool),
+        pool,
+    )
+
+
+def plain_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
+    log_p = log_softmax(original.astype(np.float64), axis=1)
+    log_q = log_softmax(artifact.astype(np.float64), axis=1)
+    with np.errstate(under="ignore"):
+        terms = np.exp(log_p) * (log_p - log_q)
+    return terms.sum(axis=1)
+
+
+def test_the_plain_computation_is_scipys_relative_entropy() -> None:
+    original, artifact = PAIRS["one tile"]
+    p, q = (np.exp(log_softmax(x.astype(np.float64), axis=1)) for x in (original, artifact))
+
+    assert plain_kl(original, artifact) == pytest.approx(rel_entr(p, q).sum(axis=1), rel=1e-9)
+
+
+@by_pair
+def test_divergence_is_the_relative_entropy(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    kl = kl_of(*pair, pool)
+
+    assert kl.shape == (ROWS,)
+    assert kl.dtype == np.float64
+    assert kl == pytest.approx(plain_kl(*pair), rel=2e-6, abs=1e-6)
+    assert kl.min() > -1e-6
+
+
+@by_pair
+def test_a_model_diverges_from_itself_by_nothing(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    for logits in pair:
+        assert np.abs(kl_of(logits, logits, pool)).max() < 1e-6
+
+
+@by_pair
+def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    original, artifact = pair
+    anchors, normalizers = (reductions.log_normalizers(side, pool) for side in pair)
+
+    def tiles(start: int, stop: int) -> np.ndarray:
+        return original[:, start:stop].copy()
+
+    # float16 moves what is stored by about so much from the anchor that was taken before
+    moved = reductions.divergence(tiles, anchors + 0.1, artifact, normalizers, pool)
+
+    assert moved == pytest.approx(kl_of(original, artifact, pool), rel=1e-5, abs=1e-6)
+
+
+@by_pair
+def test_normalizers_are_logsumexp(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    for logits in pair:
+        found = reductions.log_normalizers(logits, pool)
+        assert found.dtype == np.float64
+        assert found == pytest.approx(logsumexp(logits.astype(np.float64), axis=1), rel=1e-6)
+
+
+@by_pair
+def test_likelihood_is_minus_log_softmax(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    for logits in pair:
+        targets = RNG.integers(0, logits.shape[1], ROWS)
+        targets[0] = logits[0].argmin()
+        wanted = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(ROWS), targets]
+
+        normalizers = reductions.log_normalizers(logits, pool)
+        nll = reductions.negative_log_likelihood(logits, normalizers, targets)
+
+        assert nll.dtype == np.float64
+        assert nll == pytest.approx(wanted, rel=1e-6, abs=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_never_looks_finite(bad: float, pool: ThreadPoolExecutor) -> None:
+    logits = normal(5000)
+    logits[3, 4321] = bad
+
+    normalizers = reductions.log_normalizers(logits, pool)
+
+    assert not np.isfinite(normalizers[3])
+    assert np.isfinite(np.delete(normalizers, 3)).all()
+
+
+def test_rows_of_a_larger_array_are_reduced_where_they_lie(pool: ThreadPoolExecutor) -> None:
+    original, artifact = PAIRS["tiles and a rest"]
+    every = slice(0, None, 3)
+
+    found = kl_of(original[every], artifact[every], pool)
+
+    assert found.tolist() == kl_of(original, artifact, pool)[every].tolist()
+    assert artifact.tobytes() == PAIRS["tiles and a rest"][1].tobytes()
