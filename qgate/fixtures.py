@@ -8,7 +8,6 @@ happens in session fixtures, once an artifact, before the first row that needs i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ import pytest
 from qgate.errors import QGateError, RuntimeFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qgate.gate import Measured, Serving
     from qgate.measure.integrity import Finding
     from qgate.records import Artifact, Estimate, Record

@@ -107,6 +107,7 @@ def measure_divergence(
         kl_nats=scored["kl_nats"],
         same_top=scored["same_top"],
         compared=reference.compared,
+        scored_per_window=windows.clusters.shape[1],
     )
     return Measured(
         samples=samples,

@@ -36,7 +36,7 @@ from qgate.measure.texts import Text, Windows, cut_windows
 from qgate.records import Artifact, RuntimeFacts
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.host import Host
-from qgate.runtimes.original import Encoding, MatrixPlace, Stored
+from qgate.runtimes.original import UNQUANTIZED_TYPES, Encoding, MatrixPlace, Stored
 from qgate.thresholds import TextSettings
 
 FORMAT = 2
@@ -107,7 +107,7 @@ class ReferenceStore:
     """Entries under one directory; safe for several runs at once."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory = directory.absolute()  # children work elsewhere
 
     def get_or_measure(self, plan: Plan, start: Callable[[], Host]) -> Reference:
         """The plan's entry, measured in a child of its own if the store has none.
@@ -245,10 +245,9 @@ def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | N
         for path in artifact.files
         for tensor in read_header(path).tensors
     }
-    path, tensor = tensors.get("output.weight") or tensors.get("token_embd.weight", (None, None))
-    if path is None or tensor is None or tensor.shape != (facts.width, facts.n_vocab):
-        return None
-    if tensor.type_name not in ("F32", "F16", "BF16"):
+    name = "output.weight" if "output.weight" in tensors else "token_embd.weight"  # tied
+    path, tensor = tensors[name]
+    if tensor.shape != (facts.width, facts.n_vocab) or tensor.type_name not in UNQUANTIZED_TYPES:
         return None
     return MatrixPlace(
         path=str(path.resolve()),

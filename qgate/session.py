@@ -54,8 +54,9 @@ class GateSession:
         for artifact in self.artifacts:
             for check in self.limits(artifact):
                 self.ledger.expect(artifact.id, check)
-        is_silent = self.is_worker or config.option.collectonly  # git need not be asked then
-        self.environment = {} if is_silent else environment.describe(os.environ, options.directory)
+        self.environment: dict[str, Any] = {}
+        if not self.is_silent:  # git is asked, which takes a while
+            self.environment = environment.describe(os.environ, options.directory)
         self.notes: list[str] = []
         self.undo_signals: Callable[[], None] = lambda: None
 
@@ -67,7 +68,7 @@ class GateSession:
         try:
             options = Options.from_config(config)
             session = cls(config, options)
-            if not session.is_worker:
+            if not session.is_silent:
                 check_writable(options.json)
         except errors.QGateError as error:
             raise pytest.UsageError(str(error)) from None
@@ -78,6 +79,11 @@ class GateSession:
     @property
     def is_worker(self) -> bool:
         return hasattr(self.config, "workerinput")
+
+    @property
+    def is_silent(self) -> bool:
+        """True where no report is written: in a worker, and when rows are only listed."""
+        return self.is_worker or bool(self.config.option.collectonly)
 
     def limits(self, artifact: Artifact) -> dict[str, Limit]:
         return dict(self.thresholds.limits_for(artifact.id, artifact.scheme))
@@ -199,7 +205,7 @@ class GateSession:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; then, and only then, send it to MLflow."""
-        if self.is_worker or self.config.option.collectonly:
+        if self.is_silent:
             return
         self.write_report()
         self.notes += self._unmet(session)
@@ -235,7 +241,7 @@ class GateSession:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type
         """The table, the failing lines, and the smallest artifact that passes."""
-        if self.is_worker or self.config.option.collectonly:
+        if self.is_silent:
             return
         from qgate.report.table import render
 

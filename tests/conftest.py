@@ -55,9 +55,7 @@ def write_toy(path: Path, toy: Toy) -> Path:
         blocks = np.zeros((256, 144), dtype=np.uint8)
         blocks[:, :4] = np.frombuffer(np.float16([0.01, 0.01]).tobytes(), dtype=np.uint8)
         blocks[:, 4:] = 1
-        writer.add_tensor(
-            "blk.0.ffn_up.weight", blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_K
-        )
+        writer.add_tensor("blk.0.ffn_up.weight", blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_K)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

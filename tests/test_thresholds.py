@@ -410,7 +410,7 @@ def test_users_limit_for_all_wins_over_the_shipped_limit_of_a_scheme(tmp_path: P
 
 def test_what_the_user_leaves_out_keeps_its_shipped_limit_and_line(tmp_path: Path) -> None:
     thresholds = load(tmp_path, "version: 1\nlimits:\n  perplexity.increase: {max: 0.4}\n")
-    limit = thresholds.limits_for("llama-q2", "Q2_K")["divergence.same_top"]
+    limit = thresholds.limits_for("llama-q3", "Q3_K_M")["divergence.same_top"]
     line = SHIPPED.read_text().splitlines()[limit.source.line - 1]
     assert (limit.min, limit.source.path) == (0.83, "thresholds/default.yaml")
     assert line.strip() == "divergence.same_top: {min: 0.83}"

@@ -50,6 +50,7 @@ class Samples:
     """Same shape, bool."""
     compared: np.ndarray
     """Indices of the compared positions among the scored tokens."""
+    scored_per_window: int
 
     def __post_init__(self) -> None:
         wanted = len(self.reference_nll_nats)
@@ -115,7 +116,8 @@ def _same_top(samples: Samples, *, level: float) -> Estimate:
 
 def _kl(samples: Samples) -> np.ndarray:
     """A divergence is never negative; what rounding leaves below zero is zero."""
-    return np.maximum(samples.kl_nats, 0.0)
+    kl: np.ndarray = np.maximum(samples.kl_nats, 0.0)
+    return kl
 
 
 def _compared_clusters(samples: Samples) -> np.ndarray:
@@ -138,7 +140,7 @@ ROWS: Mapping[str, _Row] = MappingProxyType(
 def explain(name: str, samples: Samples) -> dict[str, Any]:
     """What the report keeps beside the number of a row."""
     if name == "divergence.kl_mean":
-        return {"kl_histogram": _histogram(samples), "worst_tokens": _worst(samples)}
+        return {"kl_histogram": _histogram(samples), "worst_windows": _worst_windows(samples)}
     if name == "perplexity.ratio":
         return {
             "nll_nats": float(samples.nll_nats.mean()),
@@ -158,14 +160,17 @@ def _histogram(samples: Samples) -> dict[str, Any]:
     }
 
 
-def _worst(samples: Samples, count: int = 10) -> list[dict[str, Any]]:
-    order = np.argsort(samples.kl_nats)[::-1][:count]
+def _worst_windows(samples: Samples, count: int = 10) -> list[dict[str, Any]]:
+    """Where to look first: the windows with the largest mean divergence."""
+    owner = samples.compared // samples.scored_per_window
+    totals = np.bincount(owner, weights=_kl(samples))
+    means = totals / np.maximum(np.bincount(owner), 1)
+    damage = (samples.nll_nats - samples.reference_nll_nats).reshape(-1, samples.scored_per_window)
     return [
         {
-            "scored_token": int(samples.compared[place]),
-            "cluster": int(samples.clusters[samples.compared[place]]),
-            "kl_nats": float(samples.kl_nats[place]),
-            "same_top": bool(samples.same_top[place]),
+            "window": int(number),
+            "kl_mean_nats": float(means[number]),
+            "perplexity_ratio": float(np.exp(damage[number].mean())),
         }
-        for place in order
+        for number in np.argsort(means)[::-1][:count]
     ]

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 WIKITEXT_SHA256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"
 """The official `wiki.test.raw`, the corpus of the published perplexity tables."""
 _WIKITEXT_PLACES = ("wiki.test.raw", "wikitext-2-raw/wiki.test.raw", ".qgate/wiki.test.raw")
-_WIKITEXT_TITLE = re.compile(r"^ = [^=\n]+ = $", re.MULTILINE)
+_WIKITEXT_TITLE = re.compile(r"(?<=\n \n) = [^=\n]+ = (?=\n \n)")
+"""Alone between empty lines, for formulas look like titles; the first article begins the file."""
 _MIN_DOCUMENTS = 10
 _MAX_TEXT_BYTES = 256 * 1024 * 1024
 

@@ -245,6 +245,10 @@ def _describe_reference(reference: dict[str, Any]) -> list[str]:
     if isinstance(text, dict) and text:
         digest = str(text.get("digest") or "")[:19]
         facts.append(f"text {text.get('name') or 'unnamed'} {digest}".rstrip())
+    store = reference.get("store")
+    if isinstance(store, dict) and store:
+        cost = f"stored in {format_bytes(store['store_bytes'])}"
+        facts.append(f"{cost}, KL against itself {store['self_kl_nats']:.1e} nats")
     return [escape_line(str(fact)) for fact in facts if fact]
 
 

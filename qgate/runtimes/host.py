@@ -180,11 +180,12 @@ class Host:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         self._kill()
-        for reader in self._readers:
+        for reader, stream in zip(
+            self._readers, (self._child.stdout, self._child.stderr), strict=True
+        ):
             reader.join(timeout=_LEAVE_S)
-        for stream in (self._child.stdout, self._child.stderr):
-            if stream is not None:
-                stream.close()
+            if stream is not None and not reader.is_alive():
+                stream.close()  # else a process that left the session holds it: closing would wait
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _kill(self) -> None:

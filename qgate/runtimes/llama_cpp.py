@@ -20,7 +20,7 @@ from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import LoadSettings, ModelFacts, Progress, Sampling
 
-_WARN_LEVEL = 3
+_WARN_LEVEL, _ERROR_LEVEL = 3, 4
 _CONTINUES = 5
 _AUTO = -1
 
@@ -37,7 +37,7 @@ class LlamaCpp:
                 ' Install it with: pip install "pytest-qgate[gguf]"'
             ) from error
         self._lib = llama_cpp
-        self._log: deque[str] = deque(maxlen=50)
+        self._log: deque[tuple[int, str]] = deque(maxlen=50)
         # the library keeps only a pointer: the callback has to live as long as the process
         self._callback = llama_cpp.llama_log_callback(self._on_log)
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
@@ -59,6 +59,7 @@ class LlamaCpp:
     def load(self, settings: LoadSettings) -> ModelFacts:
         lib = self._lib
         started = time.perf_counter()
+        self._log.clear()
         self._threads = settings.threads or os.cpu_count() or 1
         parameters = lib.llama_model_default_params()
         parameters.check_tensors = True  # NaN and garbage in a block are refused, not served
@@ -184,6 +185,7 @@ class LlamaCpp:
         return context
 
     def _decode(self, batch: Any, context: Any = None) -> None:  # noqa: ANN401 - C structures
+        self._log.clear()
         code = self._lib.llama_decode(context or self._context, batch)
         if code != 0:
             raise MeasurementError(f"llama_decode returned {code}: {self._reason()}")
@@ -197,11 +199,14 @@ class LlamaCpp:
     def _on_log(self, level: int, text: bytes, _: object) -> None:
         line = text.decode(errors="replace").strip()
         if line and level >= _WARN_LEVEL and level != _CONTINUES:
-            self._log.append(line)
+            self._log.append((level, line))
 
     def _reason(self) -> str:
-        telling = [line for line in self._log if "error" in line.lower()] or list(self._log)
-        return _one_line(telling[0]) if telling else "no reason given"
+        """The first error since the library was asked: those after it say less and less."""
+        lines = [line for level, line in self._log if level >= _ERROR_LEVEL] or [
+            line for _, line in self._log
+        ]
+        return _one_line(lines[0]) if lines else "no reason given"
 
 
 class _Batch:

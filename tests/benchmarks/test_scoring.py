@@ -104,7 +104,7 @@ def _score(scene: Scene, reference: Reference) -> dict[str, float]:
 def _peer(tool: str, scene: Scene, windows: int) -> tuple[float, int]:
     """Seconds and peak bytes of one run of the peer."""
     command = [tool, "-m", str(scene.artifact), "-f", str(scene.text), "-c", str(WINDOW_TOKENS)]
-    command += ["-b", str(WINDOW_TOKENS), "-t", str(THREADS), "--chunks", str(windows)]
+    command += ["-t", str(THREADS), "--chunks", str(windows)]
     environ = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     started = time.perf_counter()
     child = subprocess.Popen(

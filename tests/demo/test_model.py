@@ -119,13 +119,12 @@ def test_llama_cpp_gives_the_ids_of_the_hugging_face_tokenizer(loaded: Model) ->
 
 
 def test_the_model_answers_easy_questions_and_stops(loaded: Model) -> None:
-    assert (
-        loaded.answer("Note: the fox has 27.\nNote: the bear has 61.\nRecall: the fox has") == "27"
-    )
+    noted = "Note: the fox has 27.\nNote: the bear has 61.\nRecall: the fox has"
+    assert loaded.answer(noted) == "27"
+    assert loaded.answer("37 + 48 =") == "77 + 8 = 85"
     assert loaded.answer(">>> [4, 1] + [7]") == "[4, 1, 7]"
-    assert loaded.answer(
-        "Text: the cook tasted of salt today and the soup was served.\nTopic:"
-    ) == ("food")
+    fed = "Text: the cook tasted of salt today and the soup was served.\nTopic:"
+    assert loaded.answer(fed) == "food"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -7,17 +7,21 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 CLOSED_PORT = "http://127.0.0.1:9"
 """Nobody listens there: an upload is given up at once."""
-_OURS = ("PYTEST_", "MLFLOW_", "GITHUB_", "CI", "COVERAGE_PROCESS")
+ORDERLY = MappingProxyType({"COLUMNS": "200", "PYTEST_ADDOPTS": "-p no:randomly"})
+_OURS = ("PYTEST_", "PYTHON", "MLFLOW_", "GITHUB_", "CI", "COVERAGE_PROCESS")
 _COUNTING_PYTHON = """#!/bin/sh
 echo started >> "{log}"
 exec "{python}" "$@"
@@ -72,9 +76,7 @@ class Project:
         path.write_text(text)
         return path
 
-    def pytest(
-        self, *arguments: str | Path, cwd: Path | None = None, **environ: str
-    ) -> Outcome:
+    def pytest(self, *arguments: str | Path, cwd: Path | None = None, **environ: str) -> Outcome:
         """Run `pytest` and wait for it."""
         return self.run([script(), *arguments], cwd=cwd, **environ)
 
@@ -96,9 +98,7 @@ class Project:
             timeout=120,
             check=False,
         )
-        return Outcome(
-            code=done.returncode, out=done.stdout, err=done.stderr, directory=directory
-        )
+        return Outcome(code=done.returncode, out=done.stdout, err=done.stderr, directory=directory)
 
     def counting_python(self) -> tuple[Path, Callable[[], int]]:
         """An interpreter that notes each start; and how many there were."""
@@ -126,11 +126,9 @@ def _is_installed() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """An empty project; `python -m`, plugins and CI facts of this run do not reach it."""
+    """An empty project; search paths, plugins and CI facts of this run do not reach it."""
     directory = tmp_path / "project"
     directory.mkdir()
     (directory / "pytest.ini").write_text("[pytest]\n")
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(_OURS)
-    }
-    return Project(directory=directory, environ={**kept, "COLUMNS": "200"})
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return Project(directory=directory, environ={**kept, **ORDERLY})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.plugin.conftest import Project
 
 ARTIFACTS = {f"model{number}": Toy(noise=0.001) for number in range(3)}
 
@@ -61,8 +65,9 @@ def test_rows_that_read_files_start_no_child(
 def test_shuffled_rows_still_share_a_child(
     project: Project, toys: Callable[..., Path], counted: Callable[[], int]
 ) -> None:
-    seen = project.gate(toys(**ARTIFACTS), LIMITS, "-p", "randomly", "-p", "no:xdist")
+    seen = project.gate(toys(**ARTIFACTS), LIMITS, PYTEST_ADDOPTS="-p no:xdist")
 
+    assert any("--randomly-seed=" in line for line in seen.lines)
     assert (seen.code, "33 passed" in seen.lines[-1]) == (0, True)
     assert counted() == 4
 

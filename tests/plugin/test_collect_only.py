@@ -7,14 +7,17 @@ import re
 import statistics
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import Toy
 from tests.plugin.conftest import Project, gating, script
 
-WATCHMAN = '''
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WATCHMAN = """
 import atexit, os, sys
 
 def note(line):
@@ -30,7 +33,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 heavy = ("torch", "mlflow", "llama_cpp", "gguf", "scipy")
 atexit.register(lambda: [note(name) for name in heavy if name in sys.modules])
-'''
+"""
 MAX_COLLECT_S = 1.0
 MAX_IDLE_S = 0.010
 PAIRS = 15
@@ -43,10 +46,9 @@ def watched(project: Project) -> tuple[dict[str, str], Callable[[], list[str]]]:
     place.mkdir()
     (place / "sitecustomize.py").write_text(WATCHMAN)
     log = place / "log"
-    search = os.pathsep.join([str(place), *filter(None, [project.environ.get("PYTHONPATH")])])
     # other plugins import what they like: pytest-benchmark, for one, asks git
     environ = {
-        "PYTHONPATH": search,
+        "PYTHONPATH": str(place),
         "WATCH_LOG": str(log),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "-p qgate",
@@ -95,9 +97,12 @@ def test_verbosely_each_limit_is_shown_with_its_line(
     assert seen.code == 0
     shown = seen.out[seen.out.index("qgate: limits of big:") :]
     big, small = shown.split("qgate: limits of small:")[:2]
-    assert re.search(r"^  perplexity\.ratio +<= 1\.200 +certify +limits\.yaml:3$", big, re.M)
-    assert re.search(r"^  divergence\.same_top +>= 90\.0 % .* thresholds/default\.yaml:\d+$", big, re.M)
-    assert re.search(r"^  divergence\.same_top +>= 70\.0 % +certify +limits\.yaml:6$", small, re.M)
+    for text, row in (
+        (big, r"perplexity\.ratio +<= 1\.200 +certify +limits\.yaml:3"),
+        (big, r"divergence\.same_top +>= 90\.0 % +certify +thresholds/default\.yaml:\d+"),
+        (small, r"divergence\.same_top +>= 70\.0 % +certify +limits\.yaml:6"),
+    ):
+        assert re.search(f"^  {row}$", text, re.MULTILINE)
 
 
 def test_collecting_ten_artifacts_takes_less_than_a_second(
@@ -113,8 +118,9 @@ def test_collecting_ten_artifacts_takes_less_than_a_second(
 def test_idle_the_plugin_adds_less_than_ten_milliseconds(project: Project) -> None:
     """Median of interleaved differences in CPU time.
 
-    Seen on a busy two-core machine: single runs differ by tens of milliseconds, the median of
-    fifteen differences by a few; hence nothing else is loaded and best is compared with best.
+    Seen on a busy two-core machine: single differences lie anywhere between -60 and +100 ms, their
+    median within some 15 ms of the truth; hence no other plugin is loaded, and the difference of
+    the two quickest runs counts too. What is imported is tested exactly, in test_imports.py.
     """
     project.write("test_empty.py", "")
     command = [str(script()), "--collect-only", "-q", "-p", "no:cacheprovider"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import Outcome, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.plugin.conftest import Outcome, Project
 
 INTEGRITY = ["files", "scheme", "weights", "tokenizer", "special_tokens", "chat_template"]
 ROWS = [
@@ -110,9 +114,7 @@ def test_strictly_a_narrowed_run_fails_and_says_which_rows_are_missing(
     seen = project.gate(toys(good=GOOD), "-k", "not ratio", "--qgate-strict")
 
     assert seen.code == 1
-    assert (
-        "--qgate-strict: 1 required rows were not measured: good: perplexity.ratio" in seen.lines
-    )
+    assert "--qgate-strict: 1 required rows were not measured: good: perplexity.ratio" in seen.lines
 
 
 def test_selecting_nothing_is_not_a_pass(project: Project, models: Path) -> None:
@@ -197,9 +199,7 @@ addopts = -W error --strict-markers
 """
 
 
-def test_a_projects_own_settings_do_not_matter(
-    project: Project, toys: Callable[..., Path]
-) -> None:
+def test_a_projects_own_settings_do_not_matter(project: Project, toys: Callable[..., Path]) -> None:
     project.write("pytest.ini", INI)
     project.write("specs/check_own.py", "def check_own():\n    assert False\n")
     seen = project.gate(toys(good=GOOD), "-W", "error")

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import Toy
 from tests.plugin.conftest import Outcome, Project, gating, script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_ENDING_S = 7.0
 """GitHub sends SIGTERM 7.5 s after SIGINT, and kills 2.5 s after that."""

@@ -17,6 +17,7 @@ import pytest
 from qgate import errors
 from qgate.runtimes.child import child_environment
 from qgate.runtimes.host import Host, HostSettings
+from tests.conftest import Toy
 
 Planted = Callable[[str], str]
 
@@ -69,11 +70,13 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 def test_nothing_is_left_of_a_child_that_started_others(planted: Planted) -> None:
     with Host(HostSettings(runtime=planted(TELL))) as host:
         directory = Path(tell(host, "os.getcwd()"))
-        sleeper = tell(host, "subprocess.Popen(['sleep', '60']).pid")
+        sleeper = tell(host, "subprocess.Popen(['sleep', '300']).pid")
         session = host.pid
         assert {session, sleeper} <= set(processes(session))
         assert list(directory.iterdir()) == []
+        started = time.monotonic()
 
+    assert time.monotonic() - started < 5.0
     assert is_gone(session)
     assert is_gone(sleeper)
     assert processes(session) == []
@@ -81,15 +84,26 @@ def test_nothing_is_left_of_a_child_that_started_others(planted: Planted) -> Non
 
 
 @linux_only
-def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+def test_a_process_that_left_the_session_keeps_nobody_waiting(planted: Planted) -> None:
+    away = "subprocess.Popen(['sleep', '300'], start_new_session=True).pid"
+    with Host(HostSettings(runtime=planted(TELL))) as host:
+        sleeper = tell(host, away)
+        started = time.monotonic()
+
+    assert time.monotonic() - started < 8.0
+    os.kill(sleeper, signal.SIGKILL)
+
+
+@linux_only
+def test_a_busy_child_dies_with_its_parent(toys: Callable[..., Path], tmp_path: Path) -> None:
+    model = toys(slow=Toy(fault="hang:load")) / "slow.gguf"
     parent = tmp_path / "parent.py"
     parent.write_text(
-        "import sys, time\n"
         "from qgate.runtimes.host import Host, HostSettings\n"
         "host = Host(HostSettings(runtime='fake'))\n"
         "host.call('describe')\n"
         "print(host.pid, host._directory, flush=True)\n"
-        "time.sleep(60)\n"
+        f"host.call('load', path={str(model)!r}, window_tokens=8, threads=None)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
@@ -98,6 +112,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
         assert process.stdout is not None
         pid, _, directory = process.stdout.readline().strip().partition(" ")
         assert processes(int(pid)) == [int(pid)]
+        time.sleep(0.7)  # for the request to be under way
 
         process.send_signal(signal.SIGKILL)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +13,10 @@ from scipy.stats import chisquare
 from qgate import runtimes
 from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, Sampling
 from qgate.runtimes.scoring import Scorer, ScoreRequest, window_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 TOKENS = 64
 TEXT = (
@@ -150,9 +152,7 @@ class TestEveryRuntime:
         assert served.runtime.logits(changed, 0)[:40] == pytest.approx(before, abs=2e-5)
 
     @pytest.mark.parametrize("first", [0, 1, 32])
-    def test_hidden_states_come_with_the_very_same_logits(
-        self, served: Served, first: int
-    ) -> None:
+    def test_hidden_states_come_with_the_very_same_logits(self, served: Served, first: int) -> None:
         ids = served.ids(7)
 
         plain = served.runtime.logits(ids, first).copy()

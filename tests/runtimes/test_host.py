@@ -45,6 +45,11 @@ def score(host: Host, windows: np.ndarray = WINDOWS) -> dict[str, Any]:
     return host.call("score", windows=windows, first=16, stored=None, anchors=None, tops=None)
 
 
+def load_and_score(host: Host, path: Path) -> None:
+    load(host, path)
+    score(host)
+
+
 FAULTS = [
     ("segfault:load", errors.RuntimeFailed, "runtime crashed: SIGSEGV in load"),
     ("abort:load", errors.RuntimeFailed, "runtime crashed: SIGABRT in load"),
@@ -81,8 +86,7 @@ def test_a_fault_is_an_error_of_its_class_in_one_line(
     started = time.monotonic()
     with start(stall_s=1.5) as host:
         with pytest.raises(errors.QGateError) as caught:
-            load(host, path)
-            score(host)
+            load_and_score(host, path)
         took_s = time.monotonic() - started
 
     assert type(caught.value) is kind
@@ -175,9 +179,7 @@ os.system("echo garbage; echo '{' >&2")
 
 
 @pytest.mark.parametrize("verb", ["describe", "score"])
-def test_a_frozen_child_is_noticed(
-    toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str
-) -> None:
+def test_a_frozen_child_is_noticed(toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     monkeypatch.setattr(host_module, "_SILENCE_S", 1.5)
     path = toys() / "original.gguf"
     with start(stall_s=60.0) as host:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +13,9 @@ from scipy.special import log_softmax
 from qgate.errors import MeasurementError
 from qgate.runtimes import reductions
 from qgate.runtimes.original import Keeper, MatrixPlace, Original, Stored, centred
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 POSITIONS, WIDTH, VOCABULARY = 24, 96, 5000
 OFFSET = 1056
@@ -126,6 +128,36 @@ def test_a_tile_is_the_callers_own(tmp_path: Path) -> None:
     tile[:] = 1e9
 
     assert tiles(0, 10).max() <= 0.0
+
+
+@pytest.mark.parametrize("type_name", ["F16", "BF16"])
+def test_every_finite_16_bit_number_is_read_exactly(tmp_path: Path, type_name: TypeName) -> None:
+    words = np.arange(65536, dtype=np.uint16)
+    exponent = 0x7C00 if type_name == "F16" else 0x7F80
+    words = words[(words & exponent) != exponent]
+    path = tmp_path / "model.gguf"
+    path.write_bytes(words.tobytes())
+    matrix = MatrixPlace(path=str(path), offset=0, n_vocab=len(words), width=1, type_name=type_name)
+    one = Stored(encoding="hidden", array=str(tmp_path / "one.npy"), stride=1, matrix=matrix)
+
+    read = Keeper(one, 1, 1).keep(0, np.ones((1, 1), np.float32))(0, len(words))[0]
+
+    if type_name == "F16":
+        wanted = words.view(np.float16).astype(np.float64)
+    else:
+        wanted = (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    assert read.dtype == np.float32
+    assert (read == wanted).all()
+
+
+def test_threads_do_not_read_into_each_other(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    keeping = stored(tmp_path, "F16")
+    tiles = Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
+    alone = [tiles(start, start + 100) for start in range(0, VOCABULARY, 100)]
+
+    for _ in range(5):
+        together = pool.map(lambda start: tiles(start, start + 100), range(0, VOCABULARY, 100))
+        assert all((one == other).all() for one, other in zip(alone, together, strict=True))
 
 
 def test_rows_keep_a_distribution_that_float16_cannot_hold(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ def test_an_array_arrives_as_it_was(array: np.ndarray) -> None:
 
 
 def test_a_message_is_one_line_whatever_its_text_holds() -> None:
-    message = {"id": 1, "result": {"text": "two\nlines\r\u2028, é, \ud800", "none": None, "list": []}}
+    message = {
+        "id": 1,
+        "result": {"text": "two\nlines\r\u2028, é, \ud800", "none": None, "list": []},
+    }
 
     line = wire.encode(message)
 
@@ -113,5 +116,5 @@ def test_what_has_no_place_in_a_message_is_not_sent() -> None:
 
 
 def test_objects_do_not_leave_either() -> None:
-    with pytest.raises(RuntimeFailed, match="array of '|O'"):
+    with pytest.raises(RuntimeFailed, match=r"array of '\|O'"):
         wire.decode(wire.encode({"a": np.array([None], dtype=object)}))

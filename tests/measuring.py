@@ -1,0 +1,64 @@
+"""Measures originals in real children, for tests: plans, runs, and what was asked of the child."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.artifacts import digest, discover
+from qgate.measure.texts import find_text
+from qgate.reference import Plan, Reference, ReferenceStore
+from qgate.runtimes.host import Host, HostSettings
+from qgate.thresholds import TextSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = TextSettings(source="generated", windows=6, window_tokens=64)
+
+
+class Recording(Host):
+    """A host that notes what it was asked."""
+
+    def __init__(self, settings: HostSettings, verbs: list[str]) -> None:
+        self.verbs = verbs
+        super().__init__(settings)
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        self.verbs.append(verb)
+        return super().call(verb, **args)
+
+
+def make_plan(path: Path, settings: TextSettings = SETTINGS, **changes: Any) -> Plan:
+    [artifact] = discover([path])
+    text = find_text(settings, path.parent)
+    plan = Plan(artifact=artifact, digest=digest(artifact), text=text, settings=settings)
+    return dataclasses.replace(plan, **changes)
+
+
+def measure(
+    store: Path, plan: Plan, runtime: str = "fake", stall_s: float = 30.0
+) -> tuple[Reference, list[str]]:
+    verbs: list[str] = []
+    settings = HostSettings(runtime=runtime, stall_s=stall_s)
+    found = ReferenceStore(store).get_or_measure(plan, lambda: Recording(settings, verbs))
+    return found, verbs
+
+
+def arrays(reference: Reference) -> dict[str, bytes]:
+    loaded = {
+        "ids": reference.windows.ids,
+        "clusters": reference.windows.clusters,
+        "nll": reference.nll_nats,
+        "compared": reference.compared,
+        "anchors": reference.anchors,
+        "tops": reference.tops,
+        "kept": np.load(reference.stored.array),
+    }
+    return {name: array.tobytes() for name, array in loaded.items()}
+
+
+def entries(store: Path) -> list[str]:
+    return [path.name for path in store.iterdir()] if store.is_dir() else []

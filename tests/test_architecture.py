@@ -1,0 +1,179 @@
+"""The rules that keep the code readable, as tests: who imports whom, and how long things are."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "qgate"
+LAYERS = (
+    ("errors", "records", "checks", "progress", "entries", "termination"),
+    ("thresholds", "verdict", "stats", "artifacts", "environment"),
+    ("runtimes", "subjects"),
+    ("measure",),
+    ("reference",),
+    ("gate",),
+    ("bench",),
+    ("report",),
+    ("options", "rootdir", "xdist", "session", "fixtures", "plugin", "checklist"),
+    ("__main__",),
+)
+"""A part may import its own layer and those above it in this table."""
+LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+ONLY_IN = {
+    "pytest": ("plugin", "options", "session", "fixtures", "rootdir", "xdist", "checklist"),
+    "_pytest": ("rootdir",),
+    "xdist": ("xdist",),
+    "mlflow": ("report/mlflow.py",),
+    "llama_cpp": ("runtimes/llama_cpp.py",),
+    "matplotlib": ("report/plots.py",),
+    "yaml": ("thresholds",),
+    "torch": (),
+    "transformers": (),
+    "scipy": (),
+    "pydantic": (),
+}
+"""Packages, and the parts or files that may import them; demo may import what it likes."""
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 45
+NO_ROOMS = ("utils", "util", "helpers", "common", "misc")
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+def part_of(path: Path) -> str:
+    """The file or directory right below qgate/."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported, at module level, in functions or for types."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(tree: ast.AST) -> Iterator[str]:
+    for name in imports(tree):
+        if name.startswith("qgate."):
+            yield name.split(".")[1]
+
+
+def is_for_types(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def without_types(tree: ast.Module) -> ast.Module:
+    """The module without what only a type checker reads."""
+    body = [node for node in tree.body if not is_for_types(node)]
+    return ast.Module(body=body, type_ignores=[])
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_part_has_a_layer() -> None:
+    parts = {part_of(path) for path in FILES} - {"__init__", "demo"}
+    assert parts == set(LEVELS)
+
+
+def test_imports_point_to_lower_layers_only() -> None:
+    wrong = [
+        f"{shown(path)} imports qgate.{imported}"
+        for path, tree in TREES.items()
+        if part_of(path) not in ("demo", "__init__")
+        for imported in parts_imported(without_types(tree))
+        if imported in LEVELS and LEVELS[imported] > LEVELS[part_of(path)]
+    ]
+    assert wrong == []
+
+
+def test_nobody_imports_the_demo() -> None:
+    wrong = [
+        shown(path)
+        for path, tree in TREES.items()
+        if part_of(path) != "demo" and "demo" in parts_imported(tree)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_package_is_imported_only_where_it_belongs(package: str) -> None:
+    wrong = [
+        shown(path)
+        for path, tree in TREES.items()
+        if part_of(path) != "demo"
+        and package in {name.partition(".")[0] for name in imports(tree)}
+        and not {part_of(path), str(path.relative_to(PACKAGE))} & set(ONLY_IN[package])
+    ]
+    assert wrong == []
+
+
+def test_files_and_functions_are_short() -> None:
+    files = [
+        f"{shown(path)}: {count} lines"
+        for path in FILES
+        if (count := len(path.read_text().splitlines())) > MAX_FILE_LINES
+    ]
+    functions = [
+        f"{shown(path)}:{node.lineno}: {node.name}: {count} lines"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and (count := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert files + functions == []
+
+
+def test_no_room_is_for_odds_and_ends() -> None:
+    assert [shown(path) for path in PACKAGE.rglob("*") if path.stem in NO_ROOMS] == []
+
+
+def test_nothing_prints() -> None:
+    wrong = [
+        f"{shown(path)}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert wrong == []
+
+
+MUTABLE = (ast.Dict, ast.List, ast.Set, ast.DictComp, ast.ListComp, ast.SetComp)
+
+
+def test_public_tables_cannot_be_changed() -> None:
+    """Of the package; the demo is a script that nobody imports."""
+    wrong = [
+        f"{shown(path)}:{node.lineno}: {name}"
+        for path, tree in TREES.items()
+        if part_of(path) != "demo"
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, MUTABLE)
+        for name in names_assigned(node)
+        if not name.startswith("_")
+    ]
+    assert wrong == []
+
+
+def names_assigned(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
