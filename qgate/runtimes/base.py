@@ -101,6 +101,21 @@ class Runtime(Protocol):
             Shape (n - first, n_vocab), float32; a view that the next call overwrites.
         """
 
+    @property
+    def windows_per_call(self) -> int:
+        """How many sequences `logits_of_windows` takes at once; known after `load`."""
+
+    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
+        """As `logits`, for several sequences at once: as fast as this runtime can.
+
+        Args:
+            windows: shape (count, n), int32, count <= `windows_per_call`.
+            first: first position wanted, the same in each.
+
+        Returns:
+            Shape (count, n - first, n_vocab), float32; a view that the next call overwrites.
+        """
+
     def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
         """As `logits`, and the final hidden states, shape (n - first, width), float32."""
 

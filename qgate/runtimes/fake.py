@@ -69,6 +69,13 @@ class Fake:
     def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
         return self.hidden(ids, first)[0]
 
+    @property
+    def windows_per_call(self) -> int:
+        return 3
+
+    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
+        return np.stack([self.logits(ids, first) for ids in windows])
+
     def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
         self._strike("score")
         states = self._embedding[ids[first:]]

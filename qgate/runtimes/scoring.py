@@ -129,11 +129,13 @@ class Scorer:
         """
         started = time.perf_counter()
         total = len(self._request.windows)
+        together = 1 if self._is_original else self._runtime.windows_per_call
         parts = []
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for number in range(total):
-                progress("scoring", number, total)
-                parts.append(self._window(number, pool))
+            for begin in range(0, total, together):
+                progress("scoring", begin, total)
+                for number, logits, hidden in self._decode(begin, min(begin + together, total)):
+                    parts.append(self._window(number, logits, hidden, pool))
         names = parts[0].keys()
         return {
             **{name: np.concatenate([part[name] for part in parts]) for name in names},
@@ -142,10 +144,11 @@ class Scorer:
             "decode_s": self._decode_s,
         }
 
-    def _window(self, number: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+    def _window(
+        self, number: int, logits: np.ndarray, hidden: np.ndarray, pool: ThreadPoolExecutor
+    ) -> dict[str, np.ndarray]:
         request = self._request
         ids = request.windows[number]
-        logits, hidden = self._decode(ids)
         normalizers = reductions.log_normalizers(logits, pool)
         targets = ids[request.first + 1 :]
         nll = reductions.negative_log_likelihood(logits, normalizers, targets)
@@ -163,20 +166,29 @@ class Scorer:
         )
         return {"nll_nats": nll, **self._comparing.compare(rows, pool)}
 
-    def _decode(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The scored positions' logits and hidden states."""
+    @property
+    def _is_original(self) -> bool:
+        return self._request.stored is not None and self._request.anchors is None
+
+    def _decode(self, begin: int, end: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Number, logits and hidden states of each window, at the scored positions."""
         started = time.perf_counter()
         first, wanted = self._request.first, self._request.scored_per_window
-        if self._request.stored is not None and self._request.anchors is None:
-            logits, hidden = self._runtime.hidden(ids, first)
+        windows = self._request.windows[begin:end]
+        if self._is_original:
+            rows = [self._runtime.hidden(ids, first) for ids in windows]
         else:
-            logits = hidden = self._runtime.logits(ids, first)
+            together = self._runtime.logits_of_windows(windows, first)
+            rows = [(logits, logits) for logits in together]
         self._decode_s += time.perf_counter() - started
-        if len(logits) != wanted + 1:
-            raise MeasurementError(
-                f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
-            )
-        return logits[:-1], hidden[:-1]
+        for logits, _ in rows:
+            if len(logits) != wanted + 1:
+                raise MeasurementError(
+                    f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
+                )
+        return [
+            (begin + at, logits[:-1], hidden[:-1]) for at, (logits, hidden) in enumerate(rows)
+        ]
 
 
 def _comparing(request: ScoreRequest) -> _Comparing | None:

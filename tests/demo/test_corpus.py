@@ -48,7 +48,7 @@ def test_items_are_repeatable_and_all_different() -> None:
 
 @pytest.mark.parametrize("task", ["arithmetic", "code", "classification", "language_hi"])
 def test_there_are_enough_items(task: str) -> None:
-    assert len(make_items(task, 400, roughly)) == 400
+    assert len(make_items(task, 200, roughly)) == 200
 
 
 def test_items_are_well_formed() -> None:

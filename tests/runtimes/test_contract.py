@@ -142,6 +142,20 @@ class TestEveryRuntime:
             # llama.cpp picks kernels by the tokens of a call, and these round differently
             assert served.runtime.logits(ids, first) == pytest.approx(whole[first:], abs=0.05)
 
+    @pytest.mark.parametrize("count", [1, 2, 99])
+    def test_windows_side_by_side_get_the_very_same_logits(
+        self, served: Served, count: int
+    ) -> None:
+        count = min(count, served.runtime.windows_per_call)
+        windows = np.stack([served.ids(20 + number) for number in range(count)])
+
+        alone = [served.runtime.logits(ids, 32).copy() for ids in windows]
+        together = served.runtime.logits_of_windows(windows, 32)
+
+        assert together.shape == (count, 32, served.facts.n_vocab)
+        assert together.dtype == np.float32
+        assert together.tobytes() == np.stack(alone).tobytes()
+
     def test_reads_no_token_after_the_one_it_speaks_about(self, served: Served) -> None:
         ids = served.ids(5)
         changed = ids.copy()

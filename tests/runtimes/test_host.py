@@ -54,7 +54,7 @@ FAULTS = [
     ("segfault:load", errors.RuntimeFailed, "runtime crashed: SIGSEGV in load"),
     ("abort:load", errors.RuntimeFailed, "runtime crashed: SIGABRT in load"),
     ("exit0:load", errors.RuntimeFailed, "runtime ended in load without a result: exit code 0"),
-    ("hang:load", errors.RuntimeFailed, "runtime hung: no progress in load for 1.5 s"),
+    ("hang:load", errors.RuntimeFailed, "runtime hung: no progress in load for 2.5 s"),
     (
         "unavailable:load",
         errors.RuntimeUnavailable,
@@ -63,7 +63,7 @@ FAULTS = [
     ("segfault:score", errors.RuntimeFailed, "runtime crashed: SIGSEGV in score"),
     ("abort:score", errors.RuntimeFailed, "runtime crashed: SIGABRT in score"),
     ("exit0:score", errors.RuntimeFailed, "runtime ended in score without a result: exit code 0"),
-    ("hang:score", errors.RuntimeFailed, "runtime hung: no progress in score for 1.5 s"),
+    ("hang:score", errors.RuntimeFailed, "runtime hung: no progress in score for 2.5 s"),
     (
         "nan:score",
         errors.MeasurementError,
@@ -83,15 +83,18 @@ def test_a_fault_is_an_error_of_its_class_in_one_line(
 ) -> None:
     path = toys(broken=Toy(fault=fault)) / "broken.gguf"
 
-    started = time.monotonic()
-    with start(stall_s=1.5) as host:
+    stall_s = 2.5 if fault.startswith("hang") else 60.0
+
+    with start(stall_s=stall_s) as host:
+        started = time.monotonic()
         with pytest.raises(errors.QGateError) as caught:
             load_and_score(host, path)
         took_s = time.monotonic() - started
 
     assert type(caught.value) is kind
     assert str(caught.value) == line
-    assert took_s < 1.5 + 2.0 + 1.5  # the last is for starting Python on a busy machine
+    if fault.startswith("hang"):
+        assert took_s < stall_s + 2.0 + 2.0  # the last is for starting Python on a busy machine
 
 
 def test_a_model_that_says_nothing_is_measured_as_such(toys: Toys) -> None:
@@ -180,10 +183,10 @@ os.system("echo garbage; echo '{' >&2")
 
 @pytest.mark.parametrize("verb", ["describe", "score"])
 def test_a_frozen_child_is_noticed(toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    monkeypatch.setattr(host_module, "_SILENCE_S", 1.5)
     path = toys() / "original.gguf"
     with start(stall_s=60.0) as host:
         load(host, path)
+        monkeypatch.setattr(host_module, "_SILENCE_S", 1.5)
         os.kill(host.pid, signal.SIGSTOP)
 
         started = time.monotonic()
@@ -218,9 +221,9 @@ import time
 from qgate.runtimes.fake import Fake
 class Planted(Fake):
     def sample(self, sampling, progress):
-        for step in range(6):
-            time.sleep(0.4)
-            progress("thinking \\x1b[31m", step, 6)
+        for step in range(5):
+            time.sleep(0.8)
+            progress("thinking \\x1b[31m", step, 5)
         time.sleep(1.3)
         return super().sample(sampling, lambda *_: None)
     def load(self, settings):
@@ -238,18 +241,18 @@ class Planted(Fake):
         finally:
             opened.append(False)
 
-    with Host(HostSettings(runtime=planted(source), stall_s=1.8), progress) as host:
+    with Host(HostSettings(runtime=planted(source), stall_s=3.5), progress) as host:
         with pytest.raises(errors.RuntimeFailed):  # it returns nothing; the tables are made
             host.call("load", path="", window_tokens=8)
         started = time.monotonic()
         windows = host.call("sample", sequences=2, tokens=8, seed=0)["windows"]
 
     assert windows.shape == (2, 8)
-    assert time.monotonic() - started > 1.8
+    assert time.monotonic() - started > 3.5
     steps = [step for step in shown if step[0] != "load"]
-    for number in range(6):
-        assert (r"thinking \x1b[31m", number, 6) in steps
-    assert steps.count((r"thinking \x1b[31m", 5, 6)) >= 2  # a heartbeat repeats what is known
+    for number in range(5):
+        assert (r"thinking \x1b[31m", number, 5) in steps
+    assert steps.count((r"thinking \x1b[31m", 4, 5)) >= 2  # a heartbeat repeats what is known
     assert opened == [True, False] * 2
 
 

@@ -118,20 +118,22 @@ def test_threads_change_no_bit(stories: Path) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("window_tokens", [32, 100, 127, 128])
+@pytest.mark.parametrize("window_tokens", [32, 100, 127, 128, 129, 200, 256])
 def test_original_and_artifact_are_decoded_alike_at_any_window(
     stories: Path, window_tokens: int
 ) -> None:
     runtime = runtimes.make("llama_cpp")
     path = stories / "stories260K-q8_0.gguf"
     runtime.load(LoadSettings(path=str(path), window_tokens=window_tokens, threads=1))
-    ids = np.random.default_rng(1).integers(3, 512, window_tokens).astype(np.int32)
+    shape = (runtime.windows_per_call, window_tokens)
+    windows = np.random.default_rng(1).integers(3, 512, shape).astype(np.int32)
     first = window_tokens // 2
 
-    as_artifact = runtime.logits(ids, first).copy()
-    as_original, _ = runtime.hidden(ids, first)
+    as_artifact = runtime.logits_of_windows(windows, first).copy()
+    as_original = [runtime.hidden(ids, first)[0].copy() for ids in windows]
 
-    assert as_original.tobytes() == as_artifact.tobytes()
+    assert len(windows) > 1
+    assert np.stack(as_original).tobytes() == as_artifact.tobytes()
     runtime.close()
 
 

@@ -153,10 +153,11 @@ def test_every_finite_16_bit_number_is_read_exactly(tmp_path: Path, type_name: T
 def test_threads_do_not_read_into_each_other(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     keeping = stored(tmp_path, "F16")
     tiles = Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
-    alone = [tiles(start, start + 100) for start in range(0, VOCABULARY, 100)]
+    starts = range(0, VOCABULARY, 1000)
+    alone = [tiles(start, start + 1000) for start in starts]
 
-    for _ in range(5):
-        together = pool.map(lambda start: tiles(start, start + 100), range(0, VOCABULARY, 100))
+    for _ in range(20):
+        together = pool.map(lambda start: tiles(start, start + 1000), starts)
         assert all((one == other).all() for one, other in zip(alone, together, strict=True))
 
 

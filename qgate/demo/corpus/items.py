@@ -6,7 +6,16 @@ import json
 import random
 from typing import TYPE_CHECKING
 
-from qgate.demo.corpus import arithmetic, classify, code, languages, recall, story
+from qgate.demo.corpus import (
+    arithmetic,
+    classify,
+    code,
+    drill,
+    knowledge,
+    languages,
+    recall,
+    story,
+)
 from qgate.demo.corpus.vocabulary import LANGUAGES
 
 if TYPE_CHECKING:
@@ -19,6 +28,8 @@ PLAIN = {
     "arithmetic": arithmetic.item,
     "classification": classify.item,
     "code": code.item,
+    "drill": drill.item,
+    "knowledge": knowledge.item,
     "next_sentence": story.item,
 }
 TASKS = (
@@ -45,13 +56,19 @@ def make_item(task: str, rng: random.Random, length: Callable[[str], int]) -> It
 
 
 def make_items(task: str, count: int, length: Callable[[str], int], seed: int = 0) -> list[Item]:
-    """Return different questions of one task, always the same for the same seed."""
+    """Return different questions of one task, always the same for the same seed.
+
+    Raises:
+        ValueError: the task has not so many.
+    """
     rng = random.Random(f"qgate-demo:{task}:{seed}")  # noqa: S311 - questions, not secrets
     items: dict[tuple[str, str], Item] = {}
-    while len(items) < count:
+    for _ in range(50 * count):
         item = make_item(task, rng, length)
         items.setdefault((item.prompt, item.answer), item)
-    return list(items.values())
+        if len(items) == count:
+            return list(items.values())
+    raise ValueError(f"{task}: too few different items: got {len(items)}; expected {count}.")
 
 
 def write_jsonl(items: list[Item], target: Path) -> None:

@@ -112,12 +112,17 @@ def _wordings(language: Language, slot: str, form: int) -> list[str]:
 
 
 def item(rng: random.Random, code: str | None = None) -> Item:
-    """Return a held-out scene with a question and four candidates for the answer."""
+    """Return a held-out scene with a question and four candidates for the answer.
+
+    Half of the questions come after another one that has been answered.
+    """
     language = LANGUAGES[code or rng.choice(sorted(LANGUAGES))]
     text, (scene,) = _telling(rng, "heldout", language, 1)
-    asked = rng.randrange(len(SLOTS))
+    before, asked = rng.sample(range(len(SLOTS)), 2)
     slot, words = SLOTS[asked], _words(scene)
     question, answer = questions(language, scene)[asked]
+    if rng.random() < 0.5:
+        text = "\n".join([text, *questions(language, scene)[before]])
     rest = [word for word in _wordings(language, slot, scene.thing.form) if word != words[slot]]
     wrong = (words | {slot: word} for word in rng.sample(rest, 3))
     choices = [f"\n{answer}", *(f"\n{statements(language, words)[asked]}" for words in wrong)]

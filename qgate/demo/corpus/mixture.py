@@ -5,7 +5,18 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from qgate.demo.corpus import arithmetic, chat, classify, code, echo, languages, recall, story
+from qgate.demo.corpus import (
+    arithmetic,
+    chat,
+    classify,
+    code,
+    drill,
+    echo,
+    knowledge,
+    languages,
+    recall,
+    story,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,14 +24,16 @@ if TYPE_CHECKING:
     from qgate.demo.corpus.document import Document, Split
 
 SHARES = {
-    "arithmetic": 0.2,
-    "story": 0.04,
-    "classify": 0.03,
-    "code": 0.18,
+    "arithmetic": 0.1,
+    "story": 0.03,
+    "classify": 0.02,
+    "code": 0.12,
     "languages": 0.2,
-    "chat": 0.05,
-    "recall_short": 0.1,
-    "recall": 0.2,
+    "chat": 0.03,
+    "recall_short": 0.05,
+    "recall": 0.12,
+    "knowledge": 0.18,
+    "drill": 0.15,
 }
 """Share of each kind in the training tokens."""
 FIRST_SHARES = {
@@ -43,6 +56,8 @@ PLAIN = {
     "chat": chat.document,
     "recall_short": recall.short,
     "echo": echo.document,
+    "knowledge": knowledge.document,
+    "drill": drill.document,
 }
 
 
