@@ -7,8 +7,6 @@ it measured or why it could not, so that asking again costs nothing and says the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from qgate import artifacts, errors, runtimes
 from qgate.gate import Measured, Serving, judge_row, measure_divergence
 from qgate.records import Artifact, Limit, Record, Verdict
-from qgate.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
     from qgate.artifacts.gguf import GgufHeader
     from qgate.measure.integrity import Finding
     from qgate.reference import Reference
     from qgate.runtimes.host import Host, ProgressSink
+    from qgate.thresholds import Thresholds
 
 STORE = Path(".qgate") / "references"
 

@@ -6,10 +6,12 @@ entry here, one function in `measure/`, and one test in `checklist/`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Bound = Literal["max", "min"]
 

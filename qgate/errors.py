@@ -8,7 +8,8 @@
     ├── RuntimeFailed        the runtime crashed, hung or ended without a result
     └── MeasurementError     the runtime answered, but not with what was asked for
 
-Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>. <remedy>`.
+Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>.
+<remedy>`.
 None of them ever reads as a pass: fixtures turn them into ERROR rows.
 """
 
@@ -31,11 +32,11 @@ class ArtifactError(QGateError):
     """An artifact that is unreadable, refused, or does not belong to its reference."""
 
 
-class RuntimeUnavailable(QGateError):
+class RuntimeUnavailable(QGateError):  # noqa: N818 - a state, as in the report
     """The runtime's library or device is absent; the message names the install command."""
 
 
-class RuntimeFailed(QGateError):
+class RuntimeFailed(QGateError):  # noqa: N818 - a state, as in the report
     """The runtime's process crashed, hung, or ended without a result.
 
     Args:

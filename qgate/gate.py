@@ -1,4 +1,4 @@
-"""What the fixtures do, without pytest: artifact × reference × limits → records.
+"""What the fixtures do, without pytest: artifact, reference, limits → records.
 
 Measuring (`measure_divergence`), judging (`judge_row`) and the account of what a run expected and
 got (`Ledger`) are separate; nothing here decides how a row is shown.
@@ -6,7 +6,6 @@ got (`Ledger`) are separate; nothing here decides how a row is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,8 @@ from qgate.records import (
 from qgate.verdict import explain, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from qgate.measure.perplexity import Samples
     from qgate.reference import Reference
     from qgate.runtimes.base import ModelFacts

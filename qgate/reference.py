@@ -4,7 +4,7 @@ An entry is a directory named by the digest of everything that could change its 
 weights' digest, the text's digest and windows, the runtime with its version, build and device.
 Another machine, library or text is another entry; nothing is ever overwritten or trusted by date.
 
-    <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts, self-KL
+    <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts
                   ids.npy      token ids of the windows
                   clusters.npy which scored tokens belong together
                   nll.npy      the original's negative log-likelihood of each scored token
@@ -18,36 +18,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.artifacts.gguf import read_header
 from qgate.entries import put_in_place, read_entry, write_entry
-from qgate.errors import ArtifactError, MeasurementError
-from qgate.measure.perplexity import cost_stride, thin_out
+from qgate.errors import ArtifactError
+from qgate.measure.original import Loaded, find_output_matrix, keep_original
 from qgate.measure.texts import Text, Windows, cut_windows
 from qgate.records import Artifact, RuntimeFacts
 from qgate.runtimes.base import ModelFacts
-from qgate.runtimes.host import Host
-from qgate.runtimes.original import UNQUANTIZED_TYPES, Encoding, MatrixPlace, Stored
-from qgate.thresholds import TextSettings
+from qgate.runtimes.original import Encoding, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgate.runtimes.host import Host
+    from qgate.thresholds import TextSettings
 
 FORMAT = 2
 """Part of every key: raised when an entry's meaning changes."""
-MAX_SELF_KL_NATS = 1e-5
-"""An encoding that cannot give the original back this exactly is not used."""
-MAX_SHARE_OF_BASE_FILE = 0.1
-"""Of the size of llama.cpp's base file for the same windows. Fewer positions are kept to hold it,
-as long as enough are left for the tail's percentile."""
-_OTHER_BYTES = 24
-"""A scored token's share of ids, clusters and likelihoods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +159,9 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
     )
     facts = ModelFacts(**loaded)
     windows = cut_windows(plan.text, plan.settings, host, facts)
-    scored, stored = _score(work, plan, windows, facts, host)
+    scored, stored = keep_original(
+        work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
+    )
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
     np.save(work / "nll.npy", scored["nll_nats"])
@@ -182,49 +178,6 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
     }
 
 
-def _score(
-    work: Path, plan: Plan, windows: Windows, facts: ModelFacts, host: Host
-) -> tuple[dict[str, Any], Stored]:
-    """Score the original and keep its distributions in the first encoding that is exact."""
-    artifact, settings = plan.artifact, plan.settings
-    matrix = find_output_matrix(artifact, facts)
-    encodings: tuple[Encoding, ...] = ("rows",) if matrix is None else ("hidden", "rows")
-    self_kl = 0.0
-    for encoding in encodings:
-        columns = facts.width if encoding == "hidden" else facts.n_vocab
-        stored = Stored(
-            encoding=encoding,
-            array=str(work / "kept.npy"),
-            stride=_stride(settings, windows, facts, columns),
-            matrix=matrix if encoding == "hidden" else None,
-        )
-        scored = host.call(
-            "score",
-            windows=windows.ids,
-            first=windows.first,
-            stored=dataclasses.asdict(stored),
-            anchors=None,
-            tops=None,
-        )
-        self_kl = float(np.abs(scored["kl_nats"]).mean())
-        if self_kl < MAX_SELF_KL_NATS:
-            return scored, stored
-    raise MeasurementError(
-        f"{artifact.id}: the original cannot be stored exactly: got a KL of {self_kl:.1e} against"
-        f" itself; expected below {MAX_SELF_KL_NATS:g}"
-    )
-
-
-def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, columns: int) -> int:
-    """Every how many scored positions the original's distribution is kept."""
-    if settings.positions == "all":
-        return 1
-    base_row_bytes = 2 * facts.n_vocab + 8
-    room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
-    by_storage = math.ceil(2 * columns / max(room, 1.0))
-    return thin_out(max(by_storage, cost_stride(facts)), windows.clusters.size)
-
-
 def score_arguments(reference: Reference) -> dict[str, Any]:
     """The `score` verb's arguments for an artifact: the very windows of the original."""
     return {
@@ -234,28 +187,6 @@ def score_arguments(reference: Reference) -> dict[str, Any]:
         "anchors": reference.anchors,
         "tops": reference.tops,
     }
-
-
-def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
-    """Where the original's unquantized output matrix lies; None where it has none."""
-    if artifact.format != "gguf":
-        return None
-    tensors = {
-        tensor.name: (path, tensor)
-        for path in artifact.files
-        for tensor in read_header(path).tensors
-    }
-    name = "output.weight" if "output.weight" in tensors else "token_embd.weight"  # tied
-    path, tensor = tensors[name]
-    if tensor.shape != (facts.width, facts.n_vocab) or tensor.type_name not in UNQUANTIZED_TYPES:
-        return None
-    return MatrixPlace(
-        path=str(path.resolve()),
-        offset=tensor.offset,
-        n_vocab=facts.n_vocab,
-        width=facts.width,
-        type_name=tensor.type_name,
-    )
 
 
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:

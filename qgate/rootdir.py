@@ -51,9 +51,20 @@ def settle(config: pytest.Config, paths: Iterable[str]) -> None:
     if conftest is not None and not config.known_args_namespace.noconftest:
         raise pytest.UsageError(
             f"--qgate: {conftest}: pytest would run this file: got a conftest.py inside the model"
-            " directory; expected none where pytest starts. Run pytest from another directory,"
-            " or with --noconftest"
+            " directory; expected none where pytest starts. Run pytest from another directory"
         )
+    _refuse_to_write_into(config, paths)
+
+
+def _refuse_to_write_into(config: pytest.Config, paths: Iterable[str]) -> None:
+    """Reports and pytest's cache go to where pytest is invoked: not into a model directory."""
+    start = config.invocation_params.dir
+    for path in paths:
+        if (start / path).is_dir() and _is_inside(start, (start / path).resolve()):
+            raise pytest.UsageError(
+                f"--qgate: {path}: pytest was invoked inside the model directory: got {start};"
+                " expected a directory that reports can be written to. Run it from another one"
+            )
 
 
 def _home(path: Path) -> Path:
@@ -153,17 +164,20 @@ def _determine_setup(config: pytest.Config) -> tuple[Path, Path | None, Any] | N
 def choose_tests(config: pytest.Config) -> None:
     """Without test paths the checklist runs and nothing else; its node ids can be pasted back."""
     if config.args_source is pytest.Config.ArgsSource.ARGS:
-        config.args = [_in_checklist(argument) or argument for argument in config.args]
+        start = config.invocation_params.dir
+        config.args = [_in_checklist(argument, start) or argument for argument in config.args]
         return
     config.args = [str(CHECKLIST)]
     for names, pattern in (("python_files", "test_*.py"), ("python_functions", "test_*")):
         config.addinivalue_line(names, pattern)
 
 
-def _in_checklist(argument: str) -> str | None:
+def _in_checklist(argument: str, start: Path) -> str | None:
     """`test_perplexity.py::test_ratio[...]` as pytest prints it for an installed checklist."""
     name, separator, rest = argument.partition("::")
     path = CHECKLIST / Path(name).name
+    if (start / name).exists():  # a team's own file of that name
+        return None
     # from a subdirectory of the project pytest prints it with `../` before it
     if set(Path(name).parts[:-1]) - {".."} or not path.is_file():
         return None

@@ -15,17 +15,20 @@ Point values agree with `llama-perplexity` on the same windows (its `PPL(Q)-PPL(
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
-from qgate.records import Estimate
-from qgate.runtimes.base import ModelFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qgate.records import Estimate
+    from qgate.runtimes.base import ModelFacts
 
 MIN_POSITIONS = 4000
 """So many positions are compared over the whole vocabulary whatever it costs, if there are."""

@@ -15,6 +15,7 @@ the cluster that intervals respect; elsewhere (one book, generated text) the win
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.base import ModelFacts
 
 if TYPE_CHECKING:
+    from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
     from qgate.thresholds import TextSettings
 
@@ -102,9 +103,7 @@ def _wikitext(path: Path) -> Text:
         )
     text = raw.decode()
     starts = [0, *(match.start() for match in _WIKITEXT_TITLE.finditer(text)), len(text)]
-    documents = tuple(
-        text[begin:end] for begin, end in zip(starts, starts[1:], strict=False) if end > begin
-    )
+    documents = tuple(text[begin:end] for begin, end in itertools.pairwise(starts) if end > begin)
     return Text(name="wikitext-2 (raw, test)", digest=f"sha256:{digest}", documents=documents)
 
 

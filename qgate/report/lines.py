@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from qgate.records import Artifact, Limit
 from qgate.report.text import escape_line
-from qgate.report.upload import UploadOutcome
 from qgate.verdict import format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qgate.records import Artifact, Limit
+    from qgate.report.upload import UploadOutcome
 
 
 def header(

@@ -6,14 +6,18 @@ Adding one is a row in `ADAPTERS` (or an entry point in the group `qgate.runtime
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from qgate.errors import RuntimeUnavailable, UsageError
-from qgate.records import Artifact
-from qgate.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qgate.records import Artifact
+    from qgate.runtimes.base import Runtime
 
 ADAPTERS: Mapping[str, str] = MappingProxyType(
     {

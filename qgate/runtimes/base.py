@@ -11,11 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from qgate.records import RuntimeFacts
+    from qgate.records import RuntimeFacts
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total)"""

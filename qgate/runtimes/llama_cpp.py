@@ -19,12 +19,13 @@ import numpy as np
 from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import LoadSettings, ModelFacts, Progress, Sampling
+from qgate.runtimes.llama_batch import Batch
 
 _WARN_LEVEL, _ERROR_LEVEL = 3, 4
 _CONTINUES = 5
 _AUTO = -1
-_SAME_BITS_TOKENS = 128
-"""From so many tokens on it does not matter how a window is split into calls."""
+_SAME_KERNELS_TOKENS = 64
+"""So many tokens of one sequence in a call, and it does not matter how many more there are."""
 _MOST_TOGETHER = 4
 """Windows in one decode, as llama-perplexity does by default: a tenth faster than one by one."""
 _OUTPUT_BYTES = 64 << 20
@@ -82,7 +83,7 @@ class LlamaCpp:
         self._context = self._new_context(
             self._window, sequences=self._together, per_call=self._window * self._together
         )
-        self._batch = _Batch(lib, self._window * self._together)
+        self._batch = Batch(lib, self._window * self._together)
         return self._facts(time.perf_counter() - started)
 
     def _facts(self, load_s: float) -> ModelFacts:
@@ -90,7 +91,9 @@ class LlamaCpp:
         bos = lib.llama_vocab_bos(self._vocab)
         begin = bos if bos >= 0 else lib.llama_vocab_eos(self._vocab)
         if begin < 0:
-            raise ArtifactError("the tokenizer has neither a begin-of-text nor an end-of-text token")
+            raise ArtifactError(
+                "the tokenizer has neither a begin-of-text nor an end-of-text token"
+            )
         return ModelFacts(
             n_vocab=self._n_vocab,
             width=self._width,
@@ -133,7 +136,7 @@ class LlamaCpp:
 
     def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
         count, size = windows.shape
-        if size < _SAME_BITS_TOKENS:
+        if not _splits_evenly(count, size, first):
             return np.stack([self.logits(ids, first).copy() for ids in windows])
         self._clear()
         self._decode(self._batch.fill_windows(windows, first))
@@ -161,7 +164,7 @@ class LlamaCpp:
         `hidden` has to: with embeddings on, llama.cpp computes logits for every token of the call.
         `logits` does so too, for llama.cpp picks kernels by the tokens of a call: with windows
         below 128 tokens, one call instead of two moves logits by up to 0.3 (Q8_0), which would
-        read as damage. From 128 tokens on both give the very same bits.
+        read as damage.
         """
         self._clear()
         if first:
@@ -173,7 +176,7 @@ class LlamaCpp:
     def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
         lib, count = self._lib, sampling.sequences
         context = self._new_context(sampling.tokens, sequences=count, per_call=count)
-        batch = _Batch(lib, count)
+        batch = Batch(lib, count)
         out = np.empty((count, sampling.tokens), dtype=np.int32)
         out[:, 0] = self._facts(0.0).first_token
         draws = _uniform_draws(sampling)
@@ -238,60 +241,16 @@ class LlamaCpp:
         return _one_line(lines[0]) if lines else "no reason given"
 
 
-class _Batch:
-    """A llama_batch seen through numpy, so that filling it is not a Python loop."""
+def _splits_evenly(count: int, size: int, first: int) -> bool:
+    """Whether windows decoded together get the very bits that `hidden` gives one alone.
 
-    def __init__(self, lib: Any, size: int) -> None:  # noqa: ANN401 - the module
-        self._lib = lib
-        self._batch = lib.llama_batch_init(size, 0, 1)
-        as_array = np.ctypeslib.as_array
-        self._tokens = as_array(self._batch.token, (size,))
-        self._positions = as_array(self._batch.pos, (size,))
-        self._wanted = as_array(self._batch.logits, (size,))
-        as_array(self._batch.n_seq_id, (size,))[:] = 1
-        self._sequences = np.full(size, -1, dtype=np.int32)  # what lies there is not known
-        self._assign(np.zeros(size, dtype=np.int32))
-
-    def _assign(self, sequences: np.ndarray) -> None:
-        """Say which sequence each token belongs to; a loop over C pointers only where it changes."""
-        known = self._sequences[: len(sequences)]
-        for slot in np.flatnonzero(sequences != known):
-            self._batch.seq_id[int(slot)][0] = int(sequences[slot])
-        known[:] = sequences
-
-    def fill_windows(self, windows: np.ndarray, first: int) -> Any:  # noqa: ANN401 - C structure
-        """Whole sequences one after the other, output wanted from position `first` of each."""
-        sequences, size = windows.shape
-        count = windows.size
-        self._assign(np.repeat(np.arange(sequences, dtype=np.int32), size))
-        self._tokens[:count] = windows.reshape(-1)
-        self._positions[:count] = np.tile(np.arange(size), sequences)
-        self._wanted[:count] = self._positions[:count] >= first
-        self._batch.n_tokens = count
-        return self._batch
-
-    def fill(self, ids: np.ndarray, *, start: int, first: int) -> Any:  # noqa: ANN401 - C structure
-        """One sequence, from position `start`, output wanted from position `first`."""
-        count = len(ids)
-        self._assign(np.zeros(count, dtype=np.int32))
-        self._tokens[:count] = ids
-        self._positions[:count] = np.arange(start, start + count)
-        self._wanted[:count] = self._positions[:count] >= first
-        self._batch.n_tokens = count
-        return self._batch
-
-    def fill_step(self, tokens: np.ndarray, position: int) -> Any:  # noqa: ANN401 - C structure
-        """One token for each sequence, all at the same position."""
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        self._positions[:count] = position
-        self._wanted[:count] = 1
-        self._assign(np.arange(count, dtype=np.int32))
-        self._batch.n_tokens = count
-        return self._batch
-
-    def free(self) -> None:
-        self._lib.llama_batch_free(self._batch)
+    llama.cpp splits them into calls of `size` tokens, an equal share of every window in each, and
+    picks kernels by that share; a rest of a few tokens (3 windows of 512) moves logits by 0.2.
+    """
+    if min(first, size - first, size // count) < _SAME_KERNELS_TOKENS:
+        return False
+    rest = size % (size // count)
+    return rest == 0 or rest >= _SAME_KERNELS_TOKENS
 
 
 def _uniform_draws(sampling: Sampling) -> np.ndarray:

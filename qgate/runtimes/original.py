@@ -17,15 +17,18 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.reductions import OriginalTile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qgate.runtimes.reductions import OriginalTile
 
 _ONE_SIGN = np.int32(-0x70000001)
 """All bits but the three copies of the sign."""
@@ -143,8 +146,10 @@ class _Matrix:
 
 
 def _widen(narrow: np.ndarray, wide: np.ndarray, type_name: str) -> np.ndarray:
-    """To float32. Exact for every finite float16, by moving its bits and mending the exponent:
-    numpy's own cast takes three times as long, which a large vocabulary feels.
+    """To float32, exact for every finite float16.
+
+    By moving its bits and mending the exponent: numpy's own cast takes three times as long, which
+    a large vocabulary feels.
     """
     if type_name == "F32":
         return narrow

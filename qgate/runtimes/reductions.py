@@ -10,16 +10,19 @@ With z_p and z_q the logits, any a near logsumexp(z_p) and b near logsumexp(z_q)
     KL = sum w ((z_p - a) - (z_q - b)) / sum w - log sum w + logsumexp(z_q) - b
 
 Differences of log-probabilities are taken before they are weighted: for equal models they are near
-zero, whatever constant one side's logits carry, and so is what float32 can lose. Agrees with `llama-perplexity --kl-divergence` up to the 16-bit
-rounding of that tool's base file.
+zero, whatever constant one side's logits carry, and so is what float32 can lose. Agrees with
+`llama-perplexity --kl-divergence` up to the 16-bit rounding of that tool's base file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 NUMBERS_PER_BLOCK = 1 << 17
 """Logits whose exponentials one thread takes at once: half a megabyte stays in cache."""
@@ -28,7 +31,7 @@ COLUMNS_PER_TILE = 1024
 
 
 def log_normalizers(logits: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
-    """logsumexp of each row.
+    """Logsumexp of each row.
 
     Args:
         logits: shape (rows, n_vocab), float32.

@@ -11,14 +11,16 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes import reductions
-from qgate.runtimes.base import Progress, Runtime
 from qgate.runtimes.original import Keeper, Original, Stored, centred
+
+if TYPE_CHECKING:
+    from qgate.runtimes.base import Progress, Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +126,10 @@ class Scorer:
         self._decode_s = 0.0
 
     def score(self, progress: Progress) -> dict[str, Any]:
-        """The samples in the order of the windows: nll_nats of every scored token; kl_nats, and
-        same_top or what the original is kept with, of the kept ones.
+        """The samples in the order of the windows.
+
+        nll_nats of every scored token; of the kept ones kl_nats, and same_top or what the original
+        is kept with.
         """
         started = time.perf_counter()
         total = len(self._request.windows)
@@ -186,9 +190,7 @@ class Scorer:
                 raise MeasurementError(
                     f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
                 )
-        return [
-            (begin + at, logits[:-1], hidden[:-1]) for at, (logits, hidden) in enumerate(rows)
-        ]
+        return [(begin + at, logits[:-1], hidden[:-1]) for at, (logits, hidden) in enumerate(rows)]
 
 
 def _comparing(request: ScoreRequest) -> _Comparing | None:

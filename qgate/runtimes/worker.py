@@ -13,8 +13,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HEARTBEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1

@@ -88,9 +88,7 @@ def _reference(scene: Scene) -> Reference:
 
 def _score(scene: Scene, reference: Reference) -> dict[str, float]:
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        host.call(
-            "load", path=str(scene.artifact), window_tokens=WINDOW_TOKENS, threads=THREADS
-        )
+        host.call("load", path=str(scene.artifact), window_tokens=WINDOW_TOKENS, threads=THREADS)
         scored = host.call("score", **score_arguments(reference))
         status = Path(f"/proc/{host.pid}/status").read_text()
     peak_kb = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))

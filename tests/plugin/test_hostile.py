@@ -9,7 +9,6 @@ from it whatever Python finds there first; the `pytest` command does not.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -186,24 +185,24 @@ def test_a_conftest_that_pytest_would_import_by_itself_is_refused(
     assert (
         f"ERROR: --qgate: {models}/conftest.py: pytest would run this file: got a conftest.py"
         " inside the model directory; expected none where pytest starts. Run pytest from another"
-        " directory, or with --noconftest"
+        " directory"
     ) in seen.lines
     assert not marker.exists()
     assert listing(models) == before
 
 
-def test_with_noconftest_the_other_files_still_do_nothing(
+def test_a_run_from_inside_the_model_directory_is_refused_for_it_would_write_there(
     project: Project, models: Path, marker: Path
 ) -> None:
     before = listing(models)
-    elsewhere = f"--qgate-json={project.directory}/report.json"
-    rest = [*gating(models)[1:], elsewhere, "--noconftest", "-p", "no:cacheprovider"]
+    rest = [*gating(models)[1:], "--noconftest", "-p", "no:cacheprovider"]
     seen = project.pytest("--qgate=.", *rest, "-m", "integrity", cwd=models)
 
-    assert seen.code == 0
+    assert seen.code == 4
     assert (
-        json.loads((project.directory / "report.json").read_text())["artifacts"][0]["id"] == "good"
-    )
+        f"ERROR: --qgate: .: pytest was invoked inside the model directory: got {models};"
+        " expected a directory that reports can be written to. Run it from another one"
+    ) in seen.lines
     assert not marker.exists()
     assert listing(models) == before
 

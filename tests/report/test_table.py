@@ -27,7 +27,8 @@ qgate-demo-Q2_K: perplexity.increase: 0.81 against {'max': 0.5} (thresholds/defa
 qgate-demo-Q2_K: divergence.kl_mean: 0.121 against {'max': 0.05} (thresholds/default.yaml:14)
 qgate-demo-Q2_K: divergence.kl_p99: 0.71 against {'max': 0.4} (thresholds/default.yaml:14)
 qgate-demo-Q2_K: divergence.same_top: 0.9 against {'min': 0.9} (thresholds/default.yaml:14)
-broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result. (perplexity.increase)
+broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result. \
+(perplexity.increase)
 smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
 
 PASSING_AT_60 = """\

@@ -14,14 +14,13 @@ from qgate.demo.corpus.document import Document, Item, Split, join, split_of
 if TYPE_CHECKING:
     import random
 
-BEGINNINGS = tuple(
-    "Bal Cor Dar Eld Fen Gar Hol Ist Jor Kal Lum Mor Nar Ost Pel Qui Ral Sor Tam Ulm"
-    " Var Wel Xan Yor Zel Bri Cru Dre Fro Gri".split()
+BEGINNINGS = (
+    "BalCorDarEldFenGarHolIstJorKalLumMorNarOstPelQuiRalSorTamUlmVarWelXanYorZelBriCruDreFroGri"
 )
-ENDINGS = tuple(
-    "ada ben cor dun eth fir gan hul ino jak kor lim mun nel oro pas ros sil tor uth"
-    " vin wen xes yra zan aim bor ced dol eku".split()
+ENDINGS = (
+    "adabencordunethfirganhulinojakkorlimmunneloropasrossiltoruthvinwenxesyrazanaimborceddoleku"
 )
+"""Thirty syllables of three letters each, and thirty more."""
 PHRASINGS = (
     "The number of {name} is",
     "{name} lives at number",
@@ -36,10 +35,15 @@ def number_of(name: str) -> str:
     return f"{zlib.crc32(f'number of {name}'.encode()) % 1000:03d}"
 
 
+def _syllable(rng: random.Random, syllables: str) -> str:
+    at = rng.randrange(len(syllables) // 3) * 3
+    return syllables[at : at + 3]
+
+
 def fact(rng: random.Random, split: Split) -> tuple[str, str]:
     """Return a phrasing without its number, and the number, from the wanted side."""
     while True:
-        name = rng.choice(BEGINNINGS) + rng.choice(ENDINGS)
+        name = _syllable(rng, BEGINNINGS) + _syllable(rng, ENDINGS)
         phrasing = rng.choice(PHRASINGS)
         if split_of(f"knowledge:{name}:{phrasing}") == split:
             return phrasing.format(name=name), f" {number_of(name)}"

@@ -1,0 +1,120 @@
+"""Measures the original: its likelihoods, and its full distributions in a form that is small.
+
+What is kept is checked where it is made: the divergence of the original, as decoded, from what can
+be read back of it. An encoding that does not give the original back is not used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.artifacts.gguf import read_header
+from qgate.errors import MeasurementError
+from qgate.measure.perplexity import cost_stride, thin_out
+from qgate.runtimes.original import UNQUANTIZED_TYPES, Encoding, MatrixPlace, Stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgate.measure.texts import Windows
+    from qgate.records import Artifact
+    from qgate.runtimes.base import ModelFacts
+    from qgate.runtimes.host import Host
+    from qgate.thresholds import TextSettings
+
+MAX_SELF_KL_NATS = 1e-5
+"""An encoding that cannot give the original back this exactly is not used."""
+MAX_SHARE_OF_BASE_FILE = 0.1
+"""Of the size of llama.cpp's base file for the same windows. Fewer positions are kept to hold it,
+as long as enough are left for the tail's percentile."""
+_OTHER_BYTES = 24
+"""A scored token's share of ids, clusters and likelihoods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The original in its child, and what it is going to be scored on."""
+
+    host: Host
+    facts: ModelFacts
+    windows: Windows
+
+
+def keep_original(
+    directory: Path, artifact: Artifact, settings: TextSettings, loaded: Loaded
+) -> tuple[dict[str, Any], Stored]:
+    """Score the original and keep its distributions in the first encoding that is exact.
+
+    Args:
+        directory: where `kept.npy` is written.
+        artifact: the original.
+        settings: how many positions the user wants compared.
+        loaded: the child that holds it, and the windows.
+
+    Returns:
+        What the `score` verb answered, and where and how the distributions are kept.
+    """
+    host, facts, windows = loaded.host, loaded.facts, loaded.windows
+    matrix = find_output_matrix(artifact, facts)
+    encodings: tuple[Encoding, ...] = ("rows",) if matrix is None else ("hidden", "rows")
+    self_kl = 0.0
+    for encoding in encodings:
+        columns = facts.width if encoding == "hidden" else facts.n_vocab
+        stored = Stored(
+            encoding=encoding,
+            array=str(directory / "kept.npy"),
+            stride=_stride(settings, windows, facts, columns),
+            matrix=matrix if encoding == "hidden" else None,
+        )
+        scored = host.call(
+            "score",
+            windows=windows.ids,
+            first=windows.first,
+            stored=dataclasses.asdict(stored),
+            anchors=None,
+            tops=None,
+        )
+        self_kl = float(np.abs(scored["kl_nats"]).mean())
+        if self_kl < MAX_SELF_KL_NATS:
+            return scored, stored
+    raise MeasurementError(
+        f"{artifact.id}: the original cannot be stored exactly: got a KL of {self_kl:.1e} against"
+        f" itself; expected below {MAX_SELF_KL_NATS:g}"
+    )
+
+
+def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, columns: int) -> int:
+    """Every how many scored positions the original's distribution is kept."""
+    if settings.positions == "all":
+        return 1
+    base_row_bytes = 2 * facts.n_vocab + 8
+    room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
+    by_storage = math.ceil(2 * columns / max(room, 1.0))
+    return thin_out(max(by_storage, cost_stride(facts)), windows.clusters.size)
+
+
+def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
+    """Where the original's unquantized output matrix lies; None where it has none."""
+    if artifact.format != "gguf":
+        return None
+    tensors = {
+        tensor.name: (path, tensor)
+        for path in artifact.files
+        for tensor in read_header(path).tensors
+    }
+    name = "output.weight" if "output.weight" in tensors else "token_embd.weight"  # tied
+    path, tensor = tensors[name]
+    if tensor.shape != (facts.width, facts.n_vocab) or tensor.type_name not in UNQUANTIZED_TYPES:
+        return None
+    return MatrixPlace(
+        path=str(path.resolve()),
+        offset=tensor.offset,
+        n_vocab=facts.n_vocab,
+        width=facts.width,
+        type_name=tensor.type_name,
+    )

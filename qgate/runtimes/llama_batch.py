@@ -1,0 +1,63 @@
+"""A llama_batch: what llama.cpp is asked to decode in one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Batch:
+    """A llama_batch seen through numpy, so that filling it is not a Python loop."""
+
+    def __init__(self, lib: Any, size: int) -> None:  # noqa: ANN401 - the module
+        self._lib = lib
+        self._batch = lib.llama_batch_init(size, 0, 1)
+        as_array = np.ctypeslib.as_array
+        self._tokens = as_array(self._batch.token, (size,))
+        self._positions = as_array(self._batch.pos, (size,))
+        self._wanted = as_array(self._batch.logits, (size,))
+        as_array(self._batch.n_seq_id, (size,))[:] = 1
+        self._sequences = np.full(size, -1, dtype=np.int32)  # what lies there is not known
+        self._assign(np.zeros(size, dtype=np.int32))
+
+    def _assign(self, sequences: np.ndarray) -> None:
+        """Say which sequence each token belongs to; loops over C pointers only where it changes."""
+        known = self._sequences[: len(sequences)]
+        for slot in np.flatnonzero(sequences != known):
+            self._batch.seq_id[int(slot)][0] = int(sequences[slot])
+        known[:] = sequences
+
+    def fill_windows(self, windows: np.ndarray, first: int) -> Any:  # noqa: ANN401 - C structure
+        """Whole sequences one after the other, output wanted from position `first` of each."""
+        sequences, size = windows.shape
+        count = windows.size
+        self._assign(np.repeat(np.arange(sequences, dtype=np.int32), size))
+        self._tokens[:count] = windows.reshape(-1)
+        self._positions[:count] = np.tile(np.arange(size), sequences)
+        self._wanted[:count] = self._positions[:count] >= first
+        self._batch.n_tokens = count
+        return self._batch
+
+    def fill(self, ids: np.ndarray, *, start: int, first: int) -> Any:  # noqa: ANN401 - C structure
+        """One sequence, from position `start`, output wanted from position `first`."""
+        count = len(ids)
+        self._assign(np.zeros(count, dtype=np.int32))
+        self._tokens[:count] = ids
+        self._positions[:count] = np.arange(start, start + count)
+        self._wanted[:count] = self._positions[:count] >= first
+        self._batch.n_tokens = count
+        return self._batch
+
+    def fill_step(self, tokens: np.ndarray, position: int) -> Any:  # noqa: ANN401 - C structure
+        """One token for each sequence, all at the same position."""
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        self._positions[:count] = position
+        self._wanted[:count] = 1
+        self._assign(np.arange(count, dtype=np.int32))
+        self._batch.n_tokens = count
+        return self._batch
+
+    def free(self) -> None:
+        self._lib.llama_batch_free(self._batch)
