@@ -108,6 +108,8 @@ def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | N
         for tensor in read_header(path).tensors
     }
     name = "output.weight" if "output.weight" in tensors else "token_embd.weight"  # tied
+    if name not in tensors:
+        return None
     path, tensor = tensors[name]
     if tensor.shape != (facts.width, facts.n_vocab) or tensor.type_name not in UNQUANTIZED_TYPES:
         return None

@@ -173,7 +173,7 @@ def _worst_windows(samples: Samples, count: int = 10) -> list[dict[str, Any]]:
         {
             "window": int(number),
             "kl_mean_nats": float(means[number]),
-            "perplexity_ratio": float(np.exp(damage[number].mean())),
+            "nll_increase_nats": float(damage[number].mean()),
         }
         for number in np.argsort(means)[::-1][:count]
     ]
