@@ -151,7 +151,7 @@ class Gate:
 
     def _conclude(self, record: Record, subject: dict[str, Any] | None) -> None:
         from qgate.records import Verdict
-        from qgate.session import attach
+        from qgate.results import attach
 
         attach(self.item, self.artifact.id, record, subject)
         if record.verdict is Verdict.SKIPPED:

@@ -6,19 +6,18 @@ on the reports, so that the controller keeps the account in either case.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate import environment, errors, fixtures
+from qgate import environment, errors, fixtures, results
 from qgate.bench import Bench, Setting
 from qgate.gate import Ledger, Subject
 from qgate.options import Options
 from qgate.progress import ProgressLine
-from qgate.records import Artifact, Limit, Record, Report, RuntimeFacts, Verdict
+from qgate.records import Record, RuntimeFacts
 from qgate.rootdir import choose_tests
 from qgate.subjects import find_artifacts
 from qgate.termination import interrupt_on_termination
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from qgate.records import Artifact, Limit, Report
+
 UPLOAD_DEADLINE_S = 90.0
 """A first upload makes the embedded store's tables, which takes several seconds."""
-_RESULT, _VERDICT = "qgate.result", "qgate.verdict"
 
 
 class GateSession:
@@ -159,15 +159,9 @@ class GateSession:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Turn a row that could not be measured into an ERROR record."""
         report = yield
-        name, artifact = _row_of(item)
-        has_record = any(key == _RESULT for key, _ in item.user_properties)
-        if name and artifact and call.excinfo is not None and not has_record:
-            record = Record(name=name, verdict=_verdict_of(report), message=_one_line(call.excinfo))
-            attach(item, artifact.id, record, None)
-            report.user_properties = list(item.user_properties)
-        for note in getattr(call.excinfo and call.excinfo.value, "__notes__", ()):
-            report.sections.append(("runtime's last words", note))
-        _point_at_limit(report)
+        if call.excinfo is not None:
+            results.attach_failure(item, report, call.excinfo)
+        results.point_at_limit(report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -175,10 +169,10 @@ class GateSession:
         has_no_row = report.when == "teardown" or (report.when == "setup" and report.passed)
         if self.is_worker or has_no_row:
             return
-        for key, value in report.user_properties:
-            if key == _RESULT:
-                self._enter(json.loads(str(value)))
-                self.write_report()
+        result = results.read(report)
+        if result is not None:
+            self._enter(result)
+            self.write_report()
 
     def _enter(self, result: dict[str, Any]) -> None:
         subject = result["subject"]
@@ -252,43 +246,6 @@ class GateSession:
             terminalreporter.write_line(line.text, **style)
         for note in [f"report: {_shown(self.options, self.options.json)}", *self.notes]:
             terminalreporter.write_line(note)
-
-
-def attach(
-    item: pytest.Item, artifact_id: str, record: Record, subject: dict[str, Any] | None
-) -> None:
-    """Put a record on its test's report: JUnit, xdist and the account read it there."""
-    result = {"artifact": artifact_id, "record": record.to_json(), "subject": subject}
-    item.user_properties.append((_VERDICT, record.verdict.value))
-    item.user_properties.append((_RESULT, json.dumps(result, allow_nan=False)))
-
-
-def _row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
-    mark = item.get_closest_marker("qgate")
-    callspec = getattr(item, "callspec", None)
-    artifact = callspec.params.get("artifact") if callspec else None
-    return (mark.args[0] if mark and mark.args else None), artifact
-
-
-def _verdict_of(report: pytest.TestReport) -> Verdict:
-    return Verdict.SKIPPED if report.skipped else Verdict.ERROR
-
-
-def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-    error = excinfo.value
-    own = isinstance(error, (errors.QGateError, pytest.fail.Exception, pytest.skip.Exception))
-    text = str(error) if own else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
-
-
-def _point_at_limit(report: pytest.TestReport) -> None:
-    """A failed row's location is its limit's line, so that annotations and editors open that."""
-    for key, value in report.user_properties:
-        if key == _RESULT and report.failed:
-            limit = json.loads(str(value))["record"]["limit"]
-            if limit:
-                path, _, line = limit["source"].rpartition(":")
-                report.location = (path, int(line) - 1, report.location[2])
 
 
 def _shown(options: Options, path: Path) -> str:

@@ -22,13 +22,22 @@ LAYERS = (
     ("gate",),
     ("bench",),
     ("report",),
-    ("options", "rootdir", "xdist", "session", "fixtures", "plugin", "checklist"),
+    ("options", "rootdir", "xdist", "results", "session", "fixtures", "plugin", "checklist"),
     ("__main__",),
 )
 """A part may import its own layer and those above it in this table."""
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 ONLY_IN = {
-    "pytest": ("plugin", "options", "session", "fixtures", "rootdir", "xdist", "checklist"),
+    "pytest": (
+        "plugin",
+        "options",
+        "results",
+        "session",
+        "fixtures",
+        "rootdir",
+        "xdist",
+        "checklist",
+    ),
     "_pytest": ("rootdir",),
     "xdist": ("xdist",),
     "mlflow": ("report/mlflow.py",),
