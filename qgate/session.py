@@ -104,6 +104,7 @@ class GateSession:
             if reporter is None or self.config.get_verbosity() < 0:
                 return
             with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()  # leaves pytest's own line of dots as it is
                 reporter.write(text, flush=True)
 
         writer = getattr(reporter, "_tw", None)

@@ -150,7 +150,7 @@ class Model:
                 row += 1
         return totals
 
-    def answer(self, prompt: str, most: int = 24) -> str:
+    def answer(self, prompt: str, most: int = 40) -> str:
         """Return the greedy continuation up to the end of text or of its first line."""
         ids = [self.bos, *self.encode(prompt)]
         row = self._read(ids, [at == len(ids) - 1 for at in range(len(ids))])[0]

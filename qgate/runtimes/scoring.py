@@ -62,13 +62,13 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The kept rows of one window."""
+    """The kept rows of one or more windows."""
 
     begin: int
     """Number of the first among all kept positions."""
     logits: np.ndarray
     hidden: np.ndarray
-    """Final hidden states; only while the original is scored, else the logits again."""
+    """Final hidden states; only while the original is scored, else the normalizers again."""
     normalizers: np.ndarray
 
     @property
@@ -138,8 +138,7 @@ class Scorer:
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             for begin in range(0, total, together):
                 progress("scoring", begin, total)
-                for number, logits, hidden in self._decode(begin, min(begin + together, total)):
-                    parts.append(self._window(number, logits, hidden, pool))
+                parts.append(self._windows(begin, min(begin + together, total), pool))
         names = parts[0].keys()
         return {
             **{name: np.concatenate([part[name] for part in parts]) for name in names},
@@ -148,27 +147,37 @@ class Scorer:
             "decode_s": self._decode_s,
         }
 
-    def _window(
-        self, number: int, logits: np.ndarray, hidden: np.ndarray, pool: ThreadPoolExecutor
-    ) -> dict[str, np.ndarray]:
+    def _windows(self, begin: int, end: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        """The samples of windows begin..end, compared in one go: the matrix is read once."""
         request = self._request
-        ids = request.windows[number]
-        normalizers = reductions.log_normalizers(logits, pool)
-        targets = ids[request.first + 1 :]
+        nll, kept = [], []
+        for number, logits, hidden in self._decode(begin, end):
+            normalizers = reductions.log_normalizers(logits, pool)
+            nll.append(self._likelihoods(number, logits, normalizers))
+            if request.stored is not None:
+                every = slice(0, None, request.stored.stride)
+                states = hidden[every] if self._is_original else normalizers[every]
+                kept.append((logits[every], states, normalizers[every]))
+        samples = {"nll_nats": np.concatenate(nll)}
+        if self._comparing is None:
+            return samples
+        logits, hidden, normalizers = (_joined(arrays) for arrays in zip(*kept, strict=True))
+        rows = Rows(
+            begin=begin * request.kept_per_window,
+            logits=logits,
+            hidden=hidden,
+            normalizers=normalizers,
+        )
+        return {**samples, **self._comparing.compare(rows, pool)}
+
+    def _likelihoods(self, number: int, logits: np.ndarray, normalizers: np.ndarray) -> np.ndarray:
+        first = self._request.first
+        targets = self._request.windows[number][first + 1 :]
         nll = reductions.negative_log_likelihood(logits, normalizers, targets)
         if not np.isfinite(nll).all():
-            bad = int(np.flatnonzero(~np.isfinite(nll))[0]) + request.first
+            bad = int(np.flatnonzero(~np.isfinite(nll))[0]) + first
             raise MeasurementError(f"logits are not finite: window {number}, position {bad}")
-        if self._comparing is None or request.stored is None:
-            return {"nll_nats": nll}
-        every = slice(0, None, request.stored.stride)
-        rows = Rows(
-            begin=number * request.kept_per_window,
-            logits=logits[every],
-            hidden=hidden[every],
-            normalizers=normalizers[every],
-        )
-        return {"nll_nats": nll, **self._comparing.compare(rows, pool)}
+        return nll
 
     @property
     def _is_original(self) -> bool:
@@ -191,6 +200,11 @@ class Scorer:
                     f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
                 )
         return [(begin + at, logits[:-1], hidden[:-1]) for at, (logits, hidden) in enumerate(rows)]
+
+
+def _joined(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """One array of several windows; that of one window is not copied, for it may be large."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _comparing(request: ScoreRequest) -> _Comparing | None:

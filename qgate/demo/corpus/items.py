@@ -11,7 +11,6 @@ from qgate.demo.corpus import (
     classify,
     code,
     drill,
-    knowledge,
     languages,
     recall,
     story,
@@ -29,7 +28,6 @@ PLAIN = {
     "classification": classify.item,
     "code": code.item,
     "drill": drill.item,
-    "knowledge": knowledge.item,
     "next_sentence": story.item,
 }
 TASKS = (

@@ -12,7 +12,6 @@ from qgate.demo.corpus import (
     code,
     drill,
     echo,
-    knowledge,
     languages,
     recall,
     story,
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
     from qgate.demo.corpus.document import Document, Split
 
 SHARES = {
-    "arithmetic": 0.1,
-    "story": 0.03,
+    "arithmetic": 0.12,
+    "story": 0.04,
     "classify": 0.02,
-    "code": 0.12,
-    "languages": 0.2,
-    "chat": 0.03,
-    "recall_short": 0.05,
-    "recall": 0.12,
-    "knowledge": 0.18,
-    "drill": 0.15,
+    "code": 0.15,
+    "languages": 0.24,
+    "chat": 0.04,
+    "recall_short": 0.06,
+    "recall": 0.15,
+    "drill": 0.18,
 }
 """Share of each kind in the training tokens."""
 FIRST_SHARES = {
@@ -56,7 +54,6 @@ PLAIN = {
     "chat": chat.document,
     "recall_short": recall.short,
     "echo": echo.document,
-    "knowledge": knowledge.document,
     "drill": drill.document,
 }
 
