@@ -180,12 +180,8 @@ class Host:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         self._kill()
-        for reader, stream in zip(
-            self._readers, (self._child.stdout, self._child.stderr), strict=True
-        ):
-            reader.join(timeout=_LEAVE_S)
-            if stream is not None and not reader.is_alive():
-                stream.close()  # else a process that left the session holds it: closing would wait
+        for reader in self._readers:  # each closes its stream at its end, which may come later:
+            reader.join(timeout=_LEAVE_S)  # a process that left the session can hold it open
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _kill(self) -> None:
@@ -194,14 +190,16 @@ class Host:
         self._child.wait()
 
     def _read_answers(self, stream: IO[bytes]) -> None:
-        for line in iter(lambda: stream.readline(wire.MAX_LINE_BYTES), b""):
-            self._answers.put(line)
+        with stream:
+            for line in iter(lambda: stream.readline(wire.MAX_LINE_BYTES), b""):
+                self._answers.put(line)
         self._answers.put(None)
 
     def _read_errors(self, stream: IO[bytes]) -> None:
-        for line in iter(lambda: stream.readline(4096), b""):
-            text = line.decode(errors="replace").expandtabs().rstrip()
-            self._last_words.append(printable(text))
+        with stream:
+            for line in iter(lambda: stream.readline(4096), b""):
+                text = line.decode(errors="replace").expandtabs().rstrip()
+                self._last_words.append(printable(text))
 
 
 _KINDS: Mapping[str, type[errors.QGateError]] = MappingProxyType(
