@@ -6,6 +6,7 @@ An entry is a directory with arrays and `entry.json`, which holds the arrays' di
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -15,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-_ATTEMPTS = 10
 
 
 def read_entry(place: Path) -> dict[str, Any] | None:
@@ -45,21 +45,38 @@ def write_entry(work: Path, facts: dict[str, Any]) -> None:
 def put_in_place(work: Path, place: Path) -> dict[str, Any]:
     """Give a finished entry its name, and return the one that now has it.
 
-    An intact one that is there already stays: the run that wrote it may be reading it.
+    An intact one that is there already stays: the run that wrote it may be reading it. Runs that
+    put at the same time wait for each other; without, one would take away as damaged what another
+    has just mended.
 
     Raises:
         MeasurementError: the store cannot be written to.
     """
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(OSError):  # another is there
-            work.replace(place)
+    entry = None
+    with contextlib.suppress(OSError), _alone(place.parent):
         entry = read_entry(place)
-        if entry is not None:
-            return entry
-        with contextlib.suppress(OSError):  # another run took the damaged one away
-            aside = place.rename(place.with_name(f"{work.name}-damaged"))
-            shutil.rmtree(aside, ignore_errors=True)
-    raise MeasurementError(f"{place}: cannot write to the reference store. Delete it")
+        if entry is None:
+            _remove(place)
+            work.replace(place)
+            entry = read_entry(place)
+    if entry is None:
+        raise MeasurementError(f"{place}: cannot write to the reference store. Delete it")
+    return entry
+
+
+@contextlib.contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Keep other threads and processes out; the lock goes with the process that holds it."""
+    with (store / ".lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _render(entry: dict[str, Any]) -> str:

@@ -61,4 +61,6 @@ def arrays(reference: Reference) -> dict[str, bytes]:
 
 
 def entries(store: Path) -> list[str]:
-    return [path.name for path in store.iterdir()] if store.is_dir() else []
+    if not store.is_dir():
+        return []
+    return [path.name for path in store.iterdir() if path.name != ".lock"]

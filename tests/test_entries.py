@@ -102,7 +102,7 @@ def test_a_damaged_entry_is_replaced(tmp_path: Path, damage: str) -> None:
 
     assert stands == read_entry(place)
     assert (np.load(place / "ids.npy") == np.random.default_rng(2).integers(0, 64, 20)).all()
-    assert [path.name for path in (tmp_path / "store").iterdir()] == ["entry"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".lock", "entry"]
 
 
 def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_many_at_once_all_get_the_one_that_stands(tmp_path: Path, is_damaged: bool) -> None:
     runs, store = 6, tmp_path / "store"
-    for turn in range(10):
+    for turn in range(50):
         place = store / f"entry{turn}"
         works = [make(store / f"work{turn}-{run}") for run in range(runs)]
         if is_damaged:
@@ -135,4 +135,3 @@ def test_many_at_once_all_get_the_one_that_stands(tmp_path: Path, is_damaged: bo
 
         assert all(entry == read_entry(place) for entry in found)
         assert read_entry(place) is not None
-        assert not list(store.glob("*-damaged"))

@@ -78,9 +78,9 @@ class Encoder:
             for number, piece in enumerate(document.pieces):
                 encoded = self.encode(piece)
                 new += encoded
-                weight += [1.0 if number % 2 else SCENE_WEIGHT] * len(encoded)
+                weight += _weights(number, len(encoded))
             new.append(self.eos)
-            weight.append(SCENE_WEIGHT)
+            weight += _weights(len(document.pieces), 1)
             if len(ids) + len(new) > size and len(ids) >= size - 40:
                 filled = ids + new, weights + weight
                 yield filled[0][:size], filled[1][:size]
@@ -95,6 +95,13 @@ class Encoder:
                 ids, weights = [], []
 
 
+def _weights(number: int, tokens: int) -> list[float]:
+    """Weights of a piece's tokens; that an answer ends is as much a part of it as its words."""
+    if number % 2:
+        return [1.0] * tokens
+    return [1.0 if number and not at else SCENE_WEIGHT for at in range(tokens)]
+
+
 def rate_at(share: float, plan: Plan) -> float:
     """Return the factor on the learning rate after a share of the time."""
     warm = min(1.0, share / 0.02 + 0.05)
@@ -102,9 +109,10 @@ def rate_at(share: float, plan: Plan) -> float:
 
 
 def check(model: Llama, items: dict[str, list[Item]], encoder: Encoder) -> dict[str, float]:
-    """Return the accuracy per task, teacher-forced: every answer token the most likely one."""
+    """Return the accuracy per task: every answer token is the most likely one, and then an end."""
     import torch
 
+    ends = {encoder.eos, *encoder.encode("\n")}
     scores: dict[str, float] = {}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for task, asked in items.items():
@@ -116,10 +124,9 @@ def check(model: Llama, items: dict[str, list[Item]], encoder: Encoder) -> dict[
                 rows = [p + a for p, a in zip(prompts, answers, strict=True)]
                 batch = torch.tensor([row + [encoder.eos] * (longest - len(row)) for row in rows])
                 best = model(batch).argmax(-1).tolist()
-                right += sum(
-                    best[n][len(p) - 1 : len(p) - 1 + len(a)] == a
-                    for n, (p, a) in enumerate(zip(prompts, answers, strict=True))
-                )
+                for row, prompt, answer in zip(best, prompts, answers, strict=True):
+                    given = row[len(prompt) - 1 : len(prompt) + len(answer)]
+                    right += given[:-1] == answer and given[-1] in ends
             scores[task] = right / len(asked)
     return scores
 

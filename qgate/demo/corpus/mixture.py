@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from qgate.demo.corpus.document import Document, Split
 
 SHARES = {
-    "arithmetic": 0.12,
+    "arithmetic": 0.11,
     "story": 0.04,
     "classify": 0.02,
-    "code": 0.15,
-    "languages": 0.24,
-    "chat": 0.04,
-    "recall_short": 0.06,
-    "recall": 0.15,
-    "drill": 0.18,
+    "code": 0.13,
+    "languages": 0.32,
+    "chat": 0.03,
+    "recall_short": 0.04,
+    "recall": 0.11,
+    "drill": 0.2,
 }
 """Share of each kind in the training tokens."""
 FIRST_SHARES = {
