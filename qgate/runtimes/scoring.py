@@ -62,22 +62,33 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The kept rows of one or more windows."""
+    """What came out at some positions of one or more windows; views, nothing is copied."""
 
-    begin: int
-    """Number of the first among all kept positions."""
     logits: np.ndarray
-    hidden: np.ndarray
-    """Final hidden states; only while the original is scored, else the normalizers again."""
+    """Shape (windows, rows, n_vocab), float32."""
+    hidden: np.ndarray | None
+    """Final hidden states, shape (windows, rows, width); only while the original is scored."""
     normalizers: np.ndarray
+    """Logsumexp of the logits, shape (windows, rows), float64."""
 
-    @property
-    def span(self) -> slice:
-        return slice(self.begin, self.begin + len(self.logits))
+    def tops(self) -> np.ndarray:
+        """The token ranked first at each position, shape (windows x rows,), int32."""
+        tops: np.ndarray = self.logits.argmax(axis=-1).reshape(-1).astype(np.int32)
+        return tops
+
+    def every(self, stride: int) -> Rows:
+        hidden = None if self.hidden is None else self.hidden[:, ::stride]
+        return Rows(
+            logits=self.logits[:, ::stride],
+            hidden=hidden,
+            normalizers=self.normalizers[:, ::stride],
+        )
 
 
 class _Comparing(Protocol):
-    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]: ...
+    def compare(
+        self, begin: int, rows: Rows, pool: ThreadPoolExecutor
+    ) -> dict[str, np.ndarray]: ...
 
 
 class _AgainstOriginal:
@@ -86,11 +97,11 @@ class _AgainstOriginal:
     def __init__(self, stored: Stored, anchors: np.ndarray, tops: np.ndarray) -> None:
         self._original, self._anchors, self._tops = Original(stored), anchors, tops
 
-    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
-        tiles = self._original.tiles(rows.span.start, rows.span.stop)
-        anchors = self._anchors[rows.span]
+    def compare(self, begin: int, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        end = begin + rows.normalizers.size
+        tiles, anchors = self._original.tiles(begin, end), self._anchors[begin:end]
         kl = reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool)
-        return {"kl_nats": kl, "same_top": rows.logits.argmax(axis=1) == self._tops[rows.span]}
+        return {"kl_nats": kl, "same_top": rows.tops() == self._tops[begin:end]}
 
 
 class _KeepingOriginal:
@@ -100,20 +111,21 @@ class _KeepingOriginal:
         self._stored, self._positions = stored, positions
         self._keeper: Keeper | None = None
 
-    def compare(self, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
-        if (rows.logits == rows.logits[:, :1]).all():
+    def compare(self, begin: int, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        if (rows.logits == rows.logits[..., :1]).all():
             raise MeasurementError("the original says nothing: all its logits are equal")
-        values, anchors = rows.hidden, rows.normalizers
-        if self._stored.encoding == "rows":
+        values, anchors = rows.hidden, rows.normalizers.reshape(-1)
+        if self._stored.encoding == "rows" or values is None:
             values = centred(rows.logits)
-            anchors = anchors - rows.logits.max(axis=1)
+            anchors = anchors - rows.logits.max(axis=-1).reshape(-1)
+        values = values.reshape(len(anchors), -1)
         if self._keeper is None:
             self._keeper = Keeper(self._stored, self._positions, values.shape[1])
-        tiles = self._keeper.keep(rows.begin, values)
+        tiles = self._keeper.keep(begin, values)
         return {
             "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool),
             "anchors": anchors,
-            "tops": rows.logits.argmax(axis=1).astype(np.int32),
+            "tops": rows.tops(),
         }
 
 
@@ -150,61 +162,49 @@ class Scorer:
     def _windows(self, begin: int, end: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
         """The samples of windows begin..end, compared in one go: the matrix is read once."""
         request = self._request
-        nll, kept = [], []
-        for number, logits, hidden in self._decode(begin, end):
-            normalizers = reductions.log_normalizers(logits, pool)
-            nll.append(self._likelihoods(number, logits, normalizers))
-            if request.stored is not None:
-                every = slice(0, None, request.stored.stride)
-                states = hidden[every] if self._is_original else normalizers[every]
-                kept.append((logits[every], states, normalizers[every]))
-        samples = {"nll_nats": np.concatenate(nll)}
-        if self._comparing is None:
-            return samples
-        logits, hidden, normalizers = (_joined(arrays) for arrays in zip(*kept, strict=True))
+        logits, hidden = self._decode(begin, end)
         rows = Rows(
-            begin=begin * request.kept_per_window,
-            logits=logits,
-            hidden=hidden,
-            normalizers=normalizers,
+            logits=logits, hidden=hidden, normalizers=reductions.log_normalizers(logits, pool)
         )
-        return {**samples, **self._comparing.compare(rows, pool)}
+        samples = {"nll_nats": self._likelihoods(begin, rows).reshape(-1)}
+        if self._comparing is None or request.stored is None:
+            return samples
+        kept = rows.every(request.stored.stride)
+        return {**samples, **self._comparing.compare(begin * request.kept_per_window, kept, pool)}
 
-    def _likelihoods(self, number: int, logits: np.ndarray, normalizers: np.ndarray) -> np.ndarray:
-        first = self._request.first
-        targets = self._request.windows[number][first + 1 :]
-        nll = reductions.negative_log_likelihood(logits, normalizers, targets)
+    def _likelihoods(self, begin: int, rows: Rows) -> np.ndarray:
+        first, count = self._request.first, len(rows.logits)
+        targets = self._request.windows[begin : begin + count, first + 1 :]
+        nll = reductions.negative_log_likelihood(rows.logits, rows.normalizers, targets)
         if not np.isfinite(nll).all():
-            bad = int(np.flatnonzero(~np.isfinite(nll))[0]) + first
-            raise MeasurementError(f"logits are not finite: window {number}, position {bad}")
+            window, row = np.argwhere(~np.isfinite(nll))[0].tolist()
+            place = f"window {begin + window}, position {first + row}"
+            raise MeasurementError(f"logits are not finite: {place}")
         return nll
 
     @property
     def _is_original(self) -> bool:
         return self._request.stored is not None and self._request.anchors is None
 
-    def _decode(self, begin: int, end: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        """Number, logits and hidden states of each window, at the scored positions."""
+    def _decode(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits, and hidden states of the original, at the scored positions.
+
+        Shapes (windows, scored tokens, n_vocab) and (windows, scored tokens, width).
+        """
         started = time.perf_counter()
         first, wanted = self._request.first, self._request.scored_per_window
         windows = self._request.windows[begin:end]
+        hidden = None
         if self._is_original:
-            rows = [self._runtime.hidden(ids, first) for ids in windows]
+            logits, hidden = (array[None] for array in self._runtime.hidden(windows[0], first))
         else:
-            together = self._runtime.logits_of_windows(windows, first)
-            rows = [(logits, logits) for logits in together]
+            logits = self._runtime.logits_of_windows(windows, first)
         self._decode_s += time.perf_counter() - started
-        for logits, _ in rows:
-            if len(logits) != wanted + 1:
-                raise MeasurementError(
-                    f"lost samples: got {len(logits)} rows of logits; expected {wanted + 1}"
-                )
-        return [(begin + at, logits[:-1], hidden[:-1]) for at, (logits, hidden) in enumerate(rows)]
-
-
-def _joined(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    """One array of several windows; that of one window is not copied, for it may be large."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        if logits.shape[:2] != (len(windows), wanted + 1):
+            raise MeasurementError(
+                f"lost samples: got {logits.shape[1]} rows of logits; expected {wanted + 1}"
+            )
+        return logits[:, :-1], None if hidden is None else hidden[:, :-1]
 
 
 def _comparing(request: ScoreRequest) -> _Comparing | None:

@@ -96,9 +96,9 @@ def test_what_is_kept_gives_the_divergence_back(
         for other, wanted_abs in ((artifact, 2e-4), (logits, 1e-6)):
             found = reductions.divergence(
                 tiles,
-                reductions.log_normalizers(rows, pool),
-                other[begin:end],
-                reductions.log_normalizers(other[begin:end], pool),
+                reductions.log_normalizers(rows[None], pool)[0],
+                other[None, begin:end],
+                reductions.log_normalizers(other[None, begin:end], pool),
                 pool,
             )
             wanted = plain_kl(logits[begin:end], other[begin:end])

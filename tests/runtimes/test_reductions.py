@@ -71,12 +71,17 @@ by_pair = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+def windows(rows: np.ndarray) -> np.ndarray:
+    """The rows as those of two windows."""
+    return rows.reshape(2, -1, rows.shape[-1])
+
+
 def kl_of(original: np.ndarray, artifact: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
     return reductions.divergence(
         lambda start, stop: original[:, start:stop].copy(),
-        reductions.log_normalizers(original, pool),
-        artifact,
-        reductions.log_normalizers(artifact, pool),
+        reductions.log_normalizers(original[None], pool)[0],
+        windows(artifact),
+        reductions.log_normalizers(windows(artifact), pool),
         pool,
     )
 
@@ -115,13 +120,14 @@ def test_a_model_diverges_from_itself_by_nothing(pair: Pair, pool: ThreadPoolExe
 @by_pair
 def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, pool: ThreadPoolExecutor) -> None:
     original, artifact = pair
-    anchors, normalizers = (reductions.log_normalizers(side, pool) for side in pair)
+    anchors, normalizers = (reductions.log_normalizers(windows(side), pool) for side in pair)
 
     def tiles(start: int, stop: int) -> np.ndarray:
         return original[:, start:stop].copy()
 
     # float16 moves what is stored by about so much from the anchor that was taken before
-    moved = reductions.divergence(tiles, anchors + 0.1, artifact, normalizers, pool)
+    anchors = anchors.reshape(-1) + 0.1
+    moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, pool)
 
     assert moved == pytest.approx(kl_of(original, artifact, pool), rel=1e-5, abs=1e-6)
 
@@ -129,9 +135,11 @@ def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, pool: ThreadPoo
 @by_pair
 def test_normalizers_are_logsumexp(pair: Pair, pool: ThreadPoolExecutor) -> None:
     for logits in pair:
-        found = reductions.log_normalizers(logits, pool)
+        found = reductions.log_normalizers(windows(logits), pool)
+        assert found.shape == (2, ROWS // 2)
         assert found.dtype == np.float64
-        assert found == pytest.approx(logsumexp(logits.astype(np.float64), axis=1), rel=1e-6)
+        wanted = logsumexp(windows(logits).astype(np.float64), axis=2)
+        assert found == pytest.approx(wanted, rel=1e-6, abs=2e-7)
 
 
 @by_pair
@@ -141,11 +149,13 @@ def test_likelihood_is_minus_log_softmax(pair: Pair, pool: ThreadPoolExecutor) -
         targets[0] = logits[0].argmin()
         wanted = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(ROWS), targets]
 
-        normalizers = reductions.log_normalizers(logits, pool)
-        nll = reductions.negative_log_likelihood(logits, normalizers, targets)
+        normalizers = reductions.log_normalizers(windows(logits), pool)
+        nll = reductions.negative_log_likelihood(
+            windows(logits), normalizers, targets.reshape(2, -1)
+        )
 
         assert nll.dtype == np.float64
-        assert nll == pytest.approx(wanted, rel=1e-6, abs=2e-6)
+        assert nll.reshape(-1) == pytest.approx(wanted, rel=1e-6, abs=2e-6)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
@@ -154,7 +164,7 @@ def test_what_is_not_finite_never_looks_finite(bad: float, pool: ThreadPoolExecu
     logits = normal(5000)
     logits[3, 4321] = bad
 
-    normalizers = reductions.log_normalizers(logits, pool)
+    normalizers = reductions.log_normalizers(windows(logits), pool).reshape(-1)
 
     assert not np.isfinite(normalizers[3])
     assert np.isfinite(np.delete(normalizers, 3)).all()
@@ -163,8 +173,30 @@ def test_what_is_not_finite_never_looks_finite(bad: float, pool: ThreadPoolExecu
 def test_rows_of_a_larger_array_are_reduced_where_they_lie(pool: ThreadPoolExecutor) -> None:
     original, artifact = PAIRS["tiles and a rest"]
     every = slice(0, None, 3)
+    mine = windows(artifact)[:, every]
+    theirs = np.concatenate(windows(original)[:, every])
 
-    found = kl_of(original[every], artifact[every], pool)
+    found = reductions.divergence(
+        lambda start, stop: theirs[:, start:stop].copy(),
+        reductions.log_normalizers(theirs[None], pool)[0],
+        mine,
+        reductions.log_normalizers(mine, pool),
+        pool,
+    )
 
-    assert found.tolist() == kl_of(original, artifact, pool)[every].tolist()
+    wanted = kl_of(original, artifact, pool).reshape(2, -1)[:, every].reshape(-1)
+    assert found.tolist() == wanted.tolist()
     assert artifact.tobytes() == PAIRS["tiles and a rest"][1].tobytes()
+
+
+def test_a_level_that_is_left_out_changes_nothing(pool: ThreadPoolExecutor) -> None:
+    """The same pair, near zero and far from it, takes the two ways of computing."""
+    original, artifact = PAIRS["tiles and a rest"]
+    near_zero = kl_of(original, artifact, pool)
+
+    for offset in (0.2, 0.3, 64.0, -64.0):
+        moved = kl_of(original, artifact + np.float32(offset), pool)
+        assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
+    for offset in (64.0, -64.0):
+        moved = kl_of(original + np.float32(offset), artifact + np.float32(offset), pool)
+        assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
