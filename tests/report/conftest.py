@@ -18,7 +18,9 @@ from qgate.records import (
     SourceLine,
     Verdict,
 )
+from qgate.report.json import write
 
+UPLOAD_DEADLINE_S = 60.0
 EDGES_NATS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 
@@ -140,3 +142,11 @@ def passing(report: Report) -> Report:
         artifacts=report.artifacts[:1],
         thresholds=report.thresholds,
     )
+
+
+@pytest.fixture(name="path")
+def report_path(report: Report, tmp_path: Path) -> Path:
+    """The report on disk."""
+    path = tmp_path / "with space" / "report.json"
+    write(report, path)
+    return path

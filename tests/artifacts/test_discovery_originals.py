@@ -1,0 +1,58 @@
+"""The original: which artifact is taken for it, and where it is looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qgate.artifacts import beside, choose_reference, discover
+from qgate.errors import UsageError
+from tests.artifacts.model_files import BF16, F16, F32, gguf, hf, ids
+
+
+def test_the_original_is_the_most_exact_unquantized_artifact(tmp_path: Path) -> None:
+    broken = tmp_path / "broken-F32.gguf"
+    broken.write_bytes(b"GGUF")
+    gguf(tmp_path / "q.gguf")
+    assert choose_reference(discover([tmp_path]), None) is None
+    hf(tmp_path / "hf", dtype="float32")
+    for name, file_type, tensor_type in (("f16", 1, F16), ("bf16", 32, BF16), ("f32", 0, F32)):
+        gguf(tmp_path / f"{name}.gguf", file_type=file_type, tensor_type=tensor_type)
+        chosen = choose_reference(discover([tmp_path]), None)
+        assert chosen is not None
+        assert chosen.id == name
+
+
+def test_the_named_original_is_taken_whatever_else_there_is(tmp_path: Path) -> None:
+    gguf(tmp_path / "f32.gguf", file_type=0, tensor_type=F32)
+    (named,) = discover([gguf(tmp_path / "q.gguf")])
+    assert choose_reference(discover([tmp_path]), named) is named
+
+
+def test_two_equally_good_originals_are_a_usage_error(tmp_path: Path) -> None:
+    gguf(tmp_path / "a.gguf", file_type=1, tensor_type=F16)
+    gguf(tmp_path / "b.gguf", file_type=1, tensor_type=F16)
+    with pytest.raises(UsageError) as refused:
+        choose_reference(discover([tmp_path]), None)
+    assert str(refused.value) == (
+        "--qgate-reference: 2 artifacts could be the original: a, b. "
+        "Name one with --qgate-reference PATH."
+    )
+
+
+def test_an_original_is_looked_for_directly_beside_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = gguf(tmp_path / "f16.gguf", file_type=1, tensor_type=F16)
+    quantized = gguf(tmp_path / "q8.gguf")
+    (tmp_path / "broken.gguf").touch()
+    gguf(tmp_path / "other" / "far.gguf", file_type=1, tensor_type=F16)
+    awq = hf(tmp_path / "awq", quantization_config={"quant_method": "awq"})
+    hf(tmp_path / "base", dtype="bfloat16")
+    assert ids(beside([quantized])) == ["base", "f16"]
+    assert ids(beside([awq])) == ["base", "f16"]
+    assert ids(beside([original])) == ["base"]
+    assert ids(beside([tmp_path / "other" / "far.gguf"])) == []
+    monkeypatch.chdir(tmp_path)
+    assert ids(beside([Path("q8.gguf")])) == ["base", "f16"]

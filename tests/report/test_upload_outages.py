@@ -1,0 +1,191 @@
+"""An upload that fails costs seconds and says why: against real sockets and processes."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.report.json import read
+from qgate.report.upload import upload_in_child
+from tests.report.conftest import UPLOAD_DEADLINE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOST_AT_MOST_S = 5.0
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """It accepts and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A black hole: its queue is full, so that no connection comes about."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+        yield port
+        for connection in waiting:
+            connection.close()
+
+
+@pytest.fixture
+def dripping_port() -> Iterator[int]:
+    """A reply that never ends: each byte comes in time."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not stop.wait(0.3):
+                    connection.sendall(b"X-Slow: 1\r\n")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        stop.set()
+
+
+@pytest.fixture
+def answering_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def _lose(path: Path, port: int, at_most_s: float = LOST_AT_MOST_S) -> str:
+    """Return the reason, after a look at what the outage has cost."""
+    uri = f"http://user:secret@127.0.0.1:{port}"
+    began = time.monotonic()
+    outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
+    elapsed_s = time.monotonic() - began
+    assert elapsed_s <= at_most_s
+    assert "secret" not in path.read_text(encoding="utf-8")
+    assert read(path)["mlflow"] == outcome.to_json()
+    assert (outcome.uri, outcome.uploaded) == (f"http://127.0.0.1:{port}", False)
+    assert outcome.reason is not None
+    return outcome.reason
+
+
+def test_a_refused_connection_costs_seconds(path: Path, closed_port: int) -> None:
+    assert _lose(path, closed_port) == "Connection refused"
+
+
+def test_a_silent_server_costs_seconds(path: Path, silent_port: int) -> None:
+    assert _lose(path, silent_port) == "no answer within 2 s"
+
+
+def test_a_black_hole_costs_seconds(path: Path, full_port: int) -> None:
+    assert _lose(path, full_port) == "no connection within 2 s"
+
+
+def test_a_dripping_server_costs_seconds(path: Path, dripping_port: int) -> None:
+    assert _lose(path, dripping_port) == "no answer within 3 s"
+
+
+CODES = {
+    500: "HTTP 500",
+    401: "HTTP 401. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN",
+    404: "HTTP 404. Is this the address of an MLflow server?",
+}
+
+
+@pytest.mark.parametrize(("answering_port", "reason"), CODES.items(), indirect=["answering_port"])
+def test_a_server_that_answers_with_an_error_costs_seconds(
+    path: Path, answering_port: int, reason: str
+) -> None:
+    assert _lose(path, answering_port) == reason
+
+
+@pytest.fixture
+def fading_port() -> Iterator[int]:
+    """It answers the first request, and then no other."""
+    stop = threading.Event()
+
+    class Fade(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith("/api/2.0/mlflow/experiments/search"):
+                stop.wait(60)
+                return
+            self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fade) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        stop.set()
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_server_that_falls_silent_costs_an_import_and_seconds(
+    path: Path, fading_port: int
+) -> None:
+    importing = [sys.executable, "-c", "import mlflow"]
+    began = time.monotonic()
+    subprocess.run(importing, check=True, capture_output=True)
+    import_s = time.monotonic() - began
+    reason = _lose(path, fading_port, LOST_AT_MOST_S + 2 * import_s)
+    assert "timeout=3" in reason
+
+
+def test_a_child_past_its_deadline_is_killed(path: Path, silent_port: int) -> None:
+    began = time.monotonic()
+    outcome = upload_in_child(path, f"http://127.0.0.1:{silent_port}", 0.5)
+    assert time.monotonic() - began < 2
+    assert outcome.reason == "not finished within 0.5 s"
+    assert read(path)["mlflow"] == outcome.to_json()
+
+
+def test_a_lost_report_is_a_reason_not_a_crash(tmp_path: Path, closed_port: int) -> None:
+    outcome = upload_in_child(
+        tmp_path / "none.json", f"http://127.0.0.1:{closed_port}", UPLOAD_DEADLINE_S
+    )
+    assert not outcome.uploaded
+    assert outcome.reason is not None
+    assert "cannot be read: No such file or directory" in outcome.reason

@@ -1,0 +1,39 @@
+"""Loads thresholds for tests: a team's file, over what the project ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qgate.thresholds import load_thresholds
+
+if TYPE_CHECKING:
+    from qgate.thresholds import Thresholds
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = REPOSITORY / "thresholds" / "default.yaml"
+CHECKS = (
+    "perplexity.increase, perplexity.ratio, divergence.kl_mean, divergence.kl_p99, "
+    "divergence.same_top"
+)
+LAYERED = """\
+version: 1
+inherit: none
+artifacts:
+  "llama-*": {perplexity.ratio: {max: 1.03}}
+  "*-draft": {perplexity.ratio: {max: 1.04}}
+schemes:
+  q8_0: {perplexity.ratio: {max: 1.02}}
+limits:
+  perplexity.ratio: {max: 1.01}
+"""
+
+
+def load(directory: Path, text: str, name: str = "team.yaml") -> Thresholds:
+    (directory / name).write_text(text, encoding="utf-8")
+    return load_thresholds(directory / name, shown_relative_to=directory)
+
+
+def bounds(thresholds: Thresholds, artifact_id: str, scheme: str) -> dict[str, float | None]:
+    limits = thresholds.limits_for(artifact_id, scheme)
+    return {check: limit.max if limit.min is None else limit.min for check, limit in limits.items()}

@@ -1,0 +1,244 @@
+"""A thresholds file with a mistake is refused: in one line, with its place and the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.errors import ThresholdsError
+from tests.thresholds.loading import CHECKS, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECTIONS = "version, inherit, text, runtime, limits, schemes, artifacts"
+
+# Each body follows the line `version: 1`, so it begins on line 2.
+BAD_BODIES = [
+    # keys
+    (
+        "limitz: {}",
+        f"2: unknown key 'limitz'. Did you mean 'limits'? Valid: {SECTIONS}.",
+    ),
+    (
+        "limits:\n  perplexity.ratio: {mex: 1.1}",
+        "3: unknown key 'mex' in perplexity.ratio. Did you mean 'max'? "
+        "Valid: max, rule, level, unit.",
+    ),
+    (
+        "text: {window: 3}",
+        "2: unknown key 'window' in text. Did you mean 'windows'? "
+        "Valid: source, windows, window_tokens, seed, positions.",
+    ),
+    (
+        "runtime: {gpu: 1}",
+        "2: unknown key 'gpu' in runtime. Valid: name, python, stall_s, threads.",
+    ),
+    (
+        "limits:\n  perplexity.incraese: {max: 1}",
+        "3: unknown check 'perplexity.incraese' in limits. Did you mean 'perplexity.increase'? "
+        f"Valid: {CHECKS}.",
+    ),
+    (
+        "schemes:\n  Q8_0:\n    latency: {max: 1}",
+        f"4: unknown check 'latency' in schemes.Q8_0. Valid: {CHECKS}.",
+    ),
+    (
+        "artifacts:\n  'a*':\n    perplexity: {ratio: {max: 1.1}}",
+        "4: unknown check 'perplexity' in artifacts.a*. Did you mean 'perplexity.ratio'? "
+        f"Valid: {CHECKS}.",
+    ),
+    (
+        "limits: {}\ntext: {}\nlimits: {}",
+        "4: duplicate key 'limits', first on line 2. Remove one.",
+    ),
+    (
+        "limits:\n  perplexity.ratio:\n    max: 1.1\n    max: 1.2",
+        "5: duplicate key 'max' in perplexity.ratio, first on line 4. Remove one.",
+    ),
+    (
+        "schemes:\n  Q8_0: {}\n  q8_0: {}",
+        "4: duplicate key 'q8_0' in schemes, first on line 3 (case does not matter). Remove one.",
+    ),
+    ("? [a, b]\n: 1", "2: got a list as a key; expected a word."),
+    ("limits: {'': {max: 1}}", "2: got '' as a key in limits; expected a word."),
+    # shapes
+    ("limits:", "2: limits: got nothing; expected a mapping."),
+    ("limits: [1]", "2: limits: got a list; expected a mapping."),
+    ("schemes: {Q8_0: 0.5}", "2: schemes.Q8_0: got '0.5'; expected a mapping."),
+    ("text: auto", "2: text: got 'auto'; expected a mapping."),
+    (
+        "limits:\n  perplexity.increase: 0.5",
+        "3: perplexity.increase: got '0.5'; expected a mapping such as {max: ...}, or off to drop "
+        "an inherited limit.",
+    ),
+    (
+        "limits:\n  divergence.same_top: no",
+        "3: divergence.same_top: got 'no'; expected a mapping such as {min: ...}, or off to drop "
+        "an inherited limit.",
+    ),
+    (
+        "limits:\n  perplexity.increase:",
+        "3: perplexity.increase: got nothing; expected a mapping such as {max: ...}, or off to "
+        "drop an inherited limit.",
+    ),
+    (
+        "limits:\n  perplexity.increase: [0.5]",
+        "3: perplexity.increase: got a list; expected a mapping.",
+    ),
+    ("limits:\n  perplexity.increase: {}", "3: perplexity.increase: no bound; expected max."),
+    (
+        "limits:\n  divergence.same_top: {rule: alarm}",
+        "3: divergence.same_top: no bound; expected min.",
+    ),
+    (
+        "limits:\n  perplexity.increase:\n    min: 0.5",
+        "4: perplexity.increase: got min; expected max: more is worse.",
+    ),
+    (
+        "limits:\n  divergence.same_top: {min: 0.9, max: 1}",
+        "3: divergence.same_top: got max; expected min: less is worse.",
+    ),
+    # words
+    (
+        "limits:\n  perplexity.ratio: {max: 1.1, rule: alarms}",
+        "3: perplexity.ratio.rule: got 'alarms'; expected certify or alarm. Did you mean 'alarm'?",
+    ),
+    (
+        "limits:\n  perplexity.ratio: {max: 1.1, rule: }",
+        "3: perplexity.ratio.rule: got nothing; expected certify or alarm.",
+    ),
+    (
+        "limits:\n  perplexity.ratio: {max: 1.1, unit: percent}",
+        "3: perplexity.ratio.unit: got 'percent'; expected ratio.",
+    ),
+    (
+        "inherit: defaults",
+        "2: inherit: got 'defaults'; expected default or none. Did you mean 'default'?",
+    ),
+    ("inherit: null", "2: inherit: got nothing; expected default or none."),
+    (
+        "runtime: {name: llama.cpp}",
+        "2: runtime.name: got 'llama.cpp'; expected the name of a runtime such as llama_cpp.",
+    ),
+    (
+        "runtime:\n  python: bin/python",
+        "3: runtime.python: got 'bin/python'; expected an executable file, absolute or relative to "
+        "this file.",
+    ),
+    (
+        "text:\n  source: wikitext2",
+        "3: text.source: got 'wikitext2'; expected auto, generated, wikitext-2 or a path ending in "
+        ".txt, .raw, .jsonl, .json. Did you mean 'wikitext-2'?",
+    ),
+    (
+        "text:\n  source: gone.txt",
+        "3: text.source: no such file: got 'gone.txt'; expected auto, generated, wikitext-2 or a "
+        "path ending in .txt, .raw, .jsonl, .json, relative to this.",
+    ),
+    # whole numbers
+    (
+        "text: {windows: 1}",
+        "2: text.windows: got 1; expected a whole number >= 2 and <= 2147483647.",
+    ),
+    (
+        "text: {windows: 64.0}",
+        "2: text.windows: got 64.0; expected a whole number >= 2 and <= 2147483647.",
+    ),
+    (
+        "text: {windows: 1e3}",
+        "2: text.windows: got 1e3; expected a whole number >= 2 and <= 2147483647.",
+    ),
+    (
+        "text: {windows: " + "9" * 5000 + "}",
+        "2: text.windows: got " + "9" * 57 + "...; expected a whole number >= 2 and <= 2147483647.",
+    ),
+    (
+        "text: {seed: -1}",
+        "2: text.seed: got -1; expected a whole number >= 0 and <= 2147483647.",
+    ),
+    (
+        "text: {seed: [1]}",
+        "2: text.seed: got a list; expected a whole number >= 0 and <= 2147483647.",
+    ),
+    ("runtime: {stall_s: 0}", "2: runtime.stall_s: got 0; expected a number > 0."),
+    (
+        "runtime: {stall_s: 300s}",
+        "2: runtime.stall_s: got '300s'; expected a number > 0. Write the number alone: 300.",
+    ),
+    (
+        "runtime: {threads: 0}",
+        "2: runtime.threads: got 0; expected a whole number >= 1 and <= 4096.",
+    ),
+    # YAML syntax and what is refused of it
+    (
+        "limits: {perplexity.ratio: {max: 1.1}",
+        "3: not valid YAML at column 1: expected ',' or '}', but got '<stream end>'.",
+    ),
+    (
+        "limits:\n\tperplexity.ratio: {max: 1.1}",
+        "3: not valid YAML at column 1: found character '\\t' that cannot start any token.",
+    ),
+    ("---\nversion: 1", "2: not valid YAML at column 1: but found another document."),
+    ("limits: \x07", "2: got character 0x07; expected printable text."),
+    (
+        "limits: &all {perplexity.ratio: {max: 1.1}}\nschemes: {Q8_0: *all}",
+        "2: got an anchor or alias; expected every value written out.",
+    ),
+    ("schemes: {Q8_0: *all}", "2: got an anchor or alias; expected every value written out."),
+    (
+        "limits: !!python/object/apply:os.system ['true']",
+        "2: got the tag 'tag:yaml.org,2002:python/object/apply:os.system'; expected plain values.",
+    ),
+    ("text: {seed: !!int '3'}", "2: got the tag 'tag:yaml.org,2002:int'; expected plain values."),
+    ("limits: " + "[" * 3000, "2: got more than 20 levels; limits need four."),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), BAD_BODIES, ids=range(len(BAD_BODIES)))
+def test_wrong_file_is_refused_with_line_and_remedy(
+    tmp_path: Path, body: str, message: str
+) -> None:
+    with pytest.raises(ThresholdsError) as refusal:
+        load(tmp_path, f"version: 1\n{body}\n")
+    assert str(refusal.value) == f"team.yaml:{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "1: got an empty file; expected limits: this is a gate that checks nothing. "
+             "Begin with 'version: 1'."),
+        ("# version: 1\n", "1: got an empty file; expected limits: this is a gate that checks "
+                           "nothing. Begin with 'version: 1'."),
+        ("---\n", "1: got an empty file; expected limits: this is a gate that checks nothing. "
+                  "Begin with 'version: 1'."),
+        ("- 1\n", "1: got a list; expected a mapping."),
+        ("# a\nlimits: {}\n", "2: no version; expected 'version: 1' in the file."),
+        ("limits: {}\nversion: 2\nnew: 1\n", "2: version: got '2'; expected 1."),
+        ("version: '1'\n", "1: version: got '1'; expected 1."),
+        ("version:\n", "1: version: got nothing; expected 1."),
+        (
+            "version: 1\ninherit: none\n",
+            "1: got no limits at all; expected at least one: this is a gate that checks nothing.",
+        ),
+        (
+            "version: 1\ninherit: none\nlimits: {}\nschemes: {Q8_0: {perplexity.ratio: off}}\n",
+            "1: got no limits at all; expected at least one: this is a gate that checks nothing.",
+        ),
+        (
+            "version: 1\nlimits:\n" + "".join(f"  {check}: off\n" for check in CHECKS.split(", ")),
+            "1: got no limits at all; expected at least one: this is a gate that checks nothing.",
+        ),
+        (
+            "version: 1\nartifacts:\n  '*':\n"
+            + "".join(f"    {check}: off\n" for check in CHECKS.split(", ")),
+            "1: got no limits at all; expected at least one: this is a gate that checks nothing.",
+        ),
+    ],
+)  # fmt: skip
+def test_file_that_gates_nothing_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ThresholdsError) as refusal:
+        load(tmp_path, text)
+    assert str(refusal.value) == f"team.yaml:{message}"
