@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes import reductions
+from qgate.runtimes.crew import Crew
 from qgate.runtimes.original import Keeper, Original, Stored, centred
 
 if TYPE_CHECKING:
@@ -71,10 +71,11 @@ class Rows:
     normalizers: np.ndarray
     """Logsumexp of the logits, shape (windows, rows), float64."""
 
-    def tops(self) -> np.ndarray:
+    def tops(self, crew: Crew) -> np.ndarray:
         """The token ranked first at each position, shape (windows x rows,), int32."""
-        tops: np.ndarray = self.logits.argmax(axis=-1).reshape(-1).astype(np.int32)
-        return tops
+        # row by row: of a view with gaps between its rows, numpy would make a copy first
+        rows = [row for window in self.logits for row in window]
+        return np.array(crew.map(np.argmax, rows), dtype=np.int32)
 
     def every(self, stride: int) -> Rows:
         hidden = None if self.hidden is None else self.hidden[:, ::stride]
@@ -86,9 +87,7 @@ class Rows:
 
 
 class _Comparing(Protocol):
-    def compare(
-        self, begin: int, rows: Rows, pool: ThreadPoolExecutor
-    ) -> dict[str, np.ndarray]: ...
+    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]: ...
 
 
 class _AgainstOriginal:
@@ -97,11 +96,11 @@ class _AgainstOriginal:
     def __init__(self, stored: Stored, anchors: np.ndarray, tops: np.ndarray) -> None:
         self._original, self._anchors, self._tops = Original(stored), anchors, tops
 
-    def compare(self, begin: int, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         end = begin + rows.normalizers.size
         tiles, anchors = self._original.tiles(begin, end), self._anchors[begin:end]
-        kl = reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool)
-        return {"kl_nats": kl, "same_top": rows.tops() == self._tops[begin:end]}
+        kl = reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew)
+        return {"kl_nats": kl, "same_top": rows.tops(crew) == self._tops[begin:end]}
 
 
 class _KeepingOriginal:
@@ -111,7 +110,7 @@ class _KeepingOriginal:
         self._stored, self._positions = stored, positions
         self._keeper: Keeper | None = None
 
-    def compare(self, begin: int, rows: Rows, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         if (rows.logits == rows.logits[..., :1]).all():
             raise MeasurementError("the original says nothing: all its logits are equal")
         values, anchors = rows.hidden, rows.normalizers.reshape(-1)
@@ -123,9 +122,9 @@ class _KeepingOriginal:
             self._keeper = Keeper(self._stored, self._positions, values.shape[1])
         tiles = self._keeper.keep(begin, values)
         return {
-            "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, pool),
+            "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew),
             "anchors": anchors,
-            "tops": rows.tops(),
+            "tops": rows.tops(crew),
         }
 
 
@@ -147,10 +146,10 @@ class Scorer:
         total = len(self._request.windows)
         together = 1 if self._is_original else self._runtime.windows_per_call
         parts = []
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with Crew(os.cpu_count() or 1) as crew:
             for begin in range(0, total, together):
                 progress("scoring", begin, total)
-                parts.append(self._windows(begin, min(begin + together, total), pool))
+                parts.append(self._windows(begin, min(begin + together, total), crew))
         names = parts[0].keys()
         return {
             **{name: np.concatenate([part[name] for part in parts]) for name in names},
@@ -159,18 +158,18 @@ class Scorer:
             "decode_s": self._decode_s,
         }
 
-    def _windows(self, begin: int, end: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+    def _windows(self, begin: int, end: int, crew: Crew) -> dict[str, np.ndarray]:
         """The samples of windows begin..end, compared in one go: the matrix is read once."""
         request = self._request
         logits, hidden = self._decode(begin, end)
         rows = Rows(
-            logits=logits, hidden=hidden, normalizers=reductions.log_normalizers(logits, pool)
+            logits=logits, hidden=hidden, normalizers=reductions.log_normalizers(logits, crew)
         )
         samples = {"nll_nats": self._likelihoods(begin, rows).reshape(-1)}
         if self._comparing is None or request.stored is None:
             return samples
         kept = rows.every(request.stored.stride)
-        return {**samples, **self._comparing.compare(begin * request.kept_per_window, kept, pool)}
+        return {**samples, **self._comparing.compare(begin * request.kept_per_window, kept, crew)}
 
     def _likelihoods(self, begin: int, rows: Rows) -> np.ndarray:
         first, count = self._request.first, len(rows.logits)

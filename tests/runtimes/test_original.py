@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +11,7 @@ from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError
 from qgate.runtimes import reductions
+from qgate.runtimes.crew import Crew
 from qgate.runtimes.original import Keeper, MatrixPlace, Original, Stored, centred
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ TypeName = Literal["F32", "F16", "BF16"]
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
+def crew() -> Iterator[Crew]:
+    with Crew(2) as threads:
         yield threads
 
 
@@ -79,7 +79,7 @@ ENCODINGS: list[TypeName | None] = ["F32", "F16", "BF16", None]
 
 @pytest.mark.parametrize("type_name", ENCODINGS)
 def test_what_is_kept_gives_the_divergence_back(
-    tmp_path: Path, pool: ThreadPoolExecutor, type_name: TypeName | None
+    tmp_path: Path, crew: Crew, type_name: TypeName | None
 ) -> None:
     keeping = stored(tmp_path, type_name)
     logits = logits_of(type_name or "F32") - 40.0  # GPT-2's are as far from zero
@@ -96,10 +96,10 @@ def test_what_is_kept_gives_the_divergence_back(
         for other, wanted_abs in ((artifact, 2e-4), (logits, 1e-6)):
             found = reductions.divergence(
                 tiles,
-                reductions.log_normalizers(rows[None], pool)[0],
+                reductions.log_normalizers(rows[None], crew)[0],
                 other[None, begin:end],
-                reductions.log_normalizers(other[None, begin:end], pool),
-                pool,
+                reductions.log_normalizers(other[None, begin:end], crew),
+                crew,
             )
             wanted = plain_kl(logits[begin:end], other[begin:end])
             assert found == pytest.approx(wanted, abs=wanted_abs)
@@ -150,14 +150,14 @@ def test_every_finite_16_bit_number_is_read_exactly(tmp_path: Path, type_name: T
     assert (read == wanted).all()
 
 
-def test_threads_do_not_read_into_each_other(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+def test_threads_do_not_read_into_each_other(tmp_path: Path, crew: Crew) -> None:
     keeping = stored(tmp_path, "F16")
     tiles = Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
     starts = range(0, VOCABULARY, 1000)
     alone = [tiles(start, start + 1000) for start in starts]
 
     for _ in range(20):
-        together = pool.map(lambda start: tiles(start, start + 1000), starts)
+        together = crew.map(lambda start: tiles(start, start + 1000), starts)
         assert all((one == other).all() for one, other in zip(alone, together, strict=True))
 
 

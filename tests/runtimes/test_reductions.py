@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from scipy.special import log_softmax, logsumexp, rel_entr
 
 from qgate.runtimes import reductions
+from qgate.runtimes.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ RNG = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
+def crew() -> Iterator[Crew]:
+    with Crew(2) as threads:
         yield threads
 
 
@@ -76,13 +76,13 @@ def windows(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(2, -1, rows.shape[-1])
 
 
-def kl_of(original: np.ndarray, artifact: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+def kl_of(original: np.ndarray, artifact: np.ndarray, crew: Crew) -> np.ndarray:
     return reductions.divergence(
         lambda start, stop: original[:, start:stop].copy(),
-        reductions.log_normalizers(original[None], pool)[0],
+        reductions.log_normalizers(original[None], crew)[0],
         windows(artifact),
-        reductions.log_normalizers(windows(artifact), pool),
-        pool,
+        reductions.log_normalizers(windows(artifact), crew),
+        crew,
     )
 
 
@@ -102,8 +102,8 @@ def test_the_plain_computation_is_scipys_relative_entropy() -> None:
 
 
 @by_pair
-def test_divergence_is_the_relative_entropy(pair: Pair, pool: ThreadPoolExecutor) -> None:
-    kl = kl_of(*pair, pool)
+def test_divergence_is_the_relative_entropy(pair: Pair, crew: Crew) -> None:
+    kl = kl_of(*pair, crew)
 
     assert kl.shape == (ROWS,)
     assert kl.dtype == np.float64
@@ -112,30 +112,30 @@ def test_divergence_is_the_relative_entropy(pair: Pair, pool: ThreadPoolExecutor
 
 
 @by_pair
-def test_a_model_diverges_from_itself_by_nothing(pair: Pair, pool: ThreadPoolExecutor) -> None:
+def test_a_model_diverges_from_itself_by_nothing(pair: Pair, crew: Crew) -> None:
     for logits in pair:
-        assert np.abs(kl_of(logits, logits, pool)).max() < 1e-6
+        assert np.abs(kl_of(logits, logits, crew)).max() < 1e-6
 
 
 @by_pair
-def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, pool: ThreadPoolExecutor) -> None:
+def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, crew: Crew) -> None:
     original, artifact = pair
-    anchors, normalizers = (reductions.log_normalizers(windows(side), pool) for side in pair)
+    anchors, normalizers = (reductions.log_normalizers(windows(side), crew) for side in pair)
 
     def tiles(start: int, stop: int) -> np.ndarray:
         return original[:, start:stop].copy()
 
     # float16 moves what is stored by about so much from the anchor that was taken before
     anchors = anchors.reshape(-1) + 0.1
-    moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, pool)
+    moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, crew)
 
-    assert moved == pytest.approx(kl_of(original, artifact, pool), rel=1e-5, abs=1e-6)
+    assert moved == pytest.approx(kl_of(original, artifact, crew), rel=1e-5, abs=1e-6)
 
 
 @by_pair
-def test_normalizers_are_logsumexp(pair: Pair, pool: ThreadPoolExecutor) -> None:
+def test_normalizers_are_logsumexp(pair: Pair, crew: Crew) -> None:
     for logits in pair:
-        found = reductions.log_normalizers(windows(logits), pool)
+        found = reductions.log_normalizers(windows(logits), crew)
         assert found.shape == (2, ROWS // 2)
         assert found.dtype == np.float64
         wanted = logsumexp(windows(logits).astype(np.float64), axis=2)
@@ -143,13 +143,13 @@ def test_normalizers_are_logsumexp(pair: Pair, pool: ThreadPoolExecutor) -> None
 
 
 @by_pair
-def test_likelihood_is_minus_log_softmax(pair: Pair, pool: ThreadPoolExecutor) -> None:
+def test_likelihood_is_minus_log_softmax(pair: Pair, crew: Crew) -> None:
     for logits in pair:
         targets = RNG.integers(0, logits.shape[1], ROWS)
         targets[0] = logits[0].argmin()
         wanted = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(ROWS), targets]
 
-        normalizers = reductions.log_normalizers(windows(logits), pool)
+        normalizers = reductions.log_normalizers(windows(logits), crew)
         nll = reductions.negative_log_likelihood(
             windows(logits), normalizers, targets.reshape(2, -1)
         )
@@ -160,17 +160,17 @@ def test_likelihood_is_minus_log_softmax(pair: Pair, pool: ThreadPoolExecutor) -
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_never_looks_finite(bad: float, pool: ThreadPoolExecutor) -> None:
+def test_what_is_not_finite_never_looks_finite(bad: float, crew: Crew) -> None:
     logits = normal(5000)
     logits[3, 4321] = bad
 
-    normalizers = reductions.log_normalizers(windows(logits), pool).reshape(-1)
+    normalizers = reductions.log_normalizers(windows(logits), crew).reshape(-1)
 
     assert not np.isfinite(normalizers[3])
     assert np.isfinite(np.delete(normalizers, 3)).all()
 
 
-def test_rows_of_a_larger_array_are_reduced_where_they_lie(pool: ThreadPoolExecutor) -> None:
+def test_rows_of_a_larger_array_are_reduced_where_they_lie(crew: Crew) -> None:
     original, artifact = PAIRS["tiles and a rest"]
     every = slice(0, None, 3)
     mine = windows(artifact)[:, every]
@@ -178,25 +178,25 @@ def test_rows_of_a_larger_array_are_reduced_where_they_lie(pool: ThreadPoolExecu
 
     found = reductions.divergence(
         lambda start, stop: theirs[:, start:stop].copy(),
-        reductions.log_normalizers(theirs[None], pool)[0],
+        reductions.log_normalizers(theirs[None], crew)[0],
         mine,
-        reductions.log_normalizers(mine, pool),
-        pool,
+        reductions.log_normalizers(mine, crew),
+        crew,
     )
 
-    wanted = kl_of(original, artifact, pool).reshape(2, -1)[:, every].reshape(-1)
+    wanted = kl_of(original, artifact, crew).reshape(2, -1)[:, every].reshape(-1)
     assert found.tolist() == wanted.tolist()
     assert artifact.tobytes() == PAIRS["tiles and a rest"][1].tobytes()
 
 
-def test_a_level_that_is_left_out_changes_nothing(pool: ThreadPoolExecutor) -> None:
+def test_a_level_that_is_left_out_changes_nothing(crew: Crew) -> None:
     """The same pair, near zero and far from it, takes the two ways of computing."""
     original, artifact = PAIRS["tiles and a rest"]
-    near_zero = kl_of(original, artifact, pool)
+    near_zero = kl_of(original, artifact, crew)
 
     for offset in (0.2, 0.3, 64.0, -64.0):
-        moved = kl_of(original, artifact + np.float32(offset), pool)
+        moved = kl_of(original, artifact + np.float32(offset), crew)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
     for offset in (64.0, -64.0):
-        moved = kl_of(original + np.float32(offset), artifact + np.float32(offset), pool)
+        moved = kl_of(original + np.float32(offset), artifact + np.float32(offset), crew)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
