@@ -26,12 +26,10 @@ _CONTINUES = 5
 _AUTO = -1
 _SAME_KERNELS_TOKENS = 64
 """So many tokens of one sequence in a call, and it does not matter how many more there are."""
+_TOKENS_TOGETHER = 1024
+"""Windows that fit are decoded together, two at most, in one call of llama.cpp: a tenth faster than
+one by one. With four, the logits that are held weigh more than the time that is saved."""
 _MOST_TOGETHER = 2
-"""Windows in one decode: a tenth faster than one by one. Four take more memory and are no faster:
-llama.cpp cuts a decode into calls of one window's size, and with two windows it is the second call
-alone that computes logits."""
-_TOKENS_TOGETHER = 2048
-"""No more tokens in one decode, as `llama-perplexity` has it: their logits are all held."""
 
 
 class LlamaCpp:
@@ -81,10 +79,9 @@ class LlamaCpp:
         self._width: int = lib.llama_model_n_embd(self._model)
         self._window = settings.window_tokens
         self._together = max(1, min(_TOKENS_TOGETHER // self._window, _MOST_TOGETHER))
-        self._context = self._new_context(
-            self._window, sequences=self._together, per_call=self._window * self._together
-        )
-        self._batch = Batch(lib, self._window * self._together)
+        per_call = self._window * self._together
+        self._context = self._new_context(self._window, sequences=self._together, per_call=per_call)
+        self._batch = Batch(lib, per_call)
         return self._facts(time.perf_counter() - started)
 
     def _facts(self, load_s: float) -> ModelFacts:
@@ -137,7 +134,7 @@ class LlamaCpp:
 
     def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
         count, size = windows.shape
-        if not _splits_evenly(count, size, first):
+        if min(first, size - first) < _SAME_KERNELS_TOKENS:
             return np.stack([self.logits(ids, first).copy() for ids in windows])
         self._clear()
         self._decode(self._batch.fill_windows(windows, first))
@@ -205,8 +202,7 @@ class LlamaCpp:
         lib = self._lib
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = tokens * sequences
-        parameters.n_batch = per_call
-        parameters.n_ubatch = min(tokens, per_call)
+        parameters.n_batch = parameters.n_ubatch = per_call
         parameters.n_seq_max = sequences
         parameters.flash_attn_type = _AUTO
         parameters.n_threads = parameters.n_threads_batch = self._threads
@@ -240,18 +236,6 @@ class LlamaCpp:
             line for _, line in self._log
         ]
         return _one_line(lines[0]) if lines else "no reason given"
-
-
-def _splits_evenly(count: int, size: int, first: int) -> bool:
-    """Whether windows decoded together get the very bits that `hidden` gives one alone.
-
-    llama.cpp splits them into calls of `size` tokens, an equal share of every window in each, and
-    picks kernels by that share; a rest of a few tokens (3 windows of 512) moves logits by 0.2.
-    """
-    if min(first, size - first, size // count) < _SAME_KERNELS_TOKENS:
-        return False
-    rest = size % (size // count)
-    return rest == 0 or rest >= _SAME_KERNELS_TOKENS
 
 
 def _uniform_draws(sampling: Sampling) -> np.ndarray:
