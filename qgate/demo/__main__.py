@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -32,26 +33,29 @@ def recipes(
 ) -> list[tuple[str, str, Callable[[Path], object]]]:
     """Return name, scheme and recipe of each file, in the order in which they need each other."""
     original = directory / f"{NAME}-F16.gguf"
-    schemes = ("Q8_0", "Q6_K", "Q4_K_M", *(("Q2_K",) if with_broken else ()))
     made: list[tuple[str, str, Callable[[Path], object]]] = [
-        (original.name, "F16, the reference", lambda target: convert(model_directory(), target))
+        (original.name, "F16, the reference", lambda target: convert(model_directory(), target)),
+        *(
+            (f"{NAME}-{scheme}.gguf", scheme, partial(quantize, original, scheme=scheme))
+            for scheme in ("Q8_0", "Q6_K", "Q4_K_M")
+        ),
     ]
-    made += [(f"{NAME}-{scheme}.gguf", scheme, _quantizing(original, scheme)) for scheme in schemes]
-    if with_broken:
-        sound = directory / f"{NAME}-Q8_0.gguf"
-        note = f"Q8_0, layer {DAMAGED_LAYER} damaged"
-        made.append(
-            (
-                f"{NAME}-damaged-Q8_0.gguf",
-                note,
-                lambda target: damage_layer(sound, target, DAMAGED_LAYER),
-            )
-        )
-    return made
-
-
-def _quantizing(original: Path, scheme: str) -> Callable[[Path], object]:
-    return lambda target: quantize(original, target, scheme)
+    if not with_broken:
+        return made
+    sound = directory / f"{NAME}-Q8_0.gguf"
+    return [
+        *made,
+        (
+            f"{NAME}-Q2_K.gguf",
+            "Q2_K, every matrix",
+            partial(quantize, original, scheme="Q2_K", is_pure=True),
+        ),
+        (
+            f"{NAME}-damaged-Q8_0.gguf",
+            f"Q8_0, layer {DAMAGED_LAYER} damaged",
+            partial(damage_layer, sound, layer=DAMAGED_LAYER),
+        ),
+    ]
 
 
 def make(target: Path, recipe: Callable[[Path], object]) -> int:

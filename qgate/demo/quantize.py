@@ -17,13 +17,17 @@ class QuantizeError(Exception):
     """The quantizer refused; carries the last line of its log."""
 
 
-def quantize(source: Path, target: Path, scheme: str, threads: int = 2) -> None:
+def quantize(
+    source: Path, target: Path, scheme: str, *, is_pure: bool = False, threads: int = 2
+) -> None:
     """Write `target` as `source` in another scheme.
 
     Args:
         source: an F16 GGUF file.
         target: written or overwritten.
         scheme: one of `SCHEMES`.
+        is_pure: every matrix in that type, as `llama-quantize --pure` does; llama.cpp's own mixture
+            gives more bits to the output matrix and some others.
         threads: of the quantizer.
 
     Raises:
@@ -38,6 +42,7 @@ def quantize(source: Path, target: Path, scheme: str, threads: int = 2) -> None:
     settings = llama_cpp.llama_model_quantize_default_params()
     settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{scheme}")
     settings.nthread = threads
+    settings.pure = is_pure
     with captured() as lines:
         code = llama_cpp.llama_model_quantize(
             str(source).encode(), str(target).encode(), ctypes.byref(settings)

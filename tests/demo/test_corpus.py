@@ -14,6 +14,7 @@ from qgate.demo.corpus.arithmetic import draw
 from qgate.demo.corpus.document import Document, join
 from qgate.demo.corpus.items import TASKS, make_items, write_jsonl
 from qgate.demo.corpus.mixture import SHARES, documents
+from qgate.demo.corpus.vocabulary import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ def test_the_same_seed_gives_the_same_text() -> None:
 
 def test_every_kind_gets_its_share_of_the_text() -> None:
     assert sum(SHARES.values()) == pytest.approx(1.0)
+    assert languages.WEIGHTS.keys() == LANGUAGES.keys()
 
 
 def test_items_are_repeatable_and_all_different() -> None:

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from qgate.demo.corpus.document import Document, Split
 
 SHARES = {
-    "arithmetic": 0.11,
+    "arithmetic": 0.08,
     "story": 0.04,
     "classify": 0.02,
-    "code": 0.13,
-    "languages": 0.32,
+    "code": 0.1,
+    "languages": 0.45,
     "chat": 0.03,
-    "recall_short": 0.04,
-    "recall": 0.11,
-    "drill": 0.2,
+    "recall_short": 0.03,
+    "recall": 0.08,
+    "drill": 0.17,
 }
 """Share of each kind in the training tokens."""
 FIRST_SHARES = {
