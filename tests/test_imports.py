@@ -19,6 +19,31 @@ print([name for name in {HEAVY} if name in sys.modules])
 print([name for name in sys.modules if name.startswith("qgate.")])
 """
 
+IDLE = """
+import functools, importlib, pytest, time
+begun = time.process_time()
+plugin = importlib.import_module("qgate.plugin")
+spent_s = [time.process_time() - begun]
+
+def timed(hook):
+    @functools.wraps(hook)
+    def call(*args):
+        begun = time.process_time()
+        try:
+            return hook(*args)
+        finally:
+            spent_s.append(time.process_time() - begun)
+    return call
+
+hooks = [name for name in vars(plugin) if name.startswith("pytest_")]
+for name in hooks:
+    setattr(plugin, name, timed(getattr(plugin, name)))
+assert pytest.main(["--collect-only", "-q", "-p", "qgate.plugin"]) == 0
+assert {"pytest_addoption", "pytest_configure"} <= set(hooks)
+print(len(spent_s), sum(spent_s))
+"""
+MAX_IDLE_S = 0.010
+
 
 def run_python(code: str, directory: Path) -> list[str]:
     """What a fresh interpreter prints; other plugins, which import what they like, stay out."""
@@ -45,6 +70,15 @@ def test_an_idle_run_imports_nothing_heavy(tmp_path: Path) -> None:
     assert heavy == "[]"
     assert "qgate.fixtures" in own
     assert "qgate.session" not in own
+
+
+def test_an_idle_run_pays_less_than_ten_milliseconds(tmp_path: Path) -> None:
+    """Import and hooks on the clock of their own process: whole runs differ by 100 ms anyhow."""
+    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
+    runs = [run_python(IDLE, tmp_path)[-1].split() for _ in range(5)]
+
+    assert all(int(timed) >= 3 for timed, _ in runs)
+    assert min(float(spent_s) for _, spent_s in runs) < MAX_IDLE_S  # noise only ever adds
 
 
 @pytest.mark.parametrize("module", ["qgate.report.mlflow", "qgate.runtimes.host", "qgate.session"])
