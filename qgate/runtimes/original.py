@@ -168,5 +168,5 @@ def _widen(narrow: np.ndarray, wide: np.ndarray, type_name: str) -> np.ndarray:
 def centred(logits: np.ndarray) -> np.ndarray:
     """Logits less the row's largest: float16 then is most precise where the mass is."""
     floor = np.finfo(np.float16).min
-    centred: np.ndarray = np.maximum(logits - logits.max(axis=1, keepdims=True), floor)
+    centred: np.ndarray = np.maximum(logits - logits.max(axis=-1, keepdims=True), floor)
     return centred

@@ -84,7 +84,7 @@ def test_a_target_that_is_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_unfinished_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(_source: Path, target: Path, _scheme: str) -> None:
+    def refuse(_source: Path, target: Path, **_: object) -> None:
         target.write_bytes(b"half")
         raise PermissionError(13, "Permission denied", str(target))
 
