@@ -227,3 +227,19 @@ def test_a_file_without_permission_is_an_error_of_its_rows(project: Project, toy
 
     assert seen.code == 1
     assert set(seen.verdicts("locked").values()) == {"error"}
+
+
+def test_a_hugging_face_directory_is_an_error_of_all_its_rows(project: Project, toys: Toys) -> None:
+    models = toys(small=Toy())
+    (models / "theirs").mkdir()
+    (models / "theirs" / "config.json").write_text('{"model_type": "llama"}')
+    (models / "theirs" / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+
+    seen = project.gate(models)
+
+    assert seen.code == 1
+    assert set(seen.verdicts("theirs").values()) == {"error"}
+    for row in ("files", "scheme", "weights", "tokenizer"):
+        assert seen.message("theirs", f"integrity.{row}").startswith(
+            "theirs: no runtime for a Hugging Face directory in this version: got format 'hf'"
+        )
