@@ -22,13 +22,30 @@ class Check:
 
     name: str
     unit: str
-    """`perplexity`, `ratio`, `nats` or `fraction`."""
+    """`perplexity`, `ratio`, `nats`, `fraction`, `difference` (of two fractions), `bytes`, `GiB` or
+    `ms`."""
     bound: Bound
     """The side that a limit holds: `max` where more is worse, `min` where less is."""
-    at_best: float
-    """The value of an artifact that is the reference itself."""
+    at_best: float | None
+    """The value of an artifact that is the reference itself; None where it can be better."""
     claim: str
     """One sentence: what a PASS says."""
+
+    @property
+    def area(self) -> str:
+        """The line of the checklist: what stands before the dot."""
+        return self.name.partition(".")[0]
+
+
+def accuracy_check(task: str) -> Check:
+    """The row of a task that a thresholds file names."""
+    return Check(
+        name=f"accuracy.{task}",
+        unit="difference",
+        bound="min",
+        at_best=0.0,
+        claim=f"Share of right answers to {task}, less the original's on the same items.",
+    )
 
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
@@ -69,6 +86,118 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="min",
                 at_best=1.0,
                 claim="Share of tokens where both rank the same token first.",
+            ),
+            Check(
+                name="edge.long_input",
+                unit="ratio",
+                bound="max",
+                at_best=1.0,
+                claim="Perplexity over the original's on long inputs and facts in them, worst length.",
+            ),
+            Check(
+                name="edge.multilingual",
+                unit="ratio",
+                bound="max",
+                at_best=1.0,
+                claim="Perplexity over the original's in the language where it is worst.",
+            ),
+            Check(
+                name="edge.math",
+                unit="difference",
+                bound="min",
+                at_best=0.0,
+                claim="Share of right answers to arithmetic, less the original's on the same.",
+            ),
+            Check(
+                name="edge.repetition",
+                unit="difference",
+                bound="max",
+                at_best=0.0,
+                claim="Share of answers that repeat themselves, less the original's.",
+            ),
+            Check(
+                name="edge.termination",
+                unit="difference",
+                bound="min",
+                at_best=0.0,
+                claim="Share of answers that end by themselves, less the original's.",
+            ),
+            Check(
+                name="edge.batch_invariance",
+                unit="difference",
+                bound="max",
+                at_best=0.0,
+                claim="Share of answers that change beside others, less the original's.",
+            ),
+            Check(
+                name="latency.ttft",
+                unit="ratio",
+                bound="max",
+                at_best=None,
+                claim="Time to the first token over the original's, measured in turns.",
+            ),
+            Check(
+                name="latency.itl",
+                unit="ratio",
+                bound="max",
+                at_best=None,
+                claim="Time between tokens over the original's, measured in turns.",
+            ),
+            Check(
+                name="latency.tps",
+                unit="ratio",
+                bound="min",
+                at_best=None,
+                claim="Output tokens a second over the original's, measured in turns.",
+            ),
+            Check(
+                name="latency.ttft_slo",
+                unit="ms",
+                bound="max",
+                at_best=None,
+                claim="A percentile of the time to the first token.",
+            ),
+            Check(
+                name="latency.itl_slo",
+                unit="ms",
+                bound="max",
+                at_best=None,
+                claim="A percentile of the time between tokens.",
+            ),
+            Check(
+                name="memory.weights",
+                unit="ratio",
+                bound="max",
+                at_best=None,
+                claim="Bytes of the loaded weights over the original's.",
+            ),
+            Check(
+                name="memory.kv_cache",
+                unit="ratio",
+                bound="max",
+                at_best=1.0,
+                claim="KV cache a token over what the model's dimensions make.",
+            ),
+            Check(
+                name="memory.peak",
+                unit="ratio",
+                bound="max",
+                at_best=None,
+                claim="Peak memory with a full context over the original's.",
+            ),
+            Check(
+                name="memory.growth",
+                unit="bytes",
+                bound="max",
+                at_best=0.0,
+                claim="Memory that each further identical batch takes.",
+            ),
+            Check(
+                name="memory.fits",
+                unit="GiB",
+                bound="max",
+                at_best=None,
+                claim="Weights, KV cache of the context and scratch together fit the budget.",
             ),
         )
     }

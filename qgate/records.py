@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -56,6 +57,8 @@ class Estimate:
     unit: str
     method: str
     """The interval's name, e.g. `cluster-robust t (63 df)`."""
+    p_value: float | None = None
+    """Exact one-sided p-value of "no damage", for paired yes/no answers; what an alarm goes by."""
 
     def __post_init__(self) -> None:
         numbers = (self.value, self.low, self.high)
@@ -89,6 +92,8 @@ class Limit:
     min: float | None = None
     max: float | None = None
     level: float = 0.95
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """What else its row is measured with: `percentile`, `context`."""
 
 
 class Verdict(enum.Enum):
@@ -132,6 +137,7 @@ class Record:
             "n": estimate and estimate.n,
             "unit": estimate and estimate.unit,
             "method": estimate and estimate.method,
+            "p_value": estimate and estimate.p_value,
             "limit": limit and _limit_to_json(limit),
             "message": self.message,
             "details": self.details,
@@ -144,10 +150,10 @@ class Record:
         Raises:
             ValueError: where a number is not finite or a verdict is unknown.
         """
-        names = ("value", "low", "high", "level", "n", "unit", "method")
+        names = ("value", "low", "high", "level", "n", "unit", "method", "p_value")
         estimate = None
         if row["value"] is not None:
-            estimate = Estimate(**{name: row[name] for name in names})
+            estimate = Estimate(**{name: row.get(name) for name in names})
         limit = row["limit"] and _limit_from_json(row["name"], row["limit"])
         return cls(
             name=row["name"],
@@ -165,6 +171,7 @@ def _limit_to_json(limit: Limit) -> dict[str, Any]:
         **{name: bound for name, bound in bounds.items() if bound is not None},
         "rule": limit.rule,
         "level": limit.level,
+        **({"parameters": dict(limit.parameters)} if limit.parameters else {}),
         "source": str(limit.source),
     }
 
@@ -178,6 +185,7 @@ def _limit_from_json(check: str, limit: dict[str, Any]) -> Limit:
         min=limit.get("min"),
         max=limit.get("max"),
         level=limit["level"],
+        parameters=limit.get("parameters", {}),
     )
 
 

@@ -9,7 +9,7 @@ All of this runs in the child process.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,11 +50,54 @@ class ModelFacts:
     """Whether text begins with `bos` by the tokenizer's own rule."""
     first_token: int
     """What a text generated from nothing begins with: `bos`, else the end-of-text token."""
+    end_tokens: tuple[int, ...]
+    """What ends an answer by the file's own word: its end-of-text and end-of-turn tokens."""
     weights_bytes: int
     load_s: float
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A sequence of which the tokens after position `first` are scored."""
+
+    ids: np.ndarray
+    """Shape (n,), int32."""
+    first: int
+    """0 <= first < n - 1; the tokens at first + 1 ... n - 1 are scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What is to be answered, and how long the answer may be."""
+
+    ids: np.ndarray
+    """Shape (n,), int32, n > 0."""
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A greedy answer."""
+
+    ids: np.ndarray
+    """Shape (n,), int32, without the token that ended it."""
+    end: int | None
+    """The token at which this runtime stops by itself; None where the answer reached its length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """What the library says that it allocated to serve one sequence, in bytes."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    """Scratch and output buffers."""
+    context_tokens: int
+    """Cells of the KV cache that `kv_cache_bytes` holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +165,61 @@ class Runtime(Protocol):
 
     def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
         """Text of the model's own: shape (sequences, tokens), int32."""
+
+    def encode(self, text: str, *, begins: bool) -> np.ndarray:
+        """Token ids of a prompt or of what follows one, special tokens in the text parsed.
+
+        Args:
+            text: e.g. a chat with its markers.
+            begins: whether it begins a sequence: the tokenizer's begin-of-text goes before it.
+
+        Returns:
+            Shape (n,), int32.
+        """
+
+    def decode(self, ids: np.ndarray) -> str:
+        """The text of token ids, special tokens left out; what is no UTF-8 is replaced."""
+
+    @property
+    def tokens_per_pack(self) -> int:
+        """How many tokens of short sequences `logits_of_spans` takes together."""
+
+    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+        """Logits after the tokens at positions `first` ... n - 2 of each sequence.
+
+        Args:
+            spans: at most 64; more than one only within `tokens_per_pack`.
+
+        Yields:
+            Rows in the order of the spans, shape (rows, n_vocab), float32, in parts of the
+            runtime's choice; each a view that the next step overwrites.
+        """
+
+    def answer(
+        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+    ) -> list[Answer]:
+        """Greedy answers, one for each prompt in their order.
+
+        Args:
+            prompts: what to answer.
+            side_by_side: how many are decoded at a time; 1: each alone.
+            progress: told now and then.
+        """
+
+    def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
+        """Greedy tokens after a prompt, each as soon as it is known; nothing is reused from before.
+
+        Args:
+            ids: the prompt, shape (n,), int32.
+            count: exactly so many are generated; end-of-text does not end it.
+        """
+
+    def fill_context(self, tokens: int) -> Buffers:
+        """Serve one sequence of `tokens` to its end and say what that allocated.
+
+        Raises:
+            MeasurementError: this runtime does not tell what it allocates.
+        """
 
     def close(self) -> None:
         """Free the model; the object is not used again."""

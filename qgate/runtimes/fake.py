@@ -12,13 +12,26 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.artifacts.gguf import read_header
-from qgate.errors import ArtifactError, RuntimeUnavailable
+from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
-from qgate.runtimes.base import LoadSettings, ModelFacts, Progress, Sampling
+from qgate.runtimes.base import (
+    Answer,
+    Buffers,
+    LoadSettings,
+    ModelFacts,
+    Progress,
+    Prompt,
+    Sampling,
+    Span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 FAULTS = ("segfault", "abort", "hang", "exit0", "nan", "constant", "lose", "unavailable")
 """What can be planted, at `load` or at `score`; `nan`, `constant` and `lose` only at `score`."""
@@ -47,6 +60,7 @@ class Fake:
             raise ArtifactError("the fake runtime needs token_embd.weight and output.weight in F32")
         self._embedding, self._output = tables["token_embd.weight"], tables["output.weight"]
         n_vocab, width = self._embedding.shape
+        self._end = int(str(header.metadata.get("tokenizer.ggml.eos_token_id", 2)))
         return ModelFacts(
             n_vocab=n_vocab,
             width=width,
@@ -55,6 +69,7 @@ class Fake:
             bos=1,
             adds_bos=True,
             first_token=1,
+            end_tokens=(self._end,),
             weights_bytes=8 * n_vocab * width,
             load_s=0.0,
         )
@@ -96,6 +111,45 @@ class Fake:
             out[:, position + 1] = (rows + rng.gumbel(size=rows.shape)).argmax(axis=1)
         progress("generating text", sampling.tokens, sampling.tokens)
         return out
+
+    def encode(self, text: str, *, begins: bool) -> np.ndarray:
+        return self.tokenize(text)[0][0 if begins else 1 :]
+
+    def decode(self, ids: np.ndarray) -> str:
+        return bytes(int(token) % 256 for token in ids).decode("utf-8", "replace")
+
+    @property
+    def tokens_per_pack(self) -> int:
+        return 256
+
+    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+        for span in spans:
+            yield self.logits(span.ids[:-1], span.first)
+
+    def answer(
+        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+    ) -> list[Answer]:
+        return [self._answer(prompt) for prompt in prompts]
+
+    def _answer(self, prompt: Prompt) -> Answer:
+        ids: list[int] = []
+        for token in self._follow(prompt.ids, prompt.max_tokens):
+            if token == self._end:
+                return Answer(ids=np.array(ids, dtype=np.int32), end=token)
+            ids.append(token)
+        return Answer(ids=np.array(ids, dtype=np.int32), end=None)
+
+    def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
+        return self._follow(ids, count)
+
+    def _follow(self, ids: np.ndarray, count: int) -> Iterator[int]:
+        last = ids[-1:]
+        for _ in range(count):
+            last = self.logits(last, 0).argmax(axis=-1)
+            yield int(last[0])
+
+    def fill_context(self, tokens: int) -> Buffers:
+        raise MeasurementError("runtime 'fake' allocates nothing that could be measured")
 
     def close(self) -> None:
         pass

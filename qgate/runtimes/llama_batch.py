@@ -52,10 +52,25 @@ class Batch:
     def fill_step(self, tokens: np.ndarray, position: int) -> Any:  # noqa: ANN401 - C structure
         """One token for each sequence, all at the same position."""
         count = len(tokens)
+        positions, owners = np.full(count, position), np.arange(count, dtype=np.int32)
+        return self.fill_mixed(tokens, positions, owners, wanted=np.ones(count, dtype=bool))
+
+    def fill_mixed(
+        self, tokens: np.ndarray, positions: np.ndarray, owners: np.ndarray, *, wanted: np.ndarray
+    ) -> Any:  # noqa: ANN401 - C structure
+        """Any tokens of any sequences.
+
+        Args:
+            tokens: shape (n,).
+            positions: of each token in its sequence.
+            owners: the sequence of each token, int32.
+            wanted: whether output is wanted after it, bool.
+        """
+        count = len(tokens)
+        self._assign(owners)
         self._tokens[:count] = tokens
-        self._positions[:count] = position
-        self._wanted[:count] = 1
-        self._assign(np.arange(count, dtype=np.int32))
+        self._positions[:count] = positions
+        self._wanted[:count] = wanted
         self._batch.n_tokens = count
         return self._batch
 

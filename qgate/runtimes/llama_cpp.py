@@ -3,54 +3,65 @@
 The high-level `Llama` class computes and copies logits of every row (twice the work and
 `n_ctx x n_vocab` floats on the host), swallows unknown arguments and hides the reason why a file
 does not load; so this adapter speaks to the C functions. Flash attention is left to llama.cpp's
-own choice, as `llama-perplexity` does.
+own choice, as `llama-perplexity` does. There is one context at a time, made for what is asked.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
-from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
+from qgate.errors import ArtifactError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
-from qgate.runtimes.base import LoadSettings, ModelFacts, Progress, Sampling
-from qgate.runtimes.llama_batch import Batch
+from qgate.runtimes import llama_generate, llama_memory
+from qgate.runtimes.base import (
+    Answer,
+    Buffers,
+    LoadSettings,
+    ModelFacts,
+    Progress,
+    Prompt,
+    Sampling,
+    Span,
+)
+from qgate.runtimes.llama_context import Context, Library, Shape
+from qgate.runtimes.llama_log import LlamaLog, one_line
+from qgate.runtimes.llama_vocab import Vocabulary
 
-_WARN_LEVEL, _ERROR_LEVEL = 3, 4
-_CONTINUES = 5
-_AUTO = -1
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 _SAME_KERNELS_TOKENS = 64
 """So many tokens of one sequence in a call, and it does not matter how many more there are."""
 _TOKENS_TOGETHER = 1024
 """Windows that fit are decoded together, two at most, in one call of llama.cpp: a tenth faster than
 one by one. With four, the logits that are held weigh more than the time that is saved."""
 _MOST_TOGETHER = 2
+_TOKENS_PER_CALL = 512
+"""Of packed sequences and long prompts: as llama.cpp's own tools by default."""
+_TOKENS_PER_PACK = 1024
+_SEQUENCES_PER_PACK = 64
 
 
 class LlamaCpp:
-    """One GGUF model in one context."""
+    """One GGUF model and the context that is in use."""
 
     def __init__(self) -> None:
         try:
             import llama_cpp
         except (ImportError, RuntimeError, OSError) as error:
             raise RuntimeUnavailable(
-                f"runtime 'llama_cpp' is not installed ({_one_line(error)})."
+                f"runtime 'llama_cpp' is not installed ({one_line(error)})."
                 ' Install it with: pip install "pytest-qgate[gguf]"'
             ) from error
         self._lib = llama_cpp
-        self._log: deque[tuple[int, str]] = deque(maxlen=50)
-        # the library keeps only a pointer: the callback has to live as long as the process
-        self._callback = llama_cpp.llama_log_callback(self._on_log)
-        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self._log = LlamaLog(llama_cpp)
         llama_cpp.llama_backend_init()
         self._model: Any = None
-        self._context: Any = None
+        self._current: Context | None = None
 
     def describe(self) -> RuntimeFacts:
         lib = self._lib
@@ -67,65 +78,54 @@ class LlamaCpp:
         lib = self._lib
         started = time.perf_counter()
         self._log.clear()
-        self._threads = settings.threads or os.cpu_count() or 1
         parameters = lib.llama_model_default_params()
         parameters.check_tensors = True  # NaN and garbage in a block are refused, not served
         parameters.n_gpu_layers = 999 if lib.llama_supports_gpu_offload() else 0
-        self._model = lib.llama_model_load_from_file(os.fsencode(settings.path), parameters)
+        with self._log.recorded() as lines:
+            self._model = lib.llama_model_load_from_file(os.fsencode(settings.path), parameters)
         if not self._model:
-            raise ArtifactError(f"llama.cpp refuses the file: {self._reason()}")
-        self._vocab = lib.llama_model_get_vocab(self._model)
-        self._n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
-        self._width: int = lib.llama_model_n_embd(self._model)
+            raise ArtifactError(f"llama.cpp refuses the file: {self._log.reason()}")
+        self._weights_bytes = llama_memory.weights_bytes(lines)
+        self._vocab = Vocabulary(lib, self._model)
+        self._library = Library(
+            lib=lib,
+            model=self._model,
+            log=self._log,
+            threads=settings.threads or os.cpu_count() or 1,
+            n_vocab=self._vocab.size,
+            width=lib.llama_model_n_embd(self._model),
+        )
         self._window = settings.window_tokens
         self._together = max(1, min(_TOKENS_TOGETHER // self._window, _MOST_TOGETHER))
-        per_call = self._window * self._together
-        self._context = self._new_context(self._window, sequences=self._together, per_call=per_call)
-        self._batch = Batch(lib, per_call)
-        return self._facts(time.perf_counter() - started)
-
-    def _facts(self, load_s: float) -> ModelFacts:
-        lib = self._lib
-        bos = lib.llama_vocab_bos(self._vocab)
-        begin = bos if bos >= 0 else lib.llama_vocab_eos(self._vocab)
-        if begin < 0:
-            raise ArtifactError(
-                "the tokenizer has neither a begin-of-text nor an end-of-text token"
-            )
         return ModelFacts(
-            n_vocab=self._n_vocab,
-            width=self._width,
+            n_vocab=self._library.n_vocab,
+            width=self._library.width,
             n_params=lib.llama_model_n_params(self._model),
             context_length=lib.llama_model_n_ctx_train(self._model),
-            bos=bos if bos >= 0 else None,
-            adds_bos=bool(lib.llama_vocab_get_add_bos(self._vocab)),
-            first_token=begin,
+            bos=self._vocab.bos,
+            adds_bos=self._vocab.adds_bos,
+            first_token=self._vocab.first_token,
+            end_tokens=self._vocab.end_tokens,
             weights_bytes=lib.llama_model_size(self._model),
-            load_s=load_s,
+            load_s=time.perf_counter() - started,
         )
 
     def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        lib, raw = self._lib, text.encode()
-        room = len(raw) + 16
-        ids = np.empty(room, dtype=np.int32)
-        pointer = ids.ctypes.data_as(ctypes.POINTER(lib.llama_token))
-        count = lib.llama_tokenize(self._vocab, raw, len(raw), pointer, room, True, False)
-        if count < 0:
-            raise MeasurementError(f"llama.cpp cannot tokenize the text: got {count}")
-        ids = ids[:count]
-        sizes = {token: self._piece_bytes(token) for token in np.unique(ids).tolist()}
-        return ids, np.array([sizes[token] for token in ids.tolist()], dtype=np.int32)
+        ids = self._vocab.encode(text, adds_special=True, parses_special=False)
+        return ids, self._vocab.piece_bytes(ids)
 
-    def _piece_bytes(self, token: int) -> int:
-        buffer = ctypes.create_string_buffer(512)
-        size: int = self._lib.llama_token_to_piece(self._vocab, token, buffer, 512, 0, False)
-        return abs(size)
+    def encode(self, text: str, *, begins: bool) -> np.ndarray:
+        return self._vocab.encode(text, adds_special=begins, parses_special=True)
+
+    def decode(self, ids: np.ndarray) -> str:
+        return self._vocab.decode(ids)
+
+    # --- likelihoods --------------------------------------------------------------------------
 
     def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        self._decode_context(ids, first)
-        self._decode(self._batch.fill(ids[first:], start=first, first=first))
-        rows = len(ids) - first
-        return self._view(self._lib.llama_get_logits(self._context), rows, self._n_vocab)
+        context = self._read_before(ids, first)
+        context.decode(context.batch.fill(ids[first:], start=first, first=first))
+        return context.logits(len(ids) - first)
 
     @property
     def windows_per_call(self) -> int:
@@ -136,27 +136,23 @@ class LlamaCpp:
         count, size = windows.shape
         if min(first, size - first) < _SAME_KERNELS_TOKENS:
             return np.stack([self.logits(ids, first).copy() for ids in windows])
-        self._clear()
-        self._decode(self._batch.fill_windows(windows, first))
-        rows = count * (size - first)
-        flat = self._view(self._lib.llama_get_logits(self._context), rows, self._n_vocab)
-        return flat.reshape(count, size - first, self._n_vocab)
+        context = self._window_context()
+        context.clear()
+        context.decode(context.batch.fill_windows(windows, first))
+        flat = context.logits(count * (size - first))
+        return flat.reshape(count, size - first, self._library.n_vocab)
 
     def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        lib = self._lib
-        self._decode_context(ids, first)
-        lib.llama_set_embeddings(self._context, True)
+        context = self._read_before(ids, first)
+        context.want_embeddings(True)
         try:
-            self._decode(self._batch.fill(ids[first:], start=first, first=first))
+            context.decode(context.batch.fill(ids[first:], start=first, first=first))
         finally:
-            lib.llama_set_embeddings(self._context, False)
+            context.want_embeddings(False)
         rows = len(ids) - first
-        return (
-            self._view(lib.llama_get_logits(self._context), rows, self._n_vocab),
-            self._view(lib.llama_get_embeddings(self._context), rows, self._width),
-        )
+        return context.logits(rows), context.embeddings(rows)
 
-    def _decode_context(self, ids: np.ndarray, first: int) -> None:
+    def _read_before(self, ids: np.ndarray, first: int) -> Context:
         """Decode what comes before `first`, in a call of its own.
 
         `hidden` has to: with embeddings on, llama.cpp computes logits for every token of the call.
@@ -164,101 +160,106 @@ class LlamaCpp:
         below 128 tokens, one call instead of two moves logits by up to 0.3 (Q8_0), which would
         read as damage.
         """
-        self._clear()
+        context = self._window_context()
+        context.clear()
         if first:
-            self._decode(self._batch.fill(ids[:first], start=0, first=first))
-
-    def _clear(self) -> None:
-        self._lib.llama_memory_clear(self._lib.llama_get_memory(self._context), True)
-
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
-        lib, count = self._lib, sampling.sequences
-        context = self._new_context(sampling.tokens, sequences=count, per_call=count)
-        batch = Batch(lib, count)
-        out = np.empty((count, sampling.tokens), dtype=np.int32)
-        out[:, 0] = self._facts(0.0).first_token
-        draws = _uniform_draws(sampling)
-        try:
-            for position in range(sampling.tokens - 1):
-                self._decode(batch.fill_step(out[:, position], position), context)
-                rows = self._view(lib.llama_get_logits(context), count, self._n_vocab)
-                out[:, position + 1] = _draw(rows, draws[:, position])
-                if position % 16 == 0:
-                    progress("generating text", position, sampling.tokens)
-        finally:
-            lib.llama_free(context)
-            batch.free()
-        return out
-
-    def close(self) -> None:
-        if self._context:
-            self._lib.llama_free(self._context)
-            self._batch.free()
-        if self._model:
-            self._lib.llama_model_free(self._model)
-        self._context = self._model = None
-
-    def _new_context(self, tokens: int, *, sequences: int, per_call: int) -> Any:  # noqa: ANN401
-        lib = self._lib
-        parameters = lib.llama_context_default_params()
-        parameters.n_ctx = tokens * sequences
-        parameters.n_batch = parameters.n_ubatch = per_call
-        parameters.n_seq_max = sequences
-        parameters.flash_attn_type = _AUTO
-        parameters.n_threads = parameters.n_threads_batch = self._threads
-        context = lib.llama_init_from_model(self._model, parameters)
-        if not context:
-            raise ArtifactError(
-                f"llama.cpp cannot make a context of {tokens} tokens: {self._reason()}"
-            )
+            context.decode(context.batch.fill(ids[:first], start=0, first=first))
         return context
 
-    def _decode(self, batch: Any, context: Any = None) -> None:  # noqa: ANN401 - C structures
-        self._log.clear()
-        code = self._lib.llama_decode(context or self._context, batch)
-        if code != 0:
-            raise MeasurementError(f"llama_decode returned {code}: {self._reason()}")
+    def _window_context(self) -> Context:
+        per_call = self._window * self._together
+        return self._context(
+            Shape(tokens=self._window, sequences=self._together, per_call=per_call)
+        )
 
-    @staticmethod
-    def _view(pointer: Any, rows: int, columns: int) -> np.ndarray:  # noqa: ANN401 - a C pointer
-        if not pointer:
-            raise MeasurementError("llama.cpp gave no output for a decoded batch")
-        return np.ctypeslib.as_array(pointer, (rows, columns))
+    @property
+    def tokens_per_pack(self) -> int:
+        return _TOKENS_PER_PACK
 
-    def _on_log(self, level: int, text: bytes, _: object) -> None:
-        line = text.decode(errors="replace").strip()
-        if line and level >= _WARN_LEVEL and level != _CONTINUES:
-            self._log.append((level, line))
+    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+        sizes = [len(span.ids) - 1 for span in spans]  # the last token predicts nothing
+        tokens = np.concatenate([span.ids[:-1] for span in spans])
+        positions = np.concatenate([np.arange(size) for size in sizes])
+        owners = np.repeat(np.arange(len(spans), dtype=np.int32), sizes)
+        wanted = positions >= np.repeat([span.first for span in spans], sizes)
+        context = self._context(
+            Shape(
+                tokens=max(_TOKENS_PER_PACK, len(tokens)),
+                sequences=_SEQUENCES_PER_PACK,
+                per_call=_TOKENS_PER_CALL,
+                is_shared=True,
+            )
+        )
+        context.clear()
+        for start in range(0, len(tokens), _TOKENS_PER_CALL):
+            part = slice(start, start + _TOKENS_PER_CALL)
+            context.decode(
+                context.batch.fill_mixed(
+                    tokens[part], positions[part], owners[part], wanted=wanted[part]
+                )
+            )
+            if rows := int(wanted[part].sum()):
+                yield context.logits(rows)
 
-    def _reason(self) -> str:
-        """The first error since the library was asked: those after it say less and less."""
-        lines = [line for level, line in self._log if level >= _ERROR_LEVEL] or [
-            line for _, line in self._log
-        ]
-        return _one_line(lines[0]) if lines else "no reason given"
+    # --- text ---------------------------------------------------------------------------------
 
+    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+        count = sampling.sequences
+        context = self._context(Shape(tokens=sampling.tokens, sequences=count, per_call=count))
+        return llama_generate.draw_text(context, sampling, self._vocab.first_token, progress)
 
-def _uniform_draws(sampling: Sampling) -> np.ndarray:
-    """One stream a sequence: the text does not depend on how many are sampled side by side."""
-    return np.stack(
-        [
-            np.random.default_rng([sampling.seed, sequence]).random(sampling.tokens)
-            for sequence in range(sampling.sequences)
-        ]
-    )
+    def answer(
+        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+    ) -> list[Answer]:
+        starts = range(0, len(prompts), side_by_side)
+        groups = [prompts[start : start + side_by_side] for start in starts]
+        longest = max(sum(len(p.ids) + p.max_tokens for p in group) for group in groups)
+        context = self._context(
+            Shape(
+                tokens=longest,
+                sequences=side_by_side,
+                per_call=_TOKENS_PER_CALL,
+                is_shared=True,
+            )
+        )
+        answers: list[Answer] = []
+        for group in groups:
+            progress("answering", len(answers), len(prompts))
+            answers += llama_generate.answer_together(context, group, self._vocab.is_end, progress)
+        return answers
 
+    def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
+        context = self._context(
+            Shape(tokens=len(ids) + count, sequences=1, per_call=_TOKENS_PER_CALL)
+        )
+        return llama_generate.stream(context, ids, count)
 
-def _draw(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """Ancestral sampling by inversion, shape (rows,)."""
-    chosen = np.empty(len(logits), dtype=np.int32)
-    for row, values in enumerate(logits):
-        weights = np.exp((values - values.max()).astype(np.float64))
-        if not np.isfinite(weights).all():
-            raise MeasurementError("the model's logits are not finite while it generates text")
-        cumulative = np.cumsum(weights)
-        chosen[row] = np.searchsorted(cumulative, uniform[row] * cumulative[-1], side="right")
-    return chosen
+    # --- memory -------------------------------------------------------------------------------
 
+    def fill_context(self, tokens: int) -> Buffers:
+        with self._log.recorded() as lines:
+            context = self._context(
+                Shape(tokens=tokens, sequences=1, per_call=min(tokens, _TOKENS_PER_CALL))
+            )
+        ids = np.random.default_rng(0).integers(0, self._library.n_vocab, tokens - 1)
+        for _ in llama_generate.stream(context, ids.astype(np.int32), 1):
+            pass
+        return llama_memory.buffers(self._weights_bytes, lines)
 
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:300]
+    def close(self) -> None:
+        self._free_context()
+        if self._model:
+            self._lib.llama_model_free(self._model)
+        self._model = None
+
+    def _context(self, shape: Shape) -> Context:
+        """The context of this shape; another one that was in use is freed first."""
+        if self._current is None or self._current.shape != shape:
+            self._free_context()
+            self._current = Context(self._library, shape)
+        return self._current
+
+    def _free_context(self) -> None:
+        if self._current is not None:
+            self._current.free()
+        self._current = None

@@ -66,6 +66,12 @@ class _Worker:
             "tokenize": self._tokenize,
             "sample": self._sample,
             "score": self._score,
+            "encode": self._encode,
+            "score_spans": self._score_spans,
+            "answer": self._answer_prompts,
+            "time": self._time,
+            "fill_context": self._fill_context,
+            "repeat": self._repeat,
         }
         try:
             return {"result": verbs[verb](args)}
@@ -110,6 +116,56 @@ class _Worker:
 
         scorer = Scorer(self._adapter(), ScoreRequest.from_json(args))
         return scorer.score(self._progress)
+
+    def _encode(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.ragged import to_flat
+
+        texts, begins = args["texts"], args["begins"]
+        ids = [
+            self._adapter().encode(text, begins=one)
+            for text, one in zip(texts, begins, strict=True)
+        ]
+        return {"ids": to_flat(ids, "<i4")}
+
+    def _score_spans(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.base import Span
+        from qgate.runtimes.ragged import from_flat
+        from qgate.runtimes.sequences import score_spans
+
+        ids, firsts = from_flat(args["ids"]), args["firsts"].tolist()
+        spans = [Span(ids=one, first=first) for one, first in zip(ids, firsts, strict=True)]
+        return score_spans(self._adapter(), spans, self._progress)
+
+    def _answer_prompts(self, args: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        from qgate.runtimes.base import Prompt
+        from qgate.runtimes.ragged import from_flat, to_flat
+
+        ids, most = from_flat(args["ids"]), args["max_tokens"].tolist()
+        prompts = [Prompt(ids=one, max_tokens=top) for one, top in zip(ids, most, strict=True)]
+        answers = self._adapter().answer(prompts, args["side_by_side"], self._progress)
+        ends = [-1 if answer.end is None else answer.end for answer in answers]
+        return {
+            "answers": to_flat([answer.ids for answer in answers], "<i4"),
+            "ends": np.array(ends, dtype=np.int32),
+            "texts": [self._adapter().decode(answer.ids) for answer in answers],
+        }
+
+    def _time(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.timing import time_request
+
+        return time_request(self._adapter(), args["ids"], args["count"])
+
+    def _fill_context(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.memory import fill_context
+
+        return fill_context(self._adapter(), args["tokens"])
+
+    def _repeat(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.memory import repeat_batches
+
+        return repeat_batches(self._adapter(), **args, progress=self._progress)
 
     def _adapter(self) -> Any:  # noqa: ANN401 - any Runtime; typing it would import numpy early
         if self._runtime is None:

@@ -1,0 +1,138 @@
+"""Text from llama.cpp: drawn from the model itself, or its most likely answer to prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+from qgate.runtimes.base import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from qgate.runtimes.base import Progress, Prompt, Sampling
+    from qgate.runtimes.llama_context import Context
+
+_REPORT_EVERY = 16
+
+
+def draw_text(
+    context: Context, sampling: Sampling, first_token: int, progress: Progress
+) -> np.ndarray:
+    """Ancestral samples, all sequences in step; shape (sequences, tokens), int32."""
+    count = sampling.sequences
+    out = np.empty((count, sampling.tokens), dtype=np.int32)
+    out[:, 0] = first_token
+    draws = _uniform_draws(sampling)
+    context.clear()
+    for position in range(sampling.tokens - 1):
+        context.decode(context.batch.fill_step(out[:, position], position))
+        out[:, position + 1] = _draw(context.logits(count), draws[:, position])
+        if position % _REPORT_EVERY == 0:
+            progress("generating text", position, sampling.tokens)
+    return out
+
+
+def answer_together(
+    context: Context, prompts: Sequence[Prompt], is_end: Callable[[int], bool], progress: Progress
+) -> list[Answer]:
+    """Greedy answers of prompts that are decoded side by side, each until its end or its length."""
+    context.clear()
+    chosen = _read_prompts(context, prompts)
+    given: list[list[int]] = [[] for _ in prompts]
+    ends: list[int | None] = [None] * len(prompts)
+    for step in range(max(prompt.max_tokens for prompt in prompts)):
+        going = []
+        for number, token in chosen.items():
+            if is_end(token):
+                ends[number] = token
+                continue
+            given[number].append(token)
+            if len(given[number]) < prompts[number].max_tokens:
+                going.append(number)
+        if not going:
+            break
+        batch = context.batch.fill_mixed(
+            np.array([given[number][-1] for number in going], dtype=np.int32),
+            np.array([len(prompts[number].ids) + len(given[number]) - 1 for number in going]),
+            np.array(going, dtype=np.int32),
+            wanted=np.ones(len(going), dtype=bool),
+        )
+        context.decode(batch)
+        chosen = dict(zip(going, _best(context.logits(len(going))), strict=True))
+        if step % _REPORT_EVERY == 0:
+            progress("answering", step, prompts[0].max_tokens)
+    return [
+        Answer(ids=np.array(ids, dtype=np.int32), end=end)
+        for ids, end in zip(given, ends, strict=True)
+    ]
+
+
+def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:
+    """`count` greedy tokens after a prompt, each when it is known, whatever they mean."""
+    context.clear()
+    per_call = context.shape.per_call
+    for start in range(0, len(ids), per_call):
+        part = ids[start : start + per_call]
+        context.decode(context.batch.fill(part, start=start, first=len(ids) - 1))
+    for position in range(len(ids), len(ids) + count):
+        (token,) = _best(context.logits(1))
+        yield token
+        if position + 1 < len(ids) + count:
+            following = np.array([token], dtype=np.int32)
+            context.decode(context.batch.fill(following, start=position, first=position))
+
+
+def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, int]:
+    """Decode all prompts one after the other; the most likely first token of each answer."""
+    tokens = np.concatenate([prompt.ids for prompt in prompts])
+    sizes = [len(prompt.ids) for prompt in prompts]
+    positions = np.concatenate([np.arange(size) for size in sizes])
+    owners = np.repeat(np.arange(len(prompts), dtype=np.int32), sizes)
+    is_last = np.zeros(len(tokens), dtype=bool)
+    is_last[np.cumsum(sizes) - 1] = True
+    chosen: dict[int, int] = {}
+    for start in range(0, len(tokens), context.shape.per_call):
+        part = slice(start, start + context.shape.per_call)
+        batch = context.batch.fill_mixed(
+            tokens[part], positions[part], owners[part], wanted=is_last[part]
+        )
+        context.decode(batch)
+        finished = owners[part][is_last[part]].tolist()
+        if finished:
+            chosen.update(zip(finished, _best(context.logits(len(finished))), strict=True))
+    return chosen
+
+
+def _best(rows: np.ndarray) -> list[int]:
+    """The most likely token of each row of logits."""
+    best = rows.argmax(axis=-1)
+    # argmax takes a NaN for the largest
+    if not np.isfinite(np.take_along_axis(rows, best[:, None], axis=-1)).all():
+        raise MeasurementError("the model's logits are not finite while it generates text")
+    found: list[int] = best.tolist()
+    return found
+
+
+def _uniform_draws(sampling: Sampling) -> np.ndarray:
+    """One stream a sequence: the text does not depend on how many are sampled side by side."""
+    return np.stack(
+        [
+            np.random.default_rng([sampling.seed, sequence]).random(sampling.tokens)
+            for sequence in range(sampling.sequences)
+        ]
+    )
+
+
+def _draw(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Ancestral sampling by inversion, shape (rows,)."""
+    chosen = np.empty(len(logits), dtype=np.int32)
+    for row, values in enumerate(logits):
+        weights = np.exp((values - values.max()).astype(np.float64))
+        if not np.isfinite(weights).all():
+            raise MeasurementError("the model's logits are not finite while it generates text")
+        cumulative = np.cumsum(weights)
+        chosen[row] = np.searchsorted(cumulative, uniform[row] * cumulative[-1], side="right")
+    return chosen

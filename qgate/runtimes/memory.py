@@ -1,0 +1,110 @@
+"""What serving takes of the machine's memory, seen from inside the child (Linux).
+
+    pss_bytes       proportional set size of the process tree: pages shared with others count by
+                    their share, so that a file mapped twice is not counted twice
+    peak_rss_bytes  the largest resident set since it was last forgotten (`VmHWM`)
+
+`/proc/PID/smaps_rollup` and `clear_refs` are in proc(5). RSS would count every mapped page of the
+model in each process that maps it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from qgate.runtimes.base import Progress, Runtime
+
+_FORGET_PEAK = "5"
+
+
+def fill_context(runtime: Runtime, tokens: int) -> dict[str, Any]:
+    """Serve one sequence of `tokens`: the library's own account, and what the system saw.
+
+    Raises:
+        MeasurementError: this system or this runtime does not tell.
+    """
+    _forget_peak()
+    before = tree_pss_bytes()
+    buffers = runtime.fill_context(tokens)
+    return {
+        "buffers": dataclasses.asdict(buffers),
+        "pss_before_bytes": before,
+        "pss_bytes": tree_pss_bytes(),
+        "peak_rss_bytes": _status_bytes("VmHWM"),
+    }
+
+
+def repeat_batches(
+    runtime: Runtime, ids: np.ndarray, tokens: int, times: int, progress: Progress
+) -> dict[str, Any]:
+    """`pss_bytes` of the process tree after each of `times` identical requests, shape (times,)."""
+    sizes = np.empty(times, dtype=np.int64)
+    for number in range(times):
+        for _ in runtime.stream(ids, tokens):
+            pass
+        sizes[number] = tree_pss_bytes()
+        progress("repeating a batch", number, times)
+    return {"pss_bytes": sizes}
+
+
+def tree_pss_bytes() -> int:
+    """Of this process and everything that it started."""
+    return sum(_pss_bytes(pid) for pid in _tree(os.getpid()))
+
+
+def _tree(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:  # a thread that has just ended
+                continue
+    return found
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError as error:
+        if pid != os.getpid():
+            return 0  # a child that has just ended
+        raise _unknown(error) from error
+    return _kib(text, "Pss")
+
+
+def _status_bytes(name: str) -> int:
+    try:
+        return _kib(Path("/proc/self/status").read_text(), name)
+    except OSError as error:
+        raise _unknown(error) from error
+
+
+def _kib(text: str, name: str) -> int:
+    match = re.search(rf"^{name}:\s+([0-9]+) kB$", text, re.MULTILINE)
+    if match is None:
+        raise _unknown(f"no {name}")
+    return int(match[1]) * 1024
+
+
+def _forget_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text(_FORGET_PEAK)
+    except OSError as error:
+        raise _unknown(error) from error
+
+
+def _unknown(reason: object) -> MeasurementError:
+    return MeasurementError(
+        f"memory: this system does not tell what a process uses: got {reason};"
+        " expected /proc/self/smaps_rollup and clear_refs. Gate memory on Linux"
+    )
