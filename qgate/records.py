@@ -153,7 +153,8 @@ class Record:
         names = ("value", "low", "high", "level", "n", "unit", "method", "p_value")
         estimate = None
         if row["value"] is not None:
-            estimate = Estimate(**{name: row.get(name) for name in names})
+            values: dict[str, Any] = {name: row.get(name) for name in names}
+            estimate = Estimate(**values)
         limit = row["limit"] and _limit_from_json(row["name"], row["limit"])
         return cls(
             name=row["name"],
