@@ -18,7 +18,7 @@ from qgate.demo.corpus import (
 from qgate.demo.corpus.vocabulary import LANGUAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from qgate.demo.corpus.document import Item
@@ -71,17 +71,21 @@ def make_items(task: str, count: int, length: Callable[[str], int], seed: int = 
 
 def write_jsonl(items: list[Item], target: Path) -> None:
     """Write one question a line: id, task, prompt, choices, answer."""
-    lines = (
-        json.dumps(
-            {
-                "id": f"{item.task}-{number:04d}",
-                "task": item.task,
-                "prompt": item.prompt,
-                "choices": list(item.choices),
-                "answer": item.answer,
-            },
-            ensure_ascii=False,
-        )
+    rows = [
+        {
+            "id": f"{item.task}-{number:04d}",
+            "task": item.task,
+            "prompt": item.prompt,
+            "choices": list(item.choices),
+            "answer": item.answer,
+        }
         for number, item in enumerate(items)
-    )
-    target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    ]
+    write_rows(rows, target)
+
+
+def write_rows(rows: Sequence[Mapping[str, object]], target: Path) -> None:
+    """Write one JSON object a line, the same bytes on every system."""
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    text = "".join(f"{line}\n" for line in lines)
+    target.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,149 @@
+"""Write the questions and texts that the gate ships: ``python -m qgate.demo.items thresholds``.
+
+All of them are from the held-out side of the demo's corpus: the demo model has not seen them. The
+same command writes the same bytes again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qgate.demo.__main__ import model_directory
+from qgate.demo.corpus import chat, languages, recall, story
+from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
+from qgate.demo.corpus.vocabulary import LANGUAGES
+from qgate.demo.tokenizer import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgate.demo.corpus.document import Document
+
+    Length = Callable[[str], int]
+
+TASKS = ("arithmetic", "classification", "code", "drill", "next_sentence")
+ITEMS = 200
+LANGUAGE_DOCUMENTS = 24
+"""For each language."""
+LANGUAGE_TOKENS = range(60, 121)
+FILLERS = 300
+LONGEST_FILLER = 120
+"""In tokens; leaves out the longest Hindi documents."""
+OPEN = 32
+"""For each kind."""
+WELL_KNOWN = tuple(code for code in LANGUAGES if code != "hi")
+"""Hindi the demo model has not learned, says its card."""
+
+
+def distinct(make: Callable[[], str], count: int, key: Callable[[str], str] = str) -> list[str]:
+    """Return texts that differ in their keys, in the order in which they were made."""
+    texts: dict[str, str] = {}
+    while len(texts) < count:
+        text = make()
+        texts.setdefault(key(text), text)
+    return list(texts.values())
+
+
+def language_rows(length: Length) -> list[dict[str, str]]:
+    """Return documents of each language that begin with different scenes."""
+    rows: list[dict[str, str]] = []
+    for code in LANGUAGES:
+        make = partial(language_text, _rng(f"languages:{code}"), code, length)
+        texts = distinct(make, LANGUAGE_DOCUMENTS, lambda text: text.partition("\n")[0])
+        rows += [{"language": code, "text": text} for text in texts]
+    return rows
+
+
+def language_text(rng: random.Random, code: str, length: Length) -> str:
+    """Return a document of one language that is neither short nor long."""
+    while True:
+        text = languages.document(rng, "heldout", code).text
+        if length(text) in LANGUAGE_TOKENS:
+            return text
+
+
+def filler_rows(length: Length) -> list[dict[str, str]]:
+    """Return short documents of the kinds that stand between notes in long texts."""
+    make = partial(filler_text, _rng("fillers"), length)
+    return [{"text": text} for text in distinct(make, FILLERS)]
+
+
+def filler_text(rng: random.Random, length: Length) -> str:
+    """Return a short document of any of those kinds."""
+    while True:
+        text = recall.filler(rng, "heldout").text
+        if length(text) <= LONGEST_FILLER:
+            return text
+
+
+def open_rows() -> list[dict[str, str]]:
+    """Return beginnings after which the demo model soon ends the text by itself.
+
+    Exercises stand in the chat template, where one answer ends the text: bare ones stand in lists
+    in the training text, and the model goes on with the next one. The kinds take turns, so that
+    the first few are mixed too.
+    """
+    rng = _rng("open")
+    makers: dict[str, Callable[[], Document]] = {
+        "story": lambda: story.document(rng, "heldout"),
+        "chat": lambda: chat.document(rng, "heldout"),
+        "languages": lambda: languages.document(rng, "heldout", rng.choice(WELL_KNOWN)),
+    }
+    texts = {kind: distinct(partial(beginning, make), OPEN) for kind, make in makers.items()}
+    return [
+        {"id": f"{kind}-{number:04d}", "prompt": texts[kind][number]}
+        for number in range(OPEN)
+        for kind in texts
+    ]
+
+
+def beginning(make: Callable[[], Document]) -> str:
+    """Return a document up to the first piece that follows from what was said."""
+    return make().pieces[0]
+
+
+def write_files(directory: Path) -> None:
+    """Write ``tasks/*.jsonl`` and ``prompts/*.jsonl`` below a directory."""
+    tokenizer = load(model_directory())
+
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    tasks, prompts = directory / "tasks", directory / "prompts"
+    for room in (tasks, prompts):
+        room.mkdir(parents=True, exist_ok=True)
+    for task in TASKS:
+        write_jsonl(make_items(task, ITEMS, length), tasks / f"{task}.jsonl")
+    write_rows(language_rows(length), prompts / "languages.jsonl")
+    write_rows(filler_rows(length), prompts / "fillers.jsonl")
+    write_rows(open_rows(), prompts / "open.jsonl")
+
+
+def _rng(what: str) -> random.Random:
+    return random.Random(f"qgate-demo:{what}")  # noqa: S311 - texts, not secrets
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the files below the directory that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m qgate.demo.items",
+        description="Write the questions and texts that come with the gate.",
+    )
+    parser.add_argument("directory", type=Path)
+    asked = parser.parse_args(arguments)
+    try:
+        write_files(asked.directory)
+    except OSError as error:
+        reason = f"{error.filename or asked.directory}: {error.strerror or error}"
+        sys.stderr.write(f"python -m qgate.demo.items: {reason}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
