@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 Bound = Literal["max", "min"]
 
 
+def area_of(check: str) -> str:
+    """The line of the checklist that a row belongs to: what stands before the dot."""
+    return check.partition(".")[0]
+
+
+_LINES = ("integrity", "perplexity", "divergence", "accuracy", "edge", "latency", "memory")
+
+
+def line_of(check: str) -> int:
+    """Where a row stands in a report: by the line of the checklist, a team's own rows last."""
+    area = area_of(check)
+    return _LINES.index(area) if area in _LINES else len(_LINES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What is known of a row before anything is measured."""
@@ -33,8 +47,7 @@ class Check:
 
     @property
     def area(self) -> str:
-        """The line of the checklist: what stands before the dot."""
-        return self.name.partition(".")[0]
+        return area_of(self.name)
 
 
 def accuracy_check(task: str) -> Check:
@@ -92,7 +105,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 unit="ratio",
                 bound="max",
                 at_best=1.0,
-                claim="Perplexity over the original's on long inputs and facts in them, worst length.",
+                claim="Perplexity over the original's on long inputs and the facts in them.",
             ),
             Check(
                 name="edge.multilingual",
@@ -121,6 +134,13 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="min",
                 at_best=0.0,
                 claim="Share of answers that end by themselves, less the original's.",
+            ),
+            Check(
+                name="edge.answer_length",
+                unit="ratio",
+                bound="max",
+                at_best=1.0,
+                claim="Length of answers over the original's, or the other way round.",
             ),
             Check(
                 name="edge.batch_invariance",
@@ -202,3 +222,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         )
     }
 )
+
+ONLY_WITH_LIMIT = frozenset({"latency.ttft_slo", "latency.itl_slo", "memory.fits"})
+"""Rows that are collected only for artifacts to which somebody sets a limit."""

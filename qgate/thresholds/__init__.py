@@ -7,7 +7,9 @@ Precedence, from low to high:
 
 Files come before layers: what a user writes under `limits:` wins over what was shipped for a
 scheme, because somebody who tightens a limit for all artifacts means all of them. An entry
-replaces an inherited one as a whole; `off` drops it. `text` and `runtime` are taken key by key.
+replaces an inherited one as a whole; `off` drops it. A task likewise, with all limits on its row;
+what its entry says as a limit stands below all others of its file. Settings (`text`, `runtime`,
+`edge`, `latency`, `memory`) are taken key by key.
 
 The file is read by hand over YAML nodes rather than through pydantic: every message needs its line
 and its own words, and the tables in `grammar.py` yield reader and JSON schema alike.
@@ -17,25 +19,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qgate.errors import ThresholdsError
 from qgate.thresholds.document import read_document
+from qgate.thresholds.grammar import EDGE, LATENCY, MEMORY
+from qgate.thresholds.limits import read_layers
 from qgate.thresholds.model import (
+    EdgeSettings,
+    LatencySettings,
     Layer,
+    MemorySettings,
     RuntimeSettings,
+    TaskSettings,
     TextSettings,
     Thresholds,
     ThresholdsFile,
 )
 from qgate.thresholds.reader import (
     does_inherit,
-    read_layers,
     read_runtime,
     read_sections,
+    read_settings,
     read_text,
 )
+from qgate.thresholds.tasks import read_tasks
 
 __all__ = [
+    "SHIPPED_SHOWN",
+    "EdgeSettings",
+    "LatencySettings",
     "Layer",
+    "MemorySettings",
     "RuntimeSettings",
+    "TaskSettings",
     "TextSettings",
     "Thresholds",
     "ThresholdsFile",
@@ -43,7 +58,7 @@ __all__ = [
     "shipped_path",
 ]
 
-_SHIPPED_SHOWN = "thresholds/default.yaml"
+SHIPPED_SHOWN = "thresholds/default.yaml"
 
 
 def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
@@ -55,12 +70,15 @@ def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
 
     Raises:
         ThresholdsError: anything wrong with a file, as `file:line: ...` on one line; or a set of
-            limits that checks nothing.
+            limits that checks nothing, or that its own settings cannot decide.
     """
     shipped = shipped_path()
     if path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
-        return _over(Thresholds(), shipped, _SHIPPED_SHOWN)
-    return _over(None, path, _displayed(path, shown_relative_to))
+        thresholds = _over(Thresholds(), shipped, SHIPPED_SHOWN)
+    else:
+        thresholds = _over(None, path, _displayed(path, shown_relative_to))
+    _require_decidable(thresholds)
+    return thresholds
 
 
 def shipped_path() -> Path:
@@ -76,20 +94,47 @@ def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Threshold
     sections = read_sections(document)
     if inherited is None:
         wants_shipped = does_inherit(document, sections)
-        below = _over(Thresholds(), shipped_path(), _SHIPPED_SHOWN) if wants_shipped else None
+        below = _over(Thresholds(), shipped_path(), SHIPPED_SHOWN) if wants_shipped else None
         inherited = below or Thresholds()
     file = ThresholdsFile(shown=displayed, digest=document.digest)
+    tasks, task_layers = read_tasks(document, sections, inherited.tasks)
     thresholds = Thresholds(
         text=read_text(document, sections, inherited.text),
         runtime=read_runtime(document, sections, inherited.runtime),
+        tasks=tasks,
+        edge=read_settings(document, sections, "edge", EDGE, inherited.edge),
+        latency=read_settings(document, sections, "latency", LATENCY, inherited.latency),
+        memory=read_settings(document, sections, "memory", MEMORY, inherited.memory),
         files=(*inherited.files, file),
-        layers=(*inherited.layers, *read_layers(document, sections)),
+        layers=(*inherited.layers, *task_layers, *read_layers(document, sections, tasks)),
     )
-    if not thresholds.has_limits():
+    if not any(thresholds.reachable()):
         raise document.error(
             1, "got no limits at all; expected at least one: this is a gate that checks nothing."
         )
     return thresholds
+
+
+def _require_decidable(thresholds: Thresholds) -> None:
+    """Refuse a percentile that so many requests could never hold; the last word on `pairs` decides.
+
+    Raises:
+        ThresholdsError: at the line of the limit.
+    """
+    pairs = thresholds.latency.pairs
+    for limit in thresholds.reachable():
+        percentile = limit.parameters.get("percentile")
+        if percentile is None:
+            continue
+        from qgate.stats.ratios import requests_needed  # brings numpy, which few files need
+
+        needed = requests_needed(percentile / 100, level=limit.level)
+        if pairs < needed:
+            raise ThresholdsError(
+                f"{limit.source}: {limit.check}: percentile {percentile:g} needs {needed} requests "
+                f"at level {limit.level:g}; got latency.pairs: {pairs}. Set latency.pairs: "
+                f"{needed} or more, or hold a lower percentile."
+            )
 
 
 def _displayed(path: Path, start: Path) -> str:

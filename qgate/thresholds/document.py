@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,7 +17,7 @@ from qgate.errors import ThresholdsError
 from qgate.thresholds.scalars import Leaf, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _LARGEST_FILE_BYTES = 1_000_000
@@ -46,6 +46,10 @@ class Document:
 
     def error(self, line: int, message: str) -> ThresholdsError:
         return ThresholdsError(f"{self.shown}:{line}: {message}")
+
+    def beside(self, written: str) -> Path:
+        """A path that the file names, relative to the file."""
+        return self.path.absolute().parent / written
 
     def mapping(self, node: yaml.Node, where: str, valid: Iterable[str] = ()) -> dict[str, Entry]:
         """The entries of a mapping by key, in file order.
@@ -89,6 +93,29 @@ class Document:
             return leaf.read(node.value, is_quoted=node.style is not None)
         except ValueError as error:
             raise self.error(line_of(node), f"{where}: {error}") from None
+
+    def values(self, node: yaml.Node, where: str, leaves: Mapping[str, Leaf]) -> dict[str, Any]:
+        """The values of a mapping by key, each as its leaf reads it, in file order.
+
+        Raises:
+            ThresholdsError: not a mapping, an unknown or repeated key, a value that does not fit.
+        """
+        return {
+            key: self.scalar(leaves[key], entry.node, f"{where}.{key}")
+            for key, entry in self.mapping(node, where, leaves).items()
+        }
+
+    def require(
+        self, line: int, where: str, required: Mapping[str, Leaf], values: Mapping[str, Any]
+    ) -> None:
+        """Complain of the first required key that was not written.
+
+        Raises:
+            ThresholdsError: one is absent.
+        """
+        for key, leaf in required.items():
+            if key not in values:
+                raise self.error(line, f"{where}: no {key}; expected {leaf.constraint}.")
 
 
 def read_document(path: Path, displayed: str) -> Document:

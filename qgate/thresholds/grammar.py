@@ -1,6 +1,6 @@
 """Which keys a thresholds file may have, as tables: the reader and the JSON schema both use them.
 
-A new key is one row here and one field in `model.py`.
+A new key is one row here and one field in `model.py`; how limits are written is in `forms.py`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.thresholds.scalars import Leaf, Number, Word
+from qgate.checks import accuracy_check
+from qgate.thresholds.forms import limit_keys
+from qgate.thresholds.scalars import LARGEST_WHOLE, Leaf, Number, Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from qgate.checks import Check
 
 VERSION = 1
 OFF = "off"
 """Written in place of a limit: the inherited one is dropped on purpose."""
 TEXT_SOURCES = ("auto", "generated", "wikitext-2")
 TEXT_SUFFIXES = (".txt", ".raw", ".jsonl", ".json")
-_LARGEST_WHOLE = 2**31 - 1
+TASK_NAME = "[a-z][a-z0-9_]*"
+"""What stands after `accuracy.` in the name of a task's row."""
 
 INHERIT = Word(
     help="default (also when absent): the limits shipped in thresholds/default.yaml apply where "
@@ -38,19 +39,19 @@ TEXT: Mapping[str, Leaf] = MappingProxyType(
             help="How many windows at most; an interval needs two.",
             whole=True,
             at_least=2,
-            at_most=_LARGEST_WHOLE,
+            at_most=LARGEST_WHOLE,
         ),
         "window_tokens": Number(
             help="Tokens a window; its second half is scored, as llama.cpp's perplexity does.",
             whole=True,
             at_least=16,
-            at_most=_LARGEST_WHOLE,
+            at_most=LARGEST_WHOLE,
         ),
         "seed": Number(
             help="Chooses generated text and windows.",
             whole=True,
             at_least=0,
-            at_most=_LARGEST_WHOLE,
+            at_most=LARGEST_WHOLE,
         ),
         "positions": Word(
             help="Where whole distributions are compared. auto: at every scored token, or at an "
@@ -77,12 +78,106 @@ RUNTIME: Mapping[str, Leaf] = MappingProxyType(
     }
 )
 
+TASK: Mapping[str, Leaf] = MappingProxyType(
+    {
+        "file": Word(
+            help="Its items as JSON lines, a path relative to this file.",
+            pattern=r".+\.jsonl",
+            constraint="a path ending in .jsonl, relative to this file",
+        ),
+        "metric": Word(
+            help="When a generated answer is right; answers that are chosen do not need it. "
+            "exact (default): its lines are those expected. numeric: its last number is.",
+            choices=("exact", "numeric"),
+        ),
+        "max_items": Number(
+            help="How many items at most, a random sample; absent: all.",
+            whole=True,
+            at_least=2,
+            at_most=LARGEST_WHOLE,
+        ),
+        "max_tokens": Number(
+            help="Longest generated answer; absent: a little longer than the expected one, or 256 "
+            "where the metric is numeric.",
+            whole=True,
+            at_least=1,
+            at_most=LARGEST_WHOLE,
+        ),
+    }
+)
+
+EDGE: Mapping[str, Leaf] = MappingProxyType(
+    {
+        "context_tokens": Number(
+            help="Longest input of edge.long_input; no more than the model's own context.",
+            whole=True,
+            at_least=64,
+            at_most=LARGEST_WHOLE,
+        ),
+        "answer_tokens": Number(
+            help="Longest answer where a model writes until it ends by itself.",
+            whole=True,
+            at_least=16,
+            at_most=4096,
+        ),
+    }
+)
+
+LATENCY: Mapping[str, Leaf] = MappingProxyType(
+    {
+        "prompt_tokens": Number(
+            help="Tokens of each request.", whole=True, at_least=1, at_most=LARGEST_WHOLE
+        ),
+        "output_tokens": Number(
+            help="Tokens of each answer, always all of them.",
+            whole=True,
+            at_least=8,
+            at_most=LARGEST_WHOLE,
+        ),
+        "pairs": Number(
+            help="Requests to the original and the artifact each, in turns; a percentile needs "
+            "many: p95 90, p99 459.",
+            whole=True,
+            at_least=6,
+            at_most=LARGEST_WHOLE,
+        ),
+        "warmup": Number(
+            help="Requests to each before the first that counts.",
+            whole=True,
+            at_least=1,
+            at_most=LARGEST_WHOLE,
+        ),
+    }
+)
+
+MEMORY: Mapping[str, Leaf] = MappingProxyType(
+    {
+        "context_tokens": Number(
+            help="Tokens in the context of memory.peak; no more than the model's own.",
+            whole=True,
+            at_least=64,
+            at_most=LARGEST_WHOLE,
+        ),
+        "batches": Number(
+            help="Identical batches of memory.growth.",
+            whole=True,
+            at_least=30,
+            at_most=LARGEST_WHOLE,
+        ),
+    }
+)
+
 SECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "version": "The version of this format: 1.",
         "inherit": INHERIT.help,
         "text": "What perplexity and divergence are measured on.",
         "runtime": "What serves the artifacts while they are measured.",
+        "tasks": "What the model is used for: a file of items each, which original and artifact "
+        "answer; each makes a row accuracy.NAME for every artifact.",
+        "edge": "How long the inputs and answers of edge.* are.",
+        "latency": "The requests of latency.*.",
+        "memory": "What is served for memory.*.",
         "limits": "Limits for every artifact, by check.",
         "schemes": "Limits by quantization scheme, verbatim from the file (case does not matter); "
         "they win over `limits` of the same file.",
@@ -92,28 +187,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def limit_keys(check: Check) -> Mapping[str, Leaf]:
-    """What may be written for a limit on this check: its own side, how it is judged, its unit."""
-    if check.bound == "max":
-        bound = Number(
-            help=f"{check.claim} At most this ({check.unit}).",
-            at_least=check.at_best,
-            unit=check.unit,
-        )
-    else:
-        bound = Number(
-            help=f"{check.claim} At least this ({check.unit}).",
-            above=0.0,
-            at_most=check.at_best,
-            unit=check.unit,
-        )
-    return {
-        check.bound: bound,
-        "rule": Word(
-            help="certify (default): the far end of the interval must hold the limit. "
-            "alarm: fails once damage is shown.",
-            choices=("certify", "alarm"),
-        ),
-        "level": Number(help="Coverage of the interval, 0.95 if absent.", above=0.5, below=1.0),
-        "unit": Word(help="For readers; must be the check's unit.", choices=(check.unit,)),
-    }
+def task_keys() -> Mapping[str, Leaf]:
+    """What may be written for a task: what is asked, and the limit on its row."""
+    limit = limit_keys(accuracy_check("task"))
+    return {**TASK, **{key: leaf for key, leaf in limit.items() if key != "unit"}}

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from qgate.checks import CHECKS
+from qgate.checks import CHECKS, accuracy_check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from qgate.records import Limit
+    from qgate.checks import Check
+    from qgate.records import Limit, SourceLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,61 @@ class RuntimeSettings:
     """An executable file, not resolved: a virtual environment's python is a link."""
     stall_s: float = 300.0
     threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """Items that original and artifact answer; they make the row `accuracy.<name>`."""
+
+    name: str
+    file: Path
+    """JSON lines; it was there when the thresholds were read."""
+    metric: Literal["exact", "numeric"] = "exact"
+    """When a generated answer is right; without meaning where answers are chosen."""
+    max_items: int | None = None
+    """The size of the sample, at least 2; None: all items."""
+    max_tokens: int | None = None
+    """Longest generated answer; None: whoever asks decides."""
+    source: SourceLine
+    """Where somebody wrote it."""
+
+    @property
+    def check(self) -> Check:
+        """Its row."""
+        return accuracy_check(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """How long the inputs and answers of `edge.*` are."""
+
+    context_tokens: int = 4096
+    """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
+    answer_tokens: int = 128
+    """Longest answer that ends by itself or not, 16 to 4096."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySettings:
+    """The requests of `latency.*`."""
+
+    prompt_tokens: int = 128
+    output_tokens: int = 48
+    """At least 8, always all of them."""
+    pairs: int = 24
+    """Requests to original and artifact each, at least 6."""
+    warmup: int = 3
+    """Requests to each before the first that counts, at least 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What is served for `memory.*`."""
+
+    context_tokens: int = 4096
+    """In the context of `memory.peak`, at least 64; the model's own limit holds too."""
+    batches: int = 60
+    """Identical ones of `memory.growth`, at least 30."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +134,17 @@ class Thresholds:
 
     text: TextSettings = field(default_factory=TextSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    tasks: tuple[TaskSettings, ...] = ()
+    edge: EdgeSettings = field(default_factory=EdgeSettings)
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     files: tuple[ThresholdsFile, ...] = ()
     """In order of rising precedence."""
     layers: tuple[Layer, ...] = ()
     """In order of rising precedence."""
 
     def limits_for(self, artifact_id: str, scheme: str) -> Mapping[str, Limit]:
-        """The limits that apply to one artifact, in the order of `CHECKS`.
+        """The limits that apply to one artifact, in the order of `in_report_order`.
 
         An entry replaces an inherited one as a whole; `off` removes it. May be empty where layers
         name other artifacts only: such an artifact has no gate and must not read as a pass.
@@ -93,18 +153,23 @@ class Thresholds:
         for layer in self.layers:
             if layer.applies_to(artifact_id, scheme):
                 effective.update(layer.limits)
-        limits = {check: effective.get(check) for check in CHECKS}
+        limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})
 
-    def has_limits(self) -> bool:
-        """False where no artifact whatever could get a limit."""
-        return any(self._can_apply(check) for check in CHECKS)
-
-    def _can_apply(self, check: str) -> bool:
+    def reachable(self) -> Iterator[Limit]:
+        """The limits that an artifact could get; empty where no artifact whatever has one."""
+        settled: set[str] = set()
         for layer in reversed(self.layers):
-            if check in layer.limits:
-                if layer.limits[check] is not None:
-                    return True
-                if layer.is_universal:
-                    return False
-        return False
+            for check, limit in layer.limits.items():
+                if limit is not None and check not in settled:
+                    yield limit
+            if layer.is_universal:
+                settled |= layer.limits.keys()
+
+
+def in_report_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Every row of `CHECKS` in its order, and any others (those of tasks) before the edge cases."""
+    known = tuple(CHECKS)
+    first_edge = next(at for at, name in enumerate(known) if CHECKS[name].area == "edge")
+    others = tuple(name for name in names if name not in CHECKS)
+    return (*known[:first_edge], *others, *known[first_edge:])

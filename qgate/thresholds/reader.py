@@ -1,33 +1,39 @@
-"""From a document's nodes to settings and layers: one function per section of the file."""
+"""From a document's nodes to settings: what the sections say that hold no limits."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
-from qgate.checks import CHECKS, Check
-from qgate.records import Limit, SourceLine
 from qgate.thresholds.document import Document, Entry, line_of, seen
 from qgate.thresholds.grammar import (
     INHERIT,
-    OFF,
     RUNTIME,
     SECTIONS,
     TEXT,
     TEXT_SOURCES,
     TEXT_SUFFIXES,
     VERSION,
-    limit_keys,
 )
-from qgate.thresholds.model import Layer, RuntimeSettings, TextSettings
+from qgate.thresholds.model import (
+    EdgeSettings,
+    LatencySettings,
+    MemorySettings,
+    RuntimeSettings,
+    TextSettings,
+)
 from qgate.thresholds.scalars import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+
+    from qgate.thresholds.scalars import Leaf
+
+_Settings = TypeVar("_Settings", EdgeSettings, LatencySettings, MemorySettings)
 
 
 def read_sections(document: Document) -> dict[str, Entry]:
@@ -61,12 +67,11 @@ def read_text(
     """The `text` section over what was inherited, key by key."""
     if "text" not in sections:
         return inherited
-    entries = document.mapping(sections["text"].node, "text", TEXT)
-    values: dict[str, Any] = {
-        key: document.scalar(TEXT[key], entry.node, f"text.{key}") for key, entry in entries.items()
-    }
+    node = sections["text"].node
+    values = document.values(node, "text", TEXT)
     if "source" in values:
-        values["source"] = _text_source(document, entries["source"].line, values["source"])
+        line = document.mapping(node, "text")["source"].line
+        values["source"] = _text_source(document, line, values["source"])
     return dataclasses.replace(inherited, **values)
 
 
@@ -77,7 +82,7 @@ def _text_source(document: Document, line: int, source: str) -> str | Path:
     if Path(source).suffix.lower() not in TEXT_SUFFIXES:
         hint = did_you_mean(source, TEXT_SOURCES)
         raise document.error(line, f"text.source: got {shown(source)}; {expected}.{hint}")
-    path = _beside(document, source)
+    path = document.beside(source)
     if not path.is_file():
         raise document.error(
             line, f"text.source: no such file: got {shown(source)}; {expected}, relative to this."
@@ -91,16 +96,13 @@ def read_runtime(
     """The `runtime` section over what was inherited, key by key."""
     if "runtime" not in sections:
         return inherited
-    entries = document.mapping(sections["runtime"].node, "runtime", RUNTIME)
-    values: dict[str, Any] = {
-        key: document.scalar(RUNTIME[key], entry.node, f"runtime.{key}")
-        for key, entry in entries.items()
-    }
+    node = sections["runtime"].node
+    values = document.values(node, "runtime", RUNTIME)
     if "python" in values:
-        path = _beside(document, values["python"])
+        path = document.beside(values["python"])
         if not (path.is_file() and os.access(path, os.X_OK)):
             raise document.error(
-                entries["python"].line,
+                document.mapping(node, "runtime")["python"].line,
                 f"runtime.python: got {shown(values['python'])}; expected an executable file, "
                 "absolute or relative to this file.",
             )
@@ -108,73 +110,14 @@ def read_runtime(
     return dataclasses.replace(inherited, **values)
 
 
-def _beside(document: Document, written: str) -> Path:
-    return document.path.absolute().parent / written
-
-
-def read_layers(document: Document, sections: dict[str, Entry]) -> Iterator[Layer]:
-    """The file's layers in order of rising precedence: limits, schemes, artifacts."""
-    if "limits" in sections:
-        limits = _limits(document, sections["limits"].node, "limits")
-        yield Layer(scope="all", limits=limits)
-    if "schemes" in sections:
-        first_lines: dict[str, int] = {}
-        for entry in document.mapping(sections["schemes"].node, "schemes").values():
-            scheme = entry.key.casefold()
-            if scheme in first_lines:
-                raise document.error(
-                    entry.line,
-                    f"duplicate key {shown(entry.key)} in schemes, first on line "
-                    f"{first_lines[scheme]} (case does not matter). Remove one.",
-                )
-            first_lines[scheme] = entry.line
-            limits = _limits(document, entry.node, f"schemes.{entry.key}")
-            yield Layer(scope="scheme", pattern=scheme, limits=limits)
-    if "artifacts" in sections:
-        for entry in document.mapping(sections["artifacts"].node, "artifacts").values():
-            limits = _limits(document, entry.node, f"artifacts.{entry.key}")
-            yield Layer(scope="artifact", pattern=entry.key, limits=limits)
-
-
-def _limits(document: Document, node: yaml.Node, where: str) -> dict[str, Limit | None]:
-    limits: dict[str, Limit | None] = {}
-    for entry in document.mapping(node, where).values():
-        if entry.key not in CHECKS:
-            raise document.error(
-                entry.line,
-                f"unknown check {shown(entry.key)} in {where}.{did_you_mean(entry.key, CHECKS)} "
-                f"Valid: {', '.join(CHECKS)}.",
-            )
-        limits[entry.key] = _limit(document, entry, CHECKS[entry.key])
-    return limits
-
-
-def _limit(document: Document, entry: Entry, check: Check) -> Limit | None:
-    node, name, bound = entry.node, check.name, check.bound
-    if isinstance(node, yaml.ScalarNode):
-        if node.value == OFF:
-            return None
-        raise document.error(
-            entry.line,
-            f"{name}: got {seen(node)}; expected a mapping such as {{{bound}: ...}}, "
-            f"or {OFF} to drop an inherited limit.",
-        )
-    keys = limit_keys(check)
-    wrong_side = "min" if bound == "max" else "max"
-    entries = document.mapping(node, name)
-    if wrong_side in entries:
-        worse = "more" if bound == "max" else "less"
-        raise document.error(
-            entries[wrong_side].line,
-            f"{name}: got {wrong_side}; expected {bound}: {worse} is worse.",
-        )
-    entries = document.mapping(node, name, keys)
-    values: dict[str, Any] = {
-        key: document.scalar(keys[key], value.node, f"{name}.{key}")
-        for key, value in entries.items()
-    }
-    if bound not in values:
-        raise document.error(entry.line, f"{name}: no bound; expected {bound}.")
-    values.pop("unit", None)
-    source = SourceLine(document.shown, entry.line)
-    return Limit(check=name, source=source, **{"rule": "certify", **values})
+def read_settings(
+    document: Document,
+    sections: dict[str, Entry],
+    name: str,
+    leaves: Mapping[str, Leaf],
+    inherited: _Settings,
+) -> _Settings:
+    """A section of which every value stands for itself, over what was inherited, key by key."""
+    if name not in sections:
+        return inherited
+    return dataclasses.replace(inherited, **document.values(sections[name].node, name, leaves))

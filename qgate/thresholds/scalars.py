@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST_WHOLE = 2**31 - 1
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _LONGEST_SHOWN = 60
+_LEAST_PERCENT_OF_REFERENCE = 50.0
+"""From here a percentage of a ratio means all of it (95 %), below what comes on top (5 %)."""
 _UNIT_NOTES = {
     "perplexity": "artifact - reference",
     "ratio": "artifact / reference",
     "nats": "nats",
     "fraction": "0.9 is 90 %",
+    "difference": "0.02 is 2 percentage points",
+    "GiB": "2**30 bytes",
 }
 
 
@@ -141,11 +146,23 @@ def _how_to_write(text: str, unit: str) -> str:
 
 def _percent(match: re.Match[str], unit: str) -> str:
     percent = float(match[1])
-    if unit == "fraction":
+    if unit in ("fraction", "difference"):
         return f"Write {percent / 100:g} for {percent:g} %."
+    if unit == "ratio" and percent >= _LEAST_PERCENT_OF_REFERENCE:
+        return f"Write {percent / 100:g} for {percent:g} % of the reference."
     if unit == "ratio":
         return f"Write {1 + percent / 100:g} for {percent:g} % more."
     return "Percent has no meaning here; write the number in the unit of the check."
+
+
+def _without_unit(match: re.Match[str], unit: str) -> str:
+    if unit == "GiB":
+        return "The key names the unit: write the number of GiB alone, as vram_gib or ram_gib."
+    if unit == "difference" and match[2].startswith("p"):
+        return f"Write {float(match[1]) / 100:g} for {match[1]} percentage points."
+    if unit in ("bytes", "ms") and match[2] != unit:
+        return f"Write the number of {unit} alone."
+    return f"Write the number alone: {match[1]}."
 
 
 Remedy = Callable[[re.Match[str], str], str]
@@ -153,10 +170,7 @@ _NEARLY_NUMBERS: tuple[tuple[str, Remedy], ...] = (
     (_PLAIN_NUMBER.pattern, lambda match, _: f"Write {match[0]}, without quotes."),
     (r"([0-9.]*[0-9])\s*%", _percent),
     (r"0[xob][0-9a-fA-F_]+", lambda *_: "Write it in decimal."),
-    (
-        r"([0-9]*\.?[0-9]+)\s*[A-Za-z/]+",
-        lambda match, _: f"Write the number alone: {match[1]}.",
-    ),
+    (r"([0-9]*\.?[0-9]+)\s*([A-Za-z/]+)", _without_unit),
     (r"[0-9]+(:[0-9]+)+", lambda *_: "A colon between digits means base 60 to YAML."),
     (r"[+-]?0[0-9]+", lambda *_: "A leading zero means base 8 to YAML."),
     (r"[0-9][0-9_]*_[0-9_.]*", lambda match, _: f"Write {match[0].replace('_', '')}."),

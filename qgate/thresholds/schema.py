@@ -9,11 +9,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qgate.checks import CHECKS, Check
-from qgate.thresholds.grammar import INHERIT, OFF, RUNTIME, SECTIONS, TEXT, VERSION, limit_keys
+from qgate.checks import CHECKS, Check, accuracy_check
+from qgate.thresholds.forms import limit_form
+from qgate.thresholds.grammar import (
+    EDGE,
+    INHERIT,
+    LATENCY,
+    MEMORY,
+    OFF,
+    RUNTIME,
+    SECTIONS,
+    TASK_NAME,
+    TEXT,
+    VERSION,
+    task_keys,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from qgate.thresholds.scalars import Leaf
 
@@ -30,12 +43,19 @@ def _build() -> dict[str, Any]:
         "inherit": INHERIT.to_schema(),
         "text": _object(TEXT),
         "runtime": _object(RUNTIME),
+        "tasks": {
+            "type": "object",
+            "additionalProperties": False,
+            "patternProperties": {f"^{TASK_NAME}$": {"$ref": "#/$defs/task"}},
+        },
+        "edge": _object(EDGE),
+        "latency": _object(LATENCY),
+        "memory": _object(MEMORY),
         # allOf: draft-07 ignores a description that stands beside a bare $ref
         "limits": {"allOf": [{"$ref": "#/$defs/limits"}]},
         "schemes": by_name,
         "artifacts": by_name,
     }
-    checks = {check: {"$ref": f"#/$defs/{check}"} for check in CHECKS}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "qgate thresholds",
@@ -46,30 +66,51 @@ def _build() -> dict[str, Any]:
         "properties": {
             name: {"description": help_, **sections[name]} for name, help_ in SECTIONS.items()
         },
-        "$defs": {
-            "limits": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": checks,
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Any]:
+    of_tasks = accuracy_check("TASK")
+    return {
+        "limits": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {check: {"$ref": f"#/$defs/{check}"} for check in CHECKS},
+            "patternProperties": {
+                f"^accuracy\\.{TASK_NAME}$": {"$ref": f"#/$defs/{of_tasks.name}"}
             },
-            **{check.name: _limit(check) for check in CHECKS.values()},
         },
+        "task": _or_off(
+            "Items that original and artifact answer.",
+            _object(task_keys(), required=("file", "max_drop")),
+            "Drops an inherited task and its limits.",
+        ),
+        **{check.name: _limit(check) for check in (*CHECKS.values(), of_tasks)},
     }
 
 
 def _limit(check: Check) -> dict[str, Any]:
+    form = limit_form(check)
+    limit = _object(form.keys, required=form.required)
+    if len(form.bounds) > 1:
+        limit["oneOf"] = [{"required": [bound]} for bound in form.bounds]
+    else:
+        limit["required"] = [*form.bounds, *limit["required"]]
+    return _or_off(check.claim, limit, "Drops an inherited limit.")
+
+
+def _or_off(description: str, mapping: dict[str, Any], off: str) -> dict[str, Any]:
     return {
-        "description": check.claim,
-        "anyOf": [
-            {**_object(limit_keys(check)), "required": [check.bound]},
-            {"enum": [OFF], "description": "Drops an inherited limit."},
-        ],
+        "description": description,
+        "anyOf": [mapping, {"enum": [OFF], "description": off}],
     }
 
 
-def _object(leaves: Mapping[str, Leaf]) -> dict[str, Any]:
+def _object(leaves: Mapping[str, Leaf], required: Iterable[str] | None = None) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": {name: leaf.to_schema() for name, leaf in leaves.items()},
+        **({} if required is None else {"required": list(required)}),
     }

@@ -1,20 +1,17 @@
-"""Which limit wins, which settings hold, and which file and line they come from."""
+"""Which limit wins, and which file and line it comes from."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.thresholds import RuntimeSettings, TextSettings
+from qgate.thresholds import Thresholds
 from tests.thresholds.loading import LAYERED, SHIPPED, bounds, load
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Which limit wins
 
 
 def test_users_limit_for_all_wins_over_the_shipped_limit_of_a_scheme(tmp_path: Path) -> None:
@@ -95,32 +92,6 @@ def test_files_that_applied_are_named_with_their_digests(tmp_path: Path) -> None
     ]
 
 
-# Settings
-
-
-def test_settings_are_taken_key_by_key(tmp_path: Path) -> None:
-    thresholds = load(
-        tmp_path, "version: 1\ntext: {windows: 8, seed: 7}\nruntime: {name: fake, threads: 2}\n"
-    )
-    assert thresholds.text == TextSettings(windows=8, seed=7)
-    assert thresholds.runtime == RuntimeSettings(name="fake", threads=2)
-
-
-def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
-    (tmp_path / "gates").mkdir()
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "own.jsonl").write_text('{"text": "x"}\n')
-    (tmp_path / "gates" / "python").symlink_to(sys.executable)
-    thresholds = load(
-        tmp_path,
-        "version: 1\ntext: {source: ../texts/own.jsonl}\nruntime: {python: python}\n",
-        name="gates/team.yaml",
-    )
-    assert thresholds.text.source == tmp_path / "gates" / ".." / "texts" / "own.jsonl"
-    # not resolved: a virtual environment's interpreter is a link and must be started as one
-    assert thresholds.runtime.python == tmp_path / "gates" / "python"
-
-
-@pytest.mark.parametrize("source", ["auto", "generated", "wikitext-2"])
-def test_source_words_stay_words(tmp_path: Path, source: str) -> None:
-    assert load(tmp_path, f"version: 1\ntext: {{source: {source}}}\n").text.source == source
+def test_thresholds_of_no_file_have_no_limits() -> None:
+    assert list(Thresholds().reachable()) == []
+    assert dict(Thresholds().limits_for("a", "Q8_0")) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ import pytest
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds import (
+    EdgeSettings,
+    LatencySettings,
+    MemorySettings,
     RuntimeSettings,
     TextSettings,
     load_thresholds,
     shipped_path,
 )
-from tests.thresholds.loading import CHECKS, LAYERED, REPOSITORY, SHIPPED, bounds, load
+from tests.thresholds.loading import GATED, LAYERED, REPOSITORY, SHIPPED, bounds, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +34,11 @@ def test_shipped_settings_are_the_defaults_of_the_code() -> None:
     thresholds = load_thresholds(None, REPOSITORY)
     assert shipped_path() == SHIPPED
     assert (thresholds.text, thresholds.runtime) == (TextSettings(), RuntimeSettings())
+    assert (thresholds.edge, thresholds.latency, thresholds.memory) == (
+        EdgeSettings(),
+        LatencySettings(),
+        MemorySettings(),
+    )
 
 
 def test_naming_the_shipped_file_changes_nothing(tmp_path: Path) -> None:
@@ -48,7 +57,7 @@ def test_every_shipped_number_is_reachable() -> None:
     written = {
         number
         for number, line in enumerate(lines, 1)
-        if ("max:" in line or "min:" in line) and not line.lstrip().startswith("#")
+        if re.search(r"(max|min|max_drop|max_rise|max_bytes):", line.partition("#")[0])
     }
     assert reached == written
 
@@ -90,10 +99,32 @@ def test_published_llama_3_8b_rows_fall_where_the_comments_say(
     assert all(held) is holds
 
 
+SHIPPED_FOR_ALL = {
+    "accuracy.classification": ("alarm", -0.03), "accuracy.next_sentence": ("alarm", -0.03),
+    "accuracy.code": ("alarm", -0.05), "accuracy.drill": ("alarm", -0.05),
+    "edge.long_input": ("alarm", 1.1), "edge.multilingual": ("alarm", 1.1),
+    "edge.math": ("alarm", -0.03), "edge.repetition": ("alarm", 0.05),
+    "edge.termination": ("alarm", -0.05), "edge.answer_length": ("alarm", 1.1),
+    "edge.batch_invariance": ("alarm", 0.05),
+    "latency.ttft": ("alarm", 1.5), "latency.itl": ("alarm", 1.05), "latency.tps": ("alarm", 0.95),
+    "memory.weights": ("certify", 1.0), "memory.kv_cache": ("certify", 1.02),
+    "memory.peak": ("certify", 1.0), "memory.growth": ("alarm", 4096.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["unlisted", "BF16", "Q8_0", "Q3_K_M", "Q2_K", "awq"])
+def test_what_is_asked_of_use_speed_and_memory_does_not_depend_on_the_scheme(scheme: str) -> None:
+    thresholds = load_thresholds(None, REPOSITORY)
+    limits, bound = thresholds.limits_for("any", scheme), bounds(thresholds, "any", scheme)
+    assert {check: (limits[check].rule, bound[check]) for check in SHIPPED_FOR_ALL} == (
+        SHIPPED_FOR_ALL
+    )
+
+
 def test_every_scheme_has_a_limit_on_every_check() -> None:
     thresholds = load_thresholds(None, REPOSITORY)
     for layer in thresholds.layers:
-        assert ", ".join(thresholds.limits_for("any", layer.pattern)) == CHECKS
+        assert ", ".join(thresholds.limits_for("any", layer.pattern)) == GATED
 
 
 # The schema for editors
@@ -123,12 +154,21 @@ def test_schema_accepts_the_shipped_file_and_what_the_reader_accepts(tmp_path: P
         "version: 1\nlimits: {perplexity.ratio: off}\n",
         "version: 1\nlimits: {divergence.same_top: {min: 0.9, rule: alarm, level: 0.9}}\n",
         "version: 1\ntext: {source: auto, windows: 2}\nruntime: {stall_s: 1.5e-1}\n",
+        "version: 1\nedge: {answer_tokens: 16}\nlatency: {pairs: 90}\nmemory: {batches: 30}\n",
+        "version: 1\ntasks:\n  code: off\n  own: {file: own.jsonl, max_drop: 0.02, max_items: 2}\n"
+        "schemes: {Q8_0: {accuracy.own: {max_drop: 0, rule: alarm}}}\n",
+        "version: 1\nlimits:\n  edge.math: {max_drop: 0.5, unit: difference}\n"
+        "  edge.repetition: {max_rise: 0}\n  memory.growth: {max_bytes: 0}\n"
+        "  latency.tps: {min: 2}\n  latency.itl_slo: {max_ms: 9, percentile: 50, level: 0.9}\n",
+        "version: 1\nlimits: {memory.fits: {vram_gib: 24, context: 8192}}\n"
+        "artifacts: {'a*': {memory.fits: {ram_gib: 0.5, context: 1, sequences: 8}}}\n",
     ]
+    (tmp_path / "own.jsonl").write_text("{}\n")
     for number, text in enumerate(texts):
         load(tmp_path, text, name=f"good{number}.yaml")
     good = [str(path) for path in tmp_path.glob("*.yaml")]
     checked = run("check_jsonschema", "--schemafile", str(SCHEMA), str(SHIPPED), *good)
-    assert (len(good), checked.returncode) == (4, 0), checked.stdout
+    assert (len(good), checked.returncode) == (len(texts), 0), checked.stdout
 
 
 def test_schema_refuses_what_the_reader_refuses(tmp_path: Path) -> None:
@@ -146,7 +186,31 @@ def test_schema_refuses_what_the_reader_refuses(tmp_path: Path) -> None:
         "version: 1\nartifacts: {'a*': {perplexity.ratio: {max: 1.1, unit: nats}}}\n",
         "version: 1\ntext: {windows: 1}\n",
         "version: 1\nruntime: {name: llama.cpp}\n",
+        "version: 1\nedge: {answer_tokens: 15}\n",
+        "version: 1\nlatency: {pairs: 5}\n",
+        "version: 1\nmemory: {batches: 1.5}\n",
+        "version: 1\ntasks: {own: {file: own.jsonl}}\n",
+        "version: 1\ntasks: {own: {max_drop: 0}}\n",
+        "version: 1\ntasks: {own: {file: own.json, max_drop: 0}}\n",
+        "version: 1\ntasks: {own: {file: own.jsonl, min: -0.1}}\n",
+        "version: 1\ntasks: {My-Task: {file: own.jsonl, max_drop: 0}}\n",
+        "version: 1\nlimits: {accuracy.My-Task: {max_drop: 0}}\n",
+        "version: 1\nlimits: {accuracy.code: {min: -0.1}}\n",
+        "version: 1\nlimits: {edge.math: {max_drop: 1}}\n",
+        "version: 1\nlimits: {edge.repetition: {max: 0.1}}\n",
+        "version: 1\nlimits: {latency.ttft: {max: 0}}\n",
+        "version: 1\nlimits: {latency.ttft_slo: {max_ms: 200}}\n",
+        "version: 1\nlimits: {latency.ttft_slo: {max_ms: 200, percentile: 0.95}}\n",
+        "version: 1\nlimits: {memory.growth: {max: 4096}}\n",
+        "version: 1\nlimits: {memory.fits: {vram: 24, context: 8192}}\n",
+        "version: 1\nlimits: {memory.fits: {vram_gib: 24}}\n",
+        "version: 1\nlimits: {memory.fits: {context: 8192}}\n",
+        "version: 1\nlimits: {memory.fits: {vram_gib: 24, ram_gib: 64, context: 8192}}\n",
+        "version: 1\nlimits: {memory.fits: {vram_gib: 24GB, context: 8192}}\n",
+        "version: 1\nlimits: {memory.fits: {vram_gib: 24, context: 8192, rule: alarm}}\n",
     ]
+    (tmp_path / "own.jsonl").write_text("{}\n")
+    (tmp_path / "own.json").write_text("{}\n")
     for number, text in enumerate(texts):
         with pytest.raises(ThresholdsError):
             load(tmp_path, text, name=f"bad{number:02}.yaml")

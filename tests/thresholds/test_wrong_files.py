@@ -12,7 +12,9 @@ from tests.thresholds.loading import CHECKS, load
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECTIONS = "version, inherit, text, runtime, limits, schemes, artifacts"
+SECTIONS = (
+    "version, inherit, text, runtime, tasks, edge, latency, memory, limits, schemes, artifacts"
+)
 
 # Each body follows the line `version: 1`, so it begins on line 2.
 BAD_BODIES = [
@@ -25,6 +27,22 @@ BAD_BODIES = [
         "limits:\n  perplexity.ratio: {mex: 1.1}",
         "3: unknown key 'mex' in perplexity.ratio. Did you mean 'max'? "
         "Valid: max, rule, level, unit.",
+    ),
+    (
+        "task: {}",
+        f"2: unknown key 'task'. Did you mean 'tasks'? Valid: {SECTIONS}.",
+    ),
+    (
+        "latencies: {pairs: 90}",
+        f"2: unknown key 'latencies'. Did you mean 'latency'? Valid: {SECTIONS}.",
+    ),
+    (
+        "memmory: {batches: 90}",
+        f"2: unknown key 'memmory'. Did you mean 'memory'? Valid: {SECTIONS}.",
+    ),
+    (
+        "edges: {}",
+        f"2: unknown key 'edges'. Did you mean 'edge'? Valid: {SECTIONS}.",
     ),
     (
         "text: {window: 3}",
@@ -42,7 +60,7 @@ BAD_BODIES = [
     ),
     (
         "schemes:\n  Q8_0:\n    latency: {max: 1}",
-        f"4: unknown check 'latency' in schemes.Q8_0. Valid: {CHECKS}.",
+        f"4: unknown check 'latency' in schemes.Q8_0. Did you mean 'latency.tps'? Valid: {CHECKS}.",
     ),
     (
         "artifacts:\n  'a*':\n    perplexity: {ratio: {max: 1.1}}",
