@@ -2,6 +2,7 @@
 
     python -m qgate upload REPORT [--uri URI]         send it to MLflow, again if need be
     python -m qgate verify REPORT [--artifact PATH]   decide over it: 0 only where all holds
+    python -m qgate summary REPORT                    show it in GitHub Actions; decides nothing
 
 Exit codes: 0 done or holds; 1 not uploaded or does not hold; 4 a wrong argument or report.
 """
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from qgate.errors import QGateError
+from qgate.errors import QGateError, UsageError
 from qgate.report.json import read
 from qgate.report.text import escape_line
 
@@ -62,6 +63,13 @@ def _make_parser() -> _Parser:
         help="a model that the report must be about, by digest; repeatable",
     )
     verify.set_defaults(run=_run_verify)
+    summary = commands.add_parser(
+        "summary",
+        help="write a report's table, annotations and outputs for GitHub Actions",
+        allow_abbrev=False,
+    )
+    summary.add_argument("report", type=Path, metavar="REPORT")
+    summary.set_defaults(run=_run_summary)
     return parser
 
 
@@ -87,11 +95,52 @@ def _run_verify(options: argparse.Namespace) -> int:
     report_json = read(options.report)
     problem = find_problem(report_json) or _find_stranger(report_json, options.artifact)
     if problem:
-        sys.stderr.write(f"{options.report}: {escape_line(problem)}\n")
+        sys.stderr.write(f"{escape_line(f'{options.report}: {problem}')}\n")
         return 1
     count = len(report_json["artifacts"])
-    sys.stdout.write(f"{options.report}: pass, {count} artifact{'s' if count != 1 else ''}\n")
+    shown = escape_line(str(options.report))
+    sys.stdout.write(f"{shown}: pass, {count} artifact{'s' if count != 1 else ''}\n")
     return 0
+
+
+def _run_summary(options: argparse.Namespace) -> int:
+    """Write to the files that GitHub names; the table to standard output where it names none."""
+    from qgate.report import github
+
+    report_json = read(options.report)
+    problem = find_problem(report_json)
+    page = os.environ.get("GITHUB_STEP_SUMMARY") or None
+    room_bytes = github.SUMMARY_BYTES - (_count_bytes(Path(page)) if page else 0)
+    _append(page, github.render_summary(report_json, problem, room_bytes))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        annotations = github.render_annotations(report_json, problem)
+        _append(None, "".join(f"{line}\n" for line in annotations))
+    outputs = os.environ.get("GITHUB_OUTPUT")
+    if outputs:
+        verdict = github.get_verdict(report_json, problem)
+        _append(outputs, github.render_output("report", str(options.report)))
+        _append(outputs, github.render_output("verdict", verdict))
+    return 0
+
+
+def _count_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(path: str | None, text: str) -> None:
+    """Add `text` to a file, or to standard output; always UTF-8, as GitHub reads it."""
+    data = text.encode("utf-8", "surrogateescape")
+    if path is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return
+    try:
+        with Path(path).open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written: got {error.strerror}; expected a file of the runner's."
+        ) from error
 
 
 def find_problem(report_json: dict[str, Any]) -> str | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
 from qgate.report.table import render_markdown
-from qgate.report.text import escape_line
+from qgate.report.text import cut_lines, escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ _DATASET_DIGEST_LENGTH = 36
 _MOST_PARAMS = 40
 _NOTE = "mlflow.note.content"
 """The one text with lines; it is escaped where it is rendered."""
+_CUT_NOTE = "\n\nCut here: the whole table is in the artifact report.json."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def make_parent(report_json: dict[str, Any]) -> RunContent:
                 **_describe_source(report_json),
                 "qgate.role": "invocation",
                 "qgate.verdict": report_json["verdict"],
-                _NOTE: _cut_lines(render_markdown(report_json), _TAG_LENGTH),
+                _NOTE: cut_lines(render_markdown(report_json), _TAG_LENGTH, _CUT_NOTE),
             }
         ),
         is_measured=bool(artifacts) and all(map(_is_measured, artifacts)),
@@ -271,10 +272,3 @@ def clean_key(name: str) -> str:
     # two long names must not become one
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{key[: _KEY_LENGTH - 9].rstrip('/')}-{digest}"
-
-
-def _cut_lines(text: str, length: int) -> str:
-    if len(text) <= length:
-        return text
-    note = "\n\nCut here: the whole table is in the artifact report.json."
-    return text[: length - len(note)].rpartition("\n")[0] + note

@@ -94,3 +94,17 @@ def format_bytes(size_bytes: float) -> str:
 def format_count(count: int) -> str:
     """Return a count with its thousands apart: `16 320`."""
     return f"{count:,}".replace(",", " ")
+
+
+def cut_lines(text: str, most_bytes: int, note: str) -> str:
+    """Shorten `text` to whole lines and `note` behind them: `most_bytes` in UTF-8 at most.
+
+    Where not even the note fits nothing is left.
+    """
+    data = text.encode(errors="replace")
+    if len(data) <= most_bytes:
+        return text
+    room = most_bytes - len(note.encode())
+    if room < 0:
+        return ""
+    return data[:room].decode(errors="ignore").rpartition("\n")[0] + note
