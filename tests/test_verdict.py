@@ -2,25 +2,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qgate.errors import MeasurementError, ThresholdsError
-from qgate.records import Estimate, Limit, SourceLine, Verdict
-from qgate.verdict import explain, format_value, judge, samples_to_decide, smallest_detectable
+from qgate.verdict import judge, judge_family
+from tests.verdict.estimates import (
+    FAIL,
+    INCONCLUSIVE,
+    LANGUAGES,
+    PASS,
+    a_limit,
+    an_estimate,
+    answers,
+)
 
-PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
-SOURCE = SourceLine("thresholds/default.yaml", 14)
-
-
-def an_estimate(low: float, value: float, high: float, **changes: object) -> Estimate:
-    whole = Estimate(value=value, low=low, high=high, level=0.95, n=4080, unit="ratio", method="t")
-    return dataclasses.replace(whole, **changes)
-
-
-def a_limit(check: str = "perplexity.ratio", rule: str = "certify", **bounds: float) -> Limit:
-    return Limit(check=check, rule=rule, source=SOURCE, **bounds)
-
+if TYPE_CHECKING:
+    from qgate.records import Verdict
 
 # Every position of the interval's ends around a bound of 3: below, on and above it.
 POSITIONS = [(low, high) for low in (1, 2, 3, 4, 5) for high in (1, 2, 3, 4, 5) if low <= high]
@@ -68,6 +67,48 @@ def test_two_bounds_must_both_hold_and_either_can_break(
     assert judge(estimate, a_limit(rule="alarm", min=2.0, max=4.0)) is alarmed
 
 
+# The error of an interval's end at level 0.95 is 0.025; McNemar's p-values are sums of 2^-n.
+@pytest.mark.parametrize("p_value", [0.0, 1e-9, 0.0249, 0.025, 0.0251, 0.5, 1.0])
+@pytest.mark.parametrize("value", [-0.2, -0.051, -0.05, -0.049, 0.0, 0.1])
+def test_alarm_on_paired_answers_needs_damage_that_is_shown_and_large(
+    value: float, p_value: float
+) -> None:
+    estimate = answers(value, p_value)
+    expected = FAIL if value in (-0.2, -0.051) and p_value in (0.0, 1e-9, 0.0249, 0.025) else PASS
+    assert judge(estimate, a_limit("accuracy.code", rule="alarm", min=-0.05)) is expected
+    risen = answers(-value, p_value)
+    assert judge(risen, a_limit("edge.repetition", rule="alarm", max=0.05)) is expected
+
+
+@pytest.mark.parametrize(("level", "p_value", "verdict"), [(0.95, 0.02, FAIL), (0.99, 0.02, PASS)])
+def test_alarm_on_paired_answers_keeps_the_error_of_the_limits_level(
+    level: float, p_value: float, verdict: Verdict
+) -> None:
+    limit = dataclasses.replace(a_limit("accuracy.code", rule="alarm", min=-0.05), level=level)
+    assert judge(answers(-0.16, p_value, level=level), limit) is verdict
+
+
+@pytest.mark.parametrize("p_value", [None, 0.0, 1e-9, 0.5, 1.0])
+@pytest.mark.parametrize(("low", "high"), POSITIONS)
+def test_certified_rows_and_limits_with_two_bounds_go_by_the_interval_alone(
+    low: float, high: float, p_value: float | None
+) -> None:
+    estimate = an_estimate(low, (low + high) / 2, high, p_value=p_value)
+    assert judge(estimate, a_limit(max=3.0)) is expected_for_upper(low, high, "certify")
+    both = a_limit(rule="alarm", min=-1.0, max=3.0)
+    assert judge(estimate, both) is expected_for_upper(low, high, "alarm")
+
+
+@pytest.mark.parametrize("p_value", [math.nan, -0.01, 1.01, math.inf])
+def test_a_p_value_that_is_none_is_refused_not_passed(p_value: float) -> None:
+    limit = a_limit("accuracy.code", rule="alarm", min=-0.05)
+    with pytest.raises(MeasurementError) as refusal:
+        judge(answers(-0.2, p_value), limit)
+    assert str(refusal.value) == (
+        f"accuracy.code: got a p-value of {p_value}; expected 0 to 1 (thresholds/default.yaml:14)."
+    )
+
+
 @pytest.mark.parametrize("rule", ["certify", "alarm"])
 @pytest.mark.parametrize(
     ("bounds", "shown"),
@@ -98,136 +139,62 @@ def test_interval_of_another_level_than_the_limit_asks_for_is_refused(level: flo
     )
 
 
-BASIS = "(95 % CI, n = 4 080 tokens; thresholds/default.yaml:14)"
-STORIES = {
-    "certified failure": (
-        an_estimate(1.038, 1.043, 1.049, n=16320),
-        a_limit(max=1.03),
-        "perplexity.ratio: 1.043 [1.038, 1.049] > 1.030 (95 % CI, n = 16 320 tokens; "
-        "thresholds/default.yaml:14); see the worst windows in the report",
-    ),
-    "certified pass": (
-        an_estimate(1.01, 1.012, 1.014),
-        a_limit(max=1.03),
-        f"perplexity.ratio: 1.012 [1.010, 1.014] <= 1.030 {BASIS}",
-    ),
-    # half-width 0.008, distance 0.002: 16 times the tokens, 15 x 4 080 more
-    "inconclusive, probably good": (
-        an_estimate(1.02, 1.028, 1.036),
-        a_limit(max=1.03),
-        f"inconclusive: perplexity.ratio: 1.028 [1.020, 1.036], limit 1.030 {BASIS}; "
-        "about 62 000 more tokens would decide",
-    ),
-    # towards the limit is downwards now: half-width 0.004, distance 0.002
-    "inconclusive, probably bad": (
-        an_estimate(1.028, 1.032, 1.05),
-        a_limit(max=1.03),
-        f"inconclusive: perplexity.ratio: 1.032 [1.028, 1.050], limit 1.030 {BASIS}; "
-        "about 13 000 more tokens would decide",
-    ),
-    "inconclusive on the limit": (
-        an_estimate(1.02, 1.03, 1.04),
-        a_limit(max=1.03),
-        f"inconclusive: perplexity.ratio: 1.030 [1.020, 1.040], limit 1.030 {BASIS}; "
-        "the value sits on the limit: no affordable number of tokens decides",
-    ),
-    "lower limit of a share, shown in percent": (
-        an_estimate(0.868, 0.881, 0.893, unit="fraction"),
-        a_limit("divergence.same_top", min=0.9),
-        f"divergence.same_top: 88.1 % [86.8 %, 89.3 %] < 90.0 % {BASIS}; "
-        "see the worst windows in the report",
-    ),
-    "lower limit held": (
-        an_estimate(0.92, 0.93, 0.94, unit="fraction"),
-        a_limit("divergence.same_top", min=0.9),
-        f"divergence.same_top: 93.0 % [92.0 %, 94.0 %] >= 90.0 % {BASIS}",
-    ),
-    "numbers that would read alike get more digits": (
-        an_estimate(1.03001, 1.03003, 1.03005),
-        a_limit(max=1.03),
-        f"perplexity.ratio: 1.03003 [1.03001, 1.03005] > 1.03000 {BASIS}; "
-        "see the worst windows in the report",
-    ),
-    # half-width 0.008; 0.008 x (1 + 0.8416 / 1.96) = 0.0114 above the limit
-    "silent alarm": (
-        an_estimate(1.02, 1.028, 1.036),
-        a_limit(rule="alarm", max=1.03),
-        f"perplexity.ratio: 1.028 [1.020, 1.036], alarm limit 1.030 {BASIS}; no damage seen; "
-        "would have seen 1.041 or more (4 times in 5)",
-    ),
-    "silent alarm below": (
-        an_estimate(0.89, 0.91, 0.93, unit="fraction"),
-        a_limit("divergence.same_top", rule="alarm", min=0.9),
-        f"divergence.same_top: 91.0 % [89.0 %, 93.0 %], alarm limit 90.0 % {BASIS}; "
-        "no damage seen; would have seen 87.1 % or less (4 times in 5)",
-    ),
-    "alarm": (
-        an_estimate(1.038, 1.043, 1.049),
-        a_limit(rule="alarm", max=1.03),
-        f"perplexity.ratio: 1.043 [1.038, 1.049] > 1.030 {BASIS}; "
-        "see the worst windows in the report",
-    ),
-    "a team's own check, two bounds, the upper one broken": (
-        an_estimate(12.0, 13.0, 14.0, unit="words"),
-        a_limit("style.length", min=5.0, max=10.0),
-        "style.length: 13 words [12 words, 14 words] > 10 words (95 % CI, n = 4 080 samples; "
-        "thresholds/default.yaml:14); see the worst samples in the report",
-    ),
-}
-
-
-@pytest.mark.parametrize("story", STORIES)
-def test_line_tells_the_story(story: str) -> None:
-    estimate, limit, line = STORIES[story]
-    assert explain(limit.check, estimate, limit, judge(estimate, limit)) == line
-
-
-def test_level_of_the_limit_is_in_the_line() -> None:
-    limit = dataclasses.replace(a_limit(max=1.03), level=0.999)
-    estimate = an_estimate(1.0, 1.01, 1.02, level=0.999)
-    line = explain(limit.check, estimate, limit, judge(estimate, limit))
-    assert "(99.9 % CI, n = 4 080 tokens;" in line
-
-
-def test_predicted_number_of_samples_puts_the_interval_on_the_limit() -> None:
-    estimate = an_estimate(1.02, 1.028, 1.036)
-    more = samples_to_decide(estimate, 1.03, is_upper=True)
-    assert more is not None
-    half_width = 0.008 * math.sqrt(estimate.n / (estimate.n + more))
-    assert 1.028 + half_width == pytest.approx(1.03, abs=1e-6)
-
-
-def test_value_so_near_the_limit_that_nothing_decides_is_named_so() -> None:
-    estimate = an_estimate(1.02, 1.0299, 1.04)
-    assert samples_to_decide(estimate, 1.03, is_upper=True) is None
-
-
-def test_smallest_detectable_damage_sets_the_alarm_off_four_times_in_five() -> None:
-    # The standard error behind a half-width of 1.96 is 1; the alarm goes off where low > 10.
-    seen = smallest_detectable(an_estimate(8.04, 10, 11.96), 10.0, is_upper=True)
-    goes_off = 1 - (1 + math.erf((11.96 - seen) / math.sqrt(2))) / 2
-    assert goes_off == pytest.approx(0.8, abs=1e-3)
-
-
 @pytest.mark.parametrize(
-    ("value", "unit", "text"),
+    ("bound", "rule", "told"),
     [
-        (1.0, "ratio", "1.000"),
-        (0.5, "perplexity", "0.500"),
-        (0.0, "perplexity", "0.000"),
-        (0.00153, "perplexity", "0.0015"),
-        (-0.0021, "perplexity", "-0.0021"),
-        (51.4828, "perplexity", "51.483"),
-        (10276129.3, "perplexity", "10276129"),
-        (0.0, "nats", "0.00"),
-        (0.0024341, "nats", "0.00243"),
-        (0.332, "nats", "0.332"),
-        (3.575, "nats", "3.58"),
-        (0.9123, "fraction", "91.2 %"),
-        (1.0, "fraction", "100.0 %"),
-        (0.99994, "fraction", "99.99 %"),
-        (142.0, "ms", "142 ms"),
+        (1.1, "certify", ("hi", PASS)),
+        (1.1, "alarm", ("hi", PASS)),
+        # hi and zh cannot be told from the limit; hi may be worse
+        (1.05, "certify", ("hi", INCONCLUSIVE)),
+        (1.05, "alarm", ("hi", PASS)),
+        # zh alone is beyond it for certain, though hi may be worse
+        (1.03, "certify", ("zh", FAIL)),
+        (1.03, "alarm", ("zh", FAIL)),
+        # hi and zh are: zh more surely
+        (1.015, "certify", ("zh", FAIL)),
+        # all are
+        (1.0, "alarm", ("zh", FAIL)),
     ],
 )
-def test_value_is_shown_with_the_digits_of_its_unit(value: float, unit: str, text: str) -> None:
-    assert format_value(value, unit) == text
+def test_a_family_is_as_good_as_its_worst_member(
+    bound: float, rule: str, told: tuple[str, Verdict]
+) -> None:
+    limit = a_limit("edge.multilingual", rule=rule, max=bound)
+    assert judge_family(LANGUAGES, limit) == told
+    backwards = dict(reversed(LANGUAGES.items()))
+    assert judge_family(backwards, limit) == told
+
+
+@pytest.mark.parametrize("bound", [1.1, 1.05, 1.03, 1.015, 1.0])
+@pytest.mark.parametrize("rule", ["certify", "alarm"])
+def test_a_family_with_a_lower_limit_is_the_mirror_image(bound: float, rule: str) -> None:
+    mirrored = {
+        name: an_estimate(-found.high, -found.value, -found.low)
+        for name, found in LANGUAGES.items()
+    }
+    limit = a_limit("edge.multilingual", rule=rule, max=bound)
+    below = a_limit("edge.multilingual", rule=rule, min=-bound)
+    assert judge_family(mirrored, below) == judge_family(LANGUAGES, limit)
+
+
+def test_a_family_of_two_bounds_tells_of_the_one_that_is_nearest() -> None:
+    limit = a_limit("style.length", min=0.99, max=1.1)
+    members = {**LANGUAGES, "fr": an_estimate(0.991, 1.0, 1.01)}
+    assert judge_family(members, limit) == ("fr", PASS)
+
+
+def test_a_family_of_one_is_judged_as_that_one() -> None:
+    limit = a_limit("edge.multilingual", max=1.05)
+    assert judge_family({"hi": LANGUAGES["hi"]}, limit) == ("hi", judge(LANGUAGES["hi"], limit))
+
+
+def test_a_family_without_members_is_refused_not_passed() -> None:
+    with pytest.raises(MeasurementError) as refusal:
+        judge_family({}, a_limit("edge.multilingual", rule="alarm", max=1.05))
+    assert str(refusal.value) == "edge.multilingual: got no members; expected at least 1."
+
+
+def test_a_members_lost_level_is_not_hidden_by_the_others() -> None:
+    members = {**LANGUAGES, "fr": an_estimate(1.0, 1.0, 1.0, level=0.9)}
+    with pytest.raises(MeasurementError, match=r"got an interval at level 0\.9; expected 0\.95"):
+        judge_family(members, a_limit("edge.multilingual", max=1.01))

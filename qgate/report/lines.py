@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qgate.report.rows import unit_of
 from qgate.report.text import escape_line
-from qgate.verdict import format_value
+from qgate.verdict import format_bound, format_value, name_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.records import Artifact, Limit
     from qgate.report.upload import UploadOutcome
+
+_LEAST_NAME = 22
+_AS_WRITTEN = ("ms", "bytes", "GiB")
+"""Units of bounds that are round numbers, whatever digits a measurement has."""
 
 
 def header(
@@ -33,19 +38,25 @@ def header(
 def limits_listing(limits: Mapping[str, Mapping[str, Limit]]) -> list[str]:
     """For --collect-only -v: each artifact's limits, and where each is written."""
     lines = []
+    names = [check for rows in limits.values() for check in rows]
+    width = max(_LEAST_NAME, *map(len, names), 0)
     for artifact_id, rows in limits.items():
         lines.append(f"qgate: limits of {escape_line(artifact_id)}:" + ("" if rows else " none"))
-        lines += [f"  {check:<22} {_bounds(check, limit)}" for check, limit in rows.items()]
+        lines += [f"  {check:<{width}} {_bounds(check, limit)}" for check, limit in rows.items()]
     return lines
 
 
 def _bounds(check: str, limit: Limit) -> str:
-    from qgate.checks import CHECKS
-
-    unit = CHECKS[check].unit
+    unit = unit_of(check)
+    before, after = name_conditions(limit.parameters)
     signs = (("<=", limit.max), (">=", limit.min))
-    bounds = [f"{sign} {format_value(bound, unit)}" for sign, bound in signs if bound is not None]
-    return f"{' and '.join(bounds):<12} {limit.rule:<8} {limit.source}"
+    bounds = [f"{sign} {_bound(bound, unit)}" for sign, bound in signs if bound is not None]
+    shown = f"{before}{' and '.join(bounds)}{after}"
+    return f"{shown:<12} {limit.rule:<8} {limit.source}"
+
+
+def _bound(bound: float, unit: str) -> str:
+    return format_bound(bound, unit) if unit in _AS_WRITTEN else format_value(bound, unit)
 
 
 def upload_line(outcome: UploadOutcome, report: str) -> str:

@@ -19,6 +19,7 @@ from qgate.records import (
     Verdict,
 )
 from qgate.report.json import write
+from tests.report.full_report import full_report
 
 UPLOAD_DEADLINE_S = 60.0
 EDGES_NATS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -150,3 +151,9 @@ def report_path(report: Report, tmp_path: Path) -> Path:
     path = tmp_path / "with space" / "report.json"
     write(report, path)
     return path
+
+
+@pytest.fixture
+def full() -> Report:
+    """Every row of the checklist, of an artifact that holds and of one that is damaged."""
+    return full_report()

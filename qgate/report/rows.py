@@ -1,0 +1,173 @@
+"""The rows of one artifact as lines of a terminal: what each cell says, and how wide it may be."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from qgate.checks import CHECKS, accuracy_check
+from qgate.report.text import count_cells, cut_middle, escape_line, pad
+from qgate.verdict import (
+    decimals_that_tell,
+    format_bound,
+    format_interval,
+    format_value,
+    name_conditions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Style = Literal["plain", "bold", "green", "red", "yellow"]
+
+STYLES: Mapping[str, Style] = MappingProxyType(
+    {
+        "pass": "green",
+        "fail": "red",
+        "error": "red",
+        "inconclusive": "yellow",
+        "incomplete": "yellow",
+    }
+)
+GAP = "  "
+ABSENT = "\N{EN DASH}"
+"""In the place of a number that there is not."""
+SHORTEST_NAME = 16
+"""What a cut id or name keeps at least, in columns."""
+_SHORTEST_MEMBER = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text and how to paint it; the text alone says everything."""
+
+    text: str
+    style: Style = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the checklist, as text."""
+
+    name: str
+    member: str = ""
+    """The one that tells, of a row that judges several."""
+    value: str = ""
+    interval: str = ""
+    limit: str = ""
+    verdict: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name} ({self.member})" if self.member else self.name
+
+    def name_in(self, room: int) -> str:
+        """The name in so many columns; a member is cut first, and left out where little is left."""
+        own = room - count_cells(self.name) - len(" ()")
+        if self.member and own >= min(_SHORTEST_MEMBER, count_cells(self.member)):
+            return f"{self.name} ({cut_middle(self.member, own)})"
+        return cut_middle(self.name, room)
+
+    def estimate(self, room: int) -> str:
+        """Value and interval, or the value alone where both do not fit."""
+        both = f"{self.value} {self.interval}".rstrip()
+        return both if len(both) <= room else self.value
+
+
+def make_rows(artifact: dict[str, Any]) -> list[Row]:
+    """All rows of an artifact of the report's JSON."""
+    return [_make_row(check) for check in artifact["checks"]]
+
+
+def fold(rows: Sequence[Row]) -> list[Row]:
+    """An area's rows without a number are one line where they all hold, behind those with one."""
+    folded: list[Row] = []
+    for area, group in itertools.groupby(rows, key=lambda row: row.name.partition(".")[0]):
+        members = list(group)
+        silent = [row for row in members if not row.value]
+        if len(silent) > 1 and all(row.verdict == "pass" for row in silent):
+            members = [row for row in members if row.value]
+            more = " more" if members else ""
+            members.append(Row(name=f"{area}.* ({len(silent)}{more} rows)", verdict="pass"))
+        folded += members
+    return folded
+
+
+def unit_of(check: str) -> str:
+    """The unit of a row that may not have been measured; empty for a team's own."""
+    area, _, task = check.partition(".")
+    known = accuracy_check(task) if area == "accuracy" else CHECKS.get(check)
+    return known.unit if known else ""
+
+
+def _make_row(check: dict[str, Any]) -> Row:
+    value, interval = _format_estimate(check) if check["value"] is not None else ("", "")
+    word, member = check["verdict"], check["details"].get("member")
+    return Row(
+        name=escape_line(check["name"]),
+        member=escape_line(str(member)) if member else "",
+        value=value,
+        interval=interval,
+        limit=_format_limit(check),
+        verdict=word if word in ("pass", "skipped") else word.upper(),
+    )
+
+
+def _format_estimate(check: dict[str, Any]) -> tuple[str, str]:
+    """Value and interval; an exact number has none."""
+    unit = check["unit"]
+    ends = [check[name] for name in ("value", "low", "high")]
+    bounds = [bound for _, bound in _bounds(check)]
+    more = max((decimals_that_tell(ends, bound, unit) for bound in bounds), default=0)
+    value, low, high = (format_value(end, unit, more) for end in ends)
+    is_exact = check["method"] == "exact" and check["low"] == check["high"]
+    return value, "" if is_exact else format_interval(value, low, high)
+
+
+def _format_limit(check: dict[str, Any]) -> str:
+    unit = check["unit"] or unit_of(check["name"])
+    before, _ = name_conditions((check["limit"] or {}).get("parameters", {}))
+    shown = [f"{sign} {format_bound(bound, unit)}" for sign, bound in _bounds(check)]
+    return before + " ".join(shown)
+
+
+def _bounds(check: dict[str, Any]) -> list[tuple[str, float]]:
+    limit = check["limit"] or {}
+    named = ((">=", limit.get("min")), ("<=", limit.get("max")))
+    return [(sign, bound) for sign, bound in named if bound is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Widths that all artifacts of a table share."""
+
+    name: int
+    value: int
+    limit: int
+
+    @classmethod
+    def fit(cls, rows: Sequence[Row], width: int) -> Columns:
+        """Choose the widths: members go first, then long intervals, then names' middles."""
+        name = max((count_cells(row.name) for row in rows), default=0)
+        limit = max((len(row.limit) for row in rows), default=0)
+        verdict = max((len(row.verdict) for row in rows), default=0)
+        fixed = limit + verdict + 4 * len(GAP)
+        room = max(width - name - fixed, 0)
+        value = max((len(row.estimate(room)) for row in rows), default=0)
+        longest = max((count_cells(row.full_name) for row in rows), default=0)
+        name = max(name, min(longest, width - value - fixed))
+        # air, where there is room for it
+        air = max(0, min(4, (width - name - value - fixed) // 3))
+        name = max(SHORTEST_NAME, min(name, width - value - fixed))
+        return cls(name=name + air, value=value + air, limit=limit + air)
+
+    def render(self, row: Row) -> Line:
+        # a row without a number lends its room to the name
+        room = self.name + len(GAP) + self.value
+        name = row.name_in(self.name if row.value else room)
+        number = GAP + row.estimate(self.value) if row.value else ""
+        cells = (pad(pad(name, self.name) + number, room), pad(row.limit, self.limit), row.verdict)
+        style = STYLES.get(row.verdict.lower(), "plain")
+        return Line((GAP + GAP.join(cells)).rstrip(), style)

@@ -1,0 +1,27 @@
+"""(estimate, limit) → verdict; and the one line that says why."""
+
+from __future__ import annotations
+
+from qgate.verdict.formats import (
+    decimals_that_tell,
+    format_bound,
+    format_interval,
+    format_value,
+    name_conditions,
+)
+from qgate.verdict.judging import judge, judge_family
+from qgate.verdict.line import explain, sample_word, samples_to_decide, smallest_detectable
+
+__all__ = [
+    "decimals_that_tell",
+    "explain",
+    "format_bound",
+    "format_interval",
+    "format_value",
+    "judge",
+    "judge_family",
+    "name_conditions",
+    "sample_word",
+    "samples_to_decide",
+    "smallest_detectable",
+]

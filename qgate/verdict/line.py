@@ -1,0 +1,191 @@
+"""The one line of a judged row: what, observed, limit, n, where the limit is written, what next.
+
+An alarm that stays silent proves nothing by itself, so its line says what damage it would have
+seen. Of an exact row (one value, no interval) there is nothing to say but the value and the limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from statistics import NormalDist
+
+from qgate.records import Estimate, Limit, Verdict
+from qgate.verdict.formats import (
+    decimals_that_tell,
+    format_bound,
+    format_interval,
+    format_value,
+    name_conditions,
+)
+from qgate.verdict.judging import Side, is_shown, telling_p_value, telling_side
+
+_POWER = 0.8
+"""Of the smallest damage that an alarm line names: it is seen 4 times in 5."""
+_AFFORDABLE_FACTOR = 1000
+"""Deciding that needs more than so many times the samples is called out of reach."""
+_UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
+_ROWS = (
+    ("perplexity.", "tokens", "the worst windows"),
+    ("divergence.", "tokens", "the worst windows"),
+    ("accuracy.", "items", "the flips"),
+    ("edge.math", "items", "the flips"),
+    ("edge.long_input", "tokens", "the perplexities"),
+    ("edge.multilingual", "tokens", "the perplexities"),
+    ("edge.repetition", "answers", "the answers"),
+    ("edge.termination", "answers", "the answers"),
+    ("edge.batch_invariance", "answers", "the answers"),
+    ("edge.answer_length", "answers", "the lengths"),
+    ("latency.ttft_slo", "requests", "the raw times"),
+    ("latency.itl_slo", "requests", "the raw times"),
+    ("latency.", "pairs", "the raw times"),
+    ("memory.growth", "batches", ""),
+    ("memory.", "samples", ""),
+    ("", "samples", "the worst samples"),
+)
+"""Beginnings of checks, what their n counts, where the report says more; the first that fits."""
+
+
+def explain(
+    check: str,
+    estimate: Estimate,
+    limit: Limit,
+    verdict: Verdict,
+    member: str | None = None,
+    member_count: int = 1,
+) -> str:
+    """What was observed, the limit, n, where the limit is written, what to do next: on one line.
+
+    Args:
+        check: the row.
+        estimate: what was judged; of a family the telling member's.
+        limit: what it was held against.
+        verdict: what `judge` said; an INCONCLUSIVE line begins with that word.
+        member: the one that tells, of a row that judges several.
+        member_count: how many the row judges; a PASS speaks for all of them.
+    """
+    side = telling_side(estimate, limit)
+    ends = (estimate.low, estimate.value, estimate.high)
+    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    before, after = name_conditions(limit.parameters)
+    name = _name(check, member, member_count if verdict is Verdict.PASS else 1)
+    observed = f"{name}: {before}{_observed(estimate, more)}"
+    is_exact = _is_exact(estimate)
+    bound = (
+        format_bound(side.bound, estimate.unit)
+        if is_exact
+        else format_value(side.bound, estimate.unit, more)
+    ) + after
+    basis = _basis(check, estimate, limit)
+    if verdict is Verdict.INCONCLUSIVE:
+        remedy = _what_would_decide(estimate, side, sample_word(check))
+        return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
+    if verdict is Verdict.FAIL:
+        where = "" if is_exact else _row(check)[1]
+        look = f"; see {where} in the report" if where else ""
+        return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
+    if limit.rule == "alarm" and not is_exact:
+        return f"{observed}, alarm limit {bound} {basis}; {_silence(estimate, limit, side, more)}"
+    return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
+
+
+def smallest_detectable(estimate: Estimate, bound: float, *, is_upper: bool) -> float:
+    """The true value at which an alarm with this n and spread goes off 4 times in 5.
+
+    bound plus (1 + z(power) / z(level)) half-widths: the interval's normal approximation. With a
+    p-value two things have to happen, and the less likely one counts: damage is told from none at
+    all, 0 plus as many half-widths, and the value comes out beyond the bound, bound plus
+    z(power) / z(level) half-widths.
+    """
+    z_ratio = NormalDist().inv_cdf(_POWER) / NormalDist().inv_cdf((1 + estimate.level) / 2)
+    sign = 1 if is_upper else -1
+    half_width = estimate.value - estimate.low if is_upper else estimate.high - estimate.value
+    if estimate.p_value is None:
+        return bound + sign * (1 + z_ratio) * half_width
+    reach = max((1 + z_ratio) * half_width, sign * bound + z_ratio * half_width)
+    return sign * reach
+
+
+def samples_to_decide(estimate: Estimate, bound: float, *, is_upper: bool) -> int | None:
+    """How many more samples would move the interval off the bound if the value stays.
+
+    Half-widths shrink with the root of n; that of a slope shrinks faster, so that fewer suffice.
+    None where the value sits on the bound, or so near that no affordable number decides.
+    """
+    side = Side(bound, is_upper)
+    distance = side.slack(estimate.value)
+    end = side.bad_end(estimate) if distance >= 0 else side.good_end(estimate)
+    half_width = abs(end - estimate.value)
+    if distance == 0 or (half_width / distance) ** 2 > _AFFORDABLE_FACTOR:
+        return None
+    return max(1, math.ceil(estimate.n * ((half_width / distance) ** 2 - 1)))
+
+
+def sample_word(check: str) -> str:
+    """What a check's n counts."""
+    return _row(check)[0]
+
+
+def _row(check: str) -> tuple[str, str]:
+    return next(
+        (samples, evidence) for beginning, samples, evidence in _ROWS if check.startswith(beginning)
+    )
+
+
+def _name(check: str, member: str | None, member_count: int) -> str:
+    if member is None:
+        return check
+    return f"{check} ({f'worst of {member_count}: ' if member_count > 1 else ''}{member})"
+
+
+def _observed(estimate: Estimate, more: int) -> str:
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (format_value(end, estimate.unit, more) for end in ends)
+    if _is_exact(estimate):
+        return value
+    if estimate.unit in _UNIT_SAID_ONCE:
+        return f"{value} {format_interval(value, low, high)}"
+    return f"{value} [{low}, {high}]"
+
+
+def _is_exact(estimate: Estimate) -> bool:
+    return estimate.method == "exact" and estimate.low == estimate.high
+
+
+def _basis(check: str, estimate: Estimate, limit: Limit) -> str:
+    if _is_exact(estimate):
+        return f"(exact; {limit.source})"
+    p_value = telling_p_value(estimate, limit)
+    how = f"{estimate.level * 100:g} % CI"
+    if p_value is not None:
+        how = f"exact McNemar p = {p_value:.1g}"
+    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
+
+
+def _silence(estimate: Estimate, limit: Limit, side: Side, more: int) -> str:
+    """What an alarm that did not go off leaves open."""
+    p_value = telling_p_value(estimate, limit)
+    if p_value is not None and is_shown(p_value, limit):
+        return "damage is seen, but not beyond the limit"
+    of = dataclasses.replace(estimate, p_value=p_value)
+    seen = smallest_detectable(of, side.bound, is_upper=side.is_upper)
+    or_worse = "or more" if side.is_upper else "or less"
+    text = format_value(seen, estimate.unit, more)
+    return f"no damage seen; would have seen {text} {or_worse} (4 times in 5)"
+
+
+def _what_would_decide(estimate: Estimate, side: Side, samples: str) -> str:
+    needed = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
+    if needed is None:
+        return f"the value sits on the limit: no affordable number of {samples} decides"
+    return f"about {_grouped(_two_digits(needed))} more {samples} would decide"
+
+
+def _two_digits(count: int) -> int:
+    """Rounded up to two significant digits: the estimate deserves no more."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return math.ceil(count / step) * step
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}".replace(",", " ")
