@@ -1,44 +1,39 @@
-"""Where artifacts are put to be measured: which child serves them, against which reference.
+"""Where artifacts are put to be measured: which child serves them, against which original.
 
-One object a run, without pytest. It starts children, reads the reference store, and remembers what
-it measured or why it could not, so that asking again costs nothing and says the same.
+One object a run, without pytest. It starts children, reads the stores, and remembers what it
+measured or why it could not, so that asking again costs nothing and says the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from qgate import artifacts, errors, runtimes
-from qgate.gate import Measured, Serving, judge_row, measure_divergence
-from qgate.records import Artifact, Limit, Record, Verdict
+from qgate import errors
+from qgate.artifacts.tokenizer import difference, tokenizer_of
+from qgate.children import Children, Setting
+from qgate.descriptions import describe, measurements, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
 
-    from qgate.artifacts.gguf import GgufHeader
-    from qgate.measure.integrity import Finding
+    from qgate.divergence import Divergence
+    from qgate.measure.edge.boundaries import BoundaryFindings
+    from qgate.measure.latency import LatencySamples
+    from qgate.measure.measurement import Measurement
+    from qgate.measure.memory import Footprint, MemorySamples
+    from qgate.measure.probes import Probe
+    from qgate.measure.work import Outcome, Work
+    from qgate.records import Artifact
     from qgate.reference import Reference
-    from qgate.runtimes.host import Host, ProgressSink
-    from qgate.thresholds import Thresholds
+    from qgate.serving import Serving
 
 STORE = Path(".qgate") / "references"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a run was told, as far as measuring needs it."""
-
-    thresholds: Thresholds
-    original: Artifact | None
-    runtime: str | None
-    """Overrides the choice by format."""
-    directory: Path
-    progress: Callable[[str], AbstractContextManager[ProgressSink]]
-    """progress(subject) shows what is reported to it while the block runs."""
+_ORIGINAL = ""
+"""Whose headline is the original's: no artifact has an empty id."""
+Result = TypeVar("Result")
 
 
 class Bench:
@@ -46,184 +41,223 @@ class Bench:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._references: dict[str, Reference | errors.QGateError] = {}
-        self._digests: dict[tuple[Path, ...], str] = {}
+        self.children = Children(setting)
+        self._known: dict[tuple[str, ...], Any] = {}
+        self._headlines: dict[str, dict[str, float]] = {}
 
-    def digest(self, artifact: Artifact) -> str:
-        """`sha256:...` over its files, read once a run."""
-        if artifact.files not in self._digests:
-            self._digests[artifact.files] = artifacts.digest(artifact)
-        return self._digests[artifact.files]
+    def _once(self, key: tuple[str, ...], make: Callable[[], Result]) -> Result:
+        """What `make` gives, made once a run; if it raises a QGateError, the same each time."""
+        if key not in self._known:
+            try:
+                self._known[key] = make()
+            except errors.QGateError as error:
+                self._known[key] = error
+        known = self._known[key]
+        if isinstance(known, errors.QGateError):
+            raise known
+        result: Result = known
+        return result
 
-    def runtime_for(self, artifact: Artifact) -> str:
-        named = self._setting.runtime or self._setting.thresholds.runtime.name
-        return runtimes.choose(artifact, named)
+    # --- perplexity ---------------------------------------------------------------------------
 
-    def serve(self, artifact: Artifact) -> Serving:
-        """The artifact's one child; nothing starts before it is asked something."""
-        return Serving(artifact, lambda: self._start(artifact, artifact.id))
-
-    def _start(self, artifact: Artifact, subject: str) -> Host:
-        from qgate.runtimes.host import Host, HostSettings
-
-        wanted = self._setting.thresholds.runtime
-        settings = HostSettings(runtime=self.runtime_for(artifact), stall_s=wanted.stall_s)
-        if wanted.python is not None:
-            settings = dataclasses.replace(settings, python=str(wanted.python))
-        return Host(settings, lambda: self._setting.progress(subject))
-
-    def reference_for(self, artifact: Artifact) -> Reference:
-        """The original, measured in the runtime that serves the artifact.
+    def reference(self) -> Reference:
+        """The original's likelihoods and distributions, from the store or measured now.
 
         Raises:
             QGateError: there is none, or it could not be measured; the same each time.
         """
-        runtime = self.runtime_for(artifact)
-        if runtime not in self._references:
-            try:
-                self._references[runtime] = self._measure_reference()
-            except errors.QGateError as error:
-                self._references[runtime] = error
-        known = self._references[runtime]
-        if isinstance(known, errors.QGateError):
-            raise known
-        return known
-
-    def _original(self) -> Artifact:
-        original = self._setting.original
-        if original is None:
-            raise errors.ArtifactError(
-                "no reference: no unquantized artifact in or beside the given paths."
-                " Name one with --qgate-reference PATH"
-            )
-        return original
+        return self._once(("reference",), self._measure_reference)
 
     def _measure_reference(self) -> Reference:
         from qgate.measure.texts import find_text
         from qgate.reference import Plan, ReferenceStore
 
-        original, thresholds = self._original(), self._setting.thresholds
+        original, thresholds = self.children.original(), self._setting.thresholds
         plan = Plan(
             artifact=original,
-            digest=self.digest(original),
+            digest=self.children.digest(original),
             text=find_text(thresholds.text, self._setting.directory),
             settings=thresholds.text,
             threads=thresholds.runtime.threads,
         )
-        store = ReferenceStore(self._setting.directory / STORE)
-        subject = f"reference {original.id}"
-        try:
-            return store.get_or_measure(plan, lambda: self._start(original, subject))
-        except errors.QGateError as error:
-            raise errors.with_subject(error, subject) from error
+        serving = self.children.serve_original()
+        with _named(serving), serving.phase("perplexity"):
+            store = ReferenceStore(self._setting.directory / STORE)
+            return store.get_or_measure(plan, lambda: contextlib.nullcontext(serving.host))
 
-    def measure(self, serving: Serving, reference: Reference) -> Measured:
+    def divergence(self, serving: Serving) -> Divergence:
         """Likelihoods and divergences of the artifact on the reference's tokens.
 
         Raises:
-            QGateError: its tokens mean something else, or the runtime failed.
+            QGateError: its tokens mean something else, or a runtime failed.
         """
-        from qgate.artifacts.tokenizer import difference
+        return self._once((serving.artifact.id, "divergence"), lambda: self._diverge(serving))
 
-        differs = difference(
-            self._tokenizer(serving.artifact), self._tokenizer(reference.artifact), "tokenizer"
+    def _diverge(self, serving: Serving) -> Divergence:
+        from qgate.divergence import measure_divergence
+
+        reference = self.reference()
+        self._require_same_tokenizer(serving.artifact)
+        measured = measure_divergence(serving, reference)
+        self._book(serving.artifact.id, measured.headline())
+        return measured
+
+    def _require_same_tokenizer(self, artifact: Artifact) -> None:
+        original = self.children.original()
+        differs = self._once(
+            (artifact.id, "tokenizer"),
+            lambda: difference(tokenizer_of(artifact), tokenizer_of(original), "tokenizer") or "",
         )
-        if differs is not None:
+        if differs:
             raise errors.ArtifactError(
-                f"{serving.artifact.id}: tokenizer differs from the reference's: {differs}."
+                f"{artifact.id}: tokenizer differs from the reference's: {differs}."
                 " Name the right original with --qgate-reference, or convert the model again"
             )
-        return measure_divergence(serving, reference, self._setting.thresholds.runtime.threads)
 
-    def find(self, check: str, artifact: Artifact) -> Finding:
-        """What an integrity row finds in the artifact's own files.
+    # --- tasks and edge cases -----------------------------------------------------------------
+
+    def probe(self, serving: Serving, check: str) -> Measurement | BoundaryFindings:
+        """Both sides' answers behind one row of accuracy or edge cases.
 
         Raises:
-            ArtifactError: a header cannot be read, or there is no reference to compare with.
-            RuntimeUnavailable: nothing in this version serves the format.
+            QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
         """
-        from qgate.measure import integrity
+        probe = next(probe for probe in self._setting.probes if check in probe.checks)
+        return self._once((serving.artifact.id, *probe.checks), lambda: self._ask(serving, probe))
 
-        runtimes.choose(artifact, override=None)  # whose files nothing serves, nothing here reads
-        if check == "integrity.files":
-            return integrity.check_files(artifact)
-        if check == "integrity.scheme":
-            return integrity.check_scheme(self._headers(artifact))
-        if check == "integrity.weights":
-            return integrity.check_weights(self._headers(artifact))
-        compare = {
-            "integrity.tokenizer": integrity.check_tokenizer,
-            "integrity.special_tokens": integrity.check_special_tokens,
-            "integrity.chat_template": integrity.check_chat_template,
-        }[check]
-        return compare(self._tokenizer(artifact), self._tokenizer(self._original()))
+    def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
+        from qgate.measure.work import Pair, perform
 
-    @staticmethod
-    def _headers(artifact: Artifact) -> tuple[GgufHeader, ...]:
-        from qgate.artifacts.shards import read_set
+        self._require_same_tokenizer(serving.artifact)
+        facts = serving.load()
+        work = self._once(("work", *probe.checks), lambda: self._plan(serving, probe))
+        reference = self._once(("outcome", *probe.checks), lambda: self._ask_original(work, probe))
+        with serving.phase(probe.checks[0]):
+            artifact = perform(work, serving.host, facts.end_tokens)
+        return probe.read(Pair(work=work, reference=reference, artifact=artifact))
 
-        return tuple(read_set(artifact.files))
+    def _plan(self, serving: Serving, probe: Probe) -> Work:
+        from qgate.measure.work import Speaker
 
-    def _tokenizer(self, artifact: Artifact) -> Any:  # noqa: ANN401 - TokenizerFacts, imported late
-        from qgate.artifacts.tokenizer import tokenizer_facts
+        facts = serving.load()
+        context = self.children.original().context_length or facts.context_length
+        speaker = Speaker(serving.host, context, facts.first_token)
+        return probe.work(speaker)
 
-        return tokenizer_facts(self._headers(artifact)[0])
+    def _ask_original(self, work: Work, probe: Probe) -> Outcome:
+        from qgate.measure.work import perform
+        from qgate.outcomes import OutcomeStore
 
-    def subject(self, artifact: Artifact, measured: Measured, reference: Reference) -> Any:  # noqa: ANN401
-        """What a record's report tells beside the row: JSON values."""
+        serving = self.children.serve_original()
+
+        def ask() -> Outcome:
+            facts = serving.load()
+            with serving.phase(probe.checks[0]):
+                return perform(work, serving.host, facts.end_tokens)
+
+        with _named(serving):
+            store = OutcomeStore(self._setting.directory / STORE)
+            return store.get_or_perform(
+                work, self.children.digest(serving.artifact), serving.describe(), ask
+            )
+
+    # --- latency and memory -------------------------------------------------------------------
+
+    def begin(self, serving: Serving, areas: frozenset[str]) -> None:
+        """Measure what has to come first in a fresh child: memory, then latency.
+
+        What is asked later then gets the same numbers, whichever rows were picked and in whatever
+        order; what fails here fails again there, and there somebody hears of it.
+        """
+        for area, measure in (("memory", self.memory), ("latency", self.latency)):
+            if area in areas:
+                with contextlib.suppress(errors.QGateError):
+                    measure(serving)
+
+    def memory(self, serving: Serving) -> MemorySamples:
+        """What serving the artifact takes, and what the original takes.
+
+        Raises:
+            QGateError: the runtime or this machine does not tell.
+        """
+        return self._once((serving.artifact.id, "memory"), lambda: self._weigh(serving))
+
+    def latency(self, serving: Serving) -> LatencySamples:
+        """Requests to artifact and original in turns, timed at their tokens.
+
+        Raises:
+            QGateError: a request failed.
+        """
+        return self._once((serving.artifact.id, "latency"), lambda: self._time(serving))
+
+    def _weigh(self, serving: Serving) -> MemorySamples:
+        from qgate.measure import memory
+
+        settings, original = self._setting.thresholds.memory, self.children.serve_original()
+        tokens = min(settings.context_tokens, self.children.original().context_length or 2**31)
+        facts = serving.load()
+        with serving.phase("memory"):
+            own = memory.measure_footprint(serving.host, tokens)
+            growth = memory.measure_growth(serving.host, settings, facts.n_vocab)
+        with _named(original):
+            theirs = self._once(("footprint",), lambda: self._weigh_original(original, tokens))
+        samples = memory.MemorySamples.of(serving.artifact, own, theirs, growth)
+        self._book(serving.artifact.id, samples.headline())
+        return samples
+
+    def _weigh_original(self, serving: Serving, tokens: int) -> Footprint:
+        from qgate.measure.memory import measure_footprint
+
+        serving.load()
+        with serving.phase("memory"):
+            return measure_footprint(serving.host, tokens)
+
+    def _time(self, serving: Serving) -> LatencySamples:
+        from qgate.measure.latency import measure_latency
+
+        original = self.children.serve_original()
+        facts = serving.load()
+        with _named(original):
+            original.load()
+        with serving.phase("latency"):
+            samples = measure_latency(
+                serving.host, original.host, self._setting.thresholds.latency, facts
+            )
+        self._book(serving.artifact.id, samples.headline())
+        return samples
+
+    # --- for the report -----------------------------------------------------------------------
+
+    def _book(self, owner: str, headline: dict[str, float]) -> None:
+        self._headlines.setdefault(owner, {}).update(headline)
+
+    def subject(self, artifact: Artifact) -> dict[str, Any]:
+        """What the report tells beside the rows of an artifact, as far as it is known: JSON."""
+        serving = self.children.of(artifact)
         return {
-            "digest": self.digest(artifact),
-            "runtime": dataclasses.asdict(measured.runtime),
-            "measured": measured.to_json(),
-            "reference": describe_reference(reference),
+            "digest": self.children.digest(artifact),
+            "runtime": dataclasses.asdict(serving.describe()),
+            "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
+            "reference": self._describe_original(),
         }
 
-
-def divergence_record(name: str, limit: Limit | None, measured: Measured) -> Record:
-    """Judge one row of perplexity or divergence."""
-    from qgate.measure.perplexity import ROWS, explain
-
-    estimate = ROWS[name]
-    samples = measured.samples
-    return judge_row(
-        name, limit, lambda level: estimate(samples, level=level), explain(name, samples)
-    )
-
-
-def finding_record(finding: Finding) -> Record:
-    """A row that holds or not, without a number."""
-    return Record(
-        name=finding.check,
-        verdict=Verdict.PASS if finding.holds else Verdict.FAIL,
-        message=finding.message,
-        details=finding.details,
-    )
+    def _describe_original(self) -> dict[str, Any]:
+        serving = self.children.original_serving
+        if serving is None:
+            return {}
+        measured = {**self._headlines.get(_ORIGINAL, {}), **times(serving)}
+        reference = self._known.get(("reference",))
+        known = {} if isinstance(reference, errors.QGateError | None) else measurements(reference)
+        facts = describe(
+            serving.artifact, self.children.digest(serving.artifact), serving.describe()
+        )
+        return {**facts, **known, "measured": measured}
 
 
-def describe_reference(reference: Reference) -> Mapping[str, Any]:
-    """The report's `reference` section."""
-    from qgate import stats
-    from qgate.measure.texts import describe
-
-    original = reference.artifact
-    perplexity = stats.perplexity(
-        reference.nll_nats, reference.windows.clusters.reshape(-1), level=0.95
-    )
-    return {
-        "id": original.id,
-        "path": str(original.path),
-        "scheme": original.scheme,
-        "size_bytes": original.size_bytes,
-        "digest": reference.digest,
-        "runtime": dataclasses.asdict(reference.runtime),
-        "perplexity": {
-            "value": perplexity.value,
-            "low": perplexity.low,
-            "high": perplexity.high,
-            "level": perplexity.level,
-            "n": perplexity.n,
-        },
-        "text": describe(reference.text, reference.windows),
-        "store": reference.storage(),
-        "scoring_s": round(reference.seconds, 3),
-    }
+@contextlib.contextmanager
+def _named(serving: Serving) -> Iterator[None]:
+    """Say of an error in the original's child that it was the original's."""
+    try:
+        yield
+    except errors.QGateError as error:
+        raise errors.with_subject(error, f"reference {serving.artifact.id}") from error

@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 def read_entry(place: Path) -> dict[str, Any] | None:
@@ -40,6 +41,36 @@ def write_entry(work: Path, facts: dict[str, Any]) -> None:
         file.write(_render({**facts, "arrays": arrays}))
         file.flush()
         os.fsync(file.fileno())
+
+
+def get_or_make(
+    store: Path, name: str, make: Callable[[Path], dict[str, Any]]
+) -> tuple[dict[str, Any], bool]:
+    """The intact entry of that name, made if there is none.
+
+    Args:
+        store: the directory of all entries; made if need be.
+        name: the entry's.
+        make: writes arrays into the directory that it is given and returns the other facts.
+
+    Returns:
+        The entry, and whether it was there already.
+    """
+    entry = read_entry(store / name)
+    if entry is not None:
+        return entry, True
+    store.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=store))
+    try:
+        write_entry(work, make(work))
+        return put_in_place(work, store / name), False
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def name_entry(made_of: dict[str, Any]) -> str:
+    """The name of the entry that is made of these: JSON values, digests of everything else."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def put_in_place(work: Path, place: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@
     ├── RuntimeUnavailable   the library or device that an artifact needs is not there
     ├── RuntimeFailed        the runtime crashed, hung or ended without a result
     └── MeasurementError     the runtime answered, but not with what was asked for
+        └── NotApplicable    a shipped row that says nothing about this model; it is skipped
 
 Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>.
 <remedy>`.
@@ -51,6 +52,14 @@ class RuntimeFailed(QGateError):  # noqa: N818 - a state, as in the report
 
 class MeasurementError(QGateError):
     """A measurement that does not hold what was asked for: a lost sample, a NaN."""
+
+
+class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
+    """A row that qgate ships for every model and that tells nothing about this one.
+
+    Such a row is skipped, which --qgate-strict does not let pass. A row that somebody asked for in
+    a thresholds file of their own is an error in its place.
+    """
 
 
 def with_subject(error: QGateError, subject: str) -> QGateError:

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.errors import QGateError, RuntimeFailed
+from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
+from qgate.naming import check_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.gate import Measured, Serving
-    from qgate.measure.integrity import Finding
+    from qgate.divergence import Divergence
+    from qgate.measure.edge.boundaries import BoundaryFindings
+    from qgate.measure.latency import LatencySamples
+    from qgate.measure.measurement import Finding, Measurement
+    from qgate.measure.memory import MemorySamples
     from qgate.records import Artifact, Estimate, Record
     from qgate.reference import Reference
+    from qgate.serving import Serving
     from qgate.session import GateSession
 
 
@@ -33,10 +38,19 @@ def _session(config: pytest.Config) -> GateSession:
     return gate_session
 
 
+def takes_task(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test is one of the checklist's, a row for each task."""
+    return "task" in metafunc.fixturenames and _is_ours(metafunc, "task")
+
+
 def takes_artifact(metafunc: pytest.Metafunc) -> bool:
     """Whether a test asks for our `artifact`: a project's own fixture of that name wins."""
+    return _is_ours(metafunc, "artifact")
+
+
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
     private: Any = metafunc
-    known = private._arg2fixturedefs.get("artifact")
+    known = private._arg2fixturedefs.get(name)
     return bool(known) and known[-1].func.__module__ == __name__
 
 
@@ -45,6 +59,8 @@ def _measuring(subject: str) -> Iterator[None]:
     """Turn qgate's errors into one line; the child's last words become a section of the report."""
     try:
         yield
+    except NotApplicable as error:
+        pytest.skip(str(error))
     except QGateError as error:
         text = str(error)
         line = text if text.startswith(subject) else f"{subject}: {text}"
@@ -64,45 +80,81 @@ def artifact(request: pytest.FixtureRequest) -> Artifact:
     return found
 
 
-@pytest.fixture(scope="session")
-def reference(artifact: Artifact, request: pytest.FixtureRequest) -> Reference:
-    """The original's measurements, from the store or measured now."""
-    with _measuring(artifact.id):
-        return _session(request.config).bench.reference_for(artifact)
+@pytest.fixture
+def task(request: pytest.FixtureRequest) -> str:
+    """The name of a task that the thresholds file names; one row of accuracy each."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session")
 def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serving]:
     """The artifact in its one child process; started when first used, ended after its last row."""
-    child = _session(request.config).bench.serve(artifact)
+    session = _session(request.config)
+    child = session.bench.children.serve(artifact)
+    if not session.is_worker:
+        session.bench.begin(child, session.areas_of(artifact))
     yield child
     child.close()
 
 
 @pytest.fixture(scope="session")
-def perplexity_samples(
-    serving: Serving, reference: Reference, request: pytest.FixtureRequest
-) -> Measured:
+def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
+    """The original's likelihoods, from the store or measured now."""
+    with _measuring(serving.artifact.id):
+        return _session(request.config).bench.reference()
+
+
+@pytest.fixture(scope="session")
+def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
     """Likelihoods and divergences of every scored token, artifact and original paired."""
     with _measuring(serving.artifact.id):
-        return _session(request.config).bench.measure(serving, reference)
+        return _session(request.config).bench.divergence(serving)
+
+
+@pytest.fixture
+def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement | BoundaryFindings:
+    """Both sides' answers behind this test's row of accuracy or edge cases."""
+    with _measuring(serving.artifact.id):
+        return _session(request.config).bench.probe(serving, check_of(request.node))
+
+
+@pytest.fixture
+def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> LatencySamples:
+    """Requests to artifact and original in turns, timed at their tokens."""
+    with _measuring(serving.artifact.id):
+        _require_undisturbed(request, serving.artifact)
+        return _session(request.config).bench.latency(serving)
+
+
+@pytest.fixture
+def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySamples:
+    """What serving the artifact takes, and what the original takes."""
+    with _measuring(serving.artifact.id):
+        _require_undisturbed(request, serving.artifact)
+        return _session(request.config).bench.memory(serving)
+
+
+def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> None:
+    """Refuse what sharing the machine would falsify; skip what the runtime does not tell."""
+    session, check = _session(request.config), check_of(request.node)
+    if session.applicable.is_beyond(check, artifact):
+        pytest.skip(f"{check}: the runtime of {artifact.id} does not measure it")
+    if session.is_worker:
+        raise MeasurementError(
+            f"{check}: refused under pytest-xdist: artifacts beside each other falsify it."
+            " Run without -n, or leave it out with -m 'not latency and not memory'"
+        )
 
 
 @pytest.fixture
 def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
     """What the artifact's own files say about this test's row."""
+    from qgate.findings import find
+
     with _measuring(artifact.id):
-        return _session(request.config).bench.find(_check_of(request.node), artifact)
-
-
-def _check_of(item: pytest.Item) -> str:
-    """The row's public name, from the test's `qgate` mark."""
-    mark = item.get_closest_marker("qgate")
-    if mark is None or not mark.args:
-        raise pytest.UsageError(
-            f"{item.nodeid}: no name for this row. Mark the test: @pytest.mark.qgate('area.name')"
-        )
-    return str(mark.args[0])
+        bench = _session(request.config).bench
+        return find(check_of(request.node), artifact, bench.children.original)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,32 +165,37 @@ class Gate:
     artifact: Artifact
     item: pytest.Item
 
-    def hold(self, measured: Measured, reference: Reference) -> None:
+    def hold(self, measured: Measurement) -> None:
         """Hold this row of the shipped checklist to its limit."""
-        from qgate.bench import divergence_record
+        from qgate.gate import judge_row
 
-        check = _check_of(self.item)
+        check = check_of(self.item)
         limit = self.session.limits(self.artifact).get(check)
         with _measuring(self.artifact.id):
-            record = divergence_record(check, limit, measured)
-        subject = self.session.bench.subject(self.artifact, measured, reference)
-        self._conclude(record, subject)
+            record = judge_row(check, limit, measured)
+        self._conclude(record, self.session.bench.subject(self.artifact))
 
-    def find(self, finding: Finding) -> None:
-        """Pass or fail by a finding that has no number."""
-        from qgate.bench import finding_record
+    def find(self, finding: Finding, *, is_served: bool = False) -> None:
+        """Pass or fail by a finding that has no number.
 
-        self._conclude(finding_record(finding), None)
+        Args:
+            finding: what was found.
+            is_served: whether the artifact's child was asked for it.
+        """
+        from qgate.findings import finding_record
+
+        subject = self.session.bench.subject(self.artifact) if is_served else None
+        self._conclude(finding_record(finding), subject)
 
     def judge(
         self, estimate: Estimate, *, max: float | None = None, min: float | None = None
     ) -> None:
         """Hold a team's own estimate to a bound that the test itself states."""
-        from qgate.gate import judge_row
+        from qgate.gate import Exact, judge_row
         from qgate.records import Limit, SourceLine
 
         path, line, _ = self.item.location
-        check = _check_of(self.item)
+        check = check_of(self.item)
         limit = Limit(
             check=check,
             rule="certify",
@@ -147,7 +204,7 @@ class Gate:
             level=estimate.level,
             source=SourceLine(path, (line or 0) + 1),
         )
-        self._conclude(judge_row(check, limit, lambda _: estimate, {}), None)
+        self._conclude(judge_row(check, limit, Exact(found=estimate)), None)
 
     def _conclude(self, record: Record, subject: dict[str, Any] | None) -> None:
         from qgate.records import Verdict

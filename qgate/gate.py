@@ -1,7 +1,7 @@
-"""What the fixtures do, without pytest: artifact, reference, limits → records.
+"""What the fixtures do, without pytest: samples and limits → records.
 
-Measuring (`measure_divergence`), judging (`judge_row`) and the account of what a run expected and
-got (`Ledger`) are separate; nothing here decides how a row is shown.
+Judging (`judge_row`) and the account of what a run expected and got (`Ledger`) are separate;
+nothing here measures, and nothing decides how a row is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qgate.errors import MeasurementError
+from qgate.checks import line_of
 from qgate.records import (
     Artifact,
     ArtifactReport,
@@ -20,133 +20,69 @@ from qgate.records import (
     RuntimeFacts,
     Verdict,
 )
-from qgate.verdict import explain, judge
+from qgate.verdict import explain, judge, judge_family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from qgate.measure.perplexity import Samples
-    from qgate.reference import Reference
-    from qgate.runtimes.base import ModelFacts
-    from qgate.runtimes.host import Host
+    from qgate.measure.measurement import Measurement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """An artifact's samples, with what the report tells about getting them."""
-
-    samples: Samples
-    runtime: RuntimeFacts
-    seconds: float
-    decode_seconds: float
-
-    def to_json(self) -> dict[str, float]:
-        count = len(self.samples.nll_nats)
-        return {
-            "scoring_s": round(self.seconds, 3),
-            "decode_s": round(self.decode_seconds, 3),
-            "scored_tokens": float(count),
-            "compared_positions": float(len(self.samples.kl_nats)),
-        }
-
-
-class Serving:
-    """One artifact in its one child process, started on first use."""
-
-    def __init__(self, artifact: Artifact, start: Callable[[], Host]) -> None:
-        self.artifact = artifact
-        self._start = start
-        self._host: Host | None = None
-
-    @property
-    def host(self) -> Host:
-        if self._host is None:
-            self._host = self._start()
-        return self._host
-
-    def describe(self) -> RuntimeFacts:
-        return RuntimeFacts(**self.host.call("describe"))
-
-    def load(self, window_tokens: int, threads: int | None) -> ModelFacts:
-        from qgate.runtimes.base import ModelFacts
-
-        path = str(self.artifact.path.absolute())
-        loaded = self.host.call("load", path=path, window_tokens=window_tokens, threads=threads)
-        return ModelFacts(**loaded)
-
-    def close(self) -> None:
-        if self._host is not None:
-            self._host.close()
-            self._host = None
-
-
-def measure_divergence(
-    serving: Serving, reference: Reference, threads: int | None = None
-) -> Measured:
-    """Score the reference's windows with the artifact, paired with the stored original.
-
-    Raises:
-        QGateError: the artifact does not fit, or the runtime lost something.
-    """
-    from qgate.measure.perplexity import Samples
-    from qgate.reference import require_same_vocabulary, score_arguments
-    from qgate.runtimes.scoring import window_digests
-
-    windows = reference.windows
-    facts = serving.load(int(windows.ids.shape[1]), threads)
-    require_same_vocabulary(serving.artifact, facts, reference)
-    scored = serving.host.call("score", **score_arguments(reference))
-    if scored["digests"] != window_digests(windows.ids):
-        raise MeasurementError(
-            f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
-            f" got {len(scored['digests'])} windows; expected the {len(windows.ids)} that were sent"
-        )
-    samples = Samples(
-        nll_nats=scored["nll_nats"],
-        reference_nll_nats=reference.nll_nats,
-        clusters=windows.clusters.reshape(-1),
-        kl_nats=scored["kl_nats"],
-        same_top=scored["same_top"],
-        compared=reference.compared,
-        scored_per_window=windows.clusters.shape[1],
-    )
-    return Measured(
-        samples=samples,
-        runtime=serving.describe(),
-        seconds=scored["total_s"],
-        decode_seconds=scored["decode_s"],
-    )
-
-
-def judge_row(
-    name: str, limit: Limit | None, estimate: Callable[[float], Estimate], details: dict[str, Any]
-) -> Record:
+def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     """One record: the estimate at the limit's level, and the verdict on it.
 
     Args:
         name: the check.
         limit: None where no file sets one: the row is shown and not judged.
-        estimate: level -> estimate.
-        details: what the report keeps beside the number.
+        measured: the samples.
+
+    Raises:
+        MeasurementError: the samples do not carry an estimate.
     """
+    level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
+    found, details = measured.estimate(name, level, parameters), measured.details(name)
+    members = None if isinstance(found, Estimate) else found
+    if members is not None:
+        details = {**details, "members": {key: _ends(one) for key, one in members.items()}}
     if limit is None:
+        shown = found if isinstance(found, Estimate) else next(iter(found.values()))
+        message = f"{name}: measured, but no limit applies to it"
         return Record(
-            name=name,
-            verdict=Verdict.SKIPPED,
-            message=f"{name}: measured, but no limit applies to it",
-            estimate=estimate(0.95),
-            details=details,
+            name=name, verdict=Verdict.SKIPPED, message=message, estimate=shown, details=details
         )
-    found = estimate(limit.level)
-    verdict = judge(found, limit)
+    member = None
+    if isinstance(found, Estimate):
+        verdict = judge(found, limit)
+    else:
+        member, verdict = judge_family(found, limit)
+        found, details = found[member], {**details, "member": member}
     return Record(
         name=name,
         verdict=verdict,
-        message=explain(name, found, limit, verdict),
+        message=explain(
+            name, found, limit, verdict, member=member, member_count=len(members or ())
+        ),
         estimate=found,
         limit=limit,
         details=details,
     )
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """An estimate that somebody else made: a team's own row."""
+
+    found: Estimate
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        return self.found
+
+    def details(self, check: str) -> dict[str, Any]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +109,6 @@ class Ledger:
             self._expected[artifact_id].append(check)
 
     def enter(self, artifact_id: str, record: Record, subject: Subject | None = None) -> None:
-        self.expect(artifact_id, record.name)
         self._records[artifact_id][record.name] = record
         if subject is not None:
             self._subjects[artifact_id] = subject
@@ -193,15 +128,22 @@ class Ledger:
             (name, record.name)
             for name, records in self._records.items()
             for record in records.values()
-            if record.verdict is Verdict.SKIPPED and record.estimate is None
+            if record.verdict is Verdict.SKIPPED
+            and record.estimate is None
+            and record.name in self._expected[name]
         ]
 
     def report(self, environment: dict[str, Any], thresholds: dict[str, Any]) -> Report:
         artifacts = tuple(self._artifact_report(name) for name in self._artifacts)
+        every = [record for records in self._records.values() for record in records.values()]
+        reference = self.reference
+        if reference:
+            known = _accuracy(every, "reference_share")
+            reference = {**reference, "measured": {**reference.get("measured", {}), **known}}
         return Report(
             verdict=overall(artifact.verdict for artifact in artifacts),
             environment=environment,
-            reference=self.reference,
+            reference=reference,
             artifacts=artifacts,
             thresholds=thresholds,
         )
@@ -209,7 +151,7 @@ class Ledger:
     def _artifact_report(self, name: str) -> ArtifactReport:
         records = self._records[name]
         lost = [_not_reached(check) for check in self._expected[name] if check not in records]
-        rows = [*records.values(), *lost]
+        rows = sorted([*records.values(), *lost], key=lambda row: line_of(row.name))
         subject = self._subjects.get(name, Subject())
         judged = [row.verdict for row in rows if row.verdict is not Verdict.SKIPPED]
         return ArtifactReport(
@@ -218,8 +160,18 @@ class Ledger:
             records=tuple(rows),
             digest=subject.digest,
             runtime=subject.runtime,
-            measured=dict(subject.measured or {}),
+            measured={**(subject.measured or {}), **_accuracy(records.values())},
         )
+
+
+def _accuracy(records: Iterable[Record], share: str = "share") -> dict[str, float]:
+    """Mean share of right answers over the tasks that were measured, if any."""
+    shares = [
+        float(record.details[share])
+        for record in records
+        if record.name.startswith("accuracy.") and share in record.details
+    ]
+    return {"accuracy": sum(shares) / len(shares)} if shares else {}
 
 
 def _not_reached(check: str) -> Record:

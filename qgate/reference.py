@@ -16,17 +16,13 @@ Another machine, library or text is another entry; nothing is ever overwritten o
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.entries import put_in_place, read_entry, write_entry
+from qgate.entries import get_or_make, name_entry
 from qgate.errors import ArtifactError
 from qgate.measure.original import Loaded, find_output_matrix, keep_original
 from qgate.measure.texts import Text, Windows, cut_windows
@@ -36,11 +32,12 @@ from qgate.runtimes.original import Encoding, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from qgate.runtimes.host import Host
     from qgate.thresholds import TextSettings
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key: raised when an entry's meaning changes."""
 
 
@@ -103,40 +100,26 @@ class ReferenceStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute()  # children work elsewhere
 
-    def get_or_measure(self, plan: Plan, start: Callable[[], Host]) -> Reference:
-        """The plan's entry, measured in a child of its own if the store has none.
+    def get_or_measure(
+        self, plan: Plan, start: Callable[[], AbstractContextManager[Host]]
+    ) -> Reference:
+        """The plan's entry, measured in a child if the store has none.
 
         Args:
             plan: what to measure.
-            start: starts a child with the runtime that will also serve the artifacts.
+            start: opens a child with the runtime that will also serve the artifacts.
 
         Raises:
             QGateError: whatever kept the original from being measured.
         """
         with start() as host:
             runtime = RuntimeFacts(**host.call("describe"))
-            place = self._directory / _key(plan, runtime)
-            entry = read_entry(place)
-            if entry is not None:
-                return _open(plan, runtime, place, entry)
-            return self._measure(plan, runtime, place, host)
-
-    def _measure(self, plan: Plan, runtime: RuntimeFacts, place: Path, host: Host) -> Reference:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=self._directory))
-        try:
-            entry = _measure_into(work, plan, runtime, host)
-            write_entry(work, entry)
-            entry = put_in_place(work, place)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        reference = _open(plan, runtime, place, entry)
-        return dataclasses.replace(reference, was_stored=False)
-
-
-def _key(plan: Plan, runtime: RuntimeFacts) -> str:
-    ingredients = _ingredients(plan, runtime)
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:32]
+            name = name_entry(_ingredients(plan, runtime))
+            entry, was_stored = get_or_make(
+                self._directory, name, lambda work: _measure_into(work, plan, runtime, host)
+            )
+        reference = _open(plan, runtime, self._directory / name, entry)
+        return dataclasses.replace(reference, was_stored=was_stored)
 
 
 def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
@@ -157,7 +140,7 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
     loaded = host.call(
         "load", path=str(plan.artifact.path.absolute()), window_tokens=size, threads=plan.threads
     )
-    facts = ModelFacts(**loaded)
+    facts = ModelFacts.from_json(loaded)
     windows = cut_windows(plan.text, plan.settings, host, facts)
     scored, stored = keep_original(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
@@ -190,7 +173,7 @@ def score_arguments(reference: Reference) -> dict[str, Any]:
 
 
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
-    facts = ModelFacts(**entry["facts"])
+    facts = ModelFacts.from_json(entry["facts"])
     encoding: Encoding = entry["encoding"]
     matrix = find_output_matrix(plan.artifact, facts) if encoding == "hidden" else None
     windows = Windows(

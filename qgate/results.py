@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from qgate.errors import QGateError
+from qgate.naming import row_of
 from qgate.records import Record, Verdict
-
-if TYPE_CHECKING:
-    from qgate.records import Artifact
 
 _RESULT, _VERDICT = "qgate.result", "qgate.verdict"
 
@@ -36,7 +34,7 @@ def attach_failure(
     item: pytest.Item, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException]
 ) -> None:
     """Give a row that ended without a record one that says why; keep the child's last words."""
-    name, artifact = _row_of(item)
+    name, artifact = row_of(item)
     has_record = any(key == _RESULT for key, _ in item.user_properties)
     if name and artifact and not has_record:
         verdict = Verdict.SKIPPED if report.skipped else Verdict.ERROR
@@ -63,13 +61,6 @@ def point_at_limit(report: pytest.TestReport) -> None:
     if limit:
         path, _, line = limit["source"].rpartition(":")
         report.location = (path, int(line) - 1, report.location[2])
-
-
-def _row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
-    mark = item.get_closest_marker("qgate")
-    callspec = getattr(item, "callspec", None)
-    artifact = callspec.params.get("artifact") if callspec else None
-    return (mark.args[0] if mark and mark.args else None), artifact
 
 
 def _one_line(error: BaseException) -> str:

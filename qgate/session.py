@@ -7,14 +7,19 @@ on the reports, so that the controller keeps the account in either case.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qgate import environment, errors, fixtures, results
-from qgate.bench import Bench, Setting
+from qgate.applicable import Applicable
+from qgate.bench import Bench
+from qgate.checks import ONLY_WITH_LIMIT, area_of
+from qgate.children import Setting
 from qgate.gate import Ledger, Subject
+from qgate.measure.probes import find_probes
+from qgate.naming import row_of
 from qgate.options import Options
 from qgate.progress import ProgressLine
 from qgate.records import Record, RuntimeFacts
@@ -46,10 +51,13 @@ class GateSession:
                 original=self.reference_artifact,
                 runtime=options.runtime,
                 directory=options.directory,
+                probes=find_probes(self.thresholds),
                 progress=self.progress,
             )
         )
-        self._require_known_runtime()
+        self.applicable = Applicable(self.thresholds, self.bench.children.runtime_for)
+        self.applicable.require_measurable(self.artifacts)
+        self._areas: dict[str, set[str]] = {}
         self.ledger = Ledger(self.artifacts)
         for artifact in self.artifacts:
             for check in self.limits(artifact):
@@ -86,13 +94,12 @@ class GateSession:
         return self.is_worker or bool(self.config.option.collectonly)
 
     def limits(self, artifact: Artifact) -> dict[str, Limit]:
-        return dict(self.thresholds.limits_for(artifact.id, artifact.scheme))
+        """The limits of the rows that its runtime can measure."""
+        return self.applicable.limits(artifact)
 
-    def _require_known_runtime(self) -> None:
-        """A misspelt runtime ends the run at once; one that is absent is an error of its rows."""
-        for artifact in self.artifacts:
-            with suppress(errors.RuntimeUnavailable):
-                self.bench.runtime_for(artifact)
+    def areas_of(self, artifact: Artifact) -> frozenset[str]:
+        """The lines of the checklist of which rows were picked for it."""
+        return frozenset(self._areas.get(artifact.id, ()))
 
     @contextmanager
     def progress(self, subject: str) -> Iterator[Callable[[str, int, int], None]]:
@@ -128,6 +135,28 @@ class GateSession:
             metafunc.parametrize(
                 "artifact", list(named.values()), ids=list(named), indirect=True, scope="session"
             )
+
+        if fixtures.takes_task(metafunc):
+            names = [task.name for task in self.thresholds.tasks]
+            metafunc.parametrize("task", names, indirect=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out rows that are there only where somebody sets a limit."""
+        items[:] = [item for item in items if self._is_wanted(item)]
+
+    def _is_wanted(self, item: pytest.Item) -> bool:
+        name, artifact = row_of(item)
+        if artifact is None or name not in ONLY_WITH_LIMIT:
+            return True
+        return name in self.limits(artifact)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note which lines of the checklist are run for which artifact."""
+        for item in session.items:
+            name, artifact = row_of(item)
+            if name and artifact is not None:
+                self._areas.setdefault(artifact.id, set()).add(area_of(name))
 
     def pytest_report_header(self) -> list[str]:
         """Say what is gated against what, and by which limits."""
@@ -183,7 +212,7 @@ class GateSession:
             measured=subject["measured"],
         )
         if subject and subject["reference"]:
-            self.ledger.reference = subject["reference"]
+            self.ledger.reference = {**self.ledger.reference, **subject["reference"]}
         self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known or None)
 
     # --- reporting ----------------------------------------------------------------------------
@@ -231,7 +260,8 @@ class GateSession:
         return upload_line(outcome, _shown(self.options, self.options.json))
 
     def pytest_unconfigure(self) -> None:
-        """Leave the process's signals as they were."""
+        """End the original's child; leave the process's signals as they were."""
+        self.bench.children.close()
         self.undo_signals()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type

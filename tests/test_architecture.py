@@ -18,11 +18,22 @@ LAYERS = (
     ("thresholds", "verdict", "stats", "artifacts", "environment"),
     ("runtimes", "subjects"),
     ("measure",),
-    ("reference",),
+    ("reference", "outcomes", "findings", "serving"),
+    ("divergence", "children", "descriptions", "applicable"),
     ("gate",),
     ("bench",),
     ("report",),
-    ("options", "rootdir", "xdist", "results", "session", "fixtures", "plugin", "checklist"),
+    (
+        "options",
+        "rootdir",
+        "xdist",
+        "naming",
+        "results",
+        "session",
+        "fixtures",
+        "plugin",
+        "checklist",
+    ),
     ("__main__",),
 )
 """A part may import its own layer and those above it in this table."""
@@ -31,6 +42,7 @@ ONLY_IN = {
     "pytest": (
         "plugin",
         "options",
+        "naming",
         "results",
         "session",
         "fixtures",

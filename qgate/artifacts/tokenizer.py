@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from qgate.artifacts.escape import printable, quoted
 from qgate.artifacts.gguf import ArrayFacts, GgufHeader
+from qgate.artifacts.shards import read_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.artifacts.gguf import Value
+    from qgate.records import Artifact
 
 Part = Literal["tokenizer", "special_tokens", "chat_template"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -46,6 +48,15 @@ class TokenizerFacts:
     parts: Mapping[Part, Mapping[str, str]]
     """Per part: key to value as shown in messages; long values as `sha256:...`."""
     digests: Mapping[Part, str]
+
+
+def tokenizer_of(artifact: Artifact) -> TokenizerFacts:
+    """The tokenizer that an artifact's first file carries.
+
+    Raises:
+        ArtifactError: the header cannot be read.
+    """
+    return tokenizer_facts(read_set(artifact.files)[0])
 
 
 def tokenizer_facts(header: GgufHeader) -> TokenizerFacts:

@@ -8,7 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from qgate.fixtures import Gate
-    from qgate.measure.integrity import Finding
+    from qgate.measure.measurement import Finding
 
 pytestmark = pytest.mark.integrity
 

@@ -10,7 +10,6 @@ and the row is an error, never a pass.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.escape import listed, printable
@@ -19,6 +18,7 @@ from qgate.artifacts.gguf_artifacts import bytes_by_type, claimed_scheme, weight
 from qgate.artifacts.shards import read_set
 from qgate.artifacts.tokenizer import difference
 from qgate.errors import ArtifactError
+from qgate.measure.measurement import Finding
 from qgate.measure.weight_scan import scan_tensors
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ LEAST_SHARE_OF_BITS = 0.8
 LEAST_QUANTIZED_SHARE = 0.5
 """Of the bytes of weights that could be quantized."""
 _MOST_NAMED = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one integrity row found. It holds or not: nothing is estimated."""
-
-    check: str
-    holds: bool
-    message: str
-    """One line that begins with the check's name."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """JSON values only."""
 
 
 def check_files(artifact: Artifact) -> Finding:

@@ -29,6 +29,15 @@ ADAPTERS: Mapping[str, str] = MappingProxyType(
 _DEFAULT_FOR_FORMAT: Mapping[str, str] = MappingProxyType({"gguf": "llama_cpp"})
 
 
+_BEYOND: Mapping[str, frozenset[str]] = MappingProxyType({"fake": frozenset({"memory"})})
+"""Lines of the checklist of which a runtime measures nothing."""
+
+
+def beyond(name: str) -> frozenset[str]:
+    """Lines of the checklist of which this runtime measures nothing."""
+    return _BEYOND.get(name, frozenset())
+
+
 def names() -> tuple[str, ...]:
     """Every runtime that can be named, other packages' included."""
     others = tuple(entry.name for entry in entry_points(group="qgate.runtimes"))

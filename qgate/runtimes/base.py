@@ -58,6 +58,10 @@ class ModelFacts:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ModelFacts:
+        return cls(**{**value, "end_tokens": tuple(value["end_tokens"])})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from qgate.runtimes.base import LoadSettings
+
 HEARTBEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _GROUP = 32
@@ -46,6 +48,7 @@ class _Worker:
         self._wire, self._name, self._answers = wire, name, answers
         self._lock = threading.Lock()
         self._runtime: Any = None
+        self._loaded: tuple[LoadSettings, dict[str, Any]] | None = None
         self._request = 0
 
     def serve(self, requests: BinaryIO) -> None:
@@ -92,7 +95,12 @@ class _Worker:
     def _load(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.base import LoadSettings
 
-        facts: dict[str, Any] = self._adapter().load(LoadSettings(**args)).to_json()
+        settings = LoadSettings(**args)
+        if self._loaded is None or self._loaded[0] != settings:
+            if self._loaded is not None:
+                self._adapter().close()
+            self._loaded = settings, self._adapter().load(settings).to_json()
+        facts: dict[str, Any] = self._loaded[1]
         return facts
 
     def _tokenize(self, args: dict[str, Any]) -> dict[str, Any]:

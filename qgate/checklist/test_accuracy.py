@@ -1,0 +1,19 @@
+"""Task accuracy: does the artifact still know what the original knows?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from qgate.fixtures import Gate
+    from qgate.measure.paired_answers import PairedAnswers
+
+pytestmark = pytest.mark.accuracy
+
+
+@pytest.mark.qgate("accuracy.{task}")
+def test_accuracy(gate: Gate, task: str, answers: PairedAnswers) -> None:
+    """Of the items that the original knows, no more are lost than the limit allows."""
+    gate.hold(answers)

@@ -1,0 +1,63 @@
+"""Latency: does the artifact answer as fast as the original in the runtime that serves it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.naming import check_of
+from qgate.report.benchmark import show
+
+if TYPE_CHECKING:
+    from qgate.fixtures import Gate
+    from qgate.measure.latency import LatencySamples
+    from qgate.records import Artifact
+
+pytestmark = pytest.mark.latency
+
+
+@pytest.fixture
+def in_table(
+    artifact: Artifact, latency_samples: LatencySamples, request: pytest.FixtureRequest
+) -> None:
+    """The recorded times in pytest-benchmark's table, where that plugin is at work."""
+    config = request.config
+    if not config.pluginmanager.hasplugin("benchmark") or config.getoption("benchmark_skip"):
+        return
+    check = check_of(request.node)
+    seconds, extra_info = latency_samples.benchmark(check)
+    show(request.getfixturevalue("benchmark"), f"{check}[{artifact.id}]", seconds, extra_info)
+
+
+@pytest.mark.qgate("latency.ttft")
+@pytest.mark.usefixtures("in_table")
+def test_ttft(gate: Gate, latency_samples: LatencySamples) -> None:
+    """The first token comes no later than the limit allows over the original's."""
+    gate.hold(latency_samples)
+
+
+@pytest.mark.qgate("latency.itl")
+@pytest.mark.usefixtures("in_table")
+def test_itl(gate: Gate, latency_samples: LatencySamples) -> None:
+    """Each further token takes no longer than the limit allows over the original's."""
+    gate.hold(latency_samples)
+
+
+@pytest.mark.qgate("latency.tps")
+@pytest.mark.usefixtures("in_table")
+def test_tps(gate: Gate, latency_samples: LatencySamples) -> None:
+    """Output tokens a second are no fewer than the limit allows of the original's."""
+    gate.hold(latency_samples)
+
+
+@pytest.mark.qgate("latency.ttft_slo")
+def test_ttft_slo(gate: Gate, latency_samples: LatencySamples) -> None:
+    """The named percentile of requests gets its first token in time."""
+    gate.hold(latency_samples)
+
+
+@pytest.mark.qgate("latency.itl_slo")
+def test_itl_slo(gate: Gate, latency_samples: LatencySamples) -> None:
+    """The named percentile of requests gets its further tokens in time."""
+    gate.hold(latency_samples)

@@ -1,0 +1,50 @@
+"""What a report tells of the original and of where time went: JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from qgate import stats
+from qgate.measure import texts
+
+if TYPE_CHECKING:
+    from qgate.records import Artifact, RuntimeFacts
+    from qgate.reference import Reference
+    from qgate.serving import Serving
+
+
+def describe(original: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str, Any]:
+    """The report's `reference` section, before anything of it is measured."""
+    return {
+        "id": original.id,
+        "path": str(original.path),
+        "scheme": original.scheme,
+        "size_bytes": original.size_bytes,
+        "digest": digest,
+        "runtime": dataclasses.asdict(runtime),
+    }
+
+
+def measurements(reference: Reference) -> dict[str, Any]:
+    """What that section tells of the original's likelihoods and what keeping them costs."""
+    perplexity = stats.perplexity(
+        reference.nll_nats, reference.windows.clusters.reshape(-1), level=0.95
+    )
+    return {
+        "perplexity": {
+            "value": perplexity.value,
+            "low": perplexity.low,
+            "high": perplexity.high,
+            "level": perplexity.level,
+            "n": perplexity.n,
+        },
+        "text": texts.describe(reference.text, reference.windows),
+        "store": reference.storage(),
+        "scoring_s": round(reference.seconds, 3),
+    }
+
+
+def times(serving: Serving) -> dict[str, float]:
+    """`time.<phase>_s` of everything that its child was asked."""
+    return {f"time.{name}_s": round(spent, 3) for name, spent in serving.seconds.items()}

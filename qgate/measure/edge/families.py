@@ -1,0 +1,98 @@
+"""Rows that judge several texts together: perplexity over the original's for each of them.
+
+    ratio = exp(mean (nll_artifact - nll_reference))      paired by token, clustered by document
+
+One row, one verdict: the intervals of all members hold simultaneously (`stats.simultaneous`), so
+that looking at eight languages does not make a false alarm eight times as likely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qgate.measure.measurement import Estimates
+    from qgate.measure.work import Mark, Pair
+    from qgate.records import Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The scored tokens of one member, from several documents."""
+
+    artifact_nll: np.ndarray
+    """Shape (n,), nats."""
+    reference_nll: np.ndarray
+    """The same tokens under the original."""
+    documents: np.ndarray
+    """Which document each token is from."""
+
+    @classmethod
+    def of(cls, pair: Pair, marks: Sequence[Mark]) -> Tokens:
+        """The tokens that are marked; those of one span are one document."""
+        return cls(
+            artifact_nll=np.concatenate(
+                [_part(pair.artifact.nll_nats, pair, mark) for mark in marks]
+            ),
+            reference_nll=np.concatenate(
+                [_part(pair.reference.nll_nats, pair, mark) for mark in marks]
+            ),
+            documents=np.repeat(
+                [mark.span for mark in marks], [mark.stop - mark.start for mark in marks]
+            ),
+        )
+
+    def ratio(self, level: float) -> Estimate:
+        return stats.perplexity_ratio(
+            self.artifact_nll, self.reference_nll, self.documents, level=level
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityFamily:
+    """Several members of one row."""
+
+    members: Mapping[str, Tokens]
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What the report tells beside: JSON values."""
+
+    @classmethod
+    def read(cls, pair: Pair) -> PerplexityFamily:
+        """One member for each name that the work's marks have."""
+        marks: dict[str, list[Mark]] = {}
+        for mark in pair.work.marks:
+            marks.setdefault(mark.member, []).append(mark)
+        return cls(members={name: Tokens.of(pair, own) for name, own in marks.items()})
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
+        each = {name: partial(_ratio, tokens) for name, tokens in self.members.items()}
+        return stats.simultaneous(each, level=level)
+
+    def details(self, check: str) -> dict[str, Any]:
+        perplexities = {
+            name: {
+                "perplexity": float(np.exp(tokens.artifact_nll.mean())),
+                "reference_perplexity": float(np.exp(tokens.reference_nll.mean())),
+                "n": len(tokens.artifact_nll),
+            }
+            for name, tokens in self.members.items()
+        }
+        return {"perplexities": perplexities, **self.more}
+
+
+def _part(values: Sequence[np.ndarray], pair: Pair, mark: Mark) -> np.ndarray:
+    """What was found at the marked positions; the first value is that of position first + 1."""
+    begin = pair.work.spans[mark.span].first + 1
+    return values[mark.span][mark.start - begin : mark.stop - begin]
+
+
+def _ratio(tokens: Tokens, level: float) -> Estimate:
+    return tokens.ratio(level)

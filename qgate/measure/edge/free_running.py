@@ -1,0 +1,167 @@
+"""Answers that run free until they end: do they loop, do they end, how long are they?
+
+Beginnings (`thresholds/prompts/open.jsonl`) are continued greedily up to a length, by both sides.
+
+    repetition      share of answers that loop, less the original's
+    termination     share of answers that end with an end token which the file itself declares, less
+                    the original's. A runtime may know a token by its name and stop all the same:
+                    other runtimes would not.
+    answer_length   mean log ratio of lengths, in whichever direction it is; exp of it. MLPerf
+                    (submission checker) bounds generated lengths on both sides for the same reason:
+                    quantized models that say less look faster, those that go on cost more.
+
+An answer loops when its end is one piece again and again (the last `_LOOP_TOKENS` tokens have a
+period of at most a third of that), or when it compresses far better than text does (zlib, as
+OpenAI's Whisper does it, there at 2.4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from qgate import stats
+from qgate.errors import MeasurementError
+from qgate.measure.paired_answers import PairedAnswers
+from qgate.measure.work import NO_END, Batch, Work
+from qgate.runtimes.base import Prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qgate.measure.work import Answers, Pair, Speaker
+    from qgate.records import Estimate
+
+_LOOP_TOKENS = 24
+_LONGEST_PERIOD = _LOOP_TOKENS // 3
+_COMPRESSIBLE = 4.0
+"""Bytes of a text over those of its zlib form; English is near 2, a loop above 5."""
+_LEAST_BYTES = 80
+"""Shorter texts do not compress, whatever they say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeRunning:
+    """The probe of the three rows."""
+
+    checks: ClassVar[tuple[str, ...]] = (
+        "edge.repetition",
+        "edge.termination",
+        "edge.answer_length",
+    )
+    prompts: tuple[str, ...]
+    answer_tokens: int
+
+    def work(self, speaker: Speaker) -> Work:
+        prompts = []
+        for ids in speaker.begin(self.prompts):
+            room = min(self.answer_tokens, speaker.context_tokens - len(ids))
+            if room < _LOOP_TOKENS:
+                raise MeasurementError(
+                    f"edge: a prompt of {len(ids)} tokens leaves no room for an answer: got a"
+                    f" context of {speaker.context_tokens}; expected {_LOOP_TOKENS} tokens more"
+                )
+            prompts.append(Prompt(ids=ids, max_tokens=room))
+        return Work(batches=(Batch(prompts=tuple(prompts)),))
+
+    def read(self, pair: Pair) -> FreeAnswers:
+        return FreeAnswers(prompts=self.prompts, pair=pair)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeAnswers:
+    """Both sides' free-running answers."""
+
+    prompts: tuple[str, ...]
+    pair: Pair
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        if check == "edge.answer_length":
+            return _either_way(self._log_ratios(), level)
+        return self._flags(check).estimate(check, level, parameters)
+
+    def details(self, check: str) -> dict[str, Any]:
+        artifact, reference = self._answers()
+        lengths = {
+            "mean_tokens": float(np.mean([len(ids) for ids in artifact.ids])),
+            "reference_mean_tokens": float(np.mean([len(ids) for ids in reference.ids])),
+        }
+        if check == "edge.answer_length":
+            return lengths
+        return {**self._flags(check).details(check), **lengths}
+
+    def _answers(self) -> tuple[Answers, Answers]:
+        return self.pair.artifact.answers[0], self.pair.reference.answers[0]
+
+    def _flags(self, check: str) -> PairedAnswers:
+        artifact, reference = self._answers()
+        ends = check == "edge.termination"
+        of_artifact, of_reference = (
+            (
+                partial(_has_ended, ends=self.pair.artifact.end_tokens),
+                partial(_has_ended, ends=self.pair.reference.end_tokens),
+            )
+            if ends
+            else (_has_looped, _has_looped)
+        )
+        return PairedAnswers(
+            artifact=of_artifact(artifact),
+            reference=of_reference(reference),
+            is_good=ends,
+            prompts=self.prompts,
+            artifact_texts=artifact.texts,
+            reference_texts=reference.texts,
+        )
+
+    def _log_ratios(self) -> np.ndarray:
+        """One token more on both sides: an answer may be empty."""
+        artifact, reference = self._answers()
+        return np.log([len(ids) + 1 for ids in artifact.ids]) - np.log(
+            [len(ids) + 1 for ids in reference.ids]
+        )
+
+
+def _has_ended(answers: Answers, ends: tuple[int, ...]) -> np.ndarray:
+    flags: np.ndarray = (answers.ends != NO_END) & np.isin(answers.ends, ends)
+    return flags
+
+
+def _has_looped(answers: Answers) -> np.ndarray:
+    pairs = zip(answers.ids, answers.texts, strict=True)
+    return np.array([is_loop(ids) or compresses(text) for ids, text in pairs])
+
+
+def is_loop(ids: np.ndarray) -> bool:
+    """Whether the last tokens repeat with a short period."""
+    tail = ids[-_LOOP_TOKENS:]
+    return len(tail) == _LOOP_TOKENS and any(
+        bool((tail[period:] == tail[:-period]).all()) for period in range(1, _LONGEST_PERIOD + 1)
+    )
+
+
+def compresses(text: str) -> bool:
+    """Whether zlib makes far less of a text than it does of prose."""
+    raw = text.encode()
+    return len(raw) >= _LEAST_BYTES and len(raw) / len(zlib.compress(raw, 9)) > _COMPRESSIBLE
+
+
+def _either_way(log_ratios: np.ndarray, level: float) -> Estimate:
+    """Take exp |mean|; where the interval holds 0, nothing shows that lengths differ at all."""
+    each = np.arange(len(log_ratios))
+    found = stats.mean_interval(log_ratios, each, level=level, unit="nats")
+    low, high = sorted((abs(found.low), abs(found.high)))
+    straddles = found.low <= 0 <= found.high
+    return dataclasses.replace(
+        found,
+        value=math.exp(abs(found.value)),
+        low=1.0 if straddles else math.exp(low),
+        high=math.exp(high),
+        unit="ratio",
+        method=f"exp |mean log ratio|, {found.method}",
+    )

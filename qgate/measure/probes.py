@@ -1,0 +1,94 @@
+"""Which probe fills which rows: tasks and edge cases, by what the thresholds file names.
+
+A probe turns texts into work for a child (`work`), and both sides' answers into samples (`read`).
+One call serves all rows of a probe, so that nothing is asked twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from qgate.measure.edge.boundaries import Boundaries, BoundaryFindings
+from qgate.measure.edge.free_running import FreeRunning
+from qgate.measure.edge.invariance import BatchInvariance
+from qgate.measure.edge.languages import Multilingual
+from qgate.measure.edge.long_input import LongInput
+from qgate.measure.items import read_items
+from qgate.measure.prompts import read_languages, read_prompts, read_texts
+from qgate.measure.tasks import Task
+from qgate.thresholds import SHIPPED_SHOWN, shipped_path
+
+if TYPE_CHECKING:
+    from qgate.measure.measurement import Measurement
+    from qgate.measure.work import Pair, Speaker, Work
+    from qgate.thresholds import Thresholds
+
+_MATH = "tasks/arithmetic.jsonl"
+_INVARIANCE_PROMPTS = 32
+
+
+class Probe(Protocol):
+    """Something that is asked of both sides."""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The rows that it fills."""
+
+    def work(self, speaker: Speaker) -> Work:
+        """What is asked, as token ids.
+
+        Raises:
+            MeasurementError: it cannot be asked of this model.
+        """
+
+    def read(self, pair: Pair) -> Measurement | BoundaryFindings:
+        """What the answers say.
+
+        Raises:
+            MeasurementError: the original itself cannot answer.
+        """
+
+
+def find_probes(thresholds: Thresholds) -> tuple[Probe, ...]:
+    """Every probe of a run, its files read and checked.
+
+    Raises:
+        ThresholdsError: a file is missing or wrong, as `file:line: ...`.
+    """
+    edge, shipped = thresholds.edge, shipped_path().parent
+    prompts = read_prompts(shipped / "prompts" / "open.jsonl")
+    fillers = read_texts(shipped / "prompts" / "fillers.jsonl")
+    return (
+        *find_tasks(thresholds),
+        LongInput(fillers=fillers, most_tokens=edge.context_tokens),
+        Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
+        Task(check="edge.math", file=read_items(shipped / _MATH, _MATH), is_shipped=True),
+        FreeRunning(prompts=prompts, answer_tokens=edge.answer_tokens),
+        BatchInvariance(prompts=prompts[:_INVARIANCE_PROMPTS]),
+        Boundaries(fillers=fillers, most_tokens=edge.context_tokens),
+    )
+
+
+def find_tasks(thresholds: Thresholds) -> tuple[Task, ...]:
+    """The tasks that the thresholds file names.
+
+    Raises:
+        ThresholdsError: an item file is missing or wrong, as `file:line: ...`.
+    """
+    return tuple(
+        Task(
+            check=f"accuracy.{task.name}",
+            file=read_items(task.file, _shown(task.file), max_items=task.max_items),
+            metric=task.metric,
+            max_tokens=task.max_tokens,
+            is_shipped=task.source.path == SHIPPED_SHOWN,
+        )
+        for task in thresholds.tasks
+    )
+
+
+def _shown(path: Path) -> str:
+    """As the user would name it from where they are."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,39 @@
+"""Which row of which artifact a test is: its mark and its parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from qgate.records import Artifact
+
+
+def row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
+    """The row's public name from the test's `qgate` mark, and its artifact; None where it is none.
+
+    A name may hold a parameter of the test: `accuracy.{task}`.
+    """
+    mark = item.get_closest_marker("qgate")
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
+    name = str(mark.args[0]) if mark and mark.args else None
+    for parameter, value in parameters.items():
+        if name and isinstance(value, str):
+            name = name.replace(f"{{{parameter}}}", value)
+    return name, parameters.get("artifact")
+
+
+def check_of(item: pytest.Item) -> str:
+    """The row's public name.
+
+    Raises:
+        pytest.UsageError: the test has none.
+    """
+    name, _ = row_of(item)
+    if name is None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: no name for this row. Mark the test: @pytest.mark.qgate('area.name')"
+        )
+    return name

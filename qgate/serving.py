@@ -1,0 +1,80 @@
+"""One model in its one child process: started on first use, loaded once, its time accounted for."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qgate.records import Artifact, RuntimeFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qgate.runtimes.base import ModelFacts
+    from qgate.runtimes.host import Host
+
+
+class Serving:
+    """An artifact or the original, being served."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        start: Callable[[], Host],
+        *,
+        window_tokens: int = 512,
+        threads: int | None = None,
+    ) -> None:
+        self.artifact = artifact
+        self.seconds: dict[str, float] = {}
+        """Spent in each phase, by its name."""
+        self._start = start
+        self._window_tokens, self._threads = window_tokens, threads
+        self._host: Host | None = None
+        self._facts: ModelFacts | None = None
+        self._runtime: RuntimeFacts | None = None
+
+    @property
+    def host(self) -> Host:
+        if self._host is None:
+            self._host = self._start()
+        return self._host
+
+    def describe(self) -> RuntimeFacts:
+        """What serves it; no model is loaded for that."""
+        if self._runtime is None:
+            self._runtime = RuntimeFacts(**self.host.call("describe"))
+        return self._runtime
+
+    def load(self) -> ModelFacts:
+        """Load the model, the first time."""
+        if self._facts is None:
+            from qgate.runtimes.base import ModelFacts
+
+            with self.phase("load"):
+                loaded = self.host.call(
+                    "load",
+                    path=str(self.artifact.path.absolute()),
+                    window_tokens=self._window_tokens,
+                    threads=self._threads,
+                )
+            self._facts = ModelFacts.from_json(loaded)
+        return self._facts
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the block's time under this name; of phases within each other, the inner one's."""
+        started, booked = time.monotonic(), sum(self.seconds.values())
+        try:
+            yield
+        finally:
+            inner = sum(self.seconds.values()) - booked
+            own = time.monotonic() - started - inner
+            self.seconds[name] = self.seconds.get(name, 0.0) + own
+
+    def close(self) -> None:
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+            self._facts = None
