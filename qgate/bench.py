@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -193,24 +194,42 @@ class Bench:
     def _weigh(self, serving: Serving) -> MemorySamples:
         from qgate.measure import memory
 
-        settings, original = self._setting.thresholds.memory, self.children.serve_original()
-        tokens = min(settings.context_tokens, self.children.original().context_length or 2**31)
-        facts = serving.load()
+        settings = self._setting.thresholds.memory
+        theirs = self._once(("footprint",), self._weigh_original)
+        own = self._footprint(serving)
         with serving.phase("memory"):
-            own = memory.measure_footprint(serving.host, tokens)
-            growth = memory.measure_growth(serving.host, settings, facts.n_vocab)
-        with _named(original):
-            theirs = self._once(("footprint",), lambda: self._weigh_original(original, tokens))
+            growth = memory.measure_growth(serving.host, settings, serving.load().n_vocab)
         samples = memory.MemorySamples.of(serving.artifact, own, theirs, growth)
         self._book(serving.artifact.id, samples.headline())
+        self._book(_ORIGINAL, samples.reference_headline())
         return samples
 
-    def _weigh_original(self, serving: Serving, tokens: int) -> Footprint:
+    def _weigh_original(self) -> Footprint:
+        serving = self.children.serve_original()
+        with _named(serving):
+            found = self._footprint(serving)
+            if serving.describe().device != "cpu":
+                serving.close()  # of a device only what is alone on it can be told
+            return found
+
+    def _footprint(self, serving: Serving) -> Footprint:
+        from qgate.measure.device import DeviceMeter
         from qgate.measure.memory import measure_footprint
 
+        longest = self.children.original().context_length or 2**31
+        tokens = min(self._setting.thresholds.memory.context_tokens, longest)
+        meter, problem = None, None
+        try:
+            meter = DeviceMeter(os.environ)  # before the child starts
+        except errors.MeasurementError as error:
+            problem = error
         serving.load()
+        if serving.describe().device == "cpu":
+            meter = None
+        elif problem is not None:
+            raise problem
         with serving.phase("memory"):
-            return measure_footprint(serving.host, tokens)
+            return measure_footprint(serving.host, tokens, meter)
 
     def _time(self, serving: Serving) -> LatencySamples:
         from qgate.measure.latency import measure_latency
@@ -224,6 +243,7 @@ class Bench:
                 serving.host, original.host, self._setting.thresholds.latency, facts
             )
         self._book(serving.artifact.id, samples.headline())
+        self._book(_ORIGINAL, samples.reference_headline())
         return samples
 
     # --- for the report -----------------------------------------------------------------------

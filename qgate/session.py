@@ -272,7 +272,8 @@ class GateSession:
 
         terminalreporter.section("qgate")
         width = terminalreporter._tw.fullwidth
-        for line in render(self.report(), width):
+        is_verbose = self.config.get_verbosity() > 0
+        for line in render(self.report(), width, is_verbose):
             style = {} if line.style == "plain" else {line.style: True}
             terminalreporter.write_line(line.text, **style)
         for note in [f"report: {_shown(self.options, self.options.json)}", *self.notes]:

@@ -103,6 +103,7 @@ def unit_of(check: str) -> str:
 
 
 def _make_row(check: dict[str, Any]) -> Row:
+    limit = _format_limit(check)
     value, interval = _format_estimate(check) if check["value"] is not None else ("", "")
     word, member = check["verdict"], check["details"].get("member")
     return Row(
@@ -110,7 +111,7 @@ def _make_row(check: dict[str, Any]) -> Row:
         member=escape_line(str(member)) if member else "",
         value=value,
         interval=interval,
-        limit=_format_limit(check),
+        limit=limit,
         verdict=word if word in ("pass", "skipped") else word.upper(),
     )
 

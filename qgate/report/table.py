@@ -64,8 +64,8 @@ def render_markdown(report_json: dict[str, Any]) -> str:
     parts = (
         [said],
         compare_markdown(report_json),
+        messages,  # before the rows: MLflow's note ends somewhere among those
         _tabulate_rows(artifacts),
-        messages,
         tabulate_phases(report_json),
         [escape_markdown(_describe_smallest(report_json))],
     )

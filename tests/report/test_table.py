@@ -167,6 +167,13 @@ def test_hostile_names_and_messages_stay_text_in_markdown(report: Report) -> Non
     assert "\\`code\\`" in text
 
 
+def test_in_markdown_what_failed_stands_before_the_long_table(report: Report) -> None:
+    text = render_markdown(report.to_json())
+    parts = ("reference: ", "| size | perplexity", "* qgate-demo-Q2_K", "| size | check")
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+
+
 def test_the_markdown_table_has_every_row_and_message(report: Report) -> None:
     text = render_markdown(report.to_json())
     assert "| qgate-demo-Q2_K | Q2_K | 2.6 MB |  |  |  | FAIL |" in text
