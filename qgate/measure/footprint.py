@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PROMPT_TOKENS, OUTPUT_TOKENS = 32, 8
 """Of each batch of `measure_growth`."""
-WARMUP_BATCHES = 20
+WARMUP_BATCHES = 100
+"""So long the heap of a small model takes to settle."""
 _SEED = 0
 _OVERLOOKED_SHARE, _OVERLOOKED_BYTES = 1.1, 64 * 1024 * 1024
 """What the system sees may exceed the account by this factor and so many bytes."""
@@ -126,7 +127,7 @@ def measure_growth(host: Host, settings: MemorySettings, n_vocab: int) -> np.nda
         n_vocab: of the model.
 
     Returns:
-        Proportional set size of the child's process tree, shape (batches,), int64.
+        Anonymous memory of the child's process tree, shape (batches,), int64.
 
     Raises:
         QGateError: the child failed.
@@ -135,7 +136,8 @@ def measure_growth(host: Host, settings: MemorySettings, n_vocab: int) -> np.nda
     rng = np.random.default_rng(_SEED)
     ids = rng.integers(FIRST_ORDINARY_TOKEN, n_vocab, PROMPT_TOKENS).astype(np.int32)
     times = WARMUP_BATCHES + settings.batches
-    found = np.asarray(host.call("repeat", ids=ids, tokens=OUTPUT_TOKENS, times=times)["pss_bytes"])
+    repeated = host.call("repeat", ids=ids, tokens=OUTPUT_TOKENS, times=times)
+    found = np.asarray(repeated["anonymous_bytes"])
     if found.shape != (times,):
         raise MeasurementError(
             f"memory.growth: lost batches: got sizes of shape {found.shape}; expected {times}"

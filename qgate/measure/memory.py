@@ -101,7 +101,7 @@ class MemorySamples:
                 "warmup_batches": WARMUP_BATCHES,
                 "prompt_tokens": PROMPT_TOKENS,
                 "output_tokens": OUTPUT_TOKENS,
-                "pss_bytes": self.growth_bytes.tolist(),
+                "anonymous_bytes": self.growth_bytes.tolist(),
             }
         if check == "memory.kv_cache":
             return {

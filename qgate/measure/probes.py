@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from qgate.thresholds import Thresholds
 
 _MATH = "tasks/arithmetic.jsonl"
-_INVARIANCE_PROMPTS = 32
 
 
 class Probe(Protocol):
@@ -65,7 +64,7 @@ def find_probes(thresholds: Thresholds) -> tuple[Probe, ...]:
         Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH), is_shipped=True),
         FreeRunning(prompts=prompts, answer_tokens=edge.answer_tokens),
-        BatchInvariance(prompts=prompts[:_INVARIANCE_PROMPTS]),
+        BatchInvariance(prompts=prompts),
         Boundaries(fillers=fillers, most_tokens=edge.context_tokens),
     )
 

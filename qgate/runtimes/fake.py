@@ -145,7 +145,10 @@ class Fake:
     def _follow(self, ids: np.ndarray, count: int) -> Iterator[int]:
         last = ids[-1:]
         for _ in range(count):
-            last = self.logits(last, 0).argmax(axis=-1)
+            logits = self.logits(last, 0)
+            if not np.isfinite(logits).all():
+                raise MeasurementError("the model's logits are not finite while it generates text")
+            last = logits.argmax(axis=-1)
             yield int(last[0])
 
     def fill_context(self, tokens: int) -> Buffers:

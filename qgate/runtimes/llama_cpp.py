@@ -115,7 +115,9 @@ class LlamaCpp:
         return ids, self._vocab.piece_bytes(ids)
 
     def encode(self, text: str, *, begins: bool) -> np.ndarray:
-        return self._vocab.encode(text, adds_special=begins, parses_special=True)
+        if not begins:
+            return self._vocab.encode_behind(text)
+        return self._vocab.encode(text, adds_special=True, parses_special=True)
 
     def decode(self, ids: np.ndarray) -> str:
         return self._vocab.decode(ids)

@@ -10,6 +10,8 @@ import numpy as np
 from qgate.errors import ArtifactError, MeasurementError
 
 _LONGEST_PIECE_BYTES = 512
+_BEFORE = "\n"
+"""A text of its own, to tokenize something behind it."""
 
 
 class Vocabulary:
@@ -32,6 +34,7 @@ class Vocabulary:
             raise ArtifactError(
                 "the tokenizer has neither a begin-of-text nor an end-of-text token"
             )
+        self._adds_space = self.decode(self._parse("a")) == " a"
 
     def is_end(self, token: int) -> bool:
         """Whether llama.cpp's servers stop at it: declared by the file, or known by its name."""
@@ -48,6 +51,21 @@ class Vocabulary:
         if count < 0:
             raise MeasurementError(f"llama.cpp cannot tokenize the text: got {count}")
         return ids[:count]
+
+    def encode_behind(self, text: str) -> np.ndarray:
+        """Ids of a text as they are behind another one; special tokens in it are parsed.
+
+        SentencePiece puts a space before what it is given: " wet" would begin with two. So it is
+        given a line's end before the text, which is taken off again.
+        """
+        if not self._adds_space:
+            return self._parse(text)
+        before, whole = self._parse(_BEFORE), self._parse(_BEFORE + text)
+        is_apart = np.array_equal(whole[: len(before)], before)
+        return whole[len(before) :] if is_apart else self._parse(text)
+
+    def _parse(self, text: str) -> np.ndarray:
+        return self.encode(text, adds_special=False, parses_special=True)
 
     def piece_bytes(self, ids: np.ndarray) -> np.ndarray:
         """UTF-8 length of each token's piece, shape (n,), int32."""

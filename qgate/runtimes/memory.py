@@ -1,8 +1,9 @@
 """What serving takes of the machine's memory, seen from inside the child (Linux).
 
-    pss_bytes       proportional set size of the process tree: pages shared with others count by
-                    their share, so that a file mapped twice is not counted twice
-    peak_rss_bytes  the largest resident set since it was last forgotten (`VmHWM`)
+    pss_bytes        proportional set size of the process tree: pages shared with others count by
+                     their share, so that a file mapped twice is not counted twice
+    anonymous_bytes  the part of it that no file backs, where leaks are
+    peak_rss_bytes   the largest resident set since it was last forgotten (`VmHWM`)
 
 `/proc/PID/smaps_rollup` and `clear_refs` are in proc(5). RSS would count every mapped page of the
 model in each process that maps it.
@@ -46,19 +47,30 @@ def fill_context(runtime: Runtime, tokens: int) -> dict[str, Any]:
 def repeat_batches(
     runtime: Runtime, ids: np.ndarray, tokens: int, times: int, progress: Progress
 ) -> dict[str, Any]:
-    """`pss_bytes` of the process tree after each of `times` identical requests, shape (times,)."""
+    """`anonymous_bytes` of the process tree after each of `times` identical requests.
+
+    Shape (times,), int64. Not its whole proportional set: that changes whenever another process
+    maps or leaves the same libraries, the original's child among them.
+    """
     sizes = np.empty(times, dtype=np.int64)
     for number in range(times):
         for _ in runtime.stream(ids, tokens):
             pass
-        sizes[number] = tree_pss_bytes()
+        sizes[number] = tree_anonymous_bytes()
         progress("repeating a batch", number, times)
-    return {"pss_bytes": sizes}
+    return {"anonymous_bytes": sizes}
 
 
 def tree_pss_bytes() -> int:
     """Of this process and everything that it started."""
-    return sum(_pss_bytes(pid) for pid in _tree(os.getpid()))
+    return sum(_rollup_bytes(pid, "Pss") for pid in _tree(os.getpid()))
+
+
+def tree_anonymous_bytes() -> int:
+    """Of these, what no file backs: heaps, stacks and shared memory."""
+    return sum(
+        _rollup_bytes(pid, kind) for pid in _tree(os.getpid()) for kind in ("Pss_Anon", "Pss_Shmem")
+    )
 
 
 def _tree(pid: int) -> list[int]:
@@ -72,14 +84,14 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _pss_bytes(pid: int) -> int:
+def _rollup_bytes(pid: int, kind: str) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError as error:
         if pid != os.getpid():
             return 0  # a child that has just ended
         raise _unknown(error) from error
-    return _kib(text, "Pss")
+    return _kib(text, kind)
 
 
 def _status_bytes(name: str) -> int:

@@ -74,15 +74,16 @@ class BoundaryFindings:
     def _empty_prompt(self) -> Finding:
         check, number = "edge.empty_prompt", 0
         artifact, reference = self.pair.artifact.answers[0], self.pair.reference.answers[0]
-        loops, should = is_loop(artifact.ids[number]), is_loop(reference.ids[number])
+        own, theirs = artifact.ids[number], reference.ids[number]
         details = {"artifact": artifact.texts[number], "reference": reference.texts[number]}
-        said = f"{len(artifact.ids[number])} tokens"
-        if loops and not should:
-            message = f"{check}: from nothing the answer is a loop; the original's is not"
-            return Finding(check=check, holds=False, message=message, details=details)
-        message = f"{check}: from nothing it says {said}, the original"
-        message += f" {len(reference.ids[number])}"
-        return Finding(check=check, holds=True, message=message, details=details)
+        problem = ""
+        if is_loop(own) and not is_loop(theirs):
+            problem = "the answer is a loop; the original's is not"
+        elif len(own) == 0 < len(theirs):
+            problem = f"there is no answer; the original's has {len(theirs)} tokens"
+        said = problem or f"it says {len(own)} tokens, the original {len(theirs)}"
+        message = f"{check}: from nothing {said}"
+        return Finding(check=check, holds=not problem, message=message, details=details)
 
     def _context_limit(self) -> Finding:
         check, number = "edge.context_limit", 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from qgate.errors import MeasurementError
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import Batch, Work
 from qgate.runtimes.base import Prompt
@@ -31,8 +32,14 @@ class BatchInvariance:
     prompts: tuple[str, ...]
 
     def work(self, speaker: Speaker) -> Work:
+        room = speaker.context_tokens - _ANSWER_TOKENS
+        if room < 1:
+            raise MeasurementError(
+                f"edge.batch_invariance: got a context of {speaker.context_tokens} tokens;"
+                f" expected more than {_ANSWER_TOKENS}"
+            )
         prompts = tuple(
-            Prompt(ids=ids[: speaker.context_tokens - _ANSWER_TOKENS], max_tokens=_ANSWER_TOKENS)
+            Prompt(ids=ids[:room], max_tokens=_ANSWER_TOKENS)
             for ids in speaker.begin(self.prompts)
         )
         return Work(

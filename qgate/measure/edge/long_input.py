@@ -106,7 +106,11 @@ class _Writer:
     def write(
         self, length: int, lengths: Sequence[int], *, seed: int
     ) -> tuple[np.ndarray, list[Mark]]:
-        """At most `length` token ids, and marks whose `span` is still to be set."""
+        """At most `length` token ids, and marks whose `span` is still to be set.
+
+        Raises:
+            MeasurementError: the facts alone take more.
+        """
         rng = random.Random(seed)  # noqa: S311 - text, not secrets
         facts = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, _FACTS)]
         notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in facts])
@@ -116,7 +120,13 @@ class _Writer:
         questions = list(zip(asked, told, strict=True))
         tail = sum(len(ask) + len(tell) + len(line_end) for ask, tell in questions)
         head = np.concatenate([self._start, *notes])
-        text = self._fill(length - len(head) - tail, rng)
+        room = length - len(head) - tail
+        if room < 0:
+            raise MeasurementError(
+                f"edge.long_input: the facts alone are too long: got {length - room} tokens;"
+                f" expected at most {length}, the shortest prompt"
+            )
+        text = self._fill(room, rng)
         parts, at = [head, text], len(head) + len(text)
         marks = list(_text_marks(len(head), at, lengths))
         for ask, tell in questions:

@@ -1,0 +1,335 @@
+"""Requests go out in turns, one bad one voids them all, and rows are the plain formulas."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+
+from qgate import stats
+from qgate.checks import CHECKS
+from qgate.errors import MeasurementError, RuntimeFailed
+from qgate.measure.latency import QUANTITIES, LatencySamples, measure_latency
+from qgate.measure.turns import FIRST_ORDINARY_TOKEN, Timings, fit
+from qgate.runtimes.base import ModelFacts
+from qgate.thresholds import LatencySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgate.runtimes.host import Host
+
+SETTINGS = LatencySettings(prompt_tokens=16, output_tokens=8, pairs=6, warmup=2)
+FACTS = ModelFacts(
+    n_vocab=64,
+    width=16,
+    n_params=2048,
+    context_length=256,
+    bos=1,
+    adds_bos=True,
+    first_token=1,
+    end_tokens=(2,),
+    weights_bytes=8192,
+    load_s=0.0,
+)
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Both children: notes who was asked what, and answers with planted times."""
+
+    asked: list[tuple[str, np.ndarray, int]] = field(default_factory=list)
+    spoil: Callable[[str, int, np.ndarray], np.ndarray] = lambda side, number, at_s: at_s
+    """spoil(side, number of the request to that side, honest times) -> times"""
+
+    def host(self, side: str) -> Host:
+        return cast("Host", _Side(side=side, desk=self))
+
+    def measure(self, settings: LatencySettings = SETTINGS, **facts: Any) -> LatencySamples:
+        return measure_latency(
+            self.host("artifact"),
+            self.host("reference"),
+            settings,
+            dataclasses.replace(FACTS, **facts),
+        )
+
+
+@dataclass(kw_only=True)
+class _Side:
+    side: str
+    desk: Desk
+
+    def call(self, verb: str, *, ids: np.ndarray, count: int) -> dict[str, Any]:
+        assert verb == "time"
+        number = sum(side == self.side for side, *_ in self.desk.asked)
+        self.desk.asked.append((self.side, ids.copy(), count))
+        honest = 0.1 + 0.01 * np.arange(count, dtype=float)
+        return {"at_s": self.desk.spoil(self.side, number, honest)}
+
+
+def samples_of(artifact: np.ndarray, reference: np.ndarray) -> LatencySamples:
+    pairs, tokens = artifact.shape
+    settings = LatencySettings(prompt_tokens=16, output_tokens=tokens, pairs=pairs, warmup=1)
+    return LatencySamples(
+        artifact=Timings(at_s=artifact),
+        reference=Timings(at_s=reference),
+        lengths=fit(settings, 256),
+        asked=settings,
+    )
+
+
+def draw(pairs: int, tokens: int = 8, slower: float = 1.0, seed: int = 0) -> np.ndarray:
+    gaps = np.random.default_rng(seed).uniform(0.9, 1.1, (pairs, tokens)) * 0.01
+    found: np.ndarray = np.cumsum(gaps, axis=1) * slower
+    return found
+
+
+def test_requests_go_out_in_abba_order() -> None:
+    desk = Desk()
+    desk.measure()
+
+    order = "".join(side[0] for side, *_ in desk.asked)
+    assert order == "raar" * 4  # two pairs to warm up, six that count
+
+
+def test_a_pair_is_the_same_prompt_and_every_pair_another() -> None:
+    desk = Desk()
+    desk.measure()
+
+    prompts = {
+        side: [ids for at, ids, _ in desk.asked if at == side] for side in ("artifact", "reference")
+    }
+    for own, theirs in zip(prompts["artifact"], prompts["reference"], strict=True):
+        assert own.tobytes() == theirs.tobytes()
+        assert (own.dtype, own.shape) == (np.int32, (16,))
+        assert FIRST_ORDINARY_TOKEN <= own.min() <= own.max() < FACTS.n_vocab
+    first_tokens = [ids[:4].tobytes() for ids in prompts["artifact"]]
+    assert len(set(first_tokens)) == len(first_tokens) == 8
+    assert {count for *_, count in desk.asked} == {8}
+
+
+def test_the_same_prompts_are_sent_in_every_run() -> None:
+    desks = [Desk(), Desk()]
+    sent = []
+    for desk in desks:
+        desk.measure()
+        sent.append([ids.tobytes() for _, ids, _ in desk.asked])
+
+    assert sent[0] == sent[1]
+
+
+def test_what_warms_up_does_not_count() -> None:
+    desk = Desk(spoil=lambda side, number, at_s: at_s * 50 if number < 2 else at_s)
+
+    found = desk.measure()
+
+    assert found.artifact.ttft_ms == pytest.approx([100.0] * 6)
+    assert len(desk.asked) == 2 * (2 + 6)
+
+
+def test_the_formulas_are_those_of_the_docstring() -> None:
+    at_s = np.array([[0.5, 0.6, 0.7, 0.9, 1.0], [0.25, 0.3, 0.5, 0.6, 0.75]])
+    timings = Timings(at_s=at_s)
+
+    assert timings.ttft_ms == pytest.approx([500.0, 250.0])
+    assert timings.itl_ms == pytest.approx([100.0, 125.0])  # of 100 100 200 100 and 50 200 100 150
+    assert timings.output_tps == pytest.approx([4 / 0.5, 4 / 0.5])
+
+
+@pytest.mark.parametrize(
+    ("check", "ratio"), [("latency.ttft", 1.25), ("latency.itl", 1.25), ("latency.tps", 0.8)]
+)
+def test_an_artifact_that_takes_a_quarter_longer_is_seen_in_every_row(
+    check: str, ratio: float
+) -> None:
+    times = draw(12)
+
+    found = samples_of(times * 1.25, times).estimate(check, 0.95, {})
+
+    assert (found.value, found.low, found.high) == pytest.approx((ratio,) * 3)
+    assert (found.n, found.level, found.unit) == (12, 0.95, CHECKS[check].unit)
+
+
+def test_a_ratio_is_the_median_of_paired_log_ratios() -> None:
+    own, theirs = draw(20, slower=1.1, seed=1), draw(20, seed=2)
+    samples = samples_of(own, theirs)
+    logs = np.log(samples.artifact.output_tps / samples.reference.output_tps)
+
+    assert samples.estimate("latency.tps", 0.9, {}) == stats.median_ratio(logs, level=0.9)
+
+
+def test_a_machine_that_slows_down_does_not_read_as_damage() -> None:
+    desk = Desk()
+
+    def drift(side: str, number: int, at_s: np.ndarray) -> np.ndarray:
+        return at_s * (1 + 0.02 * len(desk.asked))  # twice as slow after 50 requests
+
+    desk.spoil = drift
+    found = desk.measure(dataclasses.replace(SETTINGS, pairs=24))
+
+    for check in ("latency.ttft", "latency.itl", "latency.tps"):
+        estimate = found.estimate(check, 0.95, {})
+        assert estimate.low < 1 < estimate.high
+        assert abs(estimate.value - 1) < 0.005
+    in_blocks = np.median(found.artifact.ttft_ms[12:]) / np.median(found.artifact.ttft_ms[:12])
+    assert in_blocks > 1.2  # what one side after the other would have said of equals
+
+
+SPOILED = {
+    "a token is lost": lambda at_s: at_s[:-1],
+    "a token is made up": lambda at_s: np.append(at_s, at_s[-1] + 0.01),
+    "no token came": lambda at_s: at_s[:0],
+    "a time is not a number": lambda at_s: np.where(at_s == at_s[3], np.nan, at_s),
+    "a time is endless": lambda at_s: np.where(at_s == at_s[-1], np.inf, at_s),
+    "the clock stood still": lambda at_s: np.where(at_s == at_s[3], at_s[2], at_s),
+    "the clock went back": lambda at_s: at_s[::-1],
+    "the first token took no time": lambda at_s: at_s - at_s[0],
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
+@pytest.mark.parametrize("side", ["artifact", "reference"])
+@pytest.mark.parametrize("number", [0, 7])  # one that warms up, and the last one
+def test_one_bad_request_voids_them_all(
+    spoil: Callable[[np.ndarray], np.ndarray], side: str, number: int
+) -> None:
+    desk = Desk(
+        spoil=lambda at, n, at_s: spoil(at_s) if (at, n) == (side, number) else at_s,
+    )
+
+    with pytest.raises(MeasurementError) as caught:
+        desk.measure()
+
+    assert "\n" not in str(caught.value)
+    assert "expected" in str(caught.value)
+
+
+def test_a_child_that_fails_is_heard_of() -> None:
+    def crash(side: str, number: int, at_s: np.ndarray) -> np.ndarray:
+        if (side, number) == ("reference", 4):
+            raise RuntimeFailed("runtime crashed: SIGSEGV in time")
+        return at_s
+
+    with pytest.raises(RuntimeFailed, match="SIGSEGV"):
+        Desk(spoil=crash).measure()
+
+
+def test_lost_pairs_are_refused() -> None:
+    times = draw(6)
+    whole = samples_of(times, times)
+
+    with pytest.raises(MeasurementError, match=r"artifact: lost samples: got .*\(5, 8\)"):
+        dataclasses.replace(whole, artifact=Timings(at_s=times[:5]))
+
+
+@pytest.mark.parametrize(("check", "name"), [("ttft_slo", "ttft_ms"), ("itl_slo", "itl_ms")])
+def test_a_service_level_is_a_percentile_of_the_artifacts_own_times(check: str, name: str) -> None:
+    own, theirs = draw(120, slower=3.0, seed=1), draw(120, seed=2)
+    samples = samples_of(own, theirs)
+
+    found = samples.estimate(f"latency.{check}", 0.98, {"percentile": 95.0})
+
+    values = getattr(samples.artifact, name)
+    assert found == stats.percentile_interval(values, 0.95, level=0.98, unit="ms")
+    assert values.min() < found.low <= found.value <= found.high <= values.max()
+
+
+def test_a_percentile_that_the_requests_cannot_bound_is_refused() -> None:
+    times = draw(24)
+
+    with pytest.raises(MeasurementError, match="got 24; expected at least 90"):
+        samples_of(times, times).estimate("latency.ttft_slo", 0.98, {"percentile": 95.0})
+
+
+@pytest.mark.parametrize(
+    ("context", "lengths"),
+    [
+        (256, (128, 48)),
+        (176, (128, 48)),
+        (175, (127, 48)),
+        (60, (12, 48)),
+        (40, (8, 32)),
+        (16, (8, 8)),
+    ],
+)
+def test_a_short_context_cuts_the_prompt_first(context: int, lengths: tuple[int, int]) -> None:
+    found = fit(LatencySettings(), context)
+
+    assert (found.prompt_tokens, found.output_tokens) == lengths
+    assert sum(lengths) <= context
+
+
+def test_requests_that_were_cut_say_so() -> None:
+    cut = Desk().measure(LatencySettings(pairs=6), context_length=60).details("latency.ttft")
+    whole = Desk().measure(LatencySettings(pairs=6)).details("latency.ttft")
+
+    assert (cut["prompt_tokens"], cut["output_tokens"]) == (12, 48)
+    assert (cut["asked_prompt_tokens"], cut["asked_output_tokens"]) == (128, 48)
+    assert "asked_prompt_tokens" not in whole
+
+
+@pytest.mark.parametrize("facts", [{"context_length": 15}, {"n_vocab": 9}])
+def test_a_model_too_small_to_time_is_refused(facts: dict[str, int]) -> None:
+    with pytest.raises(MeasurementError, match=r"^latency: \w+: got \d+ tokens; expected"):
+        Desk().measure(**facts)
+
+
+@pytest.mark.parametrize("check", QUANTITIES)
+def test_the_report_holds_what_the_verdict_rests_on(check: str) -> None:
+    own, theirs = draw(20, slower=1.1, seed=1), draw(20, seed=2)
+    samples = samples_of(own, theirs)
+
+    kept = json.loads(json.dumps(samples.details(check), allow_nan=False))
+
+    both = kept["samples"]
+    again = stats.median_ratio(np.log(np.divide(both["artifact"], both["reference"])), level=0.95)
+    found = samples.estimate(check, 0.95, {})
+    assert (again.value, again.low, again.high) == pytest.approx(
+        (found.value, found.low, found.high), rel=1e-4
+    )
+    assert kept["formula"] == f"qgate.{check.partition('.')[2]}.1"
+    assert kept["artifact_median"] == pytest.approx(np.median(both["artifact"]), abs=1e-4)
+    assert kept["reference_median"] == pytest.approx(np.median(both["reference"]), abs=1e-4)
+    assert (kept["pairs"], kept["warmup"], kept["order"][:4]) == (20, 1, "ABBA")
+
+
+def test_the_headline_is_the_artifacts_medians() -> None:
+    own, theirs = draw(20, slower=2.0, seed=1), draw(20, seed=2)
+    samples = samples_of(own, theirs)
+
+    assert samples.headline() == {
+        "ttft_ms": pytest.approx(np.median(own[:, 0]) * 1e3),
+        "itl_ms": pytest.approx(np.median(samples.artifact.itl_ms)),
+        "output_tps": pytest.approx(np.median(samples.artifact.output_tps)),
+    }
+    assert samples.reference_headline()["ttft_ms"] == pytest.approx(np.median(theirs[:, 0]) * 1e3)
+
+
+def test_a_benchmark_gets_the_recorded_seconds() -> None:
+    own, theirs = draw(20, slower=2.0, seed=1), draw(20, seed=2)
+    samples = samples_of(own, theirs)
+
+    assert samples.benchmark("latency.ttft")[0] == pytest.approx(own[:, 0])
+    assert samples.benchmark("latency.itl")[0] == pytest.approx(samples.artifact.itl_ms / 1e3)
+    seconds, facts = samples.benchmark("latency.tps")
+    assert seconds == pytest.approx(1 / samples.artifact.output_tps)
+    assert facts["output_tps"] == pytest.approx(np.median(samples.artifact.output_tps))
+    assert facts["reference_median"] == pytest.approx(np.median(samples.reference.output_tps))
+    assert facts["ratio"]["low"] < facts["ratio"]["value"] < facts["ratio"]["high"]
+    json.dumps(facts, allow_nan=False)
+
+
+def test_every_row_of_latency_can_be_estimated() -> None:
+    times = draw(120)
+    samples = samples_of(times, times)
+    rows = [check for check in CHECKS.values() if check.area == "latency"]
+
+    for check in rows:
+        found = samples.estimate(check.name, 0.95, {"percentile": 90.0})
+        assert found.unit == check.unit
+        assert samples.details(check.name)["samples"]
+    assert len(rows) == 5
