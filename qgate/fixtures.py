@@ -208,12 +208,15 @@ class Gate:
 
     def _conclude(self, record: Record, subject: dict[str, Any] | None) -> None:
         from qgate.records import Verdict
+        from qgate.report.worst import show_worst
         from qgate.results import attach
 
         attach(self.item, self.artifact.id, record, subject)
         if record.verdict is Verdict.SKIPPED:
             pytest.skip(record.message)
         if record.verdict is not Verdict.PASS:
+            if samples := show_worst(record):
+                self.item.add_report_section("call", "worst samples", samples)
             pytest.fail(record.message, pytrace=False)
 
 

@@ -219,7 +219,8 @@ class LlamaCpp:
         context = self._context(
             Shape(
                 tokens=longest,
-                sequences=side_by_side,
+                # llama.cpp aborts where there are more of them than tokens
+                sequences=min(side_by_side, len(prompts)),
                 per_call=_TOKENS_PER_CALL,
                 is_shared=True,
             )
