@@ -6,7 +6,12 @@ from qgate.stats.clustered import mean_interval, proportion_interval, quantile_i
 from qgate.stats.families import simultaneous
 from qgate.stats.paired import perplexity, perplexity_increase, perplexity_ratio
 from qgate.stats.proportions import detectable_drop, mcnemar_exact, paired_difference
-from qgate.stats.ratios import median_ratio, percentile_interval, requests_needed
+from qgate.stats.ratios import (
+    median_ratio,
+    percentile_interval,
+    ratio_either_way,
+    requests_needed,
+)
 from qgate.stats.slope import slope
 from qgate.stats.student import normal_quantile, t_quantile
 
@@ -23,6 +28,7 @@ __all__ = [
     "perplexity_ratio",
     "proportion_interval",
     "quantile_interval",
+    "ratio_either_way",
     "requests_needed",
     "simultaneous",
     "slope",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.stats import median_ratio, percentile_interval, requests_needed
+from qgate.stats import median_ratio, percentile_interval, ratio_either_way, requests_needed
 from qgate.stats.binomial import order_bounds
 from qgate.stats.ratios import _bootstrap_medians
 
@@ -142,6 +142,41 @@ def test_percentile_lies_in_its_interval(percentile: float, level: float) -> Non
     for n in range(500, 520):
         estimate = percentile_interval(np.arange(n), percentile, level=level, unit="ms")
         assert estimate.low <= estimate.value <= estimate.high
+
+
+def lengths(rng: np.random.Generator, n: int, shift: float) -> np.ndarray:
+    """Log ratios of token counts, a third of them equal on both sides."""
+    reference = 1 + rng.negative_binomial(2, 0.08, n)
+    drawn = reference * np.exp(shift + 0.3 * rng.standard_normal(n))
+    artifact = np.where(rng.random(n) < 1 / 3, reference, np.maximum(1, np.rint(drawn)))
+    return np.log(artifact) - np.log(reference)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, -0.2])
+def test_ratio_either_way_covers_how_far_apart_lengths_are(shift: float) -> None:
+    rng = np.random.default_rng(7)
+    truth = np.exp(abs(lengths(rng, 400_000, shift).mean())) if shift else 1.0
+    found = [ratio_either_way(lengths(rng, 96, shift), level=0.95) for _ in range(2_000)]
+    covered = np.mean([one.low <= truth <= one.high for one in found])
+    assert 0.935 <= covered <= 0.99
+
+
+def test_ratio_either_way_is_the_t_interval_folded() -> None:
+    values = np.random.default_rng(1).normal(-0.3, 0.1, 40)
+    found = ratio_either_way(values, level=0.95)
+    oracle = scipy_stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert found.value == pytest.approx(np.exp(-values.mean()))
+    # corrected for skewness: a little wider than Student's
+    assert 1.0 < found.low <= np.exp(-oracle.high) * (1 + 1e-9)
+    assert np.exp(-oracle.low) * (1 - 1e-9) <= found.high <= np.exp(-oracle.low) * 1.02
+    assert ratio_either_way(-values, level=0.95).low == pytest.approx(found.low, rel=1e-3)
+
+
+def test_lengths_that_do_not_differ_are_one_to_one() -> None:
+    found = ratio_either_way(np.random.default_rng(2).normal(0, 0.2, 60), level=0.95)
+    assert found.low == 1.0 <= found.value <= found.high
+    same = ratio_either_way(np.zeros(60), level=0.95)
+    assert (same.low, same.value, same.high) == (1.0, 1.0, 1.0)
 
 
 MLPERF = {0.5: (7, 11, 22), 0.9: (44, 64, 127), 0.95: (90, 130, 259), 0.99: (459, 662, 1307)}

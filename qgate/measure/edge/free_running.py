@@ -17,8 +17,6 @@ OpenAI's Whisper does it, there at 2.4).
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import zlib
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +81,7 @@ class FreeAnswers:
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         if check == "edge.answer_length":
-            return _either_way(self._log_ratios(), level)
+            return stats.ratio_either_way(self._log_ratios(), level=level)
         return self._flags(check).estimate(check, level, parameters)
 
     def details(self, check: str) -> dict[str, Any]:
@@ -149,19 +147,3 @@ def compresses(text: str) -> bool:
     """Whether zlib makes far less of a text than it does of prose."""
     raw = text.encode()
     return len(raw) >= _LEAST_BYTES and len(raw) / len(zlib.compress(raw, 9)) > _COMPRESSIBLE
-
-
-def _either_way(log_ratios: np.ndarray, level: float) -> Estimate:
-    """Take exp |mean|; where the interval holds 0, nothing shows that lengths differ at all."""
-    each = np.arange(len(log_ratios))
-    found = stats.mean_interval(log_ratios, each, level=level, unit="nats")
-    low, high = sorted((abs(found.low), abs(found.high)))
-    straddles = found.low <= 0 <= found.high
-    return dataclasses.replace(
-        found,
-        value=math.exp(abs(found.value)),
-        low=1.0 if straddles else math.exp(low),
-        high=math.exp(high),
-        unit="ratio",
-        method=f"exp |mean log ratio|, {found.method}",
-    )
