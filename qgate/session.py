@@ -140,10 +140,23 @@ class GateSession:
             names = [task.name for task in self.thresholds.tasks]
             metafunc.parametrize("task", names, indirect=True)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(
+        self, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
         """Leave out rows that are there only where somebody sets a limit."""
+        if self.config.getoption("benchmark_only", False):
+            self._offer_benchmarks(items)
+        yield
         items[:] = [item for item in items if self._is_wanted(item)]
+
+    @staticmethod
+    def _offer_benchmarks(items: list[pytest.Item]) -> None:
+        """Have pytest-benchmark take rows that show in its table for benchmarks."""
+        for item in items:
+            names: list[str] = getattr(item, "fixturenames", [])
+            if "in_table" in names and "benchmark" not in names:
+                names.append("benchmark")
 
     def _is_wanted(self, item: pytest.Item) -> bool:
         name, artifact = row_of(item)

@@ -29,6 +29,8 @@ class Toy:
     """Claimed by general.file_type; `F32` makes it a reference."""
     vocabulary: int = 64
     width: int = 16
+    context: int = 256
+    """Tokens; the prompts of the edge cases take about 400, one byte each."""
     eos: int = 2
     tokens_from: str = "t"
 
@@ -43,7 +45,7 @@ def write_toy(path: Path, toy: Toy) -> Path:
     output += np.random.default_rng(1).normal(0.0, toy.noise or 1e-30, output.shape)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(path.stem)
-    writer.add_context_length(256)
+    writer.add_context_length(toy.context)
     writer.add_file_type(_file_type(toy.scheme))
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
@@ -75,13 +77,16 @@ def _file_type(scheme: str) -> int:
 
 @pytest.fixture
 def toys(tmp_path: Path) -> Callable[..., Path]:
-    """toys(name=Toy(...), ...) -> a directory with a reference `original.gguf` and the named."""
+    """toys(name=Toy(...), ...) -> a directory with a reference `original.gguf` and the named.
+
+    toys(Toy(scheme="F32", ...), name=...) where the reference is not an ordinary one.
+    """
     pytest.importorskip("gguf", reason="toy models are written with the gguf package")
 
-    def make(**models: Toy) -> Path:
+    def make(original: Toy | None = None, **models: Toy) -> Path:
         directory = tmp_path / "models"
         directory.mkdir(exist_ok=True)
-        write_toy(directory / "original.gguf", Toy(scheme="F32"))
+        write_toy(directory / "original.gguf", original or Toy(scheme="F32"))
         for name, toy in models.items():
             write_toy(directory / f"{name}.gguf", toy)
         return directory

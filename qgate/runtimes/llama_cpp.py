@@ -240,6 +240,7 @@ class LlamaCpp:
     # --- memory -------------------------------------------------------------------------------
 
     def fill_context(self, tokens: int) -> Buffers:
+        self._free_context()  # one that is there already logs nothing
         with self._log.recorded() as lines:
             context = self._context(
                 Shape(tokens=tokens, sequences=1, per_call=min(tokens, _TOKENS_PER_CALL))

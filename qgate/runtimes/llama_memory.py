@@ -39,13 +39,14 @@ def buffers(weights: int, lines: Iterable[str]) -> Buffers:
     """
     lines = list(lines)
     cells = [int(match[1]) for line in lines if (match := _CELLS.search(line))]
+    compute = _total(lines, ("compute",))
     found = Buffers(
         weights_bytes=weights,
         kv_cache_bytes=_total(lines, ("KV",)),
-        compute_bytes=_total(lines, ("compute", "output")),
+        compute_bytes=compute + _total(lines, ("output",)),
         context_tokens=max(cells, default=0),
     )
-    if not (weights and found.kv_cache_bytes and found.compute_bytes and found.context_tokens):
+    if not (weights and found.kv_cache_bytes and compute and found.context_tokens):
         raise MeasurementError(
             f"llama.cpp's log does not tell what it allocated: got {found}; expected every buffer"
         )

@@ -12,6 +12,7 @@ model in each process that maps it.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 from pathlib import Path
@@ -56,6 +57,7 @@ def repeat_batches(
     for number in range(times):
         for _ in runtime.stream(ids, tokens):
             pass
+        gc.collect()  # what waits for it is no leak, and comes and goes in steps
         sizes[number] = tree_anonymous_bytes()
         progress("repeating a batch", number, times)
     return {"anonymous_bytes": sizes}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate.errors import MeasurementError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,9 +25,9 @@ def from_flat(value: dict[str, Any]) -> tuple[np.ndarray, ...]:
     """The inverse of `to_flat`.
 
     Raises:
-        ValueError: the sizes do not add up to what is there.
+        MeasurementError: the sizes do not add up to what is there.
     """
     flat, sizes = value["flat"], np.asarray(value["sizes"])
     if int(sizes.sum()) != len(flat) or (len(sizes) and int(sizes.min()) < 0):
-        raise ValueError(f"ragged array: got {len(flat)} values; expected {int(sizes.sum())}")
+        raise MeasurementError(f"ragged array: got {len(flat)} values; expected {int(sizes.sum())}")
     return tuple(np.split(flat, np.cumsum(sizes)[:-1])) if len(sizes) else ()

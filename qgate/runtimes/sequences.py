@@ -64,6 +64,8 @@ def _score_pack(
         rows = slice(done, done + len(logits))
         if rows.stop > len(targets):
             raise _lost(rows.stop, len(targets))
+        if rows.stop == rows.start:
+            continue
         normalizers = reductions.log_normalizers(logits[None], crew)
         wanted = targets[rows]
         nll[rows] = reductions.negative_log_likelihood(logits[None], normalizers, wanted[None])[0]

@@ -73,8 +73,8 @@ def ratio_either_way(log_ratios: NDArray[Any], *, level: float) -> Estimate:
     """Estimate exp |mean| of paired log ratios: how far apart two sides are, whichever is larger.
 
     The interval of the mean (`clustered.mean_interval`, each pair for itself) folded at zero: where
-    it holds 0, the lower end is 1. Folding loses no coverage: nominal 95 % held 0.94 to 0.97 in
-    2,000 simulated samples of 96 pairs of token counts, with means of 0, 5 and 20 % apart.
+    it holds 0, the lower end is 1. Folding loses no coverage: nominal 95 % held in
+    2,000 simulated samples of 96 pairs of token counts, 0, 3 and 14 % apart: 0.95, 0.98 and 0.96.
 
     Args:
         log_ratios: log(artifact / reference) of each pair, shape (n,).

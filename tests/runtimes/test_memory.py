@@ -117,7 +117,7 @@ def test_the_log_is_added_up_over_devices() -> None:
     )
 
 
-@pytest.mark.parametrize("left_out", [1, 2])
+@pytest.mark.parametrize("left_out", [1, 2, 3])
 def test_a_buffer_that_the_log_leaves_out_is_not_zero(left_out: int) -> None:
     lines = CONTEXT_LOG[:left_out] + CONTEXT_LOG[left_out + 1 :]
 
@@ -229,4 +229,4 @@ def test_a_leak_is_seen(
 
     assert judge(found, GROWTH) is Verdict.FAIL, found
     assert found.low < leak_bytes + 4096
-    assert found.high > leak_bytes
+    assert found.high >= leak_bytes

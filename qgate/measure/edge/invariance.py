@@ -39,8 +39,7 @@ class BatchInvariance:
                 f" expected more than {_ANSWER_TOKENS}"
             )
         prompts = tuple(
-            Prompt(ids=ids[:room], max_tokens=_ANSWER_TOKENS)
-            for ids in speaker.begin(self.prompts)
+            Prompt(ids=ids[:room], max_tokens=_ANSWER_TOKENS) for ids in speaker.begin(self.prompts)
         )
         return Work(
             batches=(
