@@ -200,6 +200,9 @@ class Bench:
 
         settings = self._setting.thresholds.memory
         theirs = self._once(("footprint",), self._weigh_original)
+        original = self.children.serve_original()
+        if original.describe().device != "cpu":
+            original.close()  # of a device only what is alone on it can be told
         own = self._footprint(serving)
         with serving.phase("memory"):
             growth = memory.measure_growth(serving.host, settings, serving.load().n_vocab)
@@ -211,10 +214,7 @@ class Bench:
     def _weigh_original(self) -> Footprint:
         serving = self.children.serve_original()
         with _named(serving):
-            found = self._footprint(serving)
-            if serving.describe().device != "cpu":
-                serving.close()  # of a device only what is alone on it can be told
-            return found
+            return self._footprint(serving)
 
     def _footprint(self, serving: Serving) -> Footprint:
         from qgate.measure.device import DeviceMeter

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qgate.measure.work import Outcome, Work
     from qgate.records import RuntimeFacts
 
-FORMAT = 1
+FORMAT = 2
 """Part of every name: raised when an entry's meaning changes."""
 
 

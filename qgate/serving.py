@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from qgate.errors import QGateError
 from qgate.records import Artifact, RuntimeFacts
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Serving:
         self._window_tokens, self._threads = window_tokens, threads
         self._host: Host | None = None
         self._facts: ModelFacts | None = None
+        self._refusal: QGateError | None = None
         self._runtime: RuntimeFacts | None = None
 
     @property
@@ -48,19 +50,32 @@ class Serving:
         return self._runtime
 
     def load(self) -> ModelFacts:
-        """Load the model, the first time."""
-        if self._facts is None:
-            from qgate.runtimes.base import ModelFacts
+        """Load the model, the first time.
 
-            with self.phase("load"):
-                loaded = self.host.call(
-                    "load",
-                    path=str(self.artifact.path.absolute()),
-                    window_tokens=self._window_tokens,
-                    threads=self._threads,
-                )
-            self._facts = ModelFacts.from_json(loaded)
+        Raises:
+            QGateError: it cannot be loaded; the same each time.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if self._facts is None:
+            try:
+                self._facts = self._load()
+            except QGateError as error:
+                self._refusal = error
+                raise
         return self._facts
+
+    def _load(self) -> ModelFacts:
+        from qgate.runtimes.base import ModelFacts
+
+        with self.phase("load"):
+            loaded = self.host.call(
+                "load",
+                path=str(self.artifact.path.absolute()),
+                window_tokens=self._window_tokens,
+                threads=self._threads,
+            )
+        return ModelFacts.from_json(loaded)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -77,4 +92,4 @@ class Serving:
         if self._host is not None:
             self._host.close()
             self._host = None
-            self._facts = None
+            self._facts = self._refusal = None

@@ -1,24 +1,21 @@
-"""Artifacts against a reference, and the account of what was measured and what was not."""
+"""Samples and limits make rows; the account of what was measured and what was not."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from qgate.artifacts import discover
-from qgate.errors import ArtifactError, MeasurementError
-from qgate.gate import Ledger, Measured, Serving, Subject, judge_row, measure_divergence, overall
+from qgate.errors import MeasurementError
+from qgate.gate import Exact, Ledger, Subject, judge_row, overall
 from qgate.records import Artifact, Estimate, Limit, Record, SourceLine, Verdict
-from qgate.runtimes.host import Host, HostSettings
-from tests.conftest import Toy
-from tests.measuring import make_plan, measure
 
-Toys = Callable[..., Path]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 PASS, FAIL, ERROR = Verdict.PASS, Verdict.FAIL, Verdict.ERROR
 INCONCLUSIVE, SKIPPED, INCOMPLETE = Verdict.INCONCLUSIVE, Verdict.SKIPPED, Verdict.INCOMPLETE
 SEVERITY = [ERROR, FAIL, INCOMPLETE, INCONCLUSIVE, PASS]
@@ -124,11 +121,14 @@ def test_one_artifact_without_rows_spoils_the_run() -> None:
     assert report.verdict is INCOMPLETE
 
 
-def test_a_skipped_row_beside_a_pass_leaves_the_pass_and_is_told() -> None:
+def test_a_skipped_row_beside_a_pass_leaves_the_pass_and_is_told_if_it_has_a_limit() -> None:
     ledger = Ledger([artifact()])
+    for name in ("x.one", "x.shown", "x.absent"):
+        ledger.expect("a", name)
     ledger.enter("a", record("x.one", PASS))
     ledger.enter("a", record("x.shown", SKIPPED, estimate()))
     ledger.enter("a", record("x.absent", SKIPPED))
+    ledger.enter("a", record("x.without_a_limit", SKIPPED))
 
     assert ledger.report({}, {}).verdict is PASS
     assert ledger.skipped() == [("a", "x.absent")]
@@ -147,8 +147,31 @@ def test_a_row_that_is_entered_twice_counts_once_with_its_last_word() -> None:
     assert (found.digest, found.measured) == ("sha256:1", {"s": 1.0})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Samples that say what they are told to, at the level and parameters that they are asked."""
+
+    found: Callable[[float, Mapping[str, float]], Estimate | Mapping[str, Estimate]]
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def estimate(
+        self, check: str, level: float, parameters: Mapping[str, float]
+    ) -> Estimate | Mapping[str, Estimate]:
+        return self.found(level, parameters)
+
+    def details(self, check: str) -> dict[str, Any]:
+        return self.more
+
+
+def limit_of(check: str, **changes: Any) -> Limit:
+    given: dict[str, Any] = {"rule": "certify", "max": 0.2, **changes}
+    return Limit(check=check, source=SourceLine("limits.yaml", 3), **given)
+
+
 def test_a_row_without_a_limit_is_shown_and_not_judged() -> None:
-    found = judge_row("divergence.kl_mean", None, lambda level: estimate(level=level), {"a": 1})
+    measured = Planted(found=lambda level, _: estimate(level=level), more={"a": 1})
+
+    found = judge_row("divergence.kl_mean", None, measured)
 
     assert found.verdict is SKIPPED
     assert found.message == "divergence.kl_mean: measured, but no limit applies to it"
@@ -157,15 +180,11 @@ def test_a_row_without_a_limit_is_shown_and_not_judged() -> None:
 
 
 def test_a_row_is_estimated_at_its_limits_own_level() -> None:
-    limit = Limit(
-        check="divergence.kl_mean",
-        rule="certify",
-        source=SourceLine("limits.yaml", 3),
-        max=0.2,
-        level=0.99,
-    )
+    limit = limit_of("divergence.kl_mean", level=0.99)
 
-    found = judge_row("divergence.kl_mean", limit, lambda level: estimate(level=level), {})
+    found = judge_row(
+        "divergence.kl_mean", limit, Planted(found=lambda level, _: estimate(level=level))
+    )
 
     assert found.verdict is PASS
     assert found.estimate is not None
@@ -173,105 +192,108 @@ def test_a_row_is_estimated_at_its_limits_own_level() -> None:
     assert found.limit is limit
 
 
-def serve(path: Path, host: type[Host] = Host) -> Serving:
-    [found] = list(discover([path]))
-    return Serving(found, lambda: host(HostSettings(runtime="fake", stall_s=30.0)))
+def test_a_row_is_estimated_with_its_limits_own_parameters() -> None:
+    limit = limit_of("latency.ttft_slo", parameters={"percentile": 0.5})
 
-
-def divergence(path: Path, store: Path, host: type[Host] = Host) -> Measured:
-    reference, _ = measure(store, make_plan(path.parent / "original.gguf"))
-    serving = serve(path, host)
-    try:
-        return measure_divergence(serving, reference)
-    finally:
-        serving.close()
-
-
-def test_an_equal_model_does_not_diverge(toys: Toys, tmp_path: Path) -> None:
-    found = divergence(toys(same=Toy()) / "same.gguf", tmp_path / "store")
-
-    samples = found.samples
-    assert samples.nll_nats.tobytes() == samples.reference_nll_nats.tobytes()
-    assert np.abs(samples.kl_nats).max() < 1e-4
-    assert samples.same_top.all()
-    assert found.runtime.name == "fake"
-    assert found.to_json()["scored_tokens"] == 6 * 31
-
-
-def test_a_damaged_model_diverges(toys: Toys, tmp_path: Path) -> None:
-    found = divergence(toys(bad=Toy(noise=0.3)) / "bad.gguf", tmp_path / "store")
-
-    assert found.samples.kl_nats.mean() > 0.01
-    assert not found.samples.same_top.all()
-
-
-class Elsewhere(Host):
-    """A runtime that answers for windows that nobody sent."""
-
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "score":
-            args["windows"] = np.roll(args["windows"], 1, axis=1)
-        return super().call(verb, **args)
-
-
-class Forgetful(Host):
-    """A runtime that loses its last window."""
-
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "score":
-            args["windows"] = args["windows"][:-1]
-        return super().call(verb, **args)
-
-
-class Shortening(Host):
-    """A runtime that loses one token, and says nothing of it."""
-
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        found = super().call(verb, **args)
-        if verb == "score":
-            found["nll_nats"] = found["nll_nats"][:-1]
-        return found
-
-
-@pytest.mark.parametrize(
-    ("host", "line"),
-    [
-        (Elsewhere, "got 6 windows; expected the 6 that were sent"),
-        (Forgetful, "got 5 windows; expected the 6 that were sent"),
-    ],
-)
-def test_a_runtime_that_scores_other_windows_is_refused(
-    toys: Toys, tmp_path: Path, host: type[Host], line: str
-) -> None:
-    with pytest.raises(MeasurementError) as caught:
-        divergence(toys(same=Toy()) / "same.gguf", tmp_path / "store", host)
-
-    assert str(caught.value) == (
-        f"same: the runtime scored other tokens than the reference's: {line}"
+    found = judge_row(
+        "latency.ttft_slo",
+        limit,
+        Planted(found=lambda _, parameters: estimate(parameters["percentile"])),
     )
 
-
-def test_a_lost_token_is_refused(toys: Toys, tmp_path: Path) -> None:
-    with pytest.raises(MeasurementError, match=r"^lost samples: got 185 scored tokens; .* 186$"):
-        divergence(toys(same=Toy()) / "same.gguf", tmp_path / "store", Shortening)
+    assert found.verdict is FAIL
+    assert found.estimate == estimate(0.5)
 
 
-def test_another_vocabulary_is_refused(toys: Toys, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"^big: vocabulary differs .* got 128 tokens"):
-        divergence(toys(big=Toy(vocabulary=128)) / "big.gguf", tmp_path / "store")
+FAMILY = {"de": estimate(0.1), "ru": estimate(0.3), "en": estimate(0.05)}
 
 
-def test_a_child_starts_when_it_is_first_asked_and_no_sooner() -> None:
-    started = []
+def test_a_family_is_judged_by_the_member_that_tells_and_keeps_them_all() -> None:
+    measured = Planted(found=lambda *_: FAMILY, more={"a": 1})
 
-    def start() -> Host:
-        started.append(True)
-        return Host(HostSettings(runtime="fake"))
+    found = judge_row("edge.multilingual", limit_of("edge.multilingual"), measured)
 
-    serving = Serving(artifact(), start)
-    serving.close()
-    assert started == []
-    assert serving.describe() == serving.describe()
-    assert started == [True]
-    serving.close()
-    serving.close()
+    assert found.verdict is FAIL
+    assert found.estimate == FAMILY["ru"]
+    assert found.details["member"] == "ru"
+    assert "ru" in found.message
+    assert found.details["a"] == 1
+    assert found.details["members"] == {
+        name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
+        for name, one in FAMILY.items()
+    }
+
+
+def test_a_family_passes_only_where_every_member_does() -> None:
+    limits = {0.32: PASS, 0.305: INCONCLUSIVE, 0.28: FAIL}
+
+    for bound, wanted in limits.items():
+        limit = limit_of("edge.multilingual", max=bound)
+        found = judge_row("edge.multilingual", limit, Planted(found=lambda *_: FAMILY))
+        assert found.verdict is wanted, bound
+
+
+def test_a_family_without_a_limit_is_shown_and_not_judged() -> None:
+    found = judge_row("edge.multilingual", None, Planted(found=lambda *_: FAMILY))
+
+    assert found.verdict is SKIPPED
+    assert found.details["members"].keys() == FAMILY.keys()
+
+
+def test_a_family_without_members_is_an_error() -> None:
+    with pytest.raises(MeasurementError, match="got no members"):
+        judge_row("edge.multilingual", limit_of("edge.multilingual"), Planted(found=lambda *_: {}))
+
+
+def test_samples_that_carry_no_estimate_are_an_error_and_no_record() -> None:
+    def refuse(*_: object) -> Estimate:
+        raise MeasurementError("too few documents")
+
+    for limit in (None, limit_of("divergence.kl_mean")):
+        with pytest.raises(MeasurementError, match=r"^too few documents$"):
+            judge_row("divergence.kl_mean", limit, Planted(found=refuse))
+
+
+def test_an_estimate_of_a_teams_own_is_judged_as_it_is() -> None:
+    record = judge_row("ours.share", limit_of("ours.share"), Exact(found=estimate(0.1)))
+
+    assert (record.verdict, record.estimate, record.details) == (PASS, estimate(0.1), {})
+
+
+def test_rows_come_in_the_order_of_the_checklist_and_a_teams_own_last() -> None:
+    ledger = Ledger([artifact()])
+    names = ["ours.first", "memory.peak", "edge.math", "accuracy.b", "integrity.files"]
+    for name in [*names, "accuracy.a"]:
+        ledger.enter("a", record(name, PASS))
+    ledger.expect("a", "latency.ttft")
+
+    [found] = ledger.report({}, {}).artifacts
+
+    assert [row.name for row in found.records] == [
+        "integrity.files",
+        "accuracy.b",
+        "accuracy.a",
+        "edge.math",
+        "latency.ttft",
+        "memory.peak",
+        "ours.first",
+    ]
+
+
+def shares(name: str, share: float, reference: float) -> Record:
+    details = {"share": share, "reference_share": reference}
+    return Record(name=name, verdict=PASS, message=f"{name}: said", details=details)
+
+
+def test_accuracy_is_the_mean_over_the_tasks_of_each_side() -> None:
+    ledger = Ledger([artifact()])
+    ledger.reference = {"id": "original", "measured": {"ttft_ms": 2.0}}
+    ledger.enter("a", shares("accuracy.code", 0.5, 0.75))
+    ledger.enter("a", shares("accuracy.drill", 0.75, 1.0))
+    ledger.enter("a", shares("edge.math", 0.0, 0.0), Subject(measured={"itl_ms": 1.0}))
+
+    report = ledger.report({}, {})
+
+    assert report.artifacts[0].measured == {"itl_ms": 1.0, "accuracy": 0.625}
+    assert report.reference["measured"] == {"ttft_ms": 2.0, "accuracy": 0.875}
+    assert ledger.reference["measured"] == {"ttft_ms": 2.0}

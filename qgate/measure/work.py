@@ -79,6 +79,8 @@ class Answers:
     ends: np.ndarray
     """The token that ended each, int32; `NO_END` where the answer reached its length."""
     texts: tuple[str, ...]
+    margins_nats: tuple[np.ndarray, ...]
+    """How much more likely each token was than the next best, that of the end too; float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,13 @@ def _answer(batch: Batch, host: Host) -> Answers:
         raise MeasurementError(
             f"lost answers: got {len(ids)}; expected {len(batch.prompts)}, one a prompt"
         )
-    return Answers(ids=ids, ends=np.asarray(given["ends"]), texts=texts)
+    margins = from_flat(given["margins_nats"])
+    wanted = [len(one) + (end != NO_END) for one, end in zip(ids, given["ends"], strict=True)]
+    if [len(one) for one in margins] != wanted:
+        raise MeasurementError(
+            f"lost tokens: got the margins of {sum(map(len, margins))}; expected {sum(wanted)}"
+        )
+    return Answers(ids=ids, ends=np.asarray(given["ends"]), texts=texts, margins_nats=margins)
 
 
 def save(outcome: Outcome, directory: Path) -> dict[str, Any]:
@@ -185,6 +193,7 @@ def save(outcome: Outcome, directory: Path) -> dict[str, Any]:
     arrays = {"nll": to_flat(outcome.nll_nats, "<f8"), "top": to_flat(outcome.is_top, "|b1")}
     for number, answers in enumerate(outcome.answers):
         arrays[f"answers{number}"] = {**to_flat(answers.ids, "<i4"), "ends": answers.ends}
+        arrays[f"margins{number}"] = to_flat(answers.margins_nats, "<f4")
     for name, parts in arrays.items():
         for part, array in parts.items():
             np.save(directory / f"{name}.{part}.npy", array)
@@ -209,6 +218,7 @@ def read(directory: Path, facts: dict[str, Any]) -> Outcome:
             ids=ragged(f"answers{number}"),
             ends=array(f"answers{number}.ends"),
             texts=tuple(texts),
+            margins_nats=ragged(f"margins{number}"),
         )
         for number, texts in enumerate(facts["texts"])
     )

@@ -90,6 +90,8 @@ class Answer:
     """Shape (n,), int32, without the token that ended it."""
     end: int | None
     """The token at which this runtime stops by itself; None where the answer reached its length."""
+    margins_nats: np.ndarray
+    """How much more likely each token was than the next best, that of `end` too; float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

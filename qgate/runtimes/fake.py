@@ -133,23 +133,30 @@ class Fake:
 
     def _answer(self, prompt: Prompt) -> Answer:
         ids: list[int] = []
-        for token in self._follow(prompt.ids, prompt.max_tokens):
+        margins: list[float] = []
+        end = None
+        for token, margin in self._follow(prompt.ids, prompt.max_tokens):
+            margins.append(margin)
             if token == self._end:
-                return Answer(ids=np.array(ids, dtype=np.int32), end=token)
+                end = token
+                break
             ids.append(token)
-        return Answer(ids=np.array(ids, dtype=np.int32), end=None)
+        leads = np.array(margins, dtype=np.float32)
+        return Answer(ids=np.array(ids, dtype=np.int32), end=end, margins_nats=leads)
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
-        return self._follow(ids, count)
+        return (token for token, _ in self._follow(ids, count))
 
-    def _follow(self, ids: np.ndarray, count: int) -> Iterator[int]:
+    def _follow(self, ids: np.ndarray, count: int) -> Iterator[tuple[int, float]]:
+        """The most likely tokens one after the other, each with its lead over the next best."""
         last = ids[-1:]
         for _ in range(count):
             logits = self.logits(last, 0)
             if not np.isfinite(logits).all():
                 raise MeasurementError("the model's logits are not finite while it generates text")
             last = logits.argmax(axis=-1)
-            yield int(last[0])
+            second, first = np.sort(logits[0])[-2:]
+            yield int(last[0]), float(first - second)
 
     def fill_context(self, tokens: int) -> Buffers:
         raise MeasurementError("runtime 'fake' allocates nothing that could be measured")

@@ -42,10 +42,12 @@ def answer_together(
     context.clear()
     chosen = _read_prompts(context, prompts)
     given: list[list[int]] = [[] for _ in prompts]
+    margins: list[list[float]] = [[] for _ in prompts]
     ends: list[int | None] = [None] * len(prompts)
     for step in range(max(prompt.max_tokens for prompt in prompts)):
         going = []
-        for number, token in chosen.items():
+        for number, (token, margin) in chosen.items():
+            margins[number].append(margin)
             if is_end(token):
                 ends[number] = token
                 continue
@@ -61,12 +63,14 @@ def answer_together(
             wanted=np.ones(len(going), dtype=bool),
         )
         context.decode(batch)
-        chosen = dict(zip(going, _best(context.logits(len(going))), strict=True))
+        chosen = dict(zip(going, _best_by_far(context.logits(len(going))), strict=True))
         if step % _REPORT_EVERY == 0:
             progress("answering", step, prompts[0].max_tokens)
     return [
-        Answer(ids=np.array(ids, dtype=np.int32), end=end)
-        for ids, end in zip(given, ends, strict=True)
+        Answer(
+            ids=np.array(ids, dtype=np.int32), end=end, margins_nats=np.array(own, dtype=np.float32)
+        )
+        for ids, end, own in zip(given, ends, margins, strict=True)
     ]
 
 
@@ -85,15 +89,15 @@ def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:
             context.decode(context.batch.fill(following, start=position, first=position))
 
 
-def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, int]:
-    """Decode all prompts one after the other; the most likely first token of each answer."""
+def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, tuple[int, float]]:
+    """Decode all prompts one after the other; each answer's most likely first token, and by far."""
     tokens = np.concatenate([prompt.ids for prompt in prompts])
     sizes = [len(prompt.ids) for prompt in prompts]
     positions = np.concatenate([np.arange(size) for size in sizes])
     owners = np.repeat(np.arange(len(prompts), dtype=np.int32), sizes)
     is_last = np.zeros(len(tokens), dtype=bool)
     is_last[np.cumsum(sizes) - 1] = True
-    chosen: dict[int, int] = {}
+    chosen: dict[int, tuple[int, float]] = {}
     for start in range(0, len(tokens), context.shape.per_call):
         part = slice(start, start + context.shape.per_call)
         batch = context.batch.fill_mixed(
@@ -102,7 +106,7 @@ def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, int]
         context.decode(batch)
         finished = owners[part][is_last[part]].tolist()
         if finished:
-            chosen.update(zip(finished, _best(context.logits(len(finished))), strict=True))
+            chosen.update(zip(finished, _best_by_far(context.logits(len(finished))), strict=True))
     return chosen
 
 
@@ -114,6 +118,15 @@ def _best(rows: np.ndarray) -> list[int]:
         raise MeasurementError("the model's logits are not finite while it generates text")
     found: list[int] = best.tolist()
     return found
+
+
+def _best_by_far(rows: np.ndarray) -> list[tuple[int, float]]:
+    """The most likely token of each row of logits, and its lead over the next; spoils the rows."""
+    best = _best(rows)
+    numbers = np.arange(len(rows))
+    tops = rows[numbers, best].copy()
+    rows[numbers, best] = -np.inf
+    return list(zip(best, (tops - rows.max(axis=-1)).tolist(), strict=True))
 
 
 def _uniform_draws(sampling: Sampling) -> np.ndarray:

@@ -157,6 +157,7 @@ class _Worker:
         return {
             "answers": to_flat([answer.ids for answer in answers], "<i4"),
             "ends": np.array(ends, dtype=np.int32),
+            "margins_nats": to_flat([answer.margins_nats for answer in answers], "<f4"),
             "texts": [self._adapter().decode(answer.ids) for answer in answers],
         }
 

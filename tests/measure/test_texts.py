@@ -23,6 +23,7 @@ FACTS = ModelFacts(
     bos=BOS,
     adds_bos=True,
     first_token=BOS,
+    end_tokens=(),
     weights_bytes=1,
     load_s=0.0,
 )

@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import chisquare
 
-from qgate import runtimes
-from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, Sampling
-from qgate.runtimes.scoring import Scorer, ScoreRequest, window_digests
+from qgate.runtimes.scoring import window_digests
+from tests.runtimes.conftest import TOKENS, Served, open_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-TOKENS = 64
 TEXT = (
     "Once upon a time there was a little girl named Lily. She liked to play in the sun.\n"
     'One day she said: "Tschüß, 世界! 🙂" and ran.\t\tThe end.'
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    runtime: Runtime
-    facts: ModelFacts
-    path: Path
-    name: str
-
-    def ids(self, seed: int, count: int = TOKENS) -> np.ndarray:
-        drawn = np.random.default_rng(seed).integers(3, self.facts.n_vocab, count)
-        return drawn.astype(np.int32)
-
-    def sample(self, sequences: int, tokens: int, seed: int) -> np.ndarray:
-        return self.runtime.sample(
-            Sampling(sequences=sequences, tokens=tokens, seed=seed), lambda *_: None
-        )
-
-    def score(self, windows: np.ndarray) -> dict[str, Any]:
-        request = ScoreRequest(
-            windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None
-        )
-        return Scorer(self.runtime, request).score(lambda *_: None)
-
-
-@pytest.fixture
-def models(request: pytest.FixtureRequest) -> dict[str, Callable[[], Path]]:
-    return {
-        "fake": lambda: request.getfixturevalue("toys")() / "original.gguf",
-        "llama_cpp": lambda: request.getfixturevalue("stories") / "stories260K-f16.gguf",
-    }
-
-
-def open_model(name: str, path: Path) -> Served:
-    runtime = runtimes.make(name)
-    facts = runtime.load(LoadSettings(path=str(path), window_tokens=TOKENS, threads=1))
-    return Served(runtime=runtime, facts=facts, path=path, name=name)
-
-
-@pytest.fixture(params=["fake", "llama_cpp"])
-def served(
-    request: pytest.FixtureRequest, models: dict[str, Callable[[], Path]]
-) -> Iterator[Served]:
-    served = open_model(request.param, models[request.param]())
-    yield served
-    served.runtime.close()
 
 
 def output_matrix(path: Path) -> np.ndarray:

@@ -35,7 +35,8 @@ STORY = "\n".join(
 
 
 def load(host: Host, path: Path, threads: int | None = 1) -> ModelFacts:
-    return ModelFacts(**host.call("load", path=str(path), window_tokens=WINDOW, threads=threads))
+    loaded = host.call("load", path=str(path), window_tokens=WINDOW, threads=threads)
+    return ModelFacts.from_json(loaded)
 
 
 def cut(host: Host, facts: ModelFacts, window_tokens: int = WINDOW) -> Windows:

@@ -105,7 +105,7 @@ SHIPPED_FOR_ALL = {
     "edge.long_input": ("alarm", 1.1), "edge.multilingual": ("alarm", 1.1),
     "edge.math": ("alarm", -0.03), "edge.repetition": ("alarm", 0.05),
     "edge.termination": ("alarm", -0.05), "edge.answer_length": ("alarm", 1.1),
-    "edge.batch_invariance": ("alarm", 0.1),
+    "edge.batch_invariance": ("alarm", 0.05),
     "latency.ttft": ("alarm", 1.5), "latency.itl": ("alarm", 1.05), "latency.tps": ("alarm", 0.95),
     "memory.weights": ("certify", 1.0), "memory.kv_cache": ("certify", 1.02),
     "memory.peak": ("certify", 1.0), "memory.growth": ("alarm", 4096.0),

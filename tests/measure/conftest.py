@@ -1,0 +1,31 @@
+"""A child that holds a model whose tokens are bytes, so that ids can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.measure.work import Speaker
+from qgate.runtimes.host import Host, HostSettings
+from tests.conftest import Toy, write_toy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def bytes_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A toy in the fake runtime, loaded; token 1 begins a text."""
+    pytest.importorskip("gguf", reason="toy models are written with the gguf package")
+    path = tmp_path_factory.mktemp("bytes") / "bytes.gguf"
+    write_toy(path, Toy(scheme="F32", vocabulary=256))
+    with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
+        host.call("load", path=str(path), window_tokens=64, threads=1)
+        yield host
+
+
+@pytest.fixture(scope="session")
+def speak(bytes_child: Host) -> Callable[[int], Speaker]:
+    """speak(context_tokens) -> a speaker of that child."""
+    return lambda context_tokens: Speaker(bytes_child, context_tokens, 1)

@@ -1,0 +1,117 @@
+"""An artifact is scored on the original's very tokens, every one of them, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qgate.artifacts import discover
+from qgate.divergence import Divergence, measure_divergence
+from qgate.errors import ArtifactError, MeasurementError
+from qgate.measure.perplexity import ROWS, explain
+from qgate.runtimes.host import Host, HostSettings
+from qgate.serving import Serving
+from tests.conftest import Toy
+from tests.measuring import make_plan, measure
+
+Toys = Callable[..., Path]
+
+
+def serve(path: Path, host: type[Host] = Host) -> Serving:
+    [found] = list(discover([path]))
+    return Serving(found, lambda: host(HostSettings(runtime="fake", stall_s=30.0)))
+
+
+def diverge(path: Path, store: Path, host: type[Host] = Host) -> Divergence:
+    reference, _ = measure(store, make_plan(path.parent / "original.gguf"))
+    with contextlib.closing(serve(path, host)) as serving:
+        return measure_divergence(serving, reference)
+
+
+def test_an_equal_model_does_not_diverge(toys: Toys, tmp_path: Path) -> None:
+    found = diverge(toys(same=Toy()) / "same.gguf", tmp_path / "store")
+
+    samples = found.samples
+    assert samples.nll_nats.tobytes() == samples.reference_nll_nats.tobytes()
+    assert np.abs(samples.kl_nats).max() < 1e-4
+    assert samples.same_top.all()
+    assert found.headline()["scored_tokens"] == 6 * 31
+
+
+def test_a_damaged_model_diverges(toys: Toys, tmp_path: Path) -> None:
+    found = diverge(toys(bad=Toy(noise=0.3)) / "bad.gguf", tmp_path / "store")
+
+    assert found.samples.kl_nats.mean() > 0.01
+    assert not found.samples.same_top.all()
+
+
+class Elsewhere(Host):
+    """A runtime that answers for windows that nobody sent."""
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        if verb == "score":
+            args["windows"] = np.roll(args["windows"], 1, axis=1)
+        return super().call(verb, **args)
+
+
+class Forgetful(Host):
+    """A runtime that loses its last window."""
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        if verb == "score":
+            args["windows"] = args["windows"][:-1]
+        return super().call(verb, **args)
+
+
+class Shortening(Host):
+    """A runtime that loses one token, and says nothing of it."""
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        found = super().call(verb, **args)
+        if verb == "score":
+            found["nll_nats"] = found["nll_nats"][:-1]
+        return found
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        (Elsewhere, "got 6 windows; expected the 6 that were sent"),
+        (Forgetful, "got 5 windows; expected the 6 that were sent"),
+    ],
+)
+def test_a_runtime_that_scores_other_windows_is_refused(
+    toys: Toys, tmp_path: Path, host: type[Host], line: str
+) -> None:
+    with pytest.raises(MeasurementError) as caught:
+        diverge(toys(same=Toy()) / "same.gguf", tmp_path / "store", host)
+
+    assert str(caught.value) == (
+        f"same: the runtime scored other tokens than the reference's: {line}"
+    )
+
+
+def test_a_lost_token_is_refused(toys: Toys, tmp_path: Path) -> None:
+    with pytest.raises(MeasurementError, match=r"^lost samples: got 185 scored tokens; .* 186$"):
+        diverge(toys(same=Toy()) / "same.gguf", tmp_path / "store", Shortening)
+
+
+def test_another_vocabulary_is_refused(toys: Toys, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"^big: vocabulary differs .* got 128 tokens"):
+        diverge(toys(big=Toy(vocabulary=128)) / "big.gguf", tmp_path / "store")
+
+
+def test_every_row_is_the_formula_of_its_samples(toys: Toys, tmp_path: Path) -> None:
+    found = diverge(toys(bad=Toy(noise=0.3)) / "bad.gguf", tmp_path / "store")
+
+    for check, row in ROWS.items():
+        assert found.estimate(check, 0.9, {}) == row(found.samples, level=0.9)
+        assert found.details(check) == explain(check, found.samples)
+    times = found.headline()
+    assert 0 < times["decode_s"] <= times["scoring_s"]
+    assert times["compared_positions"] == len(found.samples.kl_nats)

@@ -1,0 +1,210 @@
+"""The original answers a piece of work once; its answers are read as they were or asked again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qgate.errors import RuntimeFailed
+from qgate.measure.work import Batch, Mark, Outcome, Work, perform
+from qgate.outcomes import OutcomeStore
+from qgate.records import RuntimeFacts
+from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.host import Host, HostSettings
+from tests.measure.outcomes import make_answers, make_outcome
+from tests.measuring import entries
+
+Toys = Callable[..., Path]
+RUNTIME = RuntimeFacts(name="fake", version="1", device="cpu", build="numpy")
+IDS = np.array([1, 5, 9, 40, 3], dtype=np.int32)
+WORK = Work(
+    spans=(Span(ids=IDS, first=1),),
+    batches=(Batch(prompts=(Prompt(ids=IDS, max_tokens=4), Prompt(ids=IDS[:2], max_tokens=6))),),
+)
+OUTCOME = make_outcome(
+    make_answers("ab", "größer 🙂"), nll=[[0.5, np.pi, 2.0]], tops=[[True, False, True]]
+)
+
+
+def written(outcome: Outcome) -> list[Any]:
+    """Everything in it, comparable."""
+    return [
+        [one.tobytes() for one in (*outcome.nll_nats, *outcome.is_top)],
+        [
+            (
+                [one.tobytes() for one in (*answers.ids, *answers.margins_nats)],
+                answers.ends.tolist(),
+                answers.texts,
+            )
+            for answers in outcome.answers
+        ],
+        outcome.end_tokens,
+    ]
+
+
+class Original:
+    """Answers, and counts how often it was asked."""
+
+    def __init__(self, outcome: Outcome = OUTCOME) -> None:
+        self.outcome, self.asked = outcome, 0
+
+    def __call__(self) -> Outcome:
+        self.asked += 1
+        return self.outcome
+
+
+def get(
+    store: Path,
+    original: Callable[[], Outcome],
+    work: Work = WORK,
+    digest: str = "sha256:1",
+    runtime: RuntimeFacts = RUNTIME,
+) -> Outcome:
+    return OutcomeStore(store).get_or_perform(work, digest, runtime, original)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_the_second_call_asks_nothing(store: Path) -> None:
+    original = Original()
+
+    first, second = get(store, original), get(store, original)
+
+    assert original.asked == 1
+    assert written(first) == written(second) == written(OUTCOME)
+    assert len(entries(store)) == 1
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "another span": {"work": dataclasses.replace(WORK, spans=(Span(ids=IDS, first=2),))},
+    "no batch": {"work": dataclasses.replace(WORK, batches=())},
+    "another original": {"digest": "sha256:2"},
+    "another runtime": {"runtime": dataclasses.replace(RUNTIME, name="llama_cpp")},
+    "another version": {"runtime": dataclasses.replace(RUNTIME, version="2")},
+    "another device": {"runtime": dataclasses.replace(RUNTIME, device="gpu")},
+    "another build": {"runtime": dataclasses.replace(RUNTIME, build="AVX512")},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
+def test_whatever_changes_answers_is_another_entry(store: Path, other: dict[str, Any]) -> None:
+    original, another = Original(), Original(make_outcome(make_answers("c", "d")))
+    get(store, original)
+
+    found = get(store, another, **other)
+
+    assert another.asked == 1
+    assert written(found) == written(another.outcome)
+    assert len(entries(store)) == 2
+    assert written(get(store, original)) == written(OUTCOME)
+    assert original.asked == 1
+
+
+def test_how_answers_are_read_is_no_part_of_the_entry(store: Path) -> None:
+    original = Original()
+    get(store, original)
+
+    get(
+        store,
+        original,
+        dataclasses.replace(WORK, marks=(Mark(member="a", span=0, start=2, stop=3),)),
+    )
+
+    assert original.asked == 1
+
+
+FILES = ["entry.json", "nll.flat.npy", "top.sizes.npy", "answers0.flat.npy", "margins0.flat.npy"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["a byte", "cut off", "gone"])
+def test_a_damaged_entry_is_asked_for_again(store: Path, name: str, damage: str) -> None:
+    original = Original()
+    get(store, original)
+    [entry] = entries(store)
+    path = store / entry / name
+    intact = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        spoiled = bytearray(intact)
+        spoiled[-2] ^= 1
+        path.write_bytes(spoiled if damage == "a byte" else intact[:-1])
+
+    found = get(store, original)
+
+    assert original.asked == 2
+    assert written(found) == written(OUTCOME)
+    assert path.read_bytes() == intact
+    assert entries(store) == [entry]
+
+
+def test_an_original_that_fails_leaves_nothing(store: Path) -> None:
+    def fail() -> Outcome:
+        raise RuntimeFailed("it crashed")
+
+    with pytest.raises(RuntimeFailed, match=r"^it crashed$"):
+        get(store, fail)
+
+    assert entries(store) == []
+    assert written(get(store, Original())) == written(OUTCOME)
+
+
+def test_an_entry_tells_what_it_is_of(store: Path) -> None:
+    get(store, Original())
+    [entry] = entries(store)
+
+    facts = json.loads((store / entry / "entry.json").read_text())["key_made_of"]
+
+    assert facts["work"] == WORK.digest()
+    assert facts["weights_and_tokenizer"] == "sha256:1"
+    assert facts["runtime"] == dataclasses.asdict(RUNTIME)
+    assert facts["kind"] == "outcome"
+
+
+def test_a_store_named_by_a_relative_path_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Original()
+    monkeypatch.chdir(tmp_path)
+    store = OutcomeStore(Path("here"))
+    (tmp_path / "elsewhere").mkdir()
+
+    store.get_or_perform(WORK, "sha256:1", RUNTIME, original)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    store.get_or_perform(WORK, "sha256:1", RUNTIME, original)
+
+    assert original.asked == 1
+    assert len(entries(tmp_path / "here")) == 1
+
+
+def test_many_at_once_get_the_same(store: Path) -> None:
+    originals = [Original() for _ in range(6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda original: written(get(store, original)), originals))
+
+    assert found == [written(OUTCOME)] * 6
+    assert len(entries(store)) == 1
+
+
+def test_what_a_child_answered_is_what_is_read(store: Path, toys: Toys) -> None:
+    path = toys() / "original.gguf"
+    with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
+        host.call("load", path=str(path), window_tokens=64, threads=1)
+        answered = perform(WORK, host, (2,))
+
+    get(store, Original(answered))
+    found = get(store, Original())
+
+    assert written(found) == written(answered)
