@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Toy
+from tests.plugin.conftest import core_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ ARTIFACTS = {f"model{number}": Toy(noise=0.001) for number in range(3)}
 def counted(project: Project) -> Callable[[], int]:
     """How many children were started, of all runs with `--qgate-thresholds=limits.yaml`."""
     python, count = project.counting_python()
-    project.write("limits.yaml", f"version: 1\nruntime: {{python: {python}}}\n")
+    project.write("limits.yaml", f"{core_limits()}runtime: {{python: {python}}}\n")
     return count
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import CLOSED_PORT, Project
+from tests.plugin.conftest import CLOSED_PORT, CORE, Project, core_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ FAULTS = {
 def test_a_faulty_runtime_is_an_error_of_its_artifact_alone(
     project: Project, toys: Callable[..., Path], fault: str
 ) -> None:
-    project.write("limits.yaml", "version: 1\nruntime: {stall_s: 1}\n")
+    project.write("limits.yaml", f"{core_limits()}runtime: {{stall_s: 1}}\n")
     models = toys(broken=Toy(fault=fault), good=Toy(noise=0.001))
     seen = project.gate(models, "--qgate-thresholds=limits.yaml", "-m", "perplexity")
 
@@ -100,7 +100,7 @@ def test_without_a_server_the_run_goes_into_a_store_of_its_own(
     project: Project, toys: Callable[..., Path]
 ) -> None:
     models = toys(good=Toy(noise=0.001))
-    seen = project.pytest(f"--qgate={models}", "--qgate-runtime=fake")
+    seen = project.pytest(f"--qgate={models}", "--qgate-runtime=fake", *CORE)
 
     assert seen.code == 0
     section = seen.report()["mlflow"]

@@ -133,7 +133,7 @@ def test_last_failed_runs_what_failed_and_x_stops_at_the_first(
 
     again = project.gate(models, "--lf")
     assert again.code == 1
-    assert "1 failed, 21 deselected" in again.lines[-1]
+    assert re.search(r" 1 failed, \d+ deselected in ", again.lines[-1])
 
 
 @pytest.mark.parametrize("where", [".", "sub"])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import Project, gating
+from tests.plugin.conftest import CORE, Project, gating
 
 Toys = Callable[..., Path]
 CODE = (
@@ -97,7 +97,7 @@ def test_both_spellings_do_the_same_and_run_nothing(
     project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
     project.write("limits.yaml", "version: 1\nlimits:\n  perplexity.ratio: {max: 1.0321}\n")
     before = listing(models)
-    rest = gating(models)[1:]
+    rest = [*gating(models)[1:], *CORE]
     seen = []
     for spelling in ([f"--qgate={models}"], ["--qgate", str(models)]):
         ran = project.pytest(*spelling, *rest, "-v")
@@ -152,7 +152,7 @@ def test_a_configuration_in_the_model_directory_is_refused_or_unseen(
             f" directory: got {name}; expected none. Models do not configure pytest:"
             " write --qgate=DIR from another directory, or name yours with -c"
         ) in seen.lines
-    assert (joined.code, "11 tests collected" in joined.lines[-1]) == (0, True)
+    assert (joined.code, "31 tests collected" in joined.lines[-1]) == (0, True)
     assert not marker.exists()
     assert listing(models) == before
 
@@ -162,7 +162,7 @@ def test_a_pyproject_that_is_not_about_pytest_changes_nothing(
 ) -> None:
     (models / "pyproject.toml").write_text("[project]\nname = 'a-model'\n")
     before = listing(models)
-    seen = project.pytest("--qgate", str(models), *gating(models)[1:])
+    seen = project.pytest("--qgate", str(models), *gating(models)[1:], *CORE)
 
     assert seen.code == 0
     assert (project.directory / ".qgate" / "report.json").exists()
@@ -215,7 +215,8 @@ def test_another_options_path_does_not_move_the_project_either(
     limits.write_text("version: 1\nlimits:\n  perplexity.ratio: {max: 1.5}\n")
     (limits.parent / "pytest.ini").write_text("[pytest]\nqgate_runtime = llama_cpp\n")
     project.write("pytest.ini", "[pytest]\nqgate_runtime = fake\n")
-    seen = project.pytest(f"--qgate={models}", "--qgate-thresholds", str(limits), gating(models)[2])
+    rest = (gating(models)[2], *CORE)
+    seen = project.pytest(f"--qgate={models}", "--qgate-thresholds", str(limits), *rest)
 
     assert seen.code == 0
     assert f"rootdir: {project.directory}" in seen.lines

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import Outcome, Project, gating, script
+from tests.plugin.conftest import CORE, Outcome, Project, core_limits, gating, script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,9 @@ def test_the_child_goes_and_the_partial_report_stays(
     mark = f"QGATE_TEST_RUN={project.directory}"
     key, _, value = mark.partition("=")
     # no --qgate-mlflow-uri: whoever interrupts must not wait for the embedded store either
-    command = [str(script()), *gating(models)[:2], "-v"]
+    project.write("core.yaml", core_limits())
+    limits = "--qgate-thresholds=core.yaml"
+    command = [str(script()), *gating(models)[:2], *CORE, limits, "-v"]
     with (project.directory / "out.txt").open("w") as out:
         run = subprocess.Popen(
             command,

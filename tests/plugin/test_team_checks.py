@@ -35,7 +35,7 @@ def models(toys: Callable[..., Path]) -> Path:
 
 def test_a_check_of_their_own_is_judged_and_reported(project: Project, models: Path) -> None:
     project.write("tests/test_french.py", FRENCH)
-    seen = project.gate(models, "tests")
+    seen = project.gate_all(models, "tests")
 
     assert seen.code == 1
     assert "1 failed, 1 passed" in seen.lines[-1]
@@ -51,7 +51,8 @@ def test_a_check_of_their_own_is_judged_and_reported(project: Project, models: P
 
 def test_beside_the_checklist_both_are_in_one_report(project: Project, models: Path) -> None:
     project.write("tests/test_french.py", FRENCH)
-    seen = project.gate(models, "--pyargs", "tests", "qgate.checklist", "-k", "good")
+    rows = "good and (test_french or test_integrity or test_perplexity)"
+    seen = project.gate(models, "--pyargs", "tests", "qgate.checklist", "-m", "", "-k", rows)
 
     assert (seen.code, "12 passed" in seen.lines[-1]) == (0, True)
     assert set(seen.verdicts("good").values()) == {"pass"}
@@ -69,7 +70,7 @@ def test_without_a_model_to_gate_it_is_skipped_with_a_reason(project: Project) -
 
 def test_a_check_without_a_name_says_how_to_name_it(project: Project, models: Path) -> None:
     project.write("tests/test_own.py", FRENCH.replace('@pytest.mark.qgate("edge.french")', ""))
-    seen = project.gate(models, "tests", "-k", "good")
+    seen = project.gate_all(models, "tests", "-k", "good")
 
     assert seen.code == 1
     assert "Mark the test: @pytest.mark.qgate('area.name')" in seen.text
@@ -96,7 +97,7 @@ def test_a_projects_own_fixture_called_artifact_wins(
     project: Project, models: Path, is_gating: bool
 ) -> None:
     project.write("tests/test_own.py", OWN_ARTIFACT)
-    seen = project.gate(models, "tests") if is_gating else project.pytest("tests")
+    seen = project.gate_all(models, "tests") if is_gating else project.pytest("tests")
 
     assert (seen.code, "3 passed" in seen.lines[-1]) == (0, True)
 
@@ -106,7 +107,7 @@ def test_an_unexpected_exception_in_a_check_is_an_error_with_its_traceback(
 ) -> None:
     broken = FRENCH.replace("gate.judge(wrong, max=0.10)", "raise KeyError('prompts')")
     project.write("tests/test_french.py", broken)
-    seen = project.gate(models, "tests")
+    seen = project.gate_all(models, "tests")
 
     assert seen.code == 1
     assert "raise KeyError('prompts')" in seen.out

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import Toy
+from tests.plugin.conftest import CORE, core_limits, gating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +39,11 @@ def test_two_workers_give_the_same_report_with_one_child_an_artifact(
     python, count = project.counting_python()
     # by the ini file: workers must find it too
     project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\npython_files = no.py\n")
-    project.write("limits.yaml", f"version: 1\nruntime: {{python: {python}}}\n")
-    shared = project.gate(models, "-n", "2")
+    project.write("limits.yaml", f"{core_limits()}runtime: {{python: {python}}}\n")
+    gate = (*gating(models), *CORE)
+    shared = project.pytest(*gate, "-n", "2")
     started = count()
-    alone = project.gate(models, "-n", "0", "--qgate-json=alone.json")
+    alone = project.pytest(*gate, "-n", "0", "--qgate-json=alone.json")
 
     assert alone.code == shared.code == 1
     assert "5 failed, 28 passed" in shared.lines[-1]

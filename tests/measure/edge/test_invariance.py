@@ -12,13 +12,16 @@ from qgate.errors import MeasurementError
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.prompts import read_prompts
 from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform
+from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import shipped_path
+from tests.conftest import Toy, write_toy
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qgate.measure.paired_answers import PairedAnswers
     from qgate.measure.work import Answers
-    from qgate.runtimes.host import Host
 
 Speak = Callable[[int], Speaker]
 N = 20
@@ -169,3 +172,36 @@ def test_a_runtime_whose_answers_do_not_depend_on_others_has_no_flag(
 
     assert len(found.artifact) == len(probe.prompts)
     assert not found.artifact.any()
+
+
+MIXED_UP = """
+from qgate.runtimes.fake import Fake
+class Planted(Fake):
+    def answer(self, prompts, side_by_side, progress):
+        answers = super().answer(prompts, side_by_side, progress)
+        if side_by_side > 1:  # the fifth of a batch gets its neighbour's cache
+            for at in range(5, len(answers), side_by_side):
+                answers[at] = answers[at - 1]
+        return answers
+"""
+
+
+def test_a_runtime_that_mixes_up_its_batch_is_seen(
+    speak: Speak,
+    bytes_child: Host,
+    toys: Callable[..., Path],
+    planted: Callable[[str], str],
+) -> None:
+    prompts = read_prompts(shipped_path().parent / "prompts" / "open.jsonl")
+    probe = BatchInvariance(prompts=tuple(f"{text}{at}" for at, text in enumerate(prompts)))
+    work = probe.work(speak(512))
+    path = write_toy(toys() / "bytes.gguf", Toy(scheme="F32", vocabulary=256))
+
+    with Host(HostSettings(runtime=planted(MIXED_UP), stall_s=30.0)) as host:
+        host.call("load", path=str(path), window_tokens=64, threads=1)
+        artifact = perform(work, host, (END,))
+    reference = perform(work, bytes_child, (END,))
+    found = probe.read(Pair(work=work, reference=reference, artifact=artifact))
+
+    assert set(found.artifact.nonzero()[0].tolist()) <= set(range(5, len(prompts), 8))
+    assert found.estimate("edge.batch_invariance", 0.95, {}).low > 0.05

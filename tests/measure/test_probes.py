@@ -1,0 +1,113 @@
+"""Every row of accuracy and edge cases has one probe, whatever the thresholds file names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.checks import CHECKS
+from qgate.errors import ThresholdsError
+from qgate.measure.probes import find_probes, find_tasks
+from qgate.measure.tasks import Task
+from qgate.thresholds import load_thresholds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WITHOUT_NUMBER = {"edge.empty_prompt", "edge.context_limit"}
+"""Rows that hold or not, and are no part of a thresholds file."""
+
+
+def thresholds_file(directory: Path, text: str) -> Path:
+    path = directory / "limits.yaml"
+    path.write_text(f"version: 1\n{text}")
+    return path
+
+
+def write_items(path: Path, count: int = 3) -> None:
+    rows = [{"prompt": f"{number} + 1 =", "answer": f" {number + 1}"} for number in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_each_row_has_exactly_one_probe(tmp_path: Path) -> None:
+    probes = find_probes(load_thresholds(None, tmp_path))
+
+    filled = [check for probe in probes for check in probe.checks]
+    edge = {name for name, check in CHECKS.items() if check.area == "edge"}
+    assert len(filled) == len(set(filled))
+    assert set(filled) - {name for name in filled if name.startswith("accuracy.")} == (
+        edge | WITHOUT_NUMBER
+    )
+
+
+def test_what_ships_is_there_and_is_known_as_shipped(tmp_path: Path) -> None:
+    tasks = [
+        probe for probe in find_probes(load_thresholds(None, tmp_path)) if isinstance(probe, Task)
+    ]
+
+    assert {task.check for task in tasks} == {
+        "accuracy.classification",
+        "accuracy.next_sentence",
+        "accuracy.code",
+        "accuracy.drill",
+        "edge.math",
+    }
+    assert all(task.is_shipped for task in tasks)
+    assert all(len(task.file.items) == 200 for task in tasks)
+
+
+def test_a_task_is_as_the_thresholds_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_items(tmp_path / "sums.jsonl", 20)
+    path = thresholds_file(
+        tmp_path,
+        "tasks:\n  sums: {file: sums.jsonl, max_drop: 0.1, metric: numeric, max_items: 7,"
+        " max_tokens: 9}\n  code: off\n",
+    )
+
+    tasks = {task.check: task for task in find_tasks(load_thresholds(path, tmp_path))}
+
+    assert "accuracy.code" not in tasks
+    sums = tasks["accuracy.sums"]
+    assert (sums.metric, sums.max_tokens, len(sums.file.items)) == ("numeric", 9, 7)
+    assert not sums.is_shipped
+    assert tasks["accuracy.drill"].is_shipped
+
+
+def test_a_shipped_task_that_the_user_writes_again_is_the_users(tmp_path: Path) -> None:
+    write_items(tmp_path / "sums.jsonl")
+    path = thresholds_file(tmp_path, "tasks:\n  code: {file: sums.jsonl, max_drop: 0.1}\n")
+
+    [code] = [
+        task
+        for task in find_tasks(load_thresholds(path, tmp_path))
+        if task.check == "accuracy.code"
+    ]
+
+    assert not code.is_shipped
+
+
+def test_a_wrong_item_is_found_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sums.jsonl").write_text('{"prompt": "1 + 1 =", "answer": " 2"}\n{"prompt": 3}\n')
+    path = thresholds_file(tmp_path, "tasks:\n  sums: {file: sums.jsonl, max_drop: 0.1}\n")
+    thresholds = load_thresholds(path, tmp_path)
+
+    with pytest.raises(ThresholdsError, match=r"^sums\.jsonl:2: "):
+        find_probes(thresholds)
+
+
+def test_lengths_are_those_of_the_thresholds_file(tmp_path: Path) -> None:
+    path = thresholds_file(tmp_path, "edge: {context_tokens: 512, answer_tokens: 20}\n")
+
+    probes = {probe.checks[0]: probe for probe in find_probes(load_thresholds(path, tmp_path))}
+
+    assert getattr(probes["edge.long_input"], "most_tokens", None) == 512
+    assert getattr(probes["edge.empty_prompt"], "most_tokens", None) == 512
+    assert getattr(probes["edge.repetition"], "answer_tokens", None) == 20
