@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 CORE = ("-m", "integrity or perplexity")
 """The lines of the checklist that files and likelihoods alone decide: fast, and the same on any
 machine. What a story tells of a run does not depend on which lines it has."""
+LONG = 1024
+"""Tokens of a toy's context that has room for the prompts of the edge cases."""
+TIMES_APART = """version: 1
+limits:
+  latency.ttft: {max: 1000, rule: alarm}
+  latency.itl: {max: 1000, rule: alarm}
+  latency.tps: {min: 0.001, rule: alarm}
+"""
+"""Thresholds under which noise in a toy's microseconds decides nothing; ends within `limits`."""
 CLOSED_PORT = "http://127.0.0.1:9"
 """Nobody listens there: an upload is given up at once."""
 ORDERLY = MappingProxyType({"COLUMNS": "200", "PYTEST_ADDOPTS": "-p no:randomly"})
@@ -132,7 +141,7 @@ def gating(models: Path) -> list[str]:
 
 
 def core_limits() -> str:
-    """A thresholds file that drops every shipped limit but those of `CORE`, whose runs it completes.
+    """A thresholds file that drops every shipped limit but those of `CORE`: its run is complete.
 
     It ends within `limits`: more of them may follow, and other sections.
     """
@@ -142,7 +151,13 @@ def core_limits() -> str:
     dropped = sorted(name for name in names if area_of(name) not in kept)
     tasks = ", ".join(f"{task.name}: off" for task in shipped.tasks)
     return "\n".join(
-        ["version: 1", f"tasks: {{{tasks}}}", "limits:", *(f"  {name}: off" for name in dropped), ""]
+        [
+            "version: 1",
+            f"tasks: {{{tasks}}}",
+            "limits:",
+            *(f"  {name}: off" for name in dropped),
+            "",
+        ]
     )
 
 

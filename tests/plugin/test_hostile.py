@@ -143,7 +143,7 @@ def test_a_configuration_in_the_model_directory_is_refused_or_unseen(
     rest = gating(models)[1:]
     spaced = project.pytest("--qgate", str(models), *rest)
     within = project.pytest("--qgate=.", *rest, cwd=models)
-    joined = project.pytest(f"--qgate={models}", *rest, "--collect-only")
+    joined = project.pytest(f"--qgate={models}", *rest, "--collect-only", "-q")
 
     for seen in (spaced, within):
         assert seen.code == 4
@@ -152,7 +152,7 @@ def test_a_configuration_in_the_model_directory_is_refused_or_unseen(
             f" directory: got {name}; expected none. Models do not configure pytest:"
             " write --qgate=DIR from another directory, or name yours with -c"
         ) in seen.lines
-    assert (joined.code, "31 tests collected" in joined.lines[-1]) == (0, True)
+    assert (joined.code, len(joined.node_ids())) == (0, 31)
     assert not marker.exists()
     assert listing(models) == before
 

@@ -1,0 +1,152 @@
+"""The whole checklist as one run: every line is there, picked by its mark, and judged."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Toy
+from tests.plugin.conftest import LONG, TIMES_APART
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.plugin.conftest import Project
+
+ROWS = {
+    "integrity": [
+        "integrity.files",
+        "integrity.scheme",
+        "integrity.weights",
+        "integrity.tokenizer",
+        "integrity.special_tokens",
+        "integrity.chat_template",
+    ],
+    "perplexity": [
+        "perplexity.increase",
+        "perplexity.ratio",
+        "divergence.kl_mean",
+        "divergence.kl_p99",
+        "divergence.same_top",
+    ],
+    "accuracy": [
+        "accuracy.classification",
+        "accuracy.next_sentence",
+        "accuracy.code",
+        "accuracy.drill",
+    ],
+    "edge": [
+        "edge.long_input",
+        "edge.multilingual",
+        "edge.math",
+        "edge.repetition",
+        "edge.termination",
+        "edge.answer_length",
+        "edge.batch_invariance",
+        "edge.empty_prompt",
+        "edge.context_limit",
+    ],
+    "latency": ["latency.ttft", "latency.itl", "latency.tps"],
+    "memory": ["memory.weights", "memory.kv_cache", "memory.peak", "memory.growth"],
+}
+"""By line of the checklist, in the order of the report."""
+UNKNOWN = [*ROWS["accuracy"], "edge.math"]
+"""Shipped questions that a bigram model cannot answer: skipped."""
+TASKS = "tasks: {classification: off, next_sentence: off, code: off, drill: off}"
+
+
+@pytest.fixture
+def models(project: Project, toys: Callable[..., Path]) -> Path:
+    project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
+    project.write("limits.yaml", TIMES_APART)
+    return toys(
+        Toy(scheme="F32", context=LONG),
+        good=Toy(noise=0.001, context=LONG),
+        bad=Toy(noise=0.5, context=LONG),
+    )
+
+
+def test_every_row_is_there_and_judged_or_says_why_not(project: Project, models: Path) -> None:
+    seen = project.gate_all(models)
+
+    assert (seen.code, seen.report()["verdict"]) == (1, "fail")
+    good, bad = seen.verdicts("good"), seen.verdicts("bad")
+    assert list(good) == list(bad) == [row for rows in ROWS.values() for row in rows]
+    left_out = [*UNKNOWN, *ROWS["memory"]]
+    assert [row for row, verdict in good.items() if verdict == "skipped"] == left_out
+    assert {verdict for row, verdict in good.items() if row not in left_out} == {"pass"}
+    failing = [row for row, verdict in bad.items() if verdict == "fail"]
+    assert failing == [
+        *ROWS["perplexity"],
+        "edge.long_input",
+        "edge.multilingual",
+        "edge.repetition",
+        "edge.termination",
+    ]
+    for row in failing:
+        assert seen.message("bad", row) in seen.text
+    assert seen.message("good", "memory.peak") == (
+        "memory.peak: the runtime of good does not measure it"
+    )
+    assert [entry["verdict"] for entry in seen.report()["artifacts"]] == ["fail", "pass"]
+    assert re.search(r"^smallest artifact that passes: good ", seen.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", ROWS)
+def test_a_mark_picks_its_line_of_the_checklist(project: Project, models: Path, line: str) -> None:
+    collected = project.gate_all(models, "-m", line, "--collect-only", "-q").node_ids()
+    assert len(collected) == 2 * len(ROWS[line])
+
+    seen = project.gate_all(models, "-m", line, "-k", "good")
+
+    assert seen.code == 0
+    run = [row for row, verdict in seen.verdicts("good").items() if verdict != "incomplete"]
+    assert run == ROWS[line]
+    assert seen.report()["verdict"] == "incomplete"
+    assert set(seen.verdicts("bad").values()) == {"incomplete"}
+
+
+SLO = """
+  latency.ttft_slo: {percentile: 50, max_ms: 1000}
+  latency.itl_slo: {percentile: 50, max_ms: 1000}
+"""
+
+
+def test_rows_that_need_a_budget_are_there_once_somebody_sets_one(
+    project: Project, models: Path
+) -> None:
+    project.write("limits.yaml", TIMES_APART + SLO.lstrip("\n"))
+    seen = project.gate_all(models, "-m", "latency", "-k", "good")
+
+    assert (seen.code, "5 passed" in seen.lines[-1]) == (0, True)
+    for row in ("latency.ttft_slo", "latency.itl_slo"):
+        assert seen.verdicts("good")[row] == "pass"
+
+
+def test_strictly_a_shipped_task_that_the_original_does_not_know_fails_the_run(
+    project: Project, models: Path
+) -> None:
+    (models / "bad.gguf").unlink()
+    seen = project.gate_all(models, "--qgate-strict")
+
+    assert seen.code == 1
+    assert set(seen.verdicts("good").values()) == {"pass", "skipped"}
+    (note,) = [line for line in seen.lines if line.startswith("--qgate-strict: ")]
+    assert note.startswith(
+        "--qgate-strict: 5 required rows were not measured: good: accuracy.classification, "
+    )
+    assert seen.message("good", "accuracy.drill").startswith(
+        "accuracy.drill: the original itself does not know drill.jsonl: got 0% right;"
+        " expected at least 10%. Name tasks that the model is used for, and switch this one off"
+    )
+
+    dropped = f"{TASKS}\n{TIMES_APART.partition(chr(10))[2]}  edge.math: off\n"
+    project.write("limits.yaml", f"version: 1\n{dropped}")
+    without = project.gate_all(models, "--qgate-strict", "-k", "not test_math")
+
+    assert without.code == 0, without.text
+    assert without.report()["verdict"] == "pass"
+    assert [row for row in without.verdicts("good") if row.startswith("accuracy.")] == []
