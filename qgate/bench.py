@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qgate import errors
 from qgate.artifacts.tokenizer import difference, tokenizer_of
 from qgate.children import Children, Setting
-from qgate.descriptions import describe, measurements, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,7 +123,8 @@ class Bench:
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
         """
-        probe = next(probe for probe in self._setting.probes if check in probe.checks)
+        probes = self._once((_ORIGINAL, "probes"), self._setting.probes)
+        probe = next(probe for probe in probes if check in probe.checks)
         return self._once((serving.artifact.id, *probe.checks), lambda: self._ask(serving, probe))
 
     def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
@@ -257,6 +257,8 @@ class Bench:
 
     def subject(self, artifact: Artifact) -> dict[str, Any]:
         """What the report tells beside the rows of an artifact, as far as it is known: JSON."""
+        from qgate.descriptions import times
+
         serving = self.children.of(artifact)
         return {
             "digest": self.children.digest(artifact),
@@ -266,6 +268,8 @@ class Bench:
         }
 
     def _describe_original(self) -> dict[str, Any]:
+        from qgate.descriptions import describe, measurements, times
+
         serving = self.children.original_serving
         if serving is None:
             return {}

@@ -32,7 +32,8 @@ class Setting:
     runtime: str | None
     """Overrides the choice by format."""
     directory: Path
-    probes: tuple[Probe, ...] = ()
+    probes: Callable[[], tuple[Probe, ...]] = tuple
+    """What fills the rows of tasks and edge cases; called when the first of them is measured."""
     progress: Callable[[str], AbstractContextManager[ProgressSink]]
     """progress(subject) shows what is reported to it while the block runs."""
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.records import Artifact
+    from collections.abc import Callable, Mapping
+
+    from qgate.records import Artifact, Limit
 
 
 def row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
@@ -37,3 +39,13 @@ def check_of(item: pytest.Item) -> str:
             f"{item.nodeid}: no name for this row. Mark the test: @pytest.mark.qgate('area.name')"
         )
     return name
+
+
+def is_wanted(item: pytest.Item, limits: Callable[[Artifact], Mapping[str, Limit]]) -> bool:
+    """False for rows that are there only where somebody sets a limit, and for a row of no task."""
+    from qgate.checks import ONLY_WITH_LIMIT
+
+    name, artifact = row_of(item)
+    if name is not None and "{" in name:
+        return False
+    return artifact is None or name not in ONLY_WITH_LIMIT or name in limits(artifact)

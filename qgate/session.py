@@ -15,11 +15,11 @@ import pytest
 from qgate import environment, errors, fixtures, results
 from qgate.applicable import Applicable
 from qgate.bench import Bench
-from qgate.checks import ONLY_WITH_LIMIT, area_of
+from qgate.checks import area_of
 from qgate.children import Setting
 from qgate.gate import Ledger, Subject
-from qgate.measure.probes import find_probes
-from qgate.naming import row_of
+from qgate.measure.items import read_task
+from qgate.naming import is_wanted, row_of
 from qgate.options import Options
 from qgate.progress import ProgressLine
 from qgate.records import Record, RuntimeFacts
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from qgate.measure.probes import Probe
     from qgate.records import Artifact, Limit, Report
 
 UPLOAD_DEADLINE_S = 90.0
@@ -51,10 +52,12 @@ class GateSession:
                 original=self.reference_artifact,
                 runtime=options.runtime,
                 directory=options.directory,
-                probes=find_probes(self.thresholds),
+                probes=self._find_probes,
                 progress=self.progress,
             )
         )
+        for task in self.thresholds.tasks:
+            read_task(task)  # a wrong file ends the run here, before anything is loaded
         self.applicable = Applicable(self.thresholds, self.bench.children.runtime_for)
         self.applicable.require_measurable(self.artifacts)
         self._areas: dict[str, set[str]] = {}
@@ -67,6 +70,11 @@ class GateSession:
             self.environment = environment.describe(os.environ, options.directory)
         self.notes: list[str] = []
         self.undo_signals: Callable[[], None] = lambda: None
+
+    def _find_probes(self) -> tuple[Probe, ...]:
+        from qgate.measure.probes import find_probes  # numpy, which collecting does without
+
+        return find_probes(self.thresholds)
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
@@ -148,7 +156,7 @@ class GateSession:
         if self.config.getoption("benchmark_only", False):
             self._offer_benchmarks(items)
         yield
-        items[:] = [item for item in items if self._is_wanted(item)]
+        items[:] = [item for item in items if is_wanted(item, self.limits)]
 
     @staticmethod
     def _offer_benchmarks(items: list[pytest.Item]) -> None:
@@ -157,12 +165,6 @@ class GateSession:
             names: list[str] = getattr(item, "fixturenames", [])
             if "in_table" in names and "benchmark" not in names:
                 names.append("benchmark")
-
-    def _is_wanted(self, item: pytest.Item) -> bool:
-        name, artifact = row_of(item)
-        if artifact is None or name not in ONLY_WITH_LIMIT:
-            return True
-        return name in self.limits(artifact)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which lines of the checklist are run for which artifact."""

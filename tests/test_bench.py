@@ -117,7 +117,7 @@ def begin(tmp_path: Path, log: Log) -> Begin:
             original=original,
             runtime=runtime,
             directory=tmp_path,
-            probes=probes,
+            probes=lambda: probes,
             progress=lambda _: contextlib.nullcontext(lambda *_: None),
             **more,
         )

@@ -18,6 +18,7 @@ import hashlib
 import json
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
@@ -27,7 +28,8 @@ from qgate.thresholds.scalars import shown as quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from qgate.thresholds import TaskSettings
 
 _EXAMPLE = '{"prompt": "2 + 2 =", "answer": " 4"}'
 _LONGEST_ID = 200
@@ -62,6 +64,17 @@ class ItemFile:
     @property
     def has_choices(self) -> bool:
         return bool(self.items[0].choices)
+
+
+def read_task(task: TaskSettings) -> ItemFile:
+    """The items of a task that a thresholds file names.
+
+    Raises:
+        ThresholdsError: as `read_items`, the file as the user would name it from where they are.
+    """
+    here = Path.cwd()
+    shown = task.file.relative_to(here) if task.file.is_relative_to(here) else task.file
+    return read_items(task.file, str(shown), max_items=task.max_items)
 
 
 def read_items(path: Path, shown: str, *, max_items: int | None = None) -> ItemFile:

@@ -6,7 +6,6 @@ One call serves all rows of a probe, so that nothing is asked twice.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from qgate.measure.edge.boundaries import Boundaries, BoundaryFindings
@@ -14,7 +13,7 @@ from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Multilingual
 from qgate.measure.edge.long_input import LongInput
-from qgate.measure.items import read_items
+from qgate.measure.items import read_items, read_task
 from qgate.measure.prompts import read_languages, read_prompts, read_texts
 from qgate.measure.tasks import Task
 from qgate.thresholds import SHIPPED_SHOWN, shipped_path
@@ -78,16 +77,10 @@ def find_tasks(thresholds: Thresholds) -> tuple[Task, ...]:
     return tuple(
         Task(
             check=f"accuracy.{task.name}",
-            file=read_items(task.file, _shown(task.file), max_items=task.max_items),
+            file=read_task(task),
             metric=task.metric,
             max_tokens=task.max_tokens,
             is_shipped=task.source.path == SHIPPED_SHOWN,
         )
         for task in thresholds.tasks
     )
-
-
-def _shown(path: Path) -> str:
-    """As the user would name it from where they are."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
