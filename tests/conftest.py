@@ -30,7 +30,7 @@ class Toy:
     vocabulary: int = 64
     width: int = 16
     context: int = 256
-    """Tokens; the prompts of the edge cases take about 400, one byte each."""
+    """Tokens."""
     eos: int = 2
     tokens_from: str = "t"
 
@@ -77,16 +77,13 @@ def _file_type(scheme: str) -> int:
 
 @pytest.fixture
 def toys(tmp_path: Path) -> Callable[..., Path]:
-    """toys(name=Toy(...), ...) -> a directory with a reference `original.gguf` and the named.
-
-    toys(Toy(scheme="F32", ...), name=...) where the reference is not an ordinary one.
-    """
+    """toys(name=Toy(...), ...) -> a directory with a reference `original.gguf` and the named."""
     pytest.importorskip("gguf", reason="toy models are written with the gguf package")
 
-    def make(original: Toy | None = None, **models: Toy) -> Path:
+    def make(**models: Toy) -> Path:
         directory = tmp_path / "models"
         directory.mkdir(exist_ok=True)
-        write_toy(directory / "original.gguf", original or Toy(scheme="F32"))
+        write_toy(directory / "original.gguf", Toy(scheme="F32"))
         for name, toy in models.items():
             write_toy(directory / f"{name}.gguf", toy)
         return directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from qgate.checks import CHECKS, area_of
 from qgate.thresholds import load_thresholds
+from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +27,7 @@ CORE = ("-m", "integrity or perplexity")
 """The lines of the checklist that files and likelihoods alone decide: fast, and the same on any
 machine. What a story tells of a run does not depend on which lines it has."""
 LONG = 1024
-"""Tokens of a toy's context that has room for the prompts of the edge cases."""
+"""Tokens of a context that has room for the prompts of the edge cases, a byte each."""
 TIMES_APART = """version: 1
 limits:
   latency.ttft: {max: 1000, rule: alarm}
@@ -33,6 +35,8 @@ limits:
   latency.tps: {min: 0.001, rule: alarm}
 """
 """Thresholds under which noise in a toy's microseconds decides nothing; ends within `limits`."""
+PATIENCE_S = 400
+"""A run that takes longer hangs."""
 CLOSED_PORT = "http://127.0.0.1:9"
 """Nobody listens there: an upload is given up at once."""
 ORDERLY = MappingProxyType({"COLUMNS": "200", "PYTEST_ADDOPTS": "-p no:randomly"})
@@ -116,7 +120,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
         )
         return Outcome(code=done.returncode, out=done.stdout, err=done.stderr, directory=directory)
@@ -138,6 +142,20 @@ def script() -> Path:
 def gating(models: Path) -> list[str]:
     """What is gated, with MLflow out of reach."""
     return [f"--qgate={models}", "--qgate-runtime=fake", f"--qgate-mlflow-uri={CLOSED_PORT}"]
+
+
+def set_up_all(project: Project, directory: Path, **artifacts: Toy) -> Path:
+    """A directory of models that the whole checklist can be run on, and limits for it.
+
+    A good and a bad artifact, and those that are named.
+    """
+    project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
+    project.write("limits.yaml", TIMES_APART)
+    directory.mkdir()
+    models = {"original": Toy(scheme="F32"), "good": Toy(noise=0.001), "bad": Toy(noise=0.5)}
+    for name, toy in {**models, **artifacts}.items():
+        write_toy(directory / f"{name}.gguf", dataclasses.replace(toy, context=LONG))
+    return directory
 
 
 def core_limits() -> str:
@@ -169,8 +187,11 @@ def _is_installed() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
+    return new_project(tmp_path / "project")
+
+
+def new_project(directory: Path) -> Project:
     """An empty project; search paths, plugins and CI facts of this run do not reach it."""
-    directory = tmp_path / "project"
     directory.mkdir()
     (directory / "pytest.ini").write_text("[pytest]\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import CLOSED_PORT, CORE, Project, core_limits
+from tests.plugin.conftest import CLOSED_PORT, CORE, Outcome, Project, core_limits, set_up_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,91 @@ def test_a_faulty_runtime_is_an_error_of_its_artifact_alone(
     assert "\n" not in message
     assert message in seen.text
     assert "Traceback" not in seen.text
+
+
+SPAN_FAULTS = {
+    "segfault:score": "broken: runtime crashed: SIGSEGV in score_spans",
+    "exit0:score": "broken: runtime ended in score_spans without a result: exit code 0",
+    "hang:score": "broken: runtime hung: no progress in score_spans for 1 s",
+    "nan:score": "broken: logits are not finite while sequences are scored",
+    "lose:score": "broken: lost samples: ",
+}
+
+
+@pytest.mark.parametrize("fault", SPAN_FAULTS)
+def test_a_fault_is_an_error_of_every_row_of_accuracy_and_edge_cases(
+    project: Project, tmp_path: Path, fault: str
+) -> None:
+    models = set_up_all(project, tmp_path / "models", broken=Toy(fault=fault))
+    (models / "bad.gguf").unlink()
+    project.write("limits.yaml", "version: 1\nruntime: {stall_s: 1}\n")
+    seen = project.gate_all(models, "-m", "accuracy or edge")
+
+    assert seen.code == 1
+    assert set(seen.verdicts("good").values()) == {"pass", "skipped", "incomplete"}
+    run = rows_of_answers(seen)
+    assert (set(run.values()), len(run)) == ({"error"}, 13)
+    assert seen.message("broken", "accuracy.classification").startswith(SPAN_FAULTS[fault])
+    assert all("\n" not in seen.message("broken", row) for row in run)
+    assert all(seen.message("broken", row) in seen.text for row in run)
+
+
+def rows_of_answers(seen: Outcome) -> dict[str, str]:
+    verdicts = seen.verdicts("broken")
+    return {
+        row: verdict for row, verdict in verdicts.items() if row.startswith(("accuracy.", "edge."))
+    }
+
+
+NAN_IN_ANSWERS = """
+from pathlib import Path
+
+import numpy as np
+
+from qgate.runtimes.fake import Fake
+
+class Planted(Fake):
+    is_answering = False
+
+    def load(self, settings):
+        self.is_broken = "broken" in Path(settings.path).name
+        return super().load(settings)
+
+    def answer(self, prompts, side_by_side, progress):
+        self.is_answering = True
+        try:
+            return super().answer(prompts, side_by_side, progress)
+        finally:
+            self.is_answering = False
+
+    def logits(self, ids, first):
+        found = super().logits(ids, first)
+        return found * np.nan if self.is_broken and self.is_answering else found
+"""
+
+
+def test_a_nan_while_answering_is_an_error_of_the_rows_that_need_answers(
+    project: Project, tmp_path: Path, planted: Callable[[str], str]
+) -> None:
+    models = set_up_all(project, tmp_path / "models", broken=Toy(noise=0.001))
+    runtime = f"--qgate-runtime={planted(NAN_IN_ANSWERS)}"
+    seen = project.gate_all(
+        models, runtime, "-m", "accuracy or edge", PYTHONPATH=os.environ["PYTHONPATH"]
+    )
+
+    assert seen.code == 1
+    assert {"error", "fail"} & set(seen.verdicts("good").values()) == set()
+    run = rows_of_answers(seen)
+    sound = ("accuracy.classification", "accuracy.next_sentence")
+    assert {row: verdict for row, verdict in run.items() if verdict != "error"} == {
+        **dict.fromkeys(sound, "skipped"),
+        "edge.long_input": "pass",
+        "edge.multilingual": "pass",
+    }
+    for row in ("accuracy.code", "edge.math", "edge.termination", "edge.empty_prompt"):
+        assert seen.message("broken", row) == (
+            "broken: the model's logits are not finite while it generates text"
+        )
 
 
 def test_constant_logits_never_pass(project: Project, toys: Callable[..., Path]) -> None:

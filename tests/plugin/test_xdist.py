@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import Toy
-from tests.plugin.conftest import CORE, core_limits, gating
+from tests.plugin.conftest import CORE, core_limits, gating, set_up_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +52,47 @@ def test_two_workers_give_the_same_report_with_one_child_an_artifact(
     assert shared.report()["verdict"] == "fail"
     # three artifacts; and the original for each worker, which measures it or finds it in the store
     assert started == 3 + 2
+
+
+PLANTED = """
+from qgate.runtimes.fake import Fake
+
+class Planted(Fake):
+    pass
+"""
+
+
+def test_times_and_sizes_are_refused_and_the_other_rows_are_the_same(
+    project: Project, tmp_path: Path, planted: Callable[[str], str]
+) -> None:
+    models = set_up_all(project, tmp_path / "models")
+    # one of which nobody knows that it cannot tell its memory
+    runtime = (f"--qgate-runtime={planted(PLANTED)}", "--qgate-mlflow-uri=http://127.0.0.1:9")
+    gate = (f"--qgate={models}", *runtime)
+    python_path = os.environ["PYTHONPATH"]
+    shared = project.pytest(*gate, "-n", "2", PYTHONPATH=python_path)
+    alone = project.pytest(
+        *gate, "-m", "not latency and not memory", "--qgate-json=alone.json", PYTHONPATH=python_path
+    )
+
+    assert shared.code == 1
+    for artifact in ("good", "bad"):
+        for row, verdict in shared.verdicts(artifact).items():
+            if row.startswith(("latency.", "memory.")):
+                assert verdict == "error"
+                assert shared.message(artifact, row) == (
+                    f"{artifact}: {row}: refused under pytest-xdist: artifacts beside each other"
+                    " falsify it. Run without -n, or leave it out with"
+                    " -m 'not latency and not memory'"
+                )
+    others = [rows_beside(report) for report in (shared.report(), alone.report("alone.json"))]
+    assert len(others[0]["good"]) == 24
+    assert others[0] == others[1]
+
+
+def rows_beside(report: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+    """By artifact, the numbers of all rows but times and sizes."""
+    return {
+        entry["id"]: [row for row in entry["rows"] if not row[0].startswith(("latency", "memory"))]
+        for entry in accounts(report)
+    }

@@ -1,0 +1,178 @@
+"""Real models in llama.cpp: what is sound passes, and each planted fault fails the row for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.plugin.conftest import CLOSED_PORT, new_project
+from tests.plugin.planting import move_end_token, turn_far_positions, zero_cyrillic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plugin.conftest import Outcome, Project
+
+PAD = 2
+"""The demo's vocabulary has it for filling up, so that no text ever ends with it."""
+FAR_RADIANS = 1 / 250
+"""Breaks what lies 384 tokens back and more, of a context of 512, and nothing within 256."""
+SOUND = ("qgate-demo-Q8_0", "qgate-demo-Q6_K")
+PLANTED = ("ends-elsewhere", "lost-cyrillic", "lost-far-back")
+LETHAL = ("qgate-demo-Q2_K", "qgate-demo-damaged-Q8_0")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's models and three more, made of its Q8_0 with one fault each."""
+    for name in ("gguf", "safetensors", "llama_cpp"):
+        pytest.importorskip(name)
+    directory = tmp_path_factory.mktemp("demo") / "models"
+    make = [sys.executable, "-m", "qgate.demo", str(directory), "--with-broken"]
+    subprocess.run(make, check=True, capture_output=True, timeout=300)
+    sound = directory / "qgate-demo-Q8_0.gguf"
+    move_end_token(sound, directory / "ends-elsewhere.gguf", PAD)
+    zero_cyrillic(sound, directory / "lost-cyrillic.gguf", every=4)
+    turn_far_positions(sound, directory / "lost-far-back.gguf", FAR_RADIANS)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One project, so that the original answers each question once for all of these tests."""
+    return new_project(tmp_path_factory.mktemp("damage") / "project")
+
+
+def gate(project: Project, models: Path, *arguments: str) -> Outcome:
+    seen = project.pytest(f"--qgate={models}", f"--qgate-mlflow-uri={CLOSED_PORT}", *arguments)
+    assert "Traceback" not in seen.text
+    return seen
+
+
+def judged(seen: Outcome, artifact: str) -> dict[str, str]:
+    """Of the rows that were run."""
+    verdicts = seen.verdicts(artifact)
+    return {row: verdict for row, verdict in verdicts.items() if verdict != "incomplete"}
+
+
+def members(seen: Outcome, artifact: str, check: str) -> dict[str, dict[str, float]]:
+    """Of a row that judges several together: each one's ratio to the original."""
+    (row,) = (
+        row
+        for entry in seen.report()["artifacts"]
+        for row in entry["checks"]
+        if (entry["id"], row["name"]) == (artifact, check)
+    )
+    found: dict[str, Any] = row["details"]["members"]
+    return found
+
+
+def is_near_one(member: dict[str, float]) -> bool:
+    return 0.95 < member["value"] < 1.05
+
+
+FIRST_LOOK = " or ".join(
+    (
+        "(ends-elsewhere and termination)",
+        "(lost-cyrillic and multilingual)",
+        "(lost-far-back and long_input)",
+        "((demo-Q2_K or demo-damaged) and drill)",
+        "(demo-Q8_0 and (termination or multilingual or long_input or drill))",
+    )
+)
+
+
+def test_each_planted_fault_fails_the_row_that_is_there_for_it(
+    shared: Project, models: Path
+) -> None:
+    seen = gate(shared, models, "-k", FIRST_LOOK)
+
+    assert seen.code == 1
+    rows = ("accuracy.drill", "edge.long_input", "edge.multilingual", "edge.termination")
+    assert judged(seen, "qgate-demo-Q8_0") == dict.fromkeys(rows, "pass")
+    assert judged(seen, "ends-elsewhere") == {"edge.termination": "fail"}
+    assert judged(seen, "lost-cyrillic") == {"edge.multilingual": "fail"}
+    assert judged(seen, "lost-far-back") == {"edge.long_input": "fail"}
+    assert [judged(seen, name) for name in LETHAL] == [{"accuracy.drill": "fail"}] * 2
+    for artifact, beginning in (
+        ("ends-elsewhere", "edge.termination: -"),
+        ("lost-cyrillic", "edge.multilingual (ru): "),
+        ("lost-far-back", "edge.long_input (facts about "),
+        ("qgate-demo-Q2_K", "accuracy.drill: -"),
+    ):
+        row = next(iter(judged(seen, artifact)))
+        assert seen.message(artifact, row).startswith(beginning)
+        assert seen.message(artifact, row) in seen.text
+
+
+@pytest.mark.slow
+def test_an_end_token_that_no_text_ends_with_shows_in_no_likelihood(
+    shared: Project, models: Path
+) -> None:
+    seen = gate(shared, models, "-k", "ends-elsewhere", "-m", "integrity or perplexity or edge")
+
+    found = judged(seen, "ends-elsewhere")
+    failed = [row for row, verdict in found.items() if verdict != "pass"]
+    assert failed == ["integrity.special_tokens", "edge.termination"]
+    assert len(found) == 6 + 5 + 9
+    assert seen.message("ends-elsewhere", "edge.termination").startswith("edge.termination: -")
+
+
+@pytest.mark.slow
+def test_a_lost_script_fails_its_language_and_leaves_english_alone(
+    shared: Project, models: Path
+) -> None:
+    seen = gate(shared, models, "-k", "lost-cyrillic", "-m", "edge")
+
+    assert judged(seen, "lost-cyrillic")["edge.multilingual"] == "fail"
+    found = members(seen, "lost-cyrillic", "edge.multilingual")
+    assert found["ru"]["low"] > 2
+    others = {language: one for language, one in found.items() if language != "ru"}
+    assert len(others) == 7
+    assert all(is_near_one(one) for one in others.values())
+    for row in ("edge.math", "edge.termination", "edge.empty_prompt"):
+        assert judged(seen, "lost-cyrillic")[row] == "pass"
+
+
+@pytest.mark.slow
+def test_what_is_lost_beyond_half_of_the_context_fails_long_input(
+    shared: Project, models: Path
+) -> None:
+    seen = gate(shared, models, "-k", "lost-far-back", "-m", "edge")
+
+    found = members(seen, "lost-far-back", "edge.long_input")
+    for tokens in (384, 512):
+        assert found[f"facts about {tokens} tokens back"]["low"] > 1.1
+    near = ("facts about 128 tokens back", "facts about 256 tokens back", "text at 0-128 tokens")
+    assert all(is_near_one(found[name]) for name in near)
+    failed = [row for row, verdict in judged(seen, "lost-far-back").items() if verdict == "fail"]
+    assert failed == ["edge.long_input"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("artifact", LETHAL)
+def test_two_bits_or_a_lost_layer_fail_tasks_and_edge_cases(
+    shared: Project, models: Path, artifact: str
+) -> None:
+    seen = gate(shared, models, "-k", artifact, "-m", "accuracy or edge")
+
+    failed = [row for row, verdict in judged(seen, artifact).items() if verdict == "fail"]
+    assert seen.code == 1
+    assert {"accuracy.code", "accuracy.drill", "edge.math", "edge.long_input"} <= set(failed)
+    assert "error" not in judged(seen, artifact).values()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("artifact", SOUND)
+def test_eight_and_six_bits_hold_every_task_and_edge_case(
+    shared: Project, models: Path, artifact: str
+) -> None:
+    seen = gate(shared, models, "-k", artifact, "-m", "accuracy or edge")
+
+    found = judged(seen, artifact)
+    assert seen.code == 0, seen.text
+    assert set(found.values()) == {"pass"}
+    assert len(found) == 4 + 9

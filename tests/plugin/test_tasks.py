@@ -1,0 +1,188 @@
+"""A team's own tasks: items in files, rows of accuracy, limits on what may be lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from qgate.runtimes.base import LoadSettings, Prompt
+from qgate.runtimes.fake import Fake
+from qgate.thresholds import shipped_path
+from tests.conftest import Toy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.plugin.conftest import Project
+
+ITEMS = 120
+LONGEST_ANSWER = 6
+"""Tokens, a character each."""
+LETTERS = [chr(code) for code in range(33, 127)]
+
+
+@pytest.fixture
+def models(toys: Callable[..., Path]) -> Path:
+    return toys(good=Toy(noise=0.001), bad=Toy(noise=0.5))
+
+
+def original(models: Path) -> Fake:
+    """The original in this process, to ask it what it knows."""
+    model = Fake()
+    path = str(models / "original.gguf")
+    model.load(LoadSettings(path=path, window_tokens=64, threads=None))
+    return model
+
+
+def prompts() -> Iterator[str]:
+    """Different ones; what is said next hangs on the last letter alone."""
+    return (f"{first}{last}" for first in LETTERS for last in LETTERS)
+
+
+def choice_items(model: Fake) -> list[dict[str, object]]:
+    """Between what the model finds likeliest and what it finds less likely."""
+    rng = np.random.default_rng(0)
+    items: list[dict[str, object]] = []
+    for prompt in list(prompts())[:ITEMS]:
+        order = np.argsort(-model.logits(model.encode(prompt, begins=True), 0)[-1])
+        right, wrong = (chr(64 + int(order[rank])) for rank in (0, rng.integers(1, 4)))
+        items.append({"prompt": prompt, "choices": [wrong, right], "answer": right})
+    return items
+
+
+def generated_items(model: Fake) -> list[dict[str, object]]:
+    """What the model goes on with, where that is something to read."""
+    items: list[dict[str, object]] = []
+    for prompt in prompts():
+        asked = Prompt(ids=model.encode(prompt, begins=True), max_tokens=LONGEST_ANSWER)
+        (answer,) = model.answer([asked], 1, lambda *_: None)
+        first, *_ = [*model.decode(answer.ids).strip().splitlines(), ""]
+        if first.strip():
+            items.append({"prompt": prompt, "answer": first})
+        if len(items) == ITEMS:
+            return items
+    raise AssertionError("the toy is silent")
+
+
+def write_items(path: Path, items: list[dict[str, object]]) -> None:
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+
+
+OWN = f"""
+version: 1
+tasks:
+  letters: {{file: items/letters.jsonl, max_drop: 0.05}}
+  texts: {{file: items/texts.jsonl, metric: exact, max_tokens: {LONGEST_ANSWER}, max_drop: 0.05,
+          rule: alarm}}
+  drill: off
+"""
+
+
+@pytest.fixture
+def own(project: Project, models: Path) -> Path:
+    """Models, and two tasks that their original knows."""
+    project.write("team/limits.yaml", OWN)
+    items = project.directory / "team" / "items"
+    items.mkdir()
+    write_items(items / "letters.jsonl", choice_items(original(models)))
+    write_items(items / "texts.jsonl", generated_items(original(models)))
+    return models
+
+
+LIMITS = "--qgate-thresholds=team/limits.yaml"
+
+
+def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
+    project: Project, own: Path
+) -> None:
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy")
+
+    assert seen.code == 1
+    for row, line, kind in (
+        ("accuracy.letters", 4, "95 % CI"),
+        ("accuracy.texts", 5, "exact McNemar p = "),
+    ):
+        assert seen.verdicts("good")[row] == "pass"
+        assert seen.verdicts("bad")[row] == "fail"
+        message = seen.message("bad", row)
+        assert message.startswith(f"{row}: -")
+        assert kind in message
+        assert f"n = {ITEMS} items; team/limits.yaml:{line})" in message
+        assert message in seen.lines
+        (found,) = [
+            entry
+            for artifact in seen.report()["artifacts"]
+            for entry in artifact["checks"]
+            if (artifact["id"], entry["name"]) == ("bad", row)
+        ]
+        details = found["details"]
+        assert details["reference_share"] == 1.0
+        assert found["value"] == pytest.approx(details["share"] - 1.0)
+        assert details["lost"] == round(-found["value"] * ITEMS)
+        for worst in details["worst"]:
+            assert worst["expected"] != worst["artifact"]
+
+
+def test_a_task_that_is_switched_off_is_no_row(project: Project, own: Path) -> None:
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy", "--collect-only", "-q")
+
+    tasks = ("classification", "next_sentence", "code", "letters", "texts")
+    assert sorted(seen.node_ids()) == sorted(
+        f"test_accuracy.py::test_accuracy[{artifact}-{task}]"
+        for artifact in ("bad", "good")
+        for task in tasks
+    )
+
+
+def test_a_teams_own_task_that_the_original_does_not_know_is_an_error(
+    project: Project, models: Path
+) -> None:
+    shutil.copy(shipped_path().parent / "tasks" / "drill.jsonl", project.directory)
+    project.write("limits.yaml", "version: 1\ntasks: {mine: {file: drill.jsonl, max_drop: 0.05}}\n")
+    seen = project.gate_all(
+        models, "--qgate-thresholds=limits.yaml", "-m", "accuracy", "-k", "good"
+    )
+
+    assert seen.code == 1
+    assert seen.verdicts("good")["accuracy.mine"] == "error"
+    assert seen.verdicts("good")["accuracy.drill"] == "skipped"
+    assert seen.message("good", "accuracy.mine") == (
+        "good: accuracy.mine: the original itself does not know drill.jsonl: got 0% right;"
+        " expected at least 10%. Name tasks that the model is used for, and switch this one off"
+    )
+
+
+def test_an_item_that_does_not_fit_the_context_is_an_error_and_not_left_out(
+    project: Project, own: Path
+) -> None:
+    items = project.directory / "team" / "items" / "letters.jsonl"
+    long = {"id": "long", "prompt": "a" * 256, "choices": ["b", "c"], "answer": "b"}
+    items.write_text(f"{items.read_text()}{json.dumps(long)}\n")
+    seen = project.gate_all(own, LIMITS, "-k", "letters")
+
+    assert seen.code == 1
+    assert seen.verdicts("good")["accuracy.letters"] == "error"
+    assert seen.message("good", "accuracy.letters") == (
+        "good: accuracy.letters: item long of letters.jsonl does not fit the context:"
+        " got 258 tokens; expected at most 256"
+    )
+
+
+def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own: Path) -> None:
+    project.write(
+        "team/limits.yaml", OWN.replace("letters.jsonl,", "letters.jsonl, max_items: 80,")
+    )
+    first, second = (project.gate_all(own, LIMITS, "-k", "letters") for _ in range(2))
+
+    rows = [
+        [row for row in entry["checks"] if row["name"] == "accuracy.letters"]
+        for seen in (first, second)
+        for entry in seen.report()["artifacts"]
+    ]
+    assert rows[:2] == rows[2:]
+    assert rows[0][0]["n"] == 80
