@@ -33,7 +33,7 @@ def _check_schema(path: Path) -> subprocess.CompletedProcess[str]:
 
 def _audit(directory: Path) -> subprocess.CompletedProcess[str]:
     options = ["--offline", "--no-config", "--strict-collection"]
-    command = [str(TOOLS / "zizmor"), *options, str(directory)]
+    command = [str(TOOLS / "zizmor"), "--color=never", *options, str(directory)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -79,8 +79,8 @@ FIRST_LOOK = " or ".join(
         "(ends-elsewhere and termination)",
         "(lost-cyrillic and multilingual)",
         "(lost-far-back and long_input)",
-        "((demo-Q2_K or demo-damaged) and drill)",
-        "(demo-Q8_0 and (termination or multilingual or long_input or drill))",
+        "((demo-Q2_K or demo-damaged) and test_math)",
+        "(demo-Q8_0 and (termination or multilingual or long_input or test_math))",
     )
 )
 
@@ -91,17 +91,17 @@ def test_each_planted_fault_fails_the_row_that_is_there_for_it(
     seen = gate(shared, models, "-k", FIRST_LOOK)
 
     assert seen.code == 1
-    rows = ("accuracy.drill", "edge.long_input", "edge.multilingual", "edge.termination")
+    rows = ("edge.long_input", "edge.multilingual", "edge.math", "edge.termination")
     assert judged(seen, "qgate-demo-Q8_0") == dict.fromkeys(rows, "pass")
     assert judged(seen, "ends-elsewhere") == {"edge.termination": "fail"}
     assert judged(seen, "lost-cyrillic") == {"edge.multilingual": "fail"}
     assert judged(seen, "lost-far-back") == {"edge.long_input": "fail"}
-    assert [judged(seen, name) for name in LETHAL] == [{"accuracy.drill": "fail"}] * 2
+    assert [judged(seen, name) for name in LETHAL] == [{"edge.math": "fail"}] * 2
     for artifact, beginning in (
         ("ends-elsewhere", "edge.termination: -"),
         ("lost-cyrillic", "edge.multilingual (ru): "),
         ("lost-far-back", "edge.long_input (facts about "),
-        ("qgate-demo-Q2_K", "accuracy.drill: -"),
+        ("qgate-demo-Q2_K", "edge.math: -"),
     ):
         row = next(iter(judged(seen, artifact)))
         assert seen.message(artifact, row).startswith(beginning)
