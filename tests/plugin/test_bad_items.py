@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GOOD = '{"prompt": "2 + 2 =", "answer": " 4"}\n'
 TASK = "version: 1\ntasks:\n  sums: {file: sums.jsonl, max_drop: 0.05}\n"
-ITEMS = {
+ITEMS: dict[str, tuple[str | bytes, str]] = {
     "not JSON": (
         f"{GOOD}\n" + "{'prompt': 'a'}\n",
         "sums.jsonl:3: not JSON: got ",
