@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,10 @@ print([name for name in sys.modules if name.startswith("qgate.")])
 """
 
 IDLE = """
-import functools, importlib, pytest, time
+import functools, importlib, time
+begun = time.process_time()
+import pytest
+pytest_s = time.process_time() - begun
 begun = time.process_time()
 plugin = importlib.import_module("qgate.plugin")
 spent_s = [time.process_time() - begun]
@@ -40,9 +44,9 @@ for name in hooks:
     setattr(plugin, name, timed(getattr(plugin, name)))
 assert pytest.main(["--collect-only", "-q", "-p", "qgate.plugin"]) == 0
 assert {"pytest_addoption", "pytest_configure"} <= set(hooks)
-print(len(spent_s), sum(spent_s))
+print(len(spent_s), sum(spent_s) / pytest_s)
 """
-MAX_IDLE_S = 0.010
+MAX_OF_IMPORTING_PYTEST = 0.2
 
 
 def run_python(code: str, directory: Path) -> list[str]:
@@ -72,13 +76,14 @@ def test_an_idle_run_imports_nothing_heavy(tmp_path: Path) -> None:
     assert "qgate.session" not in own
 
 
-def test_an_idle_run_pays_less_than_ten_milliseconds(tmp_path: Path) -> None:
+def test_an_idle_run_pays_a_fraction_of_what_importing_pytest_costs(tmp_path: Path) -> None:
     """Import and hooks on the clock of their own process: whole runs differ by 100 ms anyhow."""
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
     runs = [run_python(IDLE, tmp_path)[-1].split() for _ in range(5)]
 
     assert all(int(timed) >= 3 for timed, _ in runs)
-    assert min(float(spent_s) for _, spent_s in runs) < MAX_IDLE_S  # noise only ever adds
+    ratios = [float(ratio) for _, ratio in runs]
+    assert statistics.median(ratios) < MAX_OF_IMPORTING_PYTEST
 
 
 @pytest.mark.parametrize("module", ["qgate.report.mlflow", "qgate.runtimes.host", "qgate.session"])
