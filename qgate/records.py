@@ -199,6 +199,10 @@ class RuntimeFacts:
     device: str
     build: str = ""
     """What else changes numbers: the library's commit, the CPU features it was compiled for."""
+    kernel: str = ""
+    """What multiplies the weight matrices; known once the artifact is loaded."""
+    reason: str = ""
+    """Why this runtime serves the artifact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ import numpy as np
 
 from qgate.entries import get_or_make, name_entry
 from qgate.errors import ArtifactError
-from qgate.measure.original import Loaded, find_output_matrix, keep_original
+from qgate.measure.original import Loaded, keep_original
+from qgate.measure.output_matrix import find_output_matrix
 from qgate.measure.texts import Text, Windows, cut_windows
 from qgate.records import Artifact, RuntimeFacts
 from qgate.runtimes.base import ModelFacts

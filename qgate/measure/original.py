@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.artifacts.gguf import read_header
 from qgate.errors import MeasurementError
+from qgate.measure.output_matrix import find_output_matrix
 from qgate.measure.perplexity import cost_stride, thin_out
-from qgate.runtimes.original import UNQUANTIZED_TYPES, Encoding, MatrixPlace, Stored
+from qgate.runtimes.original import Encoding, Stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,27 +96,3 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, columns
     room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
     by_storage = math.ceil(2 * columns / max(room, 1.0))
     return thin_out(max(by_storage, cost_stride(facts)), windows.clusters.size)
-
-
-def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
-    """Where the original's unquantized output matrix lies; None where it has none."""
-    if artifact.format != "gguf":
-        return None
-    tensors = {
-        tensor.name: (path, tensor)
-        for path in artifact.files
-        for tensor in read_header(path).tensors
-    }
-    name = "output.weight" if "output.weight" in tensors else "token_embd.weight"  # tied
-    if name not in tensors:
-        return None
-    path, tensor = tensors[name]
-    if tensor.shape != (facts.width, facts.n_vocab) or tensor.type_name not in UNQUANTIZED_TYPES:
-        return None
-    return MatrixPlace(
-        path=str(path.resolve()),
-        offset=tensor.offset,
-        n_vocab=facts.n_vocab,
-        width=facts.width,
-        type_name=tensor.type_name,
-    )

@@ -9,9 +9,9 @@ All of this runs in the child process.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total)"""
+Scoring = Literal["logits", "top_k", "none"]
+"""What a runtime tells of a prompt's likelihood: logits of the whole vocabulary; log-probabilities
+of the tokens themselves and of the likeliest ones; nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,12 @@ class LoadSettings:
     """How many sequences are sampled side by side."""
     threads: int | None = None
     """None: what the machine offers."""
+    context_tokens: int | None = None
+    """The longest sequence of the run, prompt and answer; None: as long as the model can."""
+    quantize: Mapping[str, Any] | None = None
+    """How unquantized weights are to be quantized while they are loaded; None: as they are."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """This runtime's own section of the thresholds file, without its interpreter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,10 @@ class ModelFacts:
     """What ends an answer by the file's own word: its end-of-text and end-of-turn tokens."""
     weights_bytes: int
     load_s: float
+    scoring: Scoring = "logits"
+    kernel: str = ""
+    """What multiplies the weight matrices, by the library's own names; empty where there is but
+    one way."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
