@@ -5,10 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate import runtimes
 from qgate.artifacts.shards import read_set
 from qgate.artifacts.tokenizer import tokenizer_of
-from qgate.measure import integrity
+from qgate.measure import integrity, integrity_hf
 from qgate.records import Record, Verdict
 
 if TYPE_CHECKING:
@@ -25,23 +24,32 @@ _COMPARE: Mapping[str, Callable[[TokenizerFacts, TokenizerFacts], Finding]] = Ma
         "integrity.chat_template": integrity.check_chat_template,
     }
 )
+_HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
+    {
+        "integrity.files": integrity_hf.check_files,
+        "integrity.scheme": integrity_hf.check_scheme,
+        "integrity.weights": integrity_hf.check_weights,
+    }
+)
 
 
 def find(check: str, artifact: Artifact, original: Callable[[], Artifact]) -> Finding:
     """What an integrity row finds.
 
     Raises:
-        ArtifactError: a header cannot be read, or there is no reference to compare with.
-        RuntimeUnavailable: nothing in this version serves the format.
+        ArtifactError: a header cannot be read, there is no reference to compare with, or the files
+            do not say enough.
     """
-    runtimes.choose(artifact, override=None)  # whose files nothing serves, nothing here reads
+    if check in _COMPARE:
+        return _COMPARE[check](tokenizer_of(artifact), tokenizer_of(original()))
+    if artifact.format == "hf":
+        return _HF[check](artifact)
     if check == "integrity.files":
         return integrity.check_files(artifact)
+    headers = tuple(read_set(artifact.files))
     if check == "integrity.scheme":
-        return integrity.check_scheme(tuple(read_set(artifact.files)))
-    if check == "integrity.weights":
-        return integrity.check_weights(tuple(read_set(artifact.files)))
-    return _COMPARE[check](tokenizer_of(artifact), tokenizer_of(original()))
+        return integrity.check_scheme(headers)
+    return integrity.check_weights(headers)
 
 
 def finding_record(finding: Finding) -> Record:

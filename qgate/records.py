@@ -40,6 +40,10 @@ class Artifact:
     """The longest context the model was trained for, in tokens."""
     problem: str | None = None
     """Why it cannot be used, in one line; None where the header is sound."""
+    quantize: Mapping[str, Any] | None = field(default=None, hash=False)
+    """How its unquantized weights are quantized while they are loaded; None: not at all."""
+    quantization: str = ""
+    """In short words for people: `4 bit, group 128`; empty where the scheme says it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +219,8 @@ class ArtifactReport:
     digest: str | None = None
     """`sha256:...` over the artifact's files; None where they could not be read."""
     runtime: RuntimeFacts | None = None
+    compared_with: dict[str, str] = field(default_factory=dict)
+    """`runtime`: what served the original that the rows rest on; empty where none was needed."""
     measured: dict[str, float] = field(default_factory=dict)
     """Seconds spent and numbers that are shown but not judged, by name with unit."""
 
@@ -225,9 +231,11 @@ class ArtifactReport:
             "path": str(artifact.path),
             "format": artifact.format,
             "scheme": artifact.scheme,
+            "quantization": artifact.quantization,
             "size_bytes": artifact.size_bytes,
             "digest": self.digest,
             "runtime": self.runtime and dataclasses.asdict(self.runtime),
+            "compared_with": self.compared_with,
             "verdict": self.verdict.value,
             "measured": self.measured,
             "checks": [record.to_json() for record in self.records],

@@ -27,7 +27,7 @@ def find_artifacts(
                 f"--qgate-reference: {named_reference}: got"
                 f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
             )
-    reference = choose_reference(found, named) or choose_reference(beside(paths), None)
+    reference = choose_reference(found, named) or choose_reference(beside(paths), None, gated=found)
     gated = tuple(a for a in found if reference is None or a.files != reference.files)
     if not gated:
         shown = ", ".join(str(path) for path in paths)

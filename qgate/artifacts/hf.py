@@ -2,49 +2,94 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.escape import listed, printable
+from qgate.artifacts.hf_json import read_object
+from qgate.artifacts.hf_quantization import find_quantization, in_words, method_of
+from qgate.artifacts.hf_quantize import FILE, read_quantize
 from qgate.artifacts.walk import PICKLES, refusal
-from qgate.artifacts.window import open_regular
 from qgate.errors import ArtifactError
 from qgate.records import Artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_MAX_CONFIG_BYTES = 10_000_000
 _COVERED = frozenset({".safetensors", ".json", ".model", ".jinja", ".txt", ".tiktoken"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What the directory's small files say."""
+
+    config: Mapping[str, Any]
+    quantization: Mapping[str, Any] | None = None
+    """Of the weights as they are stored."""
+    quantize: Mapping[str, Any] | None = None
+    """What is to be done to them while they are loaded."""
 
 
 def hf_artifact(directory: Path, root: Path) -> Artifact:
     """Describe a directory; what is wrong with it becomes its `problem`."""
     entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-    covered = (path for path in entries if path.suffix.lower() in _COVERED)
-    files = tuple(path for path in covered if not path.is_dir())
-    config: dict[str, Any] = {}
+    files = tuple(path for path in entries if _is_covered(path))
+    said = _Said(config={})
     problem = _refused_file(files, root)
     if problem is None:
         try:
-            config = _read_config(directory / "config.json")
-            problem = _problem(directory, config, entries)
+            said = _Said(config=read_object(directory / "config.json"))
+            said = _read_rest(said.config, files)
+            problem = _problem(directory, said, entries)
         except ArtifactError as error:
             problem = str(error)
-    quantization = config.get("quantization_config")
-    context_length = config.get("max_position_embeddings")
     return Artifact(
         id=printable(_name(directory)),
         path=directory,
         format="hf",
-        scheme=_scheme(config),
+        scheme=_scheme(said),
         size_bytes=0 if problem else sum(path.stat().st_size for path in files),
         files=files,
-        is_quantized=quantization is not None or not config,
-        context_length=context_length if type(context_length) is int else None,
+        is_quantized=_is_quantized(said),
+        context_length=_context_length(said.config),
         problem=problem,
+        quantize=said.quantize,
+        quantization=_in_words(said),
     )
+
+
+def _is_covered(path: Path) -> bool:
+    return (path.suffix.lower() in _COVERED or path.name == FILE) and not path.is_dir()
+
+
+def _read_rest(config: Mapping[str, Any], files: Sequence[Path]) -> _Said:
+    quantize = next((read_quantize(path) for path in files if path.name == FILE), None)
+    return _Said(
+        config=config,
+        quantization=find_quantization(config, files),
+        quantize=quantize,
+    )
+
+
+def _is_quantized(said: _Said) -> bool:
+    """What could not be read counts as quantized lest it be taken for an original."""
+    return said.quantization is not None or said.quantize is not None or not said.config
+
+
+def _in_words(said: _Said) -> str:
+    if said.quantize is not None:
+        words = in_words({**said.quantize, "quant_method": said.quantize["method"]})
+        return f"{words}, while loading"
+    return in_words(said.quantization) if said.quantization is not None else ""
+
+
+def _context_length(config: Mapping[str, Any]) -> int | None:
+    for place in (config, config.get("text_config")):
+        length = place.get("max_position_embeddings") if isinstance(place, dict) else None
+        if type(length) is int and length > 0:
+            return length
+    return None
 
 
 def _name(directory: Path) -> str:
@@ -56,13 +101,26 @@ def _name(directory: Path) -> str:
     return directory.name or directory.resolve().name
 
 
-def _scheme(config: dict[str, Any]) -> str:
-    quantization = config.get("quantization_config")
-    if isinstance(quantization, dict):
-        named = quantization.get("quant_method")
-    else:
-        named = config.get("torch_dtype") or config.get("dtype")
-    return printable(named)[:60] if isinstance(named, str) and named else "unknown"
+def _scheme(said: _Said) -> str:
+    """The method's name verbatim, else the type that the weights are said to be of.
+
+    transformers 5 writes `dtype` where earlier ones wrote `torch_dtype`.
+    """
+    if said.quantize is not None:
+        return str(said.quantize["method"])
+    if said.quantization is not None:
+        return method_of(said.quantization)
+    return stated_dtype(said.config) or "unknown"
+
+
+def stated_dtype(config: Mapping[str, Any]) -> str | None:
+    """The type of unquantized weights by the configuration's own word, e.g. `bfloat16`."""
+    for place in (config, config.get("text_config")):
+        for key in ("torch_dtype", "dtype"):
+            named = place.get(key) if isinstance(place, dict) else None
+            if isinstance(named, str) and named:
+                return printable(named)[:60].removeprefix("torch.")
+    return None
 
 
 def _refused_file(files: Sequence[Path], root: Path) -> str | None:
@@ -73,11 +131,14 @@ def _refused_file(files: Sequence[Path], root: Path) -> str | None:
     return None
 
 
-def _problem(directory: Path, config: dict[str, Any], entries: Sequence[Path]) -> str | None:
+def _problem(directory: Path, said: _Said, entries: Sequence[Path]) -> str | None:
     where = printable(str(directory))
-    if "auto_map" in config:
+    if "auto_map" in said.config:
         remedy = "Refused; pass --qgate-trust-remote-code to allow it."
         return f"{where}: config.json asks for remote code (auto_map). {remedy}"
+    if said.quantize is not None and said.quantization is not None:
+        got = f"got weights quantized already ({method_of(said.quantization)})"
+        return f"{where}: {FILE}: {got}; expected unquantized ones. Remove one of the two."
     suffixes = {path.suffix.lower() for path in entries}
     if ".safetensors" in suffixes:
         return None
@@ -86,31 +147,3 @@ def _problem(directory: Path, config: dict[str, Any], entries: Sequence[Path]) -
         got = f"got {listed(pickles)}; expected *.safetensors"
         return f"{where}: weights only as pickles, which run code when loaded: {got}."
     return f"{where}: config.json without weights: expected *.safetensors beside it."
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    where = printable(str(path))
-    with open_regular(path) as file:
-        raw = file.read(_MAX_CONFIG_BYTES + 1)
-    if len(raw) > _MAX_CONFIG_BYTES:
-        raise ArtifactError(f"{where}: expected <= {_MAX_CONFIG_BYTES} bytes.")
-    try:
-        config = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: not valid JSON: {printable(str(error))}.") from error
-    if not isinstance(config, dict):
-        raise ArtifactError(f"{where}: got {type(config).__name__}; expected an object.")
-    return config
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in seen:
-            raise ValueError(f"duplicate key {name[:60]!r}")
-        seen[name] = value
-    return seen
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

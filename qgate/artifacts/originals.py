@@ -12,25 +12,31 @@ if TYPE_CHECKING:
 
     from qgate.records import Artifact
 
-_FIRST_CHOICE = ("F64", "F32", "FLOAT32", "BF16", "BFLOAT16", "F16", "FLOAT16")
+_FIRST_CHOICE = ("F64", "FLOAT64", "F32", "FLOAT32", "BF16", "BFLOAT16", "F16", "FLOAT16")
 
 
-def choose_reference(artifacts: Sequence[Artifact], named: Artifact | None) -> Artifact | None:
-    """The named one, else the most exact unquantized one in the format of the quantized ones.
+def choose_reference(
+    artifacts: Sequence[Artifact], named: Artifact | None, gated: Sequence[Artifact] = ()
+) -> Artifact | None:
+    """The named one, else the most exact unquantized one in the format that comes first.
+
+    Hugging Face comes first where anything quantized is of that format: a GGUF file of the same
+    model was made from it. Where all that is quantized is GGUF, GGUF does.
+
+    Args:
+        artifacts: among which to choose.
+        named: by the user.
+        gated: what it will be held against, where that is not among `artifacts`.
 
     Raises:
         UsageError: several are equally good.
     """
     if named is not None:
         return named
-    formats = {artifact.format for artifact in artifacts if artifact.is_quantized}
-    sound = [
-        artifact
-        for artifact in artifacts
-        if not artifact.is_quantized
-        and artifact.problem is None
-        and (artifact.format in formats or not formats)
-    ]
+    sound = [a for a in artifacts if not a.is_quantized and a.problem is None]
+    formats = {a.format for a in (*artifacts, *gated) if a.is_quantized}
+    first = "gguf" if formats == {"gguf"} else "hf"
+    sound = [a for a in sound if a.format == first] or sound
     if not sound:
         return None
     best = min(map(_rank, sound))

@@ -39,7 +39,7 @@ _MOST_NAMED = 10
 
 
 def check_files(artifact: Artifact) -> Finding:
-    """`integrity.files`: header and tensor data are in place, and the same as at discovery."""
+    """`integrity.files` of GGUF: header and data are in place, and as they were at discovery."""
     check = "integrity.files"
     if artifact.problem is not None:
         return Finding(check=check, holds=False, message=f"{check}: {artifact.problem}")
@@ -51,11 +51,17 @@ def check_files(artifact: Artifact) -> Finding:
     n_tensors = sum(len(header.tensors) for header in headers)
     details = {"n_files": len(headers), "n_tensors": n_tensors, "size_bytes": size_bytes}
     if size_bytes != artifact.size_bytes:
-        got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
-        message = f"{check}: {printable(str(artifact.path))}: changed during the run: {got}."
-        return Finding(check=check, holds=False, message=message, details=details)
-    message = f"{check}: {_counted(n_tensors, 'tensor')} in {_counted(len(headers), 'file')}, whole"
+        return changed_during_run(artifact, size_bytes, details)
+    message = f"{check}: {counted(n_tensors, 'tensor')} in {counted(len(headers), 'file')}, whole"
     return Finding(check=check, holds=True, message=message, details=details)
+
+
+def changed_during_run(artifact: Artifact, size_bytes: int, details: dict[str, Any]) -> Finding:
+    """`integrity.files` of an artifact that is not of the size that discovery saw."""
+    check = "integrity.files"
+    got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
+    message = f"{check}: {printable(str(artifact.path))}: changed during the run: {got}."
+    return Finding(check=check, holds=False, message=message, details=details)
 
 
 def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
@@ -105,19 +111,26 @@ def check_weights(headers: Sequence[GgufHeader]) -> Finding:
     Raises:
         ArtifactError: a file cannot be read to its end.
     """
-    check = "integrity.weights"
     began = time.perf_counter()
     scans = [scan for header in headers for scan in scan_tensors(header)]
-    seconds = time.perf_counter() - began
+    return judge_scans(scans, time.perf_counter() - began)
+
+
+def judge_scans(
+    scans: Sequence[TensorScan], seconds: float, of_others: str = "scales not looked at in"
+) -> Finding:
+    """`integrity.weights`, from what was found in each tensor; `of_others` had no numbers."""
+    check = "integrity.weights"
     bad = [scan for scan in scans if scan.n_not_finite]
     zero = [scan for scan in scans if scan.is_zero and scan.is_matrix]
+    constant = [scan for scan in scans if scan.is_constant and not scan.is_zero]
     unscanned = [scan for scan in scans if not scan.n_numbers]
     details = {
         "n_tensors": len(scans),
         "n_bytes": sum(scan.n_bytes for scan in scans),
         "seconds": round(seconds, 4),
         "not_finite": {printable(scan.name): scan.n_not_finite for scan in bad[:_MOST_NAMED]},
-        "all_zero": [printable(scan.name) for scan in zero[:_MOST_NAMED]],
+        "all_zero": [printable(scan.name) for scan in (*zero, *constant)[:_MOST_NAMED]],
         "not_scanned": _bytes_by_type(unscanned),
     }
     problems = []
@@ -127,13 +140,16 @@ def check_weights(headers: Sequence[GgufHeader]) -> Finding:
     if zero:
         which = listed([scan.name for scan in zero])
         problems.append(f"{len(zero)} of {len(scans)} tensors are all zero: {which}")
+    if constant:
+        which = listed([scan.name for scan in constant])
+        problems.append(f"{len(constant)} of {len(scans)} tensors hold one code only: {which}")
     if not scans:
         problems.append("there are no tensors")
     if problems:
         message = f"{check}: {'; '.join(problems)}. Download or quantize it again."
         return Finding(check=check, holds=False, message=message, details=details)
-    left_out = f"; scales not looked at in {_counted(len(unscanned), 'tensor')}"
-    message = f"{check}: {_counted(len(scans), 'tensor')}, every number finite"
+    left_out = f"; {of_others} {counted(len(unscanned), 'tensor')}"
+    message = f"{check}: {counted(len(scans), 'tensor')}, every number finite"
     message += left_out if unscanned else ""
     return Finding(check=check, holds=True, message=message, details=details)
 
@@ -225,9 +241,10 @@ def _compared(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts) -
         message = f"{check}: no {what} in either file"
         # without a tokenizer there is no common ground for any other row
         return Finding(check=check, holds=part != "tokenizer", message=message, details=details)
-    message = f"{check}: the reference's ({_counted(len(artifact.parts[part]), 'key')})"
+    message = f"{check}: the reference's ({counted(len(artifact.parts[part]), 'key')})"
     return Finding(check=check, holds=True, message=message, details=details)
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,6 +8,8 @@ the cells, and vLLM's `page_size_bytes / block_size` where its cache is in 16 bi
 something else for a token (recurrent states, latent attention, windows that slide, caches that
 layers share) have no such number; that is said and not guessed.
 
+Hugging Face directories: `qgate.measure.kv_arithmetic_hf`.
+
 Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qgate import stats
+from qgate.artifacts.hf_json import read_object
 from qgate.artifacts.shards import read_set
 from qgate.errors import MeasurementError
 from qgate.measure.footprint import (
@@ -37,6 +38,7 @@ from qgate.measure.footprint import (
     measure_growth,
 )
 from qgate.measure.kv_arithmetic import kv_bytes_per_token
+from qgate.measure.kv_arithmetic_hf import kv_bytes_per_token_hf
 from qgate.records import Estimate
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class MemorySamples:
         """From what was measured and the artifact's header."""
         per_token, problem = None, ""
         try:
-            per_token = kv_bytes_per_token(read_set(artifact.files)[0].metadata)
+            per_token = _header_kv_bytes_per_token(artifact)
         except MeasurementError as error:
             problem = str(error)
         return cls(
@@ -123,6 +125,12 @@ class MemorySamples:
 
     def reference_headline(self) -> dict[str, float]:
         return _headline(self.reference)
+
+
+def _header_kv_bytes_per_token(artifact: Artifact) -> int:
+    if artifact.format == "hf":
+        return kv_bytes_per_token_hf(read_object(artifact.path / "config.json"))
+    return kv_bytes_per_token(read_set(artifact.files)[0].metadata)
 
 
 _Row = Callable[[MemorySamples, float, Mapping[str, float]], Estimate]

@@ -56,3 +56,57 @@ def test_an_original_is_looked_for_directly_beside_the_path(
     assert ids(beside([tmp_path / "other" / "far.gguf"])) == []
     monkeypatch.chdir(tmp_path)
     assert ids(beside([Path("q8.gguf")])) == ["base", "f16"]
+
+
+def quantized(directory: Path) -> Path:
+    return hf(directory, quantization_config={"quant_method": "awq"})
+
+
+def chosen(directory: Path) -> str | None:
+    found = choose_reference(discover([directory]), None)
+    return found and found.id
+
+
+def test_where_anything_quantized_is_hugging_face_the_original_is_too(tmp_path: Path) -> None:
+    gguf(tmp_path / "q.gguf")
+    quantized(tmp_path / "awq")
+    gguf(tmp_path / "f32.gguf", file_type=0, tensor_type=F32)
+    assert chosen(tmp_path) == "f32"  # the only one there is
+    hf(tmp_path / "base", dtype="float16")
+    assert chosen(tmp_path) == "base"
+
+
+def test_where_all_that_is_quantized_is_gguf_the_original_is_too(tmp_path: Path) -> None:
+    gguf(tmp_path / "q.gguf")
+    hf(tmp_path / "base", dtype="bfloat16")
+    assert chosen(tmp_path) == "base"  # the only one there is
+    gguf(tmp_path / "f16.gguf", file_type=1, tensor_type=F16)
+    assert chosen(tmp_path) == "f16"
+
+
+def test_where_nothing_is_quantized_what_was_converted_is_not_the_original(tmp_path: Path) -> None:
+    hf(tmp_path / "base", dtype="bfloat16")
+    gguf(tmp_path / "bf16.gguf", file_type=32, tensor_type=BF16)
+    assert chosen(tmp_path) == "base"
+
+
+def test_weights_that_are_quantized_while_loading_are_never_the_original(tmp_path: Path) -> None:
+    asked = hf(tmp_path / "nf4", dtype="float32") / "qgate.yaml"
+    asked.write_text("quantize: {method: bitsandbytes, load_in_4bit: true}")
+    assert chosen(tmp_path) is None
+    hf(tmp_path / "base", dtype="float16")
+    assert chosen(tmp_path) == "base"
+    assert ids(beside([tmp_path / "x.gguf"])) == ["base"]
+
+
+def test_what_lies_beside_is_chosen_by_what_it_is_for(tmp_path: Path) -> None:
+    hf(tmp_path / "base", dtype="bfloat16")
+    gguf(tmp_path / "bf16.gguf", file_type=32, tensor_type=BF16)
+    near = beside([tmp_path / "x.gguf"])
+    for artifact, expected in (
+        (gguf(tmp_path / "q" / "q.gguf"), "bf16"),
+        (quantized(tmp_path / "q" / "awq"), "base"),
+    ):
+        found = choose_reference(near, None, discover([artifact]))
+        assert found is not None
+        assert found.id == expected
