@@ -67,9 +67,9 @@ CAPPED = """
 import numpy as np
 from qgate.runtimes.fake import Fake
 class Planted(Fake):
-    def hidden(self, ids, first):
-        logits, states = super().hidden(ids, first)
-        return (5.0 * np.tanh(logits / 5.0) - 100.0).astype(np.float32), states
+    def hidden(self, windows, first):
+        for logits, states in super().hidden(windows, first):
+            yield (5.0 * np.tanh(logits / 5.0) - 100.0).astype(np.float32), states
 """
 
 

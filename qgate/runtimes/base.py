@@ -168,19 +168,24 @@ class Runtime(Protocol):
     def windows_per_call(self) -> int:
         """How many sequences `logits_of_windows` takes at once; known after `load`."""
 
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
+    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
         """As `logits`, for several sequences at once: as fast as this runtime can.
 
         Args:
             windows: shape (count, n), int32, count <= `windows_per_call`.
             first: first position wanted, the same in each.
 
-        Returns:
-            Shape (count, n - first, n_vocab), float32; a view that the next call overwrites.
+        Yields:
+            Shape (windows, rows, n_vocab), float32: windows in their order, in parts that are
+            either some of them whole or some rows of one, so that what is held at a time need not
+            grow with them; each a view that the next step overwrites.
         """
 
-    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `logits`, and the final hidden states, shape (n - first, width), float32."""
+    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `logits_of_windows`, each part with its final hidden states.
+
+        The states are what the output matrix is applied to, shape (windows, rows, width), float32.
+        """
 
     def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
         """Text of the model's own: shape (sequences, tokens), int32."""

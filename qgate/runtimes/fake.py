@@ -82,16 +82,22 @@ class Fake:
         return ids, sizes
 
     def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        return self.hidden(ids, first)[0]
+        return self._look_up(ids, first)[0]
 
     @property
     def windows_per_call(self) -> int:
         return 3
 
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
-        return np.stack([self.logits(ids, first) for ids in windows])
+    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
+        yield np.stack([self.logits(ids, first) for ids in windows])
 
-    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for ids in windows:
+            logits, states = self._look_up(ids, first)
+            yield logits[None], states[None]
+
+    def _look_up(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and hidden states after the tokens at positions `first` and later."""
         self._strike("score")
         states = self._embedding[ids[first:]]
         logits = (states @ self._output.T).astype(np.float32)

@@ -134,25 +134,27 @@ class LlamaCpp:
         together: int = self._together
         return together
 
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
+    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
         count, size = windows.shape
         if min(first, size - first) < _SAME_KERNELS_TOKENS:
-            return np.stack([self.logits(ids, first).copy() for ids in windows])
+            yield np.stack([self.logits(ids, first).copy() for ids in windows])
+            return
         context = self._window_context()
         context.clear()
         context.decode(context.batch.fill_windows(windows, first))
         flat = context.logits(count * (size - first))
-        return flat.reshape(count, size - first, self._library.n_vocab)
+        yield flat.reshape(count, size - first, self._library.n_vocab)
 
-    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        context = self._read_before(ids, first)
-        context.want_embeddings(True)
-        try:
-            context.decode(context.batch.fill(ids[first:], start=first, first=first))
-        finally:
-            context.want_embeddings(False)
-        rows = len(ids) - first
-        return context.logits(rows), context.embeddings(rows)
+    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for ids in windows:
+            context = self._read_before(ids, first)
+            context.want_embeddings(True)
+            try:
+                context.decode(context.batch.fill(ids[first:], start=first, first=first))
+            finally:
+                context.want_embeddings(False)
+            rows = len(ids) - first
+            yield context.logits(rows)[None], context.embeddings(rows)[None]
 
     def _read_before(self, ids: np.ndarray, first: int) -> Context:
         """Decode what comes before `first`, in a call of its own.

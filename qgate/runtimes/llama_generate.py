@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.errors import MeasurementError
 from qgate.runtimes.base import Answer
+from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +25,11 @@ def draw_text(
     count = sampling.sequences
     out = np.empty((count, sampling.tokens), dtype=np.int32)
     out[:, 0] = first_token
-    draws = _uniform_draws(sampling)
+    draws = uniform_draws(sampling)
     context.clear()
     for position in range(sampling.tokens - 1):
         context.decode(context.batch.fill_step(out[:, position], position))
-        out[:, position + 1] = _draw(context.logits(count), draws[:, position])
+        out[:, position + 1] = draw(context.logits(count), draws[:, position])
         if position % _REPORT_EVERY == 0:
             progress("generating text", position, sampling.tokens)
     return out
@@ -63,7 +63,7 @@ def answer_together(
             wanted=np.ones(len(going), dtype=bool),
         )
         context.decode(batch)
-        chosen = dict(zip(going, _best_by_far(context.logits(len(going))), strict=True))
+        chosen = dict(zip(going, best_by_far(context.logits(len(going))), strict=True))
         if step % _REPORT_EVERY == 0:
             progress("answering", step, prompts[0].max_tokens)
     return [
@@ -82,7 +82,7 @@ def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:
         part = ids[start : start + per_call]
         context.decode(context.batch.fill(part, start=start, first=len(ids) - 1))
     for position in range(len(ids), len(ids) + count):
-        (token,) = _best(context.logits(1))
+        (token,) = best(context.logits(1))
         yield token
         if position + 1 < len(ids) + count:
             following = np.array([token], dtype=np.int32)
@@ -106,46 +106,5 @@ def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, tupl
         context.decode(batch)
         finished = owners[part][is_last[part]].tolist()
         if finished:
-            chosen.update(zip(finished, _best_by_far(context.logits(len(finished))), strict=True))
-    return chosen
-
-
-def _best(rows: np.ndarray) -> list[int]:
-    """The most likely token of each row of logits."""
-    best = rows.argmax(axis=-1)
-    # argmax takes a NaN for the largest
-    if not np.isfinite(np.take_along_axis(rows, best[:, None], axis=-1)).all():
-        raise MeasurementError("the model's logits are not finite while it generates text")
-    found: list[int] = best.tolist()
-    return found
-
-
-def _best_by_far(rows: np.ndarray) -> list[tuple[int, float]]:
-    """The most likely token of each row of logits, and its lead over the next; spoils the rows."""
-    best = _best(rows)
-    numbers = np.arange(len(rows))
-    tops = rows[numbers, best].copy()
-    rows[numbers, best] = -np.inf
-    return list(zip(best, (tops - rows.max(axis=-1)).tolist(), strict=True))
-
-
-def _uniform_draws(sampling: Sampling) -> np.ndarray:
-    """One stream a sequence: the text does not depend on how many are sampled side by side."""
-    return np.stack(
-        [
-            np.random.default_rng([sampling.seed, sequence]).random(sampling.tokens)
-            for sequence in range(sampling.sequences)
-        ]
-    )
-
-
-def _draw(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """Ancestral sampling by inversion, shape (rows,)."""
-    chosen = np.empty(len(logits), dtype=np.int32)
-    for row, values in enumerate(logits):
-        weights = np.exp((values - values.max()).astype(np.float64))
-        if not np.isfinite(weights).all():
-            raise MeasurementError("the model's logits are not finite while it generates text")
-        cumulative = np.cumsum(weights)
-        chosen[row] = np.searchsorted(cumulative, uniform[row] * cumulative[-1], side="right")
+            chosen.update(zip(finished, best_by_far(context.logits(len(finished))), strict=True))
     return chosen

@@ -20,6 +20,8 @@ from qgate.runtimes.crew import Crew
 from qgate.runtimes.original import Keeper, Original, Stored, centred
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qgate.runtimes.base import Progress, Runtime
 
 
@@ -77,13 +79,27 @@ class Rows:
         best = [row.argmax() for window in self.logits for row in window]
         return np.array(best, dtype=np.int32)
 
-    def every(self, stride: int) -> Rows:
-        hidden = None if self.hidden is None else self.hidden[:, ::stride]
+    def every(self, stride: int, start: int) -> Rows:
+        hidden = None if self.hidden is None else self.hidden[:, start::stride]
         return Rows(
-            logits=self.logits[:, ::stride],
+            logits=self.logits[:, start::stride],
             hidden=hidden,
-            normalizers=self.normalizers[:, ::stride],
+            normalizers=self.normalizers[:, start::stride],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a part of the rows lies."""
+
+    window: int
+    """The first of its windows."""
+    row: int
+    """Scored positions of that window that lie before it."""
+
+    def kept(self, stride: int) -> int:
+        """How many of those before it are kept."""
+        return len(range(0, self.row, stride))
 
 
 class _Comparing(Protocol):
@@ -143,67 +159,98 @@ class Scorer:
         is kept with.
         """
         started = time.perf_counter()
-        total = len(self._request.windows)
-        together = 1 if self._is_original else self._runtime.windows_per_call
-        parts = []
+        total, together = len(self._request.windows), self._runtime.windows_per_call
+        parts: list[dict[str, np.ndarray]] = []
         with Crew(os.cpu_count() or 1) as crew:
             for begin in range(0, total, together):
                 progress("scoring", begin, total)
-                parts.append(self._windows(begin, min(begin + together, total), crew))
+                for place, rows in self._rows(begin, min(begin + together, total), crew):
+                    parts.append(self._samples(place, rows, crew))
         names = parts[0].keys()
         return {
-            **{name: np.concatenate([part[name] for part in parts]) for name in names},
+            **{
+                name: np.concatenate([part[name] for part in parts if name in part])
+                for name in names  # of the very first row, which is always kept
+            },
             "digests": window_digests(self._request.windows),
             "total_s": time.perf_counter() - started,
             "decode_s": self._decode_s,
         }
 
-    def _windows(self, begin: int, end: int, crew: Crew) -> dict[str, np.ndarray]:
-        """The samples of windows begin..end, compared in one go: the matrix is read once."""
+    def _samples(self, place: _Place, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+        """The samples of one part, compared in one go: the matrix is read once."""
         request = self._request
-        logits, hidden = self._decode(begin, end)
-        rows = Rows(
-            logits=logits, hidden=hidden, normalizers=reductions.log_normalizers(logits, crew)
-        )
-        samples = {"nll_nats": self._likelihoods(begin, rows).reshape(-1)}
+        samples = {"nll_nats": self._likelihoods(place, rows).reshape(-1)}
         if self._comparing is None or request.stored is None:
             return samples
-        kept = rows.every(request.stored.stride)
-        return {**samples, **self._comparing.compare(begin * request.kept_per_window, kept, crew)}
+        stride = request.stored.stride
+        kept = rows.every(stride, -place.row % stride)
+        if not kept.normalizers.size:
+            return samples
+        begin = place.window * request.kept_per_window + place.kept(stride)
+        return {**samples, **self._comparing.compare(begin, kept, crew)}
 
-    def _likelihoods(self, begin: int, rows: Rows) -> np.ndarray:
-        first, count = self._request.first, len(rows.logits)
-        targets = self._request.windows[begin : begin + count, first + 1 :]
-        nll = reductions.negative_log_likelihood(rows.logits, rows.normalizers, targets)
+    def _likelihoods(self, place: _Place, rows: Rows) -> np.ndarray:
+        first, (windows, count) = self._request.first + place.row, rows.normalizers.shape
+        targets = self._request.windows[place.window : place.window + windows]
+        nll = reductions.negative_log_likelihood(
+            rows.logits, rows.normalizers, targets[:, first + 1 : first + 1 + count]
+        )
         if not np.isfinite(nll).all():
             window, row = np.argwhere(~np.isfinite(nll))[0].tolist()
-            place = f"window {begin + window}, position {first + row}"
-            raise MeasurementError(f"logits are not finite: {place}")
+            place_of_it = f"window {place.window + window}, position {first + row}"
+            raise MeasurementError(f"logits are not finite: {place_of_it}")
         return nll
 
     @property
     def _is_original(self) -> bool:
         return self._request.stored is not None and self._request.anchors is None
 
-    def _decode(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Logits, and hidden states of the original, at the scored positions.
+    def _rows(self, begin: int, end: int, crew: Crew) -> Iterator[tuple[_Place, Rows]]:
+        """What the runtime says at the scored positions of windows begin..end, part by part.
 
-        Shapes (windows, scored tokens, n_vocab) and (windows, scored tokens, width).
+        The last row of a window is left out: what it predicts is not in the window.
         """
-        started = time.perf_counter()
-        first, wanted = self._request.first, self._request.scored_per_window
-        windows = self._request.windows[begin:end]
-        hidden = None
+        wanted, done = self._request.scored_per_window, 0
+        for logits, hidden in self._decoded(self._request.windows[begin:end]):
+            windows, count = logits.shape[:2]
+            place = _Place(window=begin + done // (wanted + 1), row=done % (wanted + 1))
+            done += windows * count
+            is_whole = place.row == 0 and count == wanted + 1
+            if not (is_whole or (windows == 1 and place.row + count <= wanted + 1)):
+                raise _lost(place.row or count, wanted + 1)
+            if scored := min(count, wanted - place.row):
+                told = logits[:, :scored]
+                yield (
+                    place,
+                    Rows(
+                        logits=told,
+                        hidden=None if hidden is None else hidden[:, :scored],
+                        normalizers=reductions.log_normalizers(told, crew),
+                    ),
+                )
+        if done != (end - begin) * (wanted + 1):
+            raise _lost(done, (end - begin) * (wanted + 1))
+
+    def _decoded(self, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Logits, and hidden states of the original, as the runtime hands them out."""
+        first = self._request.first
+        parts: Iterator[tuple[np.ndarray, np.ndarray | None]]
         if self._is_original:
-            logits, hidden = (array[None] for array in self._runtime.hidden(windows[0], first))
+            parts = iter(self._runtime.hidden(windows, first))
         else:
-            logits = self._runtime.logits_of_windows(windows, first)
-        self._decode_s += time.perf_counter() - started
-        if logits.shape[:2] != (len(windows), wanted + 1):
-            raise MeasurementError(
-                f"lost samples: got {logits.shape[1]} rows of logits; expected {wanted + 1}"
-            )
-        return logits[:, :-1], None if hidden is None else hidden[:, :-1]
+            parts = ((rows, None) for rows in self._runtime.logits_of_windows(windows, first))
+        while True:
+            started = time.perf_counter()
+            part = next(parts, None)
+            self._decode_s += time.perf_counter() - started
+            if part is None:
+                return
+            yield part
+
+
+def _lost(got: int, expected: int) -> MeasurementError:
+    return MeasurementError(f"lost samples: got {got} rows of logits; expected {expected}")
 
 
 def _comparing(request: ScoreRequest) -> _Comparing | None:
@@ -212,6 +259,11 @@ def _comparing(request: ScoreRequest) -> _Comparing | None:
     if request.anchors is None or request.tops is None:
         positions = len(request.windows) * request.kept_per_window
         return _KeepingOriginal(request.stored, positions)
+    if request.stored.encoding == "top_k":
+        from qgate.runtimes.top_k_scoring import TopRowsOfOriginal
+
+        positions = len(request.windows) * request.kept_per_window
+        return TopRowsOfOriginal(request.stored, positions, request.tops)
     return _AgainstOriginal(request.stored, request.anchors, request.tops)
 
 

@@ -23,8 +23,9 @@ def time_request(runtime: Runtime, ids: np.ndarray, count: int) -> dict[str, Any
     Raises:
         MeasurementError: fewer or more tokens came than were asked for.
     """
+    tokens = runtime.stream(ids, count)  # prepares the request; nothing is computed before the loop
     started = time.perf_counter()
-    at_s = [time.perf_counter() - started for _ in runtime.stream(ids, count)]
+    at_s = [time.perf_counter() - started for _ in tokens]
     if len(at_s) != count:
         raise MeasurementError(f"lost tokens: got {len(at_s)}; expected {count}")
     return {"at_s": np.array(at_s)}

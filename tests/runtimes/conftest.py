@@ -1,8 +1,11 @@
-"""Models in every adapter: the fake on a toy, llama.cpp on stories260K and on the demo's model."""
+"""Every adapter on a model: one row of `KINDS` each, and the contract suite runs over it."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +19,100 @@ from qgate.runtimes.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 TOKENS = 64
+
+
+def gguf_matrix(path: Path) -> np.ndarray:
+    import gguf
+
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    found = tensors.get("output.weight") or tensors["token_embd.weight"]
+    return np.asarray(found.data).astype(np.float64)
+
+
+def hf_matrix(path: Path) -> np.ndarray:
+    """Of a model whose output matrix is its embedding."""
+    from safetensors.numpy import load_file
+
+    return load_file(path / "model.safetensors")["model.embed_tokens.weight"].astype(np.float64)
+
+
+def gguf_that_ends(path: Path, token: int, directory: Path) -> Path:
+    """A copy of a model whose file says that this token ends a text."""
+    import gguf
+
+    copy = directory / f"{path.stem}-ends-at-{token}.gguf"
+    copy.write_bytes(path.read_bytes())
+    reader = gguf.GGUFReader(copy, "r+")
+    field = reader.fields["tokenizer.ggml.eos_token_id"]
+    field.parts[field.data[0]][0] = token
+    reader.data.flush()
+    return copy
+
+
+def hf_that_ends(path: Path, token: int, directory: Path) -> Path:
+    copy = directory / f"{path.name}-ends-at-{token}"
+    shutil.copytree(path, copy)
+    for name in ("config.json", "generation_config.json"):
+        said = json.loads((copy / name).read_text())
+        (copy / name).write_text(json.dumps({**said, "eos_token_id": token}))
+    return copy
+
+
+def cut_short(path: Path, directory: Path) -> Path:
+    """A copy of a model whose weights end too early."""
+    if path.is_dir():
+        copy = directory / "cut"
+        shutil.copytree(path, copy)
+        weights = copy / "model.safetensors"
+    else:
+        weights = copy = directory / f"cut{path.suffix}"
+        shutil.copy(path, copy)
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return copy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """An adapter and the model that it is held to the contract with."""
+
+    find: Callable[[pytest.FixtureRequest], Path]
+    """The model; skips where it or the library is not here."""
+    matrix: Callable[[Path], np.ndarray] = gguf_matrix
+    """Its output matrix, shape (n_vocab, width), read from its files."""
+    that_ends: Callable[[Path, int, Path], Path] = gguf_that_ends
+    first_token: int = 1
+    widening: int = 1
+    """How many times its files' bytes the weights take when they are loaded."""
+    rounding: float = 0.0
+    """What other sequences in the same call may move a logit by; 0: no bit."""
+
+
+def _hf_demo(_: pytest.FixtureRequest) -> Path:
+    pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
+    return model_directory()
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "fake": Kind(find=lambda request: request.getfixturevalue("toys")() / "original.gguf"),
+        "llama_cpp": Kind(
+            find=lambda request: request.getfixturevalue("stories") / "stories260K-f16.gguf"
+        ),
+        # float32: 4e-5 was measured, where logits have a standard deviation of 3
+        "transformers": Kind(
+            find=_hf_demo,
+            matrix=hf_matrix,
+            that_ends=hf_that_ends,
+            first_token=0,
+            widening=2,
+            rounding=1e-3,
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +121,27 @@ class Served:
     facts: ModelFacts
     path: Path
     name: str
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
+
+    def same(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Whether these are the same numbers, as far as this runtime's calls are alike."""
+        if self.kind.rounding == 0.0:
+            return one.tobytes() == other.tobytes()
+        return one.shape == other.shape and bool((np.abs(one - other) <= self.kind.rounding).all())
+
+    def windows(self, windows: np.ndarray, first: int) -> np.ndarray:
+        """All rows of `logits_of_windows`, whichever parts they come in."""
+        parts = [part.copy() for part in self.runtime.logits_of_windows(windows, first)]
+        return _whole(parts, len(windows))
+
+    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and hidden states of one sequence."""
+        parts = [(a.copy(), b.copy()) for a, b in self.runtime.hidden(ids[None], first)]
+        logits, states = zip(*parts, strict=True)
+        return _whole(logits, 1)[0], _whole(states, 1)[0]
 
     def ids(self, seed: int, count: int = TOKENS) -> np.ndarray:
         drawn = np.random.default_rng(seed).integers(3, self.facts.n_vocab, count)
@@ -56,25 +170,24 @@ class Served:
         return list(self.runtime.stream(ids, count))
 
 
-@pytest.fixture
-def models(request: pytest.FixtureRequest) -> dict[str, Callable[[], Path]]:
-    return {
-        "fake": lambda: request.getfixturevalue("toys")() / "original.gguf",
-        "llama_cpp": lambda: request.getfixturevalue("stories") / "stories260K-f16.gguf",
-    }
+def _whole(parts: Sequence[np.ndarray], count: int) -> np.ndarray:
+    rows = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    return rows.reshape(count, -1, rows.shape[-1])
 
 
-def open_model(name: str, path: Path, window_tokens: int = TOKENS) -> Served:
+def open_model(
+    name: str, path: Path, window_tokens: int = TOKENS, quantize: dict[str, Any] | None = None
+) -> Served:
     runtime = runtimes.make(name)
-    facts = runtime.load(LoadSettings(path=str(path), window_tokens=window_tokens, threads=1))
-    return Served(runtime=runtime, facts=facts, path=path, name=name)
+    settings = LoadSettings(
+        path=str(path), window_tokens=window_tokens, threads=1, quantize=quantize
+    )
+    return Served(runtime=runtime, facts=runtime.load(settings), path=path, name=name)
 
 
-@pytest.fixture(params=["fake", "llama_cpp"])
-def served(
-    request: pytest.FixtureRequest, models: dict[str, Callable[[], Path]]
-) -> Iterator[Served]:
-    served = open_model(request.param, models[request.param]())
+@pytest.fixture(params=KINDS)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    served = open_model(request.param, KINDS[request.param].find(request))
     yield served
     served.runtime.close()
 
@@ -89,7 +202,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["fake", "stories260K", "demo"])
+@pytest.fixture(params=["fake", "stories260K", "demo", "stories260K-hf", "demo-hf"])
 def speaking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """A model of each kind of tokenizer: bytes, SentencePiece, byte-level BPE."""
     if request.param == "fake":
@@ -98,6 +211,8 @@ def speaking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]
         served = open_model("fake", toy)
     elif request.param == "demo":
         served = open_model("llama_cpp", request.getfixturevalue("demo"))
+    elif request.param.endswith("-hf"):
+        served = open_model("transformers", find_hf(request.param, request))
     else:
         stories: Path = request.getfixturevalue("stories")
         served = open_model("llama_cpp", stories / "stories260K-f16.gguf")
@@ -105,14 +220,7 @@ def speaking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]
     served.runtime.close()
 
 
-def declare_end(path: Path, token: int, directory: Path) -> Path:
-    """A copy of a model whose file says that this token ends a text."""
-    import gguf
-
-    copy = directory / f"{path.stem}-ends-at-{token}.gguf"
-    copy.write_bytes(path.read_bytes())
-    reader = gguf.GGUFReader(copy, "r+")
-    field = reader.fields["tokenizer.ggml.eos_token_id"]
-    field.parts[field.data[0]][0] = token
-    reader.data.flush()
-    return copy
+def find_hf(name: str, request: pytest.FixtureRequest) -> Path:
+    """`demo-hf` or `stories260K-hf`: byte-level BPE or SentencePiece."""
+    demo = _hf_demo(request)
+    return demo if name == "demo-hf" else request.getfixturevalue("stories") / "hf"

@@ -1,4 +1,4 @@
-"""What every adapter promises, held by each: the fake on a toy, llama.cpp on stories260K."""
+"""What every adapter promises, held by each that has a row in `tests.runtimes.conftest.KINDS`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import chisquare
 
+from qgate.errors import ArtifactError
 from qgate.runtimes.scoring import window_digests
-from tests.runtimes.conftest import TOKENS, Served, open_model
+from tests.runtimes.conftest import TOKENS, Served, cut_short, open_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +20,6 @@ TEXT = (
     "Once upon a time there was a little girl named Lily. She liked to play in the sun.\n"
     'One day she said: "Tschüß, 世界! 🙂" and ran.\t\tThe end.'
 )
-
-
-def output_matrix(path: Path) -> np.ndarray:
-    import gguf
-
-    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
-    found = tensors.get("output.weight") or tensors["token_embd.weight"]
-    return np.asarray(found.data).astype(np.float64)
 
 
 class TestEveryRuntime:
@@ -42,12 +35,16 @@ class TestEveryRuntime:
     def test_says_what_it_loaded(self, served: Served) -> None:
         facts = served.facts
 
-        assert (facts.n_vocab, facts.width) == output_matrix(served.path).shape
+        assert (facts.n_vocab, facts.width) == served.kind.matrix(served.path).shape
         assert 0 <= facts.first_token < facts.n_vocab
-        assert facts.bos == facts.first_token == 1
+        assert facts.bos == facts.first_token == served.kind.first_token
         assert facts.n_params > facts.n_vocab * facts.width
         assert facts.context_length >= TOKENS
-        assert 0 < facts.weights_bytes <= served.path.stat().st_size
+        files = [served.path, *served.path.glob("*")]
+        size_bytes = sum(path.stat().st_size for path in files if path.is_file())
+        assert 0 < facts.weights_bytes <= served.kind.widening * size_bytes
+        assert facts.scoring == "logits"
+        assert facts.kernel == ""
 
     def test_answers_every_window_once_and_in_order(self, served: Served) -> None:
         windows = np.stack([served.ids(seed) for seed in range(5)])
@@ -58,14 +55,14 @@ class TestEveryRuntime:
         assert scored["nll_nats"].dtype == np.float64
         assert scored["digests"] == window_digests(windows)
         alone = [served.score(windows[number : number + 1])["nll_nats"] for number in range(5)]
-        assert np.concatenate(alone).tobytes() == scored["nll_nats"].tobytes()
+        assert served.same(np.concatenate(alone), scored["nll_nats"])
 
     def test_repeats_itself_to_the_bit(self, served: Served) -> None:
         ids, other = served.ids(1), served.ids(2)
 
         once = served.runtime.logits(ids, 10).copy()
         served.runtime.logits(other, 0)
-        served.runtime.hidden(other, 32)
+        served.hidden(other, 32)
         again = served.runtime.logits(ids, 10).copy()
         fresh = open_model(served.name, served.path)
         elsewhere = fresh.runtime.logits(ids, 10).copy()
@@ -100,11 +97,11 @@ class TestEveryRuntime:
         windows = np.stack([served.ids(20 + number) for number in range(count)])
 
         alone = [served.runtime.logits(ids, 32).copy() for ids in windows]
-        together = served.runtime.logits_of_windows(windows, 32)
+        together = served.windows(windows, 32)
 
         assert together.shape == (count, 32, served.facts.n_vocab)
         assert together.dtype == np.float32
-        assert together.tobytes() == np.stack(alone).tobytes()
+        assert served.same(together, np.stack(alone))
 
     def test_reads_no_token_after_the_one_it_speaks_about(self, served: Served) -> None:
         ids = served.ids(5)
@@ -120,19 +117,27 @@ class TestEveryRuntime:
         ids = served.ids(7)
 
         plain = served.runtime.logits(ids, first).copy()
-        logits, hidden = served.runtime.hidden(ids, first)
+        logits, hidden = served.hidden(ids, first)
 
         assert hidden.shape == (TOKENS - first, served.facts.width)
         assert hidden.dtype == np.float32
-        assert logits.tobytes() == plain.tobytes()
+        assert served.same(logits, plain)
 
     def test_logits_are_the_output_matrix_times_the_hidden_state(self, served: Served) -> None:
-        logits, hidden = served.runtime.hidden(served.ids(8), 0)
+        logits, hidden = served.hidden(served.ids(8), 0)
 
-        rebuilt = hidden.astype(np.float64) @ output_matrix(served.path).T
+        rebuilt = hidden.astype(np.float64) @ served.kind.matrix(served.path).T
 
         # llama.cpp rounds the state to 16 bits before it multiplies by a 16-bit matrix
         assert logits == pytest.approx(rebuilt, abs=1e-3 * np.abs(rebuilt).max())
+
+    def test_a_file_that_is_cut_short_is_the_artifacts_fault(
+        self, served: Served, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ArtifactError) as caught:
+            open_model(served.name, cut_short(served.path, tmp_path))
+
+        assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("text", [TEXT, "", "a", "no newline\n\n\n"], ids=len)
     def test_pieces_of_a_text_add_up_to_it(self, served: Served, text: str) -> None:

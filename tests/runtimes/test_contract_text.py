@@ -12,7 +12,7 @@ from qgate import runtimes
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings, Prompt, Span
 from tests.conftest import Toy, write_toy
-from tests.runtimes.conftest import TOKENS, Served, declare_end, open_model
+from tests.runtimes.conftest import TOKENS, Served, find_hf, open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ class TestSpans:
             windows = np.stack(
                 [long.ids(seed, longest) for seed in range(runtime.windows_per_call)]
             )
-            wanted = runtime.logits_of_windows(windows, longest // 2).copy()
+            wanted = long.windows(windows, longest // 2)
 
             for ids, rows in zip(windows, wanted, strict=True):
                 found = long.rows([Span(ids=ids, first=longest // 2)])
@@ -202,7 +202,7 @@ def ending(served: Served, tmp_path: Path) -> Iterator[tuple[Served, np.ndarray,
     ids = served.ids(5, 9)
     said = served.say(ids, 24)
     place = next(at for at in range(3, 24) if said[at] not in said[:at])
-    path = declare_end(served.path, said[place], tmp_path)
+    path = served.kind.that_ends(served.path, said[place], tmp_path)
     model = open_model(served.name, path)
     yield model, ids, said, place
     model.runtime.close()
@@ -330,7 +330,12 @@ class TestTexts:
         assert "\ufffd" in speaking.runtime.decode(ids[:-1])
 
 
-MARKERS = {"stories260K": ("<s>", "</s>"), "demo": ("<|im_start|>", "<|im_end|>")}
+MARKERS = {
+    "stories260K": ("<s>", "</s>"),
+    "demo": ("<|im_start|>", "<|im_end|>"),
+    "stories260K-hf": ("<s>", "</s>"),
+    "demo-hf": ("<|im_start|>", "<|im_end|>"),
+}
 
 
 @pytest.mark.parametrize("name", MARKERS)
@@ -338,12 +343,14 @@ def test_special_tokens_in_a_prompt_are_themselves_and_leave_no_text(
     request: pytest.FixtureRequest, name: str
 ) -> None:
     begin, end = MARKERS[name]
-    path = (
-        request.getfixturevalue("demo")
-        if name == "demo"
-        else request.getfixturevalue("stories") / "stories260K-f16.gguf"
-    )
-    with closing(open_model("llama_cpp", path).runtime) as runtime:
+    adapter = "llama_cpp"
+    if name.endswith("-hf"):
+        adapter, path = "transformers", find_hf(name, request)
+    elif name == "demo":
+        path = request.getfixturevalue("demo")
+    else:
+        path = request.getfixturevalue("stories") / "stories260K-f16.gguf"
+    with closing(open_model(adapter, path).runtime) as runtime:
         for begins in (True, False):
             ids = runtime.encode(f"{begin}cat{end}", begins=begins)[1 if begins else 0 :]
             [opened], [closed] = (runtime.encode(one, begins=False) for one in (begin, end))

@@ -1,0 +1,149 @@
+"""Text from a model in transformers, with a loop of our own around its forward.
+
+`generate()` would warn, sample by its own draws and hide when a token was known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qgate.runtimes.base import Answer
+from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from qgate.runtimes.base import Progress, Prompt, Sampling
+    from qgate.runtimes.transformers_body import Body, Read
+
+_REPORT_EVERY = 16
+_TOKENS_PER_CALL = 4096
+"""Of prompts, those side by side together: what the layers in between hold is bounded by it."""
+
+
+def draw_text(body: Body, sampling: Sampling, first_token: int, progress: Progress) -> np.ndarray:
+    """Ancestral samples, all sequences in step; shape (sequences, tokens), int32."""
+    out = np.empty((sampling.sequences, sampling.tokens), dtype=np.int32)
+    out[:, 0] = first_token
+    draws = uniform_draws(sampling)
+    cache = None
+    for position in range(sampling.tokens - 1):
+        read = body.read(out[:, position : position + 1], cache, keep=True)
+        cache = read.cache
+        out[:, position + 1] = draw(body.logits(read.states[:, -1]), draws[:, position])
+        if position % _REPORT_EVERY == 0:
+            progress("generating text", position, sampling.tokens)
+    return out
+
+
+def stream(body: Body, ids: np.ndarray, count: int) -> Iterator[int]:
+    """`count` greedy tokens after a prompt, each when it is known, whatever they mean."""
+    read = read_prompts(body, ids[None], None)
+    for number in range(count):
+        (token,) = best(body.logits(read.states[:, -1]))
+        yield token
+        if number + 1 < count:
+            read = body.read(np.array([[token]]), read.cache, keep=True)
+
+
+def answer_together(
+    body: Body, prompts: Sequence[Prompt], ends: Collection[int], progress: Progress
+) -> list[Answer]:
+    """Greedy answers of prompts that are decoded side by side, each until its end or its length."""
+    rows = _Rows(body, prompts)
+    given: list[list[int]] = [[] for _ in prompts]
+    margins: list[list[float]] = [[] for _ in prompts]
+    ended: list[int | None] = [None] * len(prompts)
+    for step in range(max(prompt.max_tokens for prompt in prompts)):
+        going = []
+        for place, (token, margin) in enumerate(best_by_far(rows.logits())):
+            number = rows.numbers[place]
+            margins[number].append(margin)
+            if token in ends:
+                ended[number] = token
+                continue
+            given[number].append(token)
+            if len(given[number]) < prompts[number].max_tokens:
+                going.append(place)
+        if not going:
+            break
+        rows.go_on(going, [given[rows.numbers[place]][-1] for place in going])
+        if step % _REPORT_EVERY == 0:
+            progress("answering", step, prompts[0].max_tokens)
+    return [
+        Answer(
+            ids=np.array(ids, dtype=np.int32), end=end, margins_nats=np.array(own, dtype=np.float32)
+        )
+        for ids, end, own in zip(given, ended, margins, strict=True)
+    ]
+
+
+class _Rows:
+    """The answers that are not finished, side by side, each behind its prompt.
+
+    Shorter prompts are padded on their left, so that all go on at the same column.
+    """
+
+    def __init__(self, body: Body, prompts: Sequence[Prompt]) -> None:
+        self._body = body
+        self.numbers = list(range(len(prompts)))
+        """Which prompt each row belongs to."""
+        longest = max(len(prompt.ids) for prompt in prompts)
+        ids = np.zeros((len(prompts), longest), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt.ids) :] = prompt.ids
+            mask[row, longest - len(prompt.ids) :] = 1
+        # without a mask attention is faster, and right where nothing is padded
+        self._mask: np.ndarray | None = None if mask.all() else mask
+        self._read = read_prompts(body, ids, self._mask)
+
+    def logits(self) -> np.ndarray:
+        """After the last token of each row, shape (rows, n_vocab)."""
+        return self._body.logits(self._read.states[:, -1])
+
+    def go_on(self, places: Sequence[int], tokens: Sequence[int]) -> None:
+        """Read one more token in each of these rows; the others are finished."""
+        cache = self._read.cache
+        if len(places) < len(self.numbers):
+            self.numbers = [self.numbers[place] for place in places]
+            cache.batch_select_indices(self._body.tensor(np.array(places)))
+            if self._mask is not None:
+                self._mask = np.take(self._mask, places, axis=0)
+        positions = None
+        if self._mask is not None:
+            positions = self._mask.sum(axis=1, keepdims=True)
+            self._mask = np.concatenate([self._mask, np.ones_like(positions)], axis=1)
+        self._read = self._body.read(
+            np.array(tokens)[:, None],
+            cache,
+            keep=True,
+            attention_mask=self._mask,
+            position_ids=positions,
+        )
+
+
+def read_prompts(body: Body, ids: np.ndarray, mask: np.ndarray | None) -> Read:
+    """Read prompts into a fresh cache, some columns at a time.
+
+    Args:
+        body: the model.
+        ids: shape (prompts, tokens), padded on the left where `mask` is 0.
+        mask: the same shape; None: nothing is padded.
+    """
+    positions = None if mask is None else np.maximum(mask.cumsum(axis=1) - 1, 0)
+    columns = max(1, _TOKENS_PER_CALL // len(ids))
+    read: Read | None = None
+    for start in range(0, ids.shape[1], columns):
+        stop = start + columns
+        read = body.read(
+            ids[:, start:stop],
+            None if read is None else read.cache,
+            keep=True,
+            attention_mask=None if mask is None else mask[:, :stop],
+            position_ids=None if positions is None else positions[:, start:stop],
+        )
+    assert read is not None  # a prompt has at least one token
+    return read

@@ -1,0 +1,356 @@
+"""Hugging Face directories are loaded whole or not at all, and agree with llama.cpp to the id."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from qgate.demo.__main__ import model_directory
+from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed, RuntimeUnavailable
+from qgate.runtimes import transformers_packages
+from qgate.runtimes.base import LoadSettings, Prompt
+from qgate.runtimes.transformers_load import load as load_whole
+from qgate.runtimes.transformers_packages import SCHEMES, require
+from tests.runtimes.conftest import open_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.runtimes.conftest import Served
+
+pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
+
+from safetensors.numpy import load_file, save_file
+from scipy.special import log_softmax
+
+WEIGHTS = "model.safetensors"
+EMBEDDING = "model.embed_tokens.weight"
+Tensors = dict[str, Any]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the demo's model, to be spoiled."""
+    directory = tmp_path / "model"
+    shutil.copytree(model_directory(), directory)
+    return directory
+
+
+def change(directory: Path, how: Callable[[Tensors], None]) -> Path:
+    tensors = load_file(directory / WEIGHTS)
+    how(tensors)
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    return directory
+
+
+def say(directory: Path, name: str = "config.json", **changes: Any) -> Path:
+    path = directory / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return directory
+
+
+def refusal(directory: Path, kind: type[Exception] = ArtifactError, **how: Any) -> str:
+    with pytest.raises(kind) as caught, closing(open_with(directory, **how).runtime):
+        pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def open_with(directory: Path, quantize: dict[str, Any] | None = None) -> Served:
+    return open_model("transformers", directory, quantize=quantize)
+
+
+class TestWholeOrNotAtAll:
+    def test_missing_tensors_are_refused_by_name(self, copy: Path) -> None:
+        names = [f"model.layers.{layer}.mlp.up_proj.weight" for layer in range(4)]
+        change(copy, lambda tensors: [tensors.pop(name) for name in names])
+
+        told = refusal(copy)
+
+        assert "fills with random numbers" in told
+        assert f": {', '.join(names[:3])} and 1 more" in told
+
+    def test_tied_weights_are_not_missing(self) -> None:
+        assert "lm_head.weight" not in load_file(model_directory() / WEIGHTS)
+        with closing(open_with(model_directory()).runtime):
+            pass
+
+    def test_a_tensor_that_nobody_asked_for_is_refused(self, copy: Path) -> None:
+        change(copy, lambda tensors: tensors.update(extra=np.zeros((2, 2), np.float16)))
+
+        assert "has no place for: extra" in refusal(copy)
+
+    def test_a_tensor_of_another_shape_is_refused_with_both_shapes(self, copy: Path) -> None:
+        name = "model.layers.2.mlp.down_proj.weight"
+        change(copy, lambda tensors: tensors.update({name: tensors[name][:, :512].copy()}))
+
+        told = refusal(copy)
+
+        assert f"{name} (got [256, 512]; expected [256, 768])" in told
+
+    def test_a_layer_that_config_does_not_count_is_refused(self, copy: Path) -> None:
+        assert "has no place for: model.layers.3." in refusal(say(copy, num_hidden_layers=3))
+
+    def test_one_that_config_counts_and_nobody_wrote_is_refused(self, copy: Path) -> None:
+        assert "fills with random numbers: model.layers.4." in refusal(
+            say(copy, num_hidden_layers=5)
+        )
+
+
+class Trap:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+class TestHostile:
+    def test_pickles_are_not_read(self, copy: Path, tmp_path: Path) -> None:
+        mark = tmp_path / "unpickled"
+        (copy / WEIGHTS).unlink()
+        (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(mark)))
+
+        assert "safetensors" in refusal(copy)
+        assert not mark.exists()
+
+    @pytest.mark.parametrize("shard", ["weights.bin", "../model.safetensors"])
+    def test_an_index_leads_to_safetensors_beside_it_and_nowhere_else(
+        self, copy: Path, tmp_path: Path, shard: str
+    ) -> None:
+        mark = tmp_path / "unpickled"
+        names = load_file(copy / WEIGHTS)
+        (copy / WEIGHTS).unlink()
+        (copy / "weights.bin").write_bytes(pickle.dumps(Trap(mark)))
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, shard)}
+        (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+
+        assert f"got {shard!r}; expected the name of a .safetensors file" in refusal(copy)
+        assert not mark.exists()
+
+    @pytest.mark.parametrize("model_type", ["llama", "mine"])
+    def test_code_in_the_directory_is_not_run(
+        self, copy: Path, tmp_path: Path, model_type: str
+    ) -> None:
+        mark = tmp_path / "ran"
+        (copy / "mine.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+        remote = {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
+        say(copy, auto_map=remote, model_type=model_type)
+        say(copy, "tokenizer_config.json", auto_map={"AutoTokenizer": ["mine.Slow", "mine.Fast"]})
+
+        if model_type == "llama":  # a model that transformers knows needs no code
+            with closing(open_with(copy).runtime):
+                pass
+        else:
+            assert "transformers refuses the model" in refusal(copy)
+        assert not mark.exists()
+
+    def test_an_architecture_that_nobody_knows_is_refused_by_its_name(self, copy: Path) -> None:
+        assert "frobnicator" in refusal(say(copy, model_type="frobnicator"))
+
+    @pytest.mark.parametrize("content", ["", "{", "[]"])
+    def test_a_config_that_is_none_is_refused(self, copy: Path, content: str) -> None:
+        (copy / "config.json").write_text(content)
+
+        assert refusal(copy).startswith("config.json: ")
+
+
+NEEDED = {
+    "gptq": 'pip install --no-build-isolation "gptqmodel==7.6.0" "optimum==2.3.0"',
+    "awq": 'pip install --no-build-isolation "gptqmodel==7.6.0" "optimum==2.3.0"',
+    "bitsandbytes": 'pip install "bitsandbytes==0.50.2"',
+    "compressed-tensors": 'pip install "compressed-tensors==0.17.0"',
+    "torchao": 'pip install "torchao==0.18.0"',
+}
+
+
+class TestWhatASchemeNeeds:
+    @pytest.mark.parametrize("scheme", NEEDED)
+    def test_an_absent_package_is_named_with_the_command(
+        self, copy: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+    ) -> None:
+        monkeypatch.setattr(transformers_packages, "installed", lambda _: None)
+        say(copy, quantization_config={"quant_method": scheme})
+
+        told = refusal(copy, RuntimeUnavailable)
+
+        assert SCHEMES[scheme].packages[0] in told
+        assert told.endswith(f"Install with: {NEEDED[scheme]}")
+
+    @pytest.mark.parametrize("scheme", ["fp8", "mxfp4", "fbgemm_fp8", "eetq", "vptq"])
+    def test_an_absent_gpu_is_named(self, copy: Path, scheme: str) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a GPU")
+        say(copy, quantization_config={"quant_method": scheme})
+
+        assert f"{scheme} needs a GPU" in refusal(copy, RuntimeUnavailable)
+
+    def test_an_unquantized_model_needs_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transformers_packages, "installed", lambda _: None)
+
+        require("", has_gpu=False)
+
+    def test_an_unknown_scheme_is_refused_by_its_name(self, copy: Path) -> None:
+        say(copy, quantization_config={"quant_method": "frobnicated"})
+
+        assert refusal(copy, RuntimeUnavailable).endswith("knows no scheme 'frobnicated'")
+
+
+class TestErrorsOfTheLibrary:
+    def test_a_token_that_is_none_is_one_line(self) -> None:
+        with closing(open_with(model_directory()).runtime) as runtime:
+            with pytest.raises(RuntimeFailed, match=r"^transformers: IndexError: index out of"):
+                runtime.logits(np.array([5, 99_999], np.int32), 0)
+            with pytest.raises(RuntimeFailed, match="IndexError"):
+                list(runtime.logits_of_windows(np.full((1, 9), 99_999, np.int32), 3))
+
+    def test_running_out_of_memory_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with closing(open_with(model_directory()).runtime) as runtime:
+            said = "CUDA out of memory. Tried to allocate 2 GiB.\nIf reserved but unallocated"
+            error = type("OutOfMemoryError", (RuntimeError,), {})(said)
+
+            def fail(*_: Any, **__: Any) -> None:
+                raise error
+
+            monkeypatch.setattr(runtime._body, "read", fail)
+            with pytest.raises(RuntimeFailed) as caught:
+                runtime.logits(np.array([5, 6], np.int32), 0)
+        assert str(caught.value) == (
+            "transformers: out of memory: CUDA out of memory. Tried to allocate 2 GiB."
+        )
+
+    def test_a_nan_is_never_said(self, copy: Path) -> None:
+        def spoil(tensors: Tensors) -> None:
+            tensors["model.norm.weight"][7] = np.nan
+
+        with closing(open_with(change(copy, spoil)).runtime) as runtime:
+            ids = np.array([5, 6, 7], np.int32)
+            with pytest.raises(MeasurementError, match="not finite while it generates text"):
+                runtime.answer([Prompt(ids=ids, max_tokens=3)], 1, lambda *_: None)
+            with pytest.raises(MeasurementError, match="not finite while it generates text"):
+                list(runtime.stream(ids, 3))
+
+    def test_nothing_is_printed(self, capfd: pytest.CaptureFixture[str]) -> None:
+        with closing(open_with(model_directory()).runtime) as runtime:
+            runtime.tokenize("x" * 5000)
+            runtime.logits(np.arange(600, dtype=np.int32), 0)
+
+        assert capfd.readouterr() == ("", "")
+
+
+LANGUAGES = [
+    "The cat sat on the mat. Don't you'll we've 12345 3.14",
+    "Größe, Straße und Übermut; ça va très bien",
+    "Привет, мир! Как дела?",
+    "世界、こんにちは。안녕하세요",
+    "שלום عليكم नमस्ते",
+    "🙂👩\u200d👩\u200d👧 e\u0301 \u200b\ufeff\x01",
+    "",
+    "a",
+    " wet",
+    "  two  spaces \n\n\t\r\n",
+    "<|im_start|>user\nHi<|im_end|>\n<|begin_of_text|>",
+    "<s>one</s> two <s> three <unk>",
+]
+
+
+@pytest.fixture(params=["demo", "stories260K"])
+def pair(request: pytest.FixtureRequest) -> Any:
+    """The same model in transformers and in llama.cpp."""
+    if request.param == "demo":
+        hf, gguf = model_directory(), request.getfixturevalue("demo")
+    else:
+        stories = request.getfixturevalue("stories")
+        hf, gguf = stories / "hf", stories / "stories260K-f16.gguf"
+    one, other = open_with(hf), open_model("llama_cpp", gguf, 192)
+    yield one, other
+    one.runtime.close()
+    other.runtime.close()
+
+
+class TestAgainstLlamaCpp:
+    def test_it_has_the_same_ids_and_pieces(self, pair: tuple[Served, Served]) -> None:
+        one, other = pair
+        for text in LANGUAGES:
+            for ours, theirs in zip(
+                one.runtime.tokenize(text), other.runtime.tokenize(text), strict=True
+            ):
+                assert ours.tolist() == theirs.tolist(), text
+            for begins in (True, False):
+                ids = one.runtime.encode(text, begins=begins)
+                assert ids.tolist() == other.runtime.encode(text, begins=begins).tolist(), text
+                assert one.runtime.decode(ids) == other.runtime.decode(ids), text
+
+    def test_it_has_the_same_facts(self, pair: tuple[Served, Served]) -> None:
+        one, other = pair
+        for name in ("n_vocab", "width", "context_length", "bos", "adds_bos", "first_token"):
+            assert getattr(one.facts, name) == getattr(other.facts, name), name
+        assert one.facts.end_tokens == other.facts.end_tokens
+
+    def test_it_has_the_same_perplexity_to_three_digits(self, pair: tuple[Served, Served]) -> None:
+        one, other = pair
+        windows = other.sample(sequences=12, tokens=192, seed=3)
+
+        ours, theirs = (
+            np.concatenate([nll(served, ids) for ids in windows]) for served in (one, other)
+        )
+
+        # 1.6003 and 1.6003 (demo), 3.7713 and 3.7710 (stories260K) were measured
+        assert np.exp(ours.mean()) == pytest.approx(np.exp(theirs.mean()), rel=5e-4)
+        assert np.abs(ours - theirs).max() < 0.1
+
+
+def nll(served: Served, ids: np.ndarray) -> np.ndarray:
+    said = log_softmax(served.runtime.logits(ids[:-1], 0).astype(float), axis=1)
+    found: np.ndarray = -said[np.arange(len(ids) - 1), ids[1:]]
+    return found
+
+
+def test_an_unpadded_prompt_says_what_a_padded_one_does() -> None:
+    with closing(open_with(model_directory()).runtime) as runtime:
+        lengths = [3, 50, 17, 8, 29]
+        prompts = [
+            Prompt(ids=np.arange(5 + size, 5 + 2 * size, dtype=np.int32), max_tokens=30)
+            for size in lengths
+        ]
+        alone = runtime.answer(prompts, 1, lambda *_: None)
+        together = runtime.answer(prompts, 5, lambda *_: None)
+
+    for one, other in zip(alone, together, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert one.end == other.end
+        assert one.margins_nats == pytest.approx(other.margins_nats, abs=1e-3)
+
+
+def test_it_computes_in_float32_on_a_cpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    loaded = load_whole(LoadSettings(path=str(model_directory()), window_tokens=64))
+
+    assert loaded.model.dtype == torch.float32
+
+
+def test_serving_a_context_takes_its_weights_its_cache_and_scratch() -> None:
+    with closing(open_with(model_directory()).runtime) as runtime:
+        half, whole = runtime.fill_context(256), runtime.fill_context(512)
+
+    layers, kv_heads, head, float32 = 4, 2, 64, 4
+    # two tables of rotary frequencies beside the parameters
+    assert whole.kv_cache_bytes == 512 * 2 * layers * kv_heads * head * float32
+    assert half.kv_cache_bytes * 2 == whole.kv_cache_bytes
+    assert whole.context_tokens == 512
+    assert whole.weights_bytes == half.weights_bytes == 4 * (3_606_784 + 2 * 32)
+    assert 0 < half.compute_bytes < whole.compute_bytes < 1.5 * 2 * 2**22
