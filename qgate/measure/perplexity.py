@@ -7,6 +7,10 @@
     divergence.kl_p99    its 99th percentile over tokens
     divergence.same_top  share of tokens where both rank the same token first
 
+Where a runtime tells only the likeliest tokens, the divergences are lower bounds over a partition
+of the vocabulary (`qgate.runtimes.top_k_partition`), and how much of the original's mass was
+compared token by token stands beside them.
+
 Point values agree with `llama-perplexity` on the same windows (its `PPL(Q)-PPL(base)`,
 `PPL(Q)/PPL(base)`, mean and 99 % KLD, `Same top p`) up to the 16-bit rounding of its base file. Its
 `+-` does not agree: it treats tokens as independent, the intervals here respect documents.
@@ -34,6 +38,9 @@ MIN_POSITIONS = 4000
 """So many positions are compared over the whole vocabulary whatever it costs, if there are."""
 _AFFORDABLE = 0.05
 """Rebuilding the original's logits may cost this share of decoding, roughly."""
+MIN_COVERED_MASS = 0.95
+"""Mean mass of the original that must be compared token by token. What is not compared counts as
+one token; damage within it is not seen, however large it is."""
 _HISTOGRAM_EDGES = np.logspace(-7, 2, 55)
 
 
@@ -54,6 +61,9 @@ class Samples:
     compared: np.ndarray
     """Indices of the compared positions among the scored tokens."""
     scored_per_window: int
+    covered_mass: np.ndarray | None = None
+    """The original's probability mass that was compared token by token at each compared position,
+    0 to 1; None where the whole vocabulary was."""
 
     def __post_init__(self) -> None:
         wanted = len(self.reference_nll_nats)
@@ -64,6 +74,11 @@ class Samples:
         if not len(self.kl_nats) == len(self.same_top) == len(self.compared):
             raise MeasurementError(
                 f"lost samples: got {len(self.kl_nats)} divergences; expected {len(self.compared)}"
+            )
+        if self.covered_mass is not None and len(self.covered_mass) != len(self.compared):
+            raise MeasurementError(
+                f"lost samples: got {len(self.covered_mass)} covered masses;"
+                f" expected {len(self.compared)}"
             )
 
 
@@ -118,9 +133,24 @@ def _same_top(samples: Samples, *, level: float) -> Estimate:
 
 
 def _kl(samples: Samples) -> np.ndarray:
-    """A divergence is never negative; what rounding leaves below zero is zero."""
+    """A divergence is never negative; what rounding leaves below zero is zero.
+
+    Raises:
+        MeasurementError: too little of the original's mass was compared to speak of a divergence.
+    """
+    _require_mass(samples)
     kl: np.ndarray = np.maximum(samples.kl_nats, 0.0)
     return kl
+
+
+def _require_mass(samples: Samples) -> None:
+    if samples.covered_mass is None or samples.covered_mass.mean() >= MIN_COVERED_MASS:
+        return
+    raise MeasurementError(
+        "divergence: too little was compared: got a mean mass of"
+        f" {samples.covered_mass.mean():.3f} in the tokens that this runtime tells; expected at"
+        f" least {MIN_COVERED_MASS}. Serve the artifact with --qgate-runtime=transformers"
+    )
 
 
 def _compared_clusters(samples: Samples) -> np.ndarray:
@@ -143,13 +173,30 @@ ROWS: Mapping[str, _Row] = MappingProxyType(
 def explain(name: str, samples: Samples) -> dict[str, Any]:
     """What the report keeps beside the number of a row."""
     if name == "divergence.kl_mean":
-        return {"kl_histogram": _histogram(samples), "worst_windows": _worst_windows(samples)}
+        return {
+            "kl_histogram": _histogram(samples),
+            "worst_windows": _worst_windows(samples),
+            **_bound(samples),
+        }
+    if name == "divergence.kl_p99":
+        return _bound(samples)
     if name == "perplexity.ratio":
         return {
             "nll_nats": float(samples.nll_nats.mean()),
             "reference_nll_nats": float(samples.reference_nll_nats.mean()),
         }
     return {}
+
+
+def _bound(samples: Samples) -> dict[str, Any]:
+    """How a divergence over less than the whole vocabulary is to be read."""
+    if samples.covered_mass is None:
+        return {}
+    return {
+        "bound": "lower bound: likeliest tokens one by one, all others as one",
+        "covered_mass": float(samples.covered_mass.mean()),
+        "covered_mass_p1": float(np.quantile(samples.covered_mass, 0.01)),
+    }
 
 
 def _histogram(samples: Samples) -> dict[str, Any]:

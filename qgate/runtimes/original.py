@@ -1,15 +1,17 @@
 """The original's full next-token distributions, kept small and read back. Runs in the child.
 
-Two encodings, both exact over the whole vocabulary up to 16-bit rounding:
+Two encodings are exact over the whole vocabulary up to 16-bit rounding, the third is all that a
+runtime without logits tells:
 
     hidden   the final hidden state of each kept position (`width` numbers) and, by reference, the
              output matrix that lies in the original's own file. For a vocabulary of 128k and a
              width of 4096 that is 3 % of llama.cpp's base file.
     rows     the logits themselves, less each row's largest, for models whose logits are not
              simply the matrix times the state (soft-capped, scaled, quantized output matrix).
+    top_k    log-probabilities of the likeliest tokens (`qgate.runtimes.top_k_store`).
 
-Which one a reference uses is measured, not guessed: the KL of the original against its own stored
-self has to stay below 1e-5 nats.
+Which of the first two a reference uses is measured, not guessed: the KL of the original against its
+own stored self has to stay below 1e-5 nats.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _ONE_SIGN = np.int32(-0x70000001)
 """All bits but the three copies of the sign."""
 _EXPONENT_GAP = np.float32(2.0**112)
 """float32 and float16 have exponent biases of 127 and 15."""
-Encoding = Literal["hidden", "rows"]
+Encoding = Literal["hidden", "rows", "top_k"]
 UNQUANTIZED_TYPES: Mapping[str, str] = MappingProxyType({"F32": "<f4", "F16": "<f2", "BF16": "<u2"})
 """Types of output matrices that can be read in place, and how numpy reads them."""
 
@@ -58,11 +60,12 @@ class Stored:
 
     encoding: Encoding
     array: str
-    """An .npy file: float16, shape (kept positions, width or n_vocab)."""
+    """An .npy file: float16, shape (kept positions, width or n_vocab); of `top_k` float32, shape
+    (kept positions, k), with the tokens in a file beside it."""
     stride: int
     """Every `stride`-th scored position of a window is kept."""
     matrix: MatrixPlace | None
-    """None for `rows`."""
+    """None but for `hidden`."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Stored:
@@ -77,6 +80,7 @@ class Original:
     def __init__(self, stored: Stored) -> None:
         self._kept = np.load(stored.array, mmap_mode="r", allow_pickle=False)
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
+        self.n_vocab: int = stored.matrix.n_vocab if stored.matrix else self._kept.shape[1]
 
     def tiles(self, begin: int, end: int) -> OriginalTile:
         """The logits of kept positions begin..end."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qgate.runtimes.base import LoadSettings
+    from qgate.runtimes.base import LoadSettings, Scoring
 
 HEARTBEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -121,9 +121,13 @@ class _Worker:
 
     def _score(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.scoring import Scorer, ScoreRequest
+        from qgate.runtimes.top_k_scoring import TopKScorer
 
-        scorer = Scorer(self._adapter(), ScoreRequest.from_json(args))
-        return scorer.score(self._progress)
+        request = ScoreRequest.from_json(args)
+        if self._scoring() == "top_k":
+            scorer = TopKScorer(self._adapter(), self._facts()["n_vocab"], request)
+            return scorer.score(self._progress)
+        return Scorer(self._adapter(), request).score(self._progress)
 
     def _encode(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.ragged import to_flat
@@ -136,13 +140,15 @@ class _Worker:
         return {"ids": to_flat(ids, "<i4")}
 
     def _score_spans(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes import sequences, top_k_scoring
         from qgate.runtimes.base import Span
         from qgate.runtimes.ragged import from_flat
-        from qgate.runtimes.sequences import score_spans
 
         ids, firsts = from_flat(args["ids"]), args["firsts"].tolist()
         spans = [Span(ids=one, first=first) for one, first in zip(ids, firsts, strict=True)]
-        return score_spans(self._adapter(), spans, self._progress)
+        if self._scoring() == "top_k":
+            return top_k_scoring.score_spans(self._adapter(), spans, self._progress)
+        return sequences.score_spans(self._adapter(), spans, self._progress)
 
     def _answer_prompts(self, args: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
@@ -175,6 +181,23 @@ class _Worker:
         from qgate.runtimes.memory import repeat_batches
 
         return repeat_batches(self._adapter(), **args, progress=self._progress)
+
+    def _scoring(self) -> Scoring:
+        """How the loaded model is scored; where not at all, its adapter says so when asked."""
+        how: Scoring = self._facts()["scoring"]
+        return how
+
+    def _facts(self) -> dict[str, Any]:
+        """What `load` said.
+
+        Raises:
+            RuntimeFailed: nothing has been loaded.
+        """
+        from qgate.errors import RuntimeFailed
+
+        if self._loaded is None:
+            raise RuntimeFailed(f"runtime {self._name!r} was asked to score before it loaded")
+        return self._loaded[1]
 
     def _adapter(self) -> Any:  # noqa: ANN401 - any Runtime; typing it would import numpy early
         if self._runtime is None:

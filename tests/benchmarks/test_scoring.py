@@ -13,6 +13,7 @@ times are noise.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ from qgate.artifacts import digest, discover
 from qgate.measure.texts import find_text
 from qgate.reference import Plan, Reference, ReferenceStore, score_arguments
 from qgate.runtimes.host import Host, HostSettings
+from qgate.serving import Loading, Serving
 from qgate.thresholds import TextSettings
 
 pytestmark = pytest.mark.slow
@@ -84,10 +86,11 @@ def _reference(scene: Scene) -> Reference:
         digest=digest(original),
         text=find_text(settings, scene.text.parent),
         settings=settings,
-        threads=THREADS,
     )
+    loading = Loading(window_tokens=WINDOW_TOKENS, threads=THREADS)
     start = lambda: Host(HostSettings(runtime="llama_cpp"))  # noqa: E731
-    return ReferenceStore(scene.store).get_or_measure(plan, start)
+    with contextlib.closing(Serving(original, start, loading)) as serving:
+        return ReferenceStore(scene.store).get_or_measure(plan, serving)
 
 
 def _score(scene: Scene, reference: Reference) -> dict[str, float]:

@@ -1,0 +1,271 @@
+"""vLLM, offline, in this process: Hugging Face directories as they are served.
+
+vLLM tells no logits. Of a prompt it tells each token's log-probability and the likeliest tokens at
+its position (`qgate.runtimes.vllm_readings`), which is what likelihoods and divergences are made
+from here (`qgate.runtimes.top_k_scoring`). Past versions told wrong ones, so an engine is tried
+before it is used (`qgate.runtimes.vllm_check`); that also shows a missing kernel at loading time.
+
+On a CPU numbers are computed in 32 bits where the scheme allows it: nearest to the original. On a
+GPU they are what the artifact declares, as in serving.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError, QGateError, RuntimeUnavailable
+from qgate.records import RuntimeFacts
+from qgate.runtimes import vllm_engine, vllm_facts, vllm_readings
+from qgate.runtimes.base import (
+    Answer,
+    Buffers,
+    LoadSettings,
+    ModelFacts,
+    Progress,
+    Prompt,
+    Sampling,
+    Scoring,
+    Span,
+)
+from qgate.runtimes.hf_vocab import Vocabulary
+from qgate.runtimes.vllm_check import check_log_probabilities, check_named_tokens
+from qgate.runtimes.vllm_engine import Asked, Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from qgate.runtimes.top_k import Reading
+
+_DTYPES = {"cpu": ("float32", "auto"), "gpu": ("auto",)}
+"""What is tried in this order; some kernels do not compute in 32 bits."""
+
+
+class Vllm:
+    """One model in one engine."""
+
+    scoring: Scoring = "top_k"
+
+    def __init__(self) -> None:
+        self._version = vllm_engine.require_vllm()
+        self._device = vllm_engine.find_device()
+        self._open: Engine | None = None
+        self._names_tokens = False
+
+    def describe(self) -> RuntimeFacts:
+        import torch
+        from vllm.platforms import current_platform
+
+        if self._device == "cpu":
+            build = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+        else:
+            build = f"torch {torch.__version__}, {current_platform.get_device_name()}"
+        return RuntimeFacts(name="vllm", version=self._version, device=self._device, build=build)
+
+    def load(self, settings: LoadSettings) -> ModelFacts:
+        started = time.perf_counter()
+        if settings.quantize is not None:
+            method = settings.quantize.get("method")
+            raise RuntimeUnavailable(
+                f"vllm does not quantize while it loads: got {method!r} in qgate.yaml;"
+                " expected weights as they are. Serve it with --qgate-runtime=transformers"
+            )
+        engine = self._start(settings)
+        config = engine.config.model_config
+        return ModelFacts(
+            n_vocab=config.get_vocab_size(),
+            width=config.get_hidden_size(),
+            n_params=vllm_facts.n_params(engine),
+            context_length=vllm_facts.context_length(engine),
+            bos=self._vocab.bos,
+            adds_bos=self._vocab.adds_bos,
+            first_token=self._vocab.first_token,
+            end_tokens=self._vocab.end_tokens,
+            weights_bytes=vllm_facts.weights_bytes(engine),
+            load_s=time.perf_counter() - started,
+            scoring=self.scoring,
+            kernel=vllm_facts.kernels(engine),
+        )
+
+    def _start(self, settings: LoadSettings) -> Engine:
+        """An engine whose log-probabilities have been tried."""
+        refusal: RuntimeUnavailable | None = None
+        for dtype in _DTYPES[self._device]:
+            self.close()
+            try:
+                self._open = Engine(settings, self._device, dtype)
+                self._vocab = Vocabulary(self._open.llm.get_tokenizer(), Path(settings.path))
+                n_vocab = self._open.config.model_config.get_vocab_size()
+                check_log_probabilities(self, n_vocab, self._open.longest)
+                self._names_tokens = self._can_name_tokens(n_vocab)
+            except RuntimeUnavailable as error:
+                refusal = refusal or error
+            else:
+                return self._open
+        self.close()
+        assert refusal is not None
+        raise refusal
+
+    @property
+    def _engine(self) -> Engine:
+        assert self._open is not None
+        return self._open
+
+    def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        return self._vocab.tokenize(text)
+
+    def encode(self, text: str, *, begins: bool) -> np.ndarray:
+        return self._vocab.encode(text, begins=begins)
+
+    def decode(self, ids: np.ndarray) -> str:
+        return self._vocab.decode(ids)
+
+    # --- likelihoods --------------------------------------------------------------------------
+
+    @property
+    def reads_named(self) -> bool:
+        return self._names_tokens
+
+    def _can_name_tokens(self, n_vocab: int) -> bool:
+        """Only some versions, with some of their model runners; and only if it comes out right."""
+        if not getattr(self._engine.config, "use_v2_model_runner", False):
+            return False
+        try:
+            check_named_tokens(self, n_vocab, self._engine.longest)
+        except QGateError:
+            return False
+        return True
+
+    def read_prompts(
+        self, spans: Sequence[Span], top: int, named: Sequence[np.ndarray] | None = None
+    ) -> Iterator[Reading]:
+        names = [None] * len(spans) if named is None else named
+        asked = [
+            Asked(ids=span.ids, parameters=vllm_readings.scoring_parameters(span, top, one))
+            for span, one in zip(spans, names, strict=True)
+        ]
+        for span, output in zip(spans, self._engine.finished(asked), strict=True):
+            yield vllm_readings.read_output(output, span, top, is_named=named is not None)
+
+    def next_tokens(self, prompts: Sequence[np.ndarray]) -> list[tuple[int, float]]:
+        """The greedy token after each prompt and its log-probability, nats."""
+        asked = [Asked(ids=ids, parameters=_parameters(1, logprobs=0)) for ids in prompts]
+        answers = [output.outputs[0] for output in self._engine.finished(asked)]
+        return [(answer.token_ids[0], answer.logprobs.logprobs[0]) for answer in answers]
+
+    # --- text ---------------------------------------------------------------------------------
+
+    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+        out = np.full((sampling.sequences, sampling.tokens), self._vocab.first_token, np.int32)
+        if sampling.tokens == 1:
+            return out
+        asked = [
+            Asked(
+                ids=row[:1],
+                parameters=_parameters(
+                    sampling.tokens - 1,
+                    temperature=1.0,
+                    seed=sampling.seed + number,
+                    ignore_eos=True,
+                ),
+            )
+            for number, row in enumerate(out)
+        ]
+        for number, output in enumerate(self._engine.finished(asked)):
+            out[number, 1:] = _exactly(output.outputs[0].token_ids, sampling.tokens - 1)
+            progress("generating text", number + 1, sampling.sequences)
+        return out
+
+    def answer(
+        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+    ) -> list[Answer]:
+        answers: list[Answer] = []
+        ends = list(self._vocab.end_tokens)
+        for start in range(0, len(prompts), side_by_side):
+            asked = [
+                Asked(
+                    ids=prompt.ids,
+                    parameters=_parameters(prompt.max_tokens, logprobs=2, stop_token_ids=ends),
+                )
+                for prompt in prompts[start : start + side_by_side]
+            ]
+            for output in self._engine.finished(asked):
+                answers.append(_answer(output.outputs[0], self._vocab.end_tokens))
+                progress("answering", len(answers), len(prompts))
+        return answers
+
+    def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
+        from vllm.sampling_params import RequestOutputKind
+
+        parameters = _parameters(count, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
+        for output in self._engine.stream(Asked(ids=ids, parameters=parameters)):
+            yield from output.outputs[0].token_ids
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def fill_context(self, tokens: int) -> Buffers:
+        engine = self._engine
+        kv_cache_bytes, cells = vllm_facts.kv_cache(engine, tokens)
+        n_vocab = engine.config.model_config.get_vocab_size()
+        ids = np.random.default_rng(0).integers(0, n_vocab, tokens - 1).astype(np.int32)
+
+        def serve() -> None:
+            for _ in self.stream(ids, 1):
+                pass
+
+        return Buffers(
+            weights_bytes=vllm_facts.weights_bytes(engine),
+            kv_cache_bytes=kv_cache_bytes,
+            compute_bytes=vllm_facts.compute_bytes(self._device, serve),
+            context_tokens=cells,
+        )
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open = None
+
+
+def _parameters(tokens: int, **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
+    """Of a request that generates: greedy unless something else is said, no text made."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    wanted: Mapping[str, Any] = {
+        "temperature": 0.0,
+        "max_tokens": tokens,
+        "detokenize": False,
+        "flat_logprobs": True,
+        "output_kind": RequestOutputKind.FINAL_ONLY,
+        **how,
+    }
+    return SamplingParams(**wanted)
+
+
+def _exactly(tokens: Sequence[int], count: int) -> Sequence[int]:
+    if len(tokens) != count:
+        raise MeasurementError(f"vllm: lost tokens: got {len(tokens)}; expected {count}")
+    return tokens
+
+
+def _answer(found: Any, end_tokens: tuple[int, ...]) -> Answer:  # noqa: ANN401 - vLLM's own
+    """One greedy answer; at each position the token itself comes first, then the two likeliest."""
+    ids, flat = np.array(found.token_ids, dtype=np.int32), found.logprobs
+    logprobs = np.array(flat.logprobs, dtype=np.float32)
+    if len(logprobs) != 3 * len(ids):
+        raise MeasurementError(
+            f"vllm: lost tokens: got {len(logprobs)} log-probabilities; expected 3 a token,"
+            f" {3 * len(ids)}"
+        )
+    margins = logprobs.reshape(-1, 3)
+    if np.isnan(margins).any():
+        raise MeasurementError("the model's logits are not finite while it generates text")
+    end = int(ids[-1]) if len(ids) and int(ids[-1]) in end_tokens else None
+    return Answer(
+        ids=ids if end is None else ids[:-1],
+        end=end,
+        margins_nats=margins[:, 1] - margins[:, 2],
+    )

@@ -1,0 +1,347 @@
+"""Scoring without logits, against the same bigram model scored with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from qgate.errors import MeasurementError
+from qgate.measure.perplexity import MIN_COVERED_MASS, ROWS, Samples, explain
+from qgate.runtimes import sequences, top_k, top_k_scoring
+from qgate.runtimes.base import LoadSettings, Runtime, Span
+from qgate.runtimes.fake import Fake
+from qgate.runtimes.original import Stored
+from qgate.runtimes.ragged import from_flat
+from qgate.runtimes.scoring import Scorer, ScoreRequest
+from qgate.runtimes.top_k_scoring import TopKScorer
+from tests.conftest import Toy, write_toy
+from tests.runtimes.top_k_models import TopKFake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+WINDOWS, TOKENS, STRIDE = 6, 40, 3
+VOCABULARY = 600
+"""More than the tokens that are compared or searched."""
+
+
+def silent(*_: object) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    original: Path
+    artifact: Path
+    directory: Path
+    windows: np.ndarray
+
+    def stored(self, encoding: Any) -> Stored:
+        array = str(self.directory / f"{encoding}.npy")
+        return Stored(encoding=encoding, array=array, stride=STRIDE, matrix=None)
+
+    def request(self, stored: Stored | None, kept: dict[str, Any] | None = None) -> ScoreRequest:
+        return ScoreRequest(
+            windows=self.windows,
+            first=TOKENS // 2,
+            stored=stored,
+            anchors=None if kept is None else kept["anchors"],
+            tops=None if kept is None else kept["tops"],
+        )
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    pytest.importorskip("gguf", reason="toy models are written with the gguf package")
+    drawn = np.random.default_rng(5).integers(3, VOCABULARY, (WINDOWS, TOKENS))
+    return Scene(
+        original=write_toy(tmp_path / "o.gguf", Toy(scheme="F32", vocabulary=VOCABULARY)),
+        artifact=write_toy(tmp_path / "a.gguf", Toy(noise=0.1, vocabulary=VOCABULARY)),
+        directory=tmp_path,
+        windows=drawn.astype(np.int32),
+    )
+
+
+def loaded(runtime: Runtime, path: Path) -> Any:
+    runtime.load(LoadSettings(path=str(path), window_tokens=TOKENS))
+    return runtime
+
+
+def with_logits(path: Path, request: ScoreRequest) -> dict[str, Any]:
+    return Scorer(loaded(Fake(), path), request).score(silent)
+
+
+def without(path: Path, request: ScoreRequest, **how: Any) -> dict[str, Any]:
+    return TopKScorer(loaded(TopKFake(**how), path), VOCABULARY, request).score(silent)
+
+
+def whole(scene: Scene) -> dict[str, Any]:
+    """Both models with logits: the whole divergence."""
+    stored = scene.stored("rows")
+    kept = with_logits(scene.original, scene.request(stored))
+    return with_logits(scene.artifact, scene.request(stored, kept))
+
+
+def crossed(scene: Scene, original: Callable[..., Any], artifact: Callable[..., Any]) -> Any:
+    stored = scene.stored("top_k" if original is without else "rows")
+    kept = original(scene.original, scene.request(stored))
+    return artifact(scene.artifact, scene.request(stored, kept))
+
+
+PAIRS = [
+    pytest.param(without, without, id="both without logits"),
+    pytest.param(with_logits, without, id="original with logits"),
+    pytest.param(without, with_logits, id="artifact with logits"),
+]
+
+
+def test_likelihoods_are_those_of_logits(scene: Scene) -> None:
+    plain = scene.request(None)
+
+    found, wanted = without(scene.original, plain), with_logits(scene.original, plain)
+
+    assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
+    assert found["digests"] == wanted["digests"]
+
+
+@pytest.mark.parametrize(("original", "artifact"), PAIRS)
+def test_the_divergence_is_below_and_near_the_whole(
+    scene: Scene, original: Callable[..., Any], artifact: Callable[..., Any]
+) -> None:
+    wanted = whole(scene)
+
+    found = crossed(scene, original, artifact)
+
+    assert found["covered_mass"].mean() > 0.99
+    # the store of logits rounds to 16 bits: a few 1e-5 either way
+    assert (found["kl_nats"] <= wanted["kl_nats"] + 1e-4).all()
+    assert found["kl_nats"].mean() == pytest.approx(wanted["kl_nats"].mean(), rel=0.05)
+    assert found["kl_nats"].mean() > 0.005
+    assert (found["same_top"] == wanted["same_top"]).all()
+    assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("original", "artifact"), PAIRS)
+def test_with_all_tokens_it_is_the_whole(
+    scene: Scene,
+    original: Callable[..., Any],
+    artifact: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(top_k_scoring, "TOP", VOCABULARY)
+    monkeypatch.setattr(top_k_scoring, "SEARCHED", VOCABULARY)
+
+    found = crossed(scene, original, artifact)
+
+    assert found["kl_nats"] == pytest.approx(whole(scene)["kl_nats"], abs=1e-4)
+    assert found["kl_nats"].mean() == pytest.approx(whole(scene)["kl_nats"].mean(), abs=2e-5)
+    assert found["covered_mass"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_naming_the_tokens_covers_all_that_is_kept(scene: Scene) -> None:
+    stored = scene.stored("top_k")
+    kept = without(scene.original, scene.request(stored))
+
+    named = without(scene.artifact, scene.request(stored, kept), reads_named=True)
+    searched = without(scene.artifact, scene.request(stored, kept))
+
+    assert named["covered_mass"] == pytest.approx(kept["covered_mass"], abs=1e-9)
+    assert (named["covered_mass"] >= searched["covered_mass"] - 1e-9).all()
+    assert (named["kl_nats"] >= searched["kl_nats"] - 1e-9).all()
+    assert named["same_top"].tolist() == searched["same_top"].tolist()
+
+
+def test_naming_asks_for_no_long_list(scene: Scene) -> None:
+    stored = scene.stored("top_k")
+    kept = without(scene.original, scene.request(stored))
+    asked = []
+    for reads_named in (True, False):
+        runtime = loaded(TopKFake(reads_named=reads_named), scene.artifact)
+        TopKScorer(runtime, VOCABULARY, scene.request(stored, kept)).score(silent)
+        asked += runtime.asked
+
+    assert asked == [(1, True), (top_k.SEARCHED, False)]
+
+
+def test_the_original_is_nothing_away_from_its_second_scoring(scene: Scene) -> None:
+    kept = without(scene.original, scene.request(scene.stored("top_k")))
+
+    positions = WINDOWS * len(range(0, TOKENS // 2 - 1, STRIDE))
+    assert kept["kl_nats"].shape == kept["tops"].shape == kept["anchors"].shape == (positions,)
+    assert np.abs(kept["kl_nats"]).max() < 1e-6
+    assert np.load(scene.directory / "top_k.npy").shape == (positions, top_k.TOP)
+    assert np.load(scene.directory / "top_k_ids.npy").dtype == np.int32
+
+
+def test_an_original_that_scores_differently_in_another_order_is_seen(scene: Scene) -> None:
+    class Drifting(TopKFake):
+        def read_prompts(self, spans: Any, top: int, named: Any = None) -> Any:
+            for number, _ in enumerate(super().read_prompts(spans, top, named)):
+                swapped = spans[number - 1] if number else spans[number]
+                yield self._read(swapped, top, None)
+
+    runtime = loaded(Drifting(), scene.original)
+    kept = TopKScorer(runtime, VOCABULARY, scene.request(scene.stored("top_k"))).score(silent)
+
+    assert np.abs(kept["kl_nats"]).mean() > 0.1
+
+
+def samples(found: dict[str, Any]) -> Samples:
+    count = len(found["nll_nats"])
+    scored = count // WINDOWS
+    compared = np.arange(WINDOWS)[:, None] * scored + np.arange(0, scored, STRIDE)
+    return Samples(
+        nll_nats=found["nll_nats"],
+        reference_nll_nats=found["nll_nats"],
+        clusters=np.repeat(np.arange(WINDOWS), scored),
+        kl_nats=found["kl_nats"],
+        same_top=found["same_top"],
+        compared=compared.reshape(-1),
+        scored_per_window=scored,
+        covered_mass=found["covered_mass"],
+    )
+
+
+@pytest.mark.parametrize("check", ["divergence.kl_mean", "divergence.kl_p99"])
+def test_a_bound_says_that_it_is_one_and_over_how_much(scene: Scene, check: str) -> None:
+    found = samples(crossed(scene, without, without))
+
+    details = explain(check, found)
+
+    assert "lower bound" in details["bound"]
+    assert MIN_COVERED_MASS < details["covered_mass"] <= 1.0
+    assert details["covered_mass_p1"] <= details["covered_mass"]
+
+
+@pytest.mark.parametrize("check", ["divergence.kl_mean", "divergence.kl_p99"])
+def test_a_divergence_of_too_little_mass_is_refused(scene: Scene, check: str) -> None:
+    stored = scene.stored("top_k")
+    kept = without(scene.original, scene.request(stored))
+    found = samples(without(scene.artifact, scene.request(stored, kept), most=2))
+
+    with pytest.raises(MeasurementError) as caught:
+        ROWS[check](found, level=0.95)
+
+    assert str(caught.value) == (
+        "divergence: too little was compared: got a mean mass of"
+        f" {found.covered_mass.mean():.3f} in the tokens that this runtime tells; expected at"
+        " least 0.95. Serve the artifact with --qgate-runtime=transformers"
+    )
+    assert ROWS["perplexity.ratio"](found, level=0.95).value == pytest.approx(1.0)
+
+
+def test_a_lost_mass_is_noticed(scene: Scene) -> None:
+    found = crossed(scene, without, without)
+    found["covered_mass"] = found["covered_mass"][:-1]
+
+    with pytest.raises(MeasurementError, match=r"lost samples: got \d+ covered masses"):
+        samples(found)
+
+
+def test_spans_score_as_with_logits(scene: Scene) -> None:
+    rng = np.random.default_rng(8)
+    spans = [
+        Span(ids=rng.integers(3, VOCABULARY, size).astype(np.int32), first=first)
+        for size, first in ((12, 0), (2, 0), (33, 20), (40, 38))
+    ]
+
+    found = top_k_scoring.score_spans(loaded(TopKFake(), scene.artifact), spans, silent)
+    wanted = sequences.score_spans(loaded(Fake(), scene.artifact), spans, silent)
+
+    for ours, theirs in zip(
+        from_flat(found["nll_nats"]), from_flat(wanted["nll_nats"]), strict=True
+    ):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+    for ours, theirs in zip(from_flat(found["is_top"]), from_flat(wanted["is_top"]), strict=True):
+        assert ours.tolist() == theirs.tolist()
+
+
+def changed(**fields: Callable[[Any], Any]) -> type[TopKFake]:
+    class Changed(TopKFake):
+        def _read(self, span: Span, top: int, named: Any) -> top_k.Reading:
+            reading = super()._read(span, top, named)
+            new = {name: change(getattr(reading, name)) for name, change in fields.items()}
+            return dataclasses.replace(reading, **new)
+
+    return Changed
+
+
+def _put(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def put(array: np.ndarray) -> np.ndarray:
+        array[4] = value
+        return array
+
+    return put
+
+
+WRONG = [
+    ({"logprobs": lambda array: array[1:]}, "lost samples: got log-probabilities of shape"),
+    ({"top_ids": lambda array: array[:, 1:]}, "lost samples: got log-probabilities of shape"),
+    ({"logprobs": _put(np.nan)}, "log-probabilities are not finite: position 24"),
+    ({"logprobs": _put(-np.inf)}, "log-probabilities are not finite: position 24"),
+    ({"top_logprobs": _put(np.nan)}, "log-probabilities are not finite among the likeliest"),
+    ({"logprobs": _put(0.5)}, "cannot be true: got a log-probability of 0.5; expected at most 0"),
+    ({"logprobs": _put(-1e-9)}, "got a token more likely than the likeliest; expected none"),
+    ({"top_logprobs": lambda array: array[:, ::-1]}, "got likeliest tokens out of order"),
+    ({"top_logprobs": lambda array: array * 0.0}, "got likeliest tokens of mass 128"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG)
+def test_log_probabilities_that_cannot_be_are_refused(
+    scene: Scene, fields: dict[str, Any], message: str
+) -> None:
+    runtime = loaded(changed(**fields)(), scene.original)
+
+    with pytest.raises(MeasurementError) as caught:
+        TopKScorer(runtime, VOCABULARY, scene.request(scene.stored("top_k"))).score(silent)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("lost", [0, 1, WINDOWS])
+def test_a_lost_window_is_noticed(scene: Scene, lost: int) -> None:
+    class Losing(TopKFake):
+        def read_prompts(self, spans: Any, top: int, named: Any = None) -> Any:
+            yield from list(super().read_prompts(spans, top, named))[lost:]
+
+    runtime = loaded(Losing(), scene.original)
+    scorer = TopKScorer(runtime, VOCABULARY, scene.request(None))
+    if lost == 0:
+        assert len(scorer.score(silent)["nll_nats"]) == WINDOWS * (TOKENS // 2 - 1)
+        return
+    with pytest.raises(MeasurementError, match=f"got readings of {WINDOWS - lost} sequences"):
+        scorer.score(silent)
+
+
+def test_named_tokens_that_are_not_told_are_refused(scene: Scene) -> None:
+    stored = scene.stored("top_k")
+    kept = without(scene.original, scene.request(stored))
+    runtime = loaded(
+        changed(named_logprobs=lambda array: array[:, 1:])(reads_named=True), scene.artifact
+    )
+
+    with pytest.raises(MeasurementError, match="lost samples: got log-probabilities of"):
+        TopKScorer(runtime, VOCABULARY, scene.request(stored, kept)).score(silent)
+
+
+def test_an_original_that_says_nothing_is_refused(tmp_path: Path, scene: Scene) -> None:
+    flat = write_toy(
+        tmp_path / "flat.gguf", Toy(scheme="F32", vocabulary=VOCABULARY, fault="constant:score")
+    )
+
+    with pytest.raises(MeasurementError, match="the original says nothing"):
+        without(flat, scene.request(scene.stored("top_k")))
+
+
+def test_a_store_that_is_too_short_is_refused(scene: Scene) -> None:
+    stored = scene.stored("top_k")
+    kept = without(scene.original, scene.request(stored))
+    more = dataclasses.replace(scene, windows=np.tile(scene.windows, (2, 1)))
+
+    for scored in (without, with_logits):
+        with pytest.raises(MeasurementError, match="Delete the store to have it measured again"):
+            scored(scene.artifact, more.request(stored, kept))
