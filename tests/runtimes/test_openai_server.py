@@ -1,0 +1,354 @@
+"""The adapter for a running server, on one that does what vLLM does."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
+from qgate.runtimes.base import Sampling, Span
+from qgate.runtimes.child import child_environment
+from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.openai_server import OpenAIServer
+from qgate.runtimes.openai_server_address import KEY_FILE_VARIABLE, read_address, read_options
+from qgate.runtimes.timing import time_request
+from tests.runtimes.openai_server_planted import (
+    BOS,
+    CONTEXT,
+    END,
+    FIRST,
+    KEY,
+    LETTERS,
+    VOCABULARY,
+    Planted,
+    ids_of,
+    load,
+    prompt,
+    serving,
+    write_model,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from qgate.runtimes.base import Progress
+
+
+@pytest.fixture
+def toy() -> Iterator[Planted]:
+    with serving(Planted()) as planted:
+        yield planted
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "toy")
+
+
+def nobody(*_: object) -> None:
+    pass
+
+
+def test_what_serves_is_known_once_it_is_loaded(toy: Planted, model: Path) -> None:
+    before = OpenAIServer().describe()
+    runtime, facts = load(toy, model)
+    after = runtime.describe()
+
+    assert (before.name, before.version, before.device) == ("openai_server", "unknown", "server")
+    assert (after.name, after.version, after.device) == ("openai_server", "vllm 9.8.7", "server")
+    assert after.build == "model toy; prompts as token ids; answers as token ids"
+    assert (facts.n_vocab, facts.context_length, facts.bos) == (VOCABULARY, CONTEXT, BOS)
+    assert (facts.first_token, facts.end_tokens, facts.adds_bos) == (BOS, (END,), True)
+    assert (facts.scoring, facts.weights_bytes) == ("none", 0)
+
+
+def test_answers_are_exactly_those_of_the_server_in_the_order_of_the_prompts(
+    toy: Planted, model: Path
+) -> None:
+    runtime, _ = load(toy, model)
+    told: list[tuple[str, int, int]] = []
+    lengths = (3, 20, 1, 8, 9)
+    prompts = [prompt("x" * size, size) for size in lengths]
+
+    answers = runtime.answer(prompts, 2, lambda *progress: told.append(progress))
+
+    assert [answer.ids.tolist() for answer in answers] == [
+        ids_of(LETTERS[:size]) for size in lengths
+    ]
+    assert [answer.end for answer in answers] == [None, END, None, None, END]
+    assert [answer.margins_nats.tolist() for answer in answers] == [
+        [0.25] * size for size in (3, 9, 1, 8, 9)
+    ]
+    assert [runtime.decode(answer.ids) for answer in answers] == [
+        LETTERS[:size] for size in lengths
+    ]
+    assert told == [("answering", done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize("side_by_side", [1, 4])
+def test_so_many_are_asked_at_a_time(toy: Planted, model: Path, side_by_side: int) -> None:
+    toy.gap_s = 0.05
+    runtime, _ = load(toy, model)
+
+    runtime.answer([prompt("x", 4) for _ in range(8)], side_by_side, nobody)
+
+    assert toy.most_at_once == side_by_side
+
+
+def test_a_request_is_greedy_whatever_the_servers_defaults_are(toy: Planted, model: Path) -> None:
+    runtime, _ = load(toy, model)
+    toy.asked.clear()
+
+    runtime.answer([prompt("ab", 4)], 1, nobody)
+
+    ((path, body),) = toy.asked
+    assert path == "/v1/completions"
+    assert (body["prompt"], body["max_tokens"]) == ([BOS, *ids_of("ab")], 4)
+    assert (body["temperature"], body["top_k"], body["top_p"], body["min_p"]) == (0.0, 1, 1.0, 0.0)
+    penalties = [body[f"{kind}_penalty"] for kind in ("repetition", "presence", "frequency")]
+    assert penalties == [1.0, 0.0, 0.0]
+
+
+def test_a_text_is_tokenized_by_the_server(toy: Planted, model: Path) -> None:
+    runtime, _ = load(toy, model)
+
+    assert runtime.encode("hé", begins=True).tolist() == [BOS, *ids_of("hé")]
+    assert runtime.encode("hé", begins=False).tolist() == ids_of("hé")
+    assert runtime.encode("hé", begins=True).dtype == np.int32
+    assert runtime.decode(np.array([BOS, *ids_of("hé"), END])) == "hé"
+
+
+def test_each_token_of_a_stream_is_timed_when_it_comes(toy: Planted, model: Path) -> None:
+    toy.gap_s = 0.02
+    runtime, _ = load(toy, model)
+    ids = np.array([BOS, *ids_of("story")], dtype=np.int32)
+
+    at_s = time_request(runtime, ids, 10)["at_s"]
+
+    assert at_s.shape == (10,)
+    assert 0.02 < at_s[0] < 0.2
+    assert np.median(np.diff(at_s)) == pytest.approx(0.02, abs=0.015)
+    assert list(runtime.stream(ids, 10)) == ids_of((LETTERS * 2)[:10])
+
+
+def test_no_cached_prefix_helps_a_stream(toy: Planted, model: Path) -> None:
+    runtime, _ = load(toy, model)
+    ids = np.array([BOS, *ids_of("story")], dtype=np.int32)
+    toy.asked.clear()
+
+    for _ in range(3):
+        list(runtime.stream(ids, 2))
+
+    assert len({body["cache_salt"] for _, body in toy.asked}) == 3
+
+
+def test_a_stream_without_ids_is_timed_where_every_event_has_one_token(model: Path) -> None:
+    with serving(Planted(fault="no ids")) as toy:
+        runtime, _ = load(toy, model)
+        assert list(runtime.stream(np.array([BOS, FIRST]), 6)) == [-1] * 6
+
+
+def test_an_older_vllm_tells_its_ids_by_their_names(model: Path) -> None:
+    with serving(Planted(fault="old")) as toy:
+        runtime, _ = load(toy, model)
+        (answer,) = runtime.answer([prompt("x", 20)], 1, nobody)
+    assert (answer.ids.tolist(), answer.end) == (ids_of(LETTERS), END)
+
+
+ASKED: dict[str, Callable[[OpenAIServer, Progress], object]] = {
+    "tokenize": lambda runtime, _: runtime.tokenize("a"),
+    "logits": lambda runtime, _: runtime.logits(np.arange(4), 0),
+    "windows_per_call": lambda runtime, _: runtime.windows_per_call,
+    "logits_of_windows": lambda runtime, _: runtime.logits_of_windows(np.zeros((1, 4)), 0),
+    "hidden": lambda runtime, _: runtime.hidden(np.arange(4), 0),
+    "tokens_per_pack": lambda runtime, _: runtime.tokens_per_pack,
+    "logits_of_spans": lambda runtime, _: runtime.logits_of_spans(
+        [Span(ids=np.arange(4), first=0)]
+    ),
+    "sample": lambda runtime, tell: runtime.sample(Sampling(sequences=1, tokens=4, seed=0), tell),
+}
+
+
+@pytest.mark.parametrize("verb", ASKED)
+def test_what_needs_the_likelihood_of_a_prompt_is_an_error_that_says_so(verb: str) -> None:
+    with pytest.raises(MeasurementError) as caught:
+        ASKED[verb](OpenAIServer(), nobody)
+    assert str(caught.value) == (
+        "runtime 'openai_server' tells no log-probabilities of a prompt: servers answer with text;"
+        " name a runtime that holds the model itself"
+    )
+
+
+def test_the_server_does_not_tell_its_memory() -> None:
+    with pytest.raises(MeasurementError, match="does not tell what the server allocates"):
+        OpenAIServer().fill_context(8)
+
+
+def test_through_its_child_it_answers_and_refuses_to_score(toy: Planted, model: Path) -> None:
+    with Host(HostSettings(runtime="openai_server")) as host:
+        host.call("load", path=str(model), window_tokens=8, options={"url": toy.url})
+        assert host.call("describe")["version"] == "vllm 9.8.7"
+        flat = {"flat": np.array([BOS, FIRST], np.int32), "sizes": np.array([2], np.int32)}
+        given = host.call("answer", ids=flat, max_tokens=np.array([20], np.int32), side_by_side=1)
+        assert (given["texts"], given["ends"].tolist()) == ([LETTERS], [END])
+        with pytest.raises(MeasurementError, match="tells no log-probabilities of a prompt"):
+            host.call("score_spans", ids=flat, firsts=np.array([0], np.int32))
+        windows = np.zeros((1, 8), np.int32)
+        with pytest.raises(MeasurementError, match="tells no log-probabilities of a prompt"):
+            host.call("score", windows=windows, first=4, stored=None, anchors=None, tops=None)
+
+
+# --- which server, which model ----------------------------------------------------------------
+
+
+def test_of_several_models_one_has_to_be_named(model: Path) -> None:
+    with serving(Planted(models=("b", "a"))) as toy:
+        with pytest.raises(RuntimeUnavailable) as unnamed:
+            load(toy, model)
+        with pytest.raises(RuntimeUnavailable) as wrong:
+            load(toy, model, model="c")
+        runtime, _ = load(toy, model, model="a")
+    assert str(unnamed.value) == (
+        f"openai_server: {toy.url}: which model? got a, b; expected one."
+        " Name it with runtimes.openai_server.model"
+    )
+    assert str(wrong.value) == (
+        f"openai_server: {toy.url}: no such model: got a, b; expected 'c'."
+        " Correct runtimes.openai_server.model"
+    )
+    assert "model a;" in runtime.describe().build
+
+
+def test_a_server_that_is_not_there_is_named(model: Path) -> None:
+    with serving(Planted()) as toy:
+        pass
+    with pytest.raises(RuntimeUnavailable) as caught:
+        load(toy, model)
+    assert str(caught.value) == (
+        f"openai_server: {toy.url}: cannot be reached: Connection refused."
+        " Start the server, or correct runtimes.openai_server.url"
+    )
+
+
+def test_a_model_of_which_nobody_tells_the_vocabulary_is_refused(
+    toy: Planted, tmp_path: Path
+) -> None:
+    with pytest.raises(MeasurementError, match="got no size of its vocabulary or of its context"):
+        load(toy, tmp_path)
+
+
+def test_the_context_is_the_shorter_of_the_servers_and_the_files(toy: Planted, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 64}))
+    assert load(toy, model)[1].context_length == 64
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "runtimes.openai_server.url: got nothing; expected an address such as"),
+        ({"url": "ftp://x/v1"}, "runtimes.openai_server.url: got 'ftp://x/v1'; expected"),
+        ({"url": "http://x:port/v1"}, "runtimes.openai_server.url: got no address; expected"),
+        ({"url": "http://x/v1\n"}, r"runtimes.openai_server.url: got 'http://x/v1\n'; expected"),
+        ({"url": "http://x", "modle": "a"}, "unknown option: got 'modle'; expected one of model,"),
+        ({"url": "http://x", "model": 3}, "runtimes.openai_server.model: got '3'; expected a name"),
+        ({"url": "http://x", "timeout_s": 0}, "timeout_s: got '0'; expected seconds, more than 0"),
+        ({"url": "http://x", "timeout_s": float("nan")}, "timeout_s: got no number; expected"),
+        ({"url": "http://x", "timeout_s": True}, "timeout_s: got 'True'; expected seconds"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(RuntimeUnavailable) as caught:
+        read_options(options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "root"),
+    [
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1", ""),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1", ""),
+        ("https://llm.example/team/v1/", "https://llm.example:443/team/v1", "/team"),
+        ("http://[::1]:9/v1", "http://[::1]:9/v1", ""),
+        ("http://gateway/openai", "http://gateway:80/openai", "/openai"),
+    ],
+)
+def test_an_address_is_taken_apart(url: str, shown: str, root: str) -> None:
+    address = read_address(url)
+    assert (address.shown, address.root) == (shown, root)
+
+
+# --- the key ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\n")
+    monkeypatch.setenv(KEY_FILE_VARIABLE, str(path))
+    return path
+
+
+@pytest.mark.usefixtures("key_file")
+def test_the_key_comes_from_a_file_and_reaches_the_child(model: Path) -> None:
+    assert KEY_FILE_VARIABLE in child_environment(os.environ)
+    with serving(Planted(key=KEY)) as toy, Host(HostSettings(runtime="openai_server")) as host:
+        host.call("load", path=str(model), window_tokens=8, options={"url": toy.url})
+        assert host.call("describe")["version"] == "vllm 9.8.7"
+
+
+def test_a_wrong_key_is_not_repeated(model: Path, key_file: Path) -> None:
+    key_file.write_text("sk-wrong")
+    with serving(Planted(key=KEY)) as toy, pytest.raises(RuntimeUnavailable) as caught:
+        load(toy, model)
+    assert str(caught.value) == (
+        f"openai_server: {toy.url}/models: got 401 'Incorrect API key provided: ***.'. Write its"
+        " API key to a file and that file's path into the environment variable"
+        " QGATE_OPENAI_KEYFILE"
+    )
+
+
+@pytest.mark.parametrize("contents", ["", "two words", "line\nline", "ключ", "x" * 5000])
+def test_a_file_that_holds_no_key_is_refused_unseen(
+    toy: Planted, model: Path, key_file: Path, contents: str
+) -> None:
+    key_file.write_text(contents)
+    with pytest.raises(RuntimeUnavailable) as caught:
+        load(toy, model)
+    expected = f"{KEY_FILE_VARIABLE}: {key_file}: got no key; expected one line without spaces"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"http://me:{KEY}@127.0.0.1:9/v1", f"http://h/v1?key={KEY}", f"http://h/v1#{KEY}"],
+)
+def test_an_address_with_a_secret_in_it_is_refused_unseen(url: str) -> None:
+    with pytest.raises(RuntimeUnavailable) as caught:
+        read_address(url)
+    assert KEY not in str(caught.value)
+    assert "A key belongs into the file that QGATE_OPENAI_KEYFILE names" in str(caught.value)
+
+
+def test_no_proxy_gets_between(toy: Planted, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert load(toy, model)[1].n_vocab == VOCABULARY
+
+
+def test_a_server_with_another_model_is_refused(tmp_path: Path) -> None:
+    from qgate.runtimes.openai_server_files import Known
+    from qgate.runtimes.openai_server_model import _join
+
+    with pytest.raises(ArtifactError) as caught:
+        _join(Known(n_vocab=7, context_tokens=8), Known(n_vocab=9), "openai_server: URL", "a.gguf")
+    assert str(caught.value) == (
+        "openai_server: URL: serves another model: got a vocabulary of 7 tokens; expected 9 as in"
+        " a.gguf. Start the server with this artifact, or correct runtimes.openai_server"
+    )
