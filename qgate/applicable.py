@@ -1,4 +1,10 @@
-"""Which limits an artifact is held to: those that its runtime can measure."""
+"""Which limits an artifact is held to: those on what its runtime can measure, and measures truly.
+
+On a CPU, transformers and vLLM stand in for the GPU that will serve the model: weights are unpacked
+or kernels emulated, and all is computed in other number formats. Likelihoods and answers are those
+of the artifact all the same; times and bytes are not those of serving it. So the shipped limits on
+these do not apply there. The rows are measured and shown; a limit of the user's own does apply.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +19,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from qgate.records import Artifact, Limit
+    from qgate.runtimes.choice import Choice
     from qgate.thresholds import Thresholds
+
+_OF_SERVING = frozenset({"latency", "memory"})
+"""Lines of the checklist that say nothing of the artifact where something else serves it."""
 
 
 class Applicable:
     """Limits by artifact and runtime."""
 
-    def __init__(self, thresholds: Thresholds, runtime_for: Callable[[Artifact], str]) -> None:
-        self._thresholds, self._runtime_for = thresholds, runtime_for
+    def __init__(self, thresholds: Thresholds, choose: Callable[[Artifact], Choice]) -> None:
+        self._thresholds, self._choose = thresholds, choose
 
     def limits(self, artifact: Artifact) -> dict[str, Limit]:
-        """The limits of the rows that its runtime can measure."""
-        beyond = self._beyond(artifact)
+        """The limits of the rows that its runtime can measure, less shipped ones on a stand-in."""
+        choice = self._chosen(artifact)
+        if choice is None:
+            return self._all(artifact)
+        beyond = runtimes.beyond(choice.name)
+        untrue = _OF_SERVING if choice.is_stand_in else frozenset()
         return {
             name: limit
             for name, limit in self._all(artifact).items()
-            if area_of(name) not in beyond
+            if area_of(name) not in beyond and not (area_of(name) in untrue and _is_shipped(limit))
         }
 
     def is_beyond(self, check: str, artifact: Artifact) -> bool:
         """Whether its runtime measures nothing of that line of the checklist."""
-        return area_of(check) in self._beyond(artifact)
+        choice = self._chosen(artifact)
+        return choice is not None and area_of(check) in runtimes.beyond(choice.name)
 
     def require_measurable(self, artifacts: Iterable[Artifact]) -> None:
         """Refuse a limit of the user's that a runtime cannot be held to.
@@ -45,20 +60,27 @@ class Applicable:
             ThresholdsError: naming the limit's line.
         """
         for artifact in artifacts:
-            beyond = self._beyond(artifact)
+            choice = self._chosen(artifact)
+            if choice is None:
+                continue
+            beyond = runtimes.beyond(choice.name)
             for check, limit in self._all(artifact).items():
-                if area_of(check) in beyond and limit.source.path != SHIPPED_SHOWN:
+                if area_of(check) in beyond and not _is_shipped(limit):
                     raise errors.ThresholdsError(
                         f"{limit.source}: {check}: got a limit for {artifact.id}, which"
-                        f" {self._runtime_for(artifact)!r} serves; expected a runtime that measures"
+                        f" {choice.name!r} serves; expected a runtime that measures"
                         f" {area_of(check)}. Remove the limit, or name another runtime"
                     )
 
     def _all(self, artifact: Artifact) -> dict[str, Limit]:
         return dict(self._thresholds.limits_for(artifact.id, artifact.scheme))
 
-    def _beyond(self, artifact: Artifact) -> frozenset[str]:
+    def _chosen(self, artifact: Artifact) -> Choice | None:
         # no runtime at all is an error of its rows, not of the run
         with suppress(errors.RuntimeUnavailable):
-            return runtimes.beyond(self._runtime_for(artifact))
-        return frozenset()
+            return self._choose(artifact)
+        return None
+
+
+def _is_shipped(limit: Limit) -> bool:
+    return limit.source.path == SHIPPED_SHOWN

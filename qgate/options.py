@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from qgate.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,7 @@ _SWITCHES = {
     "qgate_strict": "Rows that are skipped, deselected or otherwise missing fail the run; for CI",
     "qgate_trust_remote_code": "Allow code that comes with an artifact",
 }
+_VLLM_PYTHON = "qgate_vllm_python"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -40,6 +44,13 @@ def add_options(parser: pytest.Parser) -> None:
         flag = "--" + name.replace("_", "-")
         group.addoption(flag, dest=name, metavar=metavar, default=None, help=text)
         parser.addini(name, text, type="string", default="")
+    parser.addini(
+        _VLLM_PYTHON,
+        "Python interpreter that has vLLM, where no thresholds file names one; relative to this"
+        " file",
+        type="string",
+        default="",
+    )
     for name, text in _SWITCHES.items():
         flag = "--" + name.replace("_", "-")
         group.addoption(flag, dest=name, action="store_true", default=None, help=text)
@@ -61,11 +72,18 @@ class Options:
     mlflow_uri: str | None
     strict: bool
     trust_remote_code: bool
+    vllm_python: Path | None
+    """An executable file, not resolved; only where no thresholds file names one for vLLM."""
     directory: Path
     """Where pytest was invoked: paths are shown relative to it, stores lie in its `.qgate`."""
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Options:
+        """Read them.
+
+        Raises:
+            UsageError: the interpreter for vLLM is none.
+        """
         directory = config.invocation_params.dir
         return cls(
             paths=tuple(directory / path for path in config.getoption("qgate")),
@@ -76,6 +94,7 @@ class Options:
             mlflow_uri=_value(config, "qgate_mlflow_uri"),
             strict=bool(_value(config, "qgate_strict")),
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
+            vllm_python=_interpreter(config, _VLLM_PYTHON),
             directory=directory,
         )
 
@@ -89,7 +108,26 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     given = _value(config, name)
     if not given:
         return None
-    start: Path = config.invocation_params.dir
-    if config.getoption(name) is None and config.inipath is not None:
-        start = config.inipath.parent
-    return start / str(given)
+    if config.getoption(name) is not None:
+        return config.invocation_params.dir / str(given)
+    return _beside_ini(config, str(given))
+
+
+def _interpreter(config: pytest.Config, name: str) -> Path | None:
+    """What the ini file alone says; a virtual environment's link is left as it is."""
+    given = str(config.getini(name) or "")
+    if not given:
+        return None
+    path = _beside_ini(config, given)
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise UsageError(
+            f"{name}: got {given!r}; expected an executable file, absolute or relative to the ini"
+            " file. Name the python of the environment that vLLM is installed in"
+        )
+    return path
+
+
+def _beside_ini(config: pytest.Config, given: str) -> Path:
+    inipath = config.inipath
+    start: Path = inipath.parent if inipath is not None else config.invocation_params.dir
+    return start / given

@@ -5,10 +5,11 @@ Numbers without their intervals, and judged nowhere: what a verdict rests on is 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qgate.report.rows import ABSENT, GAP, STYLES, Line, Style
+from qgate.report.rows import ABSENT, GAP, STYLES, Line, Style, name_scheme
 from qgate.report.text import count_cells, cut_middle, escape_line, escape_markdown, format_bytes
 from qgate.verdict import format_value
 
@@ -20,6 +21,8 @@ _FIRST_TO_GO = ("TTFT", "memory", "tokens/s", "KL nats", "accuracy", "perplexity
 """Columns that a narrow terminal does without; the verdict is never among them."""
 _SHORTEST_LABEL = 24
 """What is left of a cut name: artifacts of one scheme are told apart by it."""
+_WORDED = "scheme in words"
+"""Takes the scheme's place where there is room for it beside all other columns."""
 _ORIGINAL = "reference"
 """In the place of a verdict."""
 
@@ -48,6 +51,10 @@ def compare(report_json: dict[str, Any], width: int) -> list[Line]:
         return []
     columns = {title: _measure(title, entries) for title in titles}
     label, *_ = titles
+    worded = _measure(_WORDED, entries)
+    if label == "scheme" and _add_up(columns) - columns[label] + worded <= width:
+        columns[label] = worded
+        entries = [_with_words(entry) for entry in entries]
     shortest = min(columns[label], _SHORTEST_LABEL)
     for title in _FIRST_TO_GO:
         if _add_up(columns) - columns[label] + shortest > width:
@@ -63,6 +70,7 @@ def compare_markdown(report_json: dict[str, Any]) -> list[str]:
     titles = _choose_titles(entries, "artifact", "scheme")
     if not titles:
         return []
+    entries = [_with_words(entry) for entry in entries]
     rows = [titles]
     rows += [[entry.get(title) for title in titles] for entry in entries]
     head, *lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in rows]
@@ -83,6 +91,7 @@ def _describe_reference(reference: dict[str, Any]) -> _Entry:
     cells = {
         "artifact": escape_line(str(reference.get("id") or "")),
         "scheme": escape_line(str(reference.get("scheme") or "")),
+        _WORDED: name_scheme(reference),
         "size": "" if size_bytes is None else format_bytes(size_bytes),
         "perplexity": "" if perplexity is None else f"{perplexity:.4g}",
         **_describe_measured(reference.get("measured") or {}),
@@ -97,6 +106,7 @@ def _describe_artifact(artifact: dict[str, Any]) -> _Entry:
     cells = {
         "artifact": escape_line(artifact["id"]),
         "scheme": escape_line(artifact["scheme"]),
+        _WORDED: name_scheme(artifact),
         "size": format_bytes(artifact["size_bytes"]),
         "perplexity": "" if increase is None else _format_increase(increase),
         "KL nats": "" if kl_nats is None else format_value(kl_nats, "nats"),
@@ -104,6 +114,10 @@ def _describe_artifact(artifact: dict[str, Any]) -> _Entry:
         "verdict": artifact["verdict"].upper(),
     }
     return _Entry(cells=cells, style=STYLES.get(artifact["verdict"], "plain"))
+
+
+def _with_words(entry: _Entry) -> _Entry:
+    return dataclasses.replace(entry, cells={**entry.cells, "scheme": entry.cells[_WORDED]})
 
 
 def _describe_measured(measured: Mapping[str, Any]) -> dict[str, str]:
@@ -137,7 +151,8 @@ def _choose_titles(entries: Sequence[_Entry], *names: str) -> list[str]:
 
 
 def _measure(title: str, entries: Sequence[_Entry]) -> int:
-    return max(map(count_cells, (title, *(entry.get(title) for entry in entries))))
+    head = "scheme" if title == _WORDED else title
+    return max(map(count_cells, (head, *(entry.get(title) for entry in entries))))
 
 
 def _add_up(columns: Mapping[str, int]) -> int:

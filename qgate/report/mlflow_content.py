@@ -129,8 +129,10 @@ def make_child(
     levels = sorted({check["level"] for check in checks if check["level"] is not None})
     asked = {
         "scheme": artifact["scheme"],
+        "quantization": artifact.get("quantization"),
         "format": artifact.get("format"),
         "runtime": artifact.get("runtime"),
+        "compared_with": artifact.get("compared_with"),
         "level": ", ".join(map(str, levels)) or None,
         **_describe_request(report_json),
     }
@@ -190,7 +192,7 @@ def _list_metrics(check: dict[str, Any]) -> dict[str, Any]:
 def _describe_request(report_json: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for; numbers that the reference was measured with stay out."""
     reference = report_json["reference"]
-    asked = ("id", "scheme", "text", "window", "windows", "settings", "seed")
+    asked = ("id", "scheme", "runtime", "text", "window", "windows", "settings", "seed")
     return {
         "thresholds": report_json["thresholds"],
         **{f"reference.{name}": reference.get(name) for name in asked},

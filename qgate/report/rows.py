@@ -81,6 +81,12 @@ def make_rows(artifact: dict[str, Any]) -> list[Row]:
     return [_make_row(check) for check in artifact["checks"]]
 
 
+def name_scheme(side: Mapping[str, Any]) -> str:
+    """`gptq (4 bit, group 128)`; the scheme alone where its files say no more."""
+    scheme, words = (escape_line(str(side.get(key) or "")) for key in ("scheme", "quantization"))
+    return f"{scheme} ({words})" if words else scheme
+
+
 def fold(rows: Sequence[Row]) -> list[Row]:
     """An area's rows without a number are one line where they all hold, behind those with one."""
     folded: list[Row] = []

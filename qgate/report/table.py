@@ -9,7 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgate.report.comparison import compare, compare_markdown
-from qgate.report.rows import GAP, SHORTEST_NAME, STYLES, Columns, Line, Style, fold, make_rows
+from qgate.report.rows import (
+    GAP,
+    SHORTEST_NAME,
+    STYLES,
+    Columns,
+    Line,
+    Style,
+    fold,
+    make_rows,
+    name_scheme,
+)
+from qgate.report.runtimes import (
+    differences_markdown,
+    list_differences,
+    list_runtimes,
+    name_runtime,
+    runtimes_markdown,
+)
 from qgate.report.text import (
     count_cells,
     cut_middle,
@@ -37,7 +54,11 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
         width: of the terminal.
         verbose: show the seconds of every phase, too.
     """
-    report_json = report.to_json()
+    return render_json(report.to_json(), width, verbose)
+
+
+def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) -> list[Line]:
+    """As `render`, of a report that was read back."""
     reference, artifacts = report_json["reference"], report_json["artifacts"]
     lines = list(_render_reference(reference, width))
     if verbose:
@@ -52,7 +73,10 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
         if verbose:
             lines += list_phases(artifact["measured"], width)
     lines += [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
-    return [*lines, *compare(report_json, width), _render_summary(report_json, width)]
+    lines += compare(report_json, width)
+    lines += list_runtimes(report_json, width)
+    lines += list_differences(report_json, width)
+    return [*lines, _render_summary(report_json, width)]
 
 
 def render_markdown(report_json: dict[str, Any]) -> str:
@@ -64,6 +88,8 @@ def render_markdown(report_json: dict[str, Any]) -> str:
     parts = (
         [said],
         compare_markdown(report_json),
+        runtimes_markdown(report_json),
+        differences_markdown(report_json),
         messages,  # before the rows: MLflow's note ends somewhere among those
         _tabulate_rows(artifacts),
         tabulate_phases(report_json),
@@ -76,7 +102,7 @@ def _tabulate_rows(artifacts: list[dict[str, Any]]) -> list[str]:
     lines = ["| artifact | scheme | size | check | estimate | limit | verdict |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for artifact in artifacts:
-        head = (artifact["id"], artifact["scheme"], format_bytes(artifact["size_bytes"]))
+        head = (artifact["id"], name_scheme(artifact), format_bytes(artifact["size_bytes"]))
         lines.append(_markdown_row((*head, "", "", "", artifact["verdict"].upper())))
         for row in make_rows(artifact):
             estimate = " ".join(filter(None, (row.value, row.interval)))
@@ -112,22 +138,31 @@ def _describe_cause(artifact_id: str, cause: str, names: list[str]) -> str:
 
 
 def _render_header(artifact: dict[str, Any], width: int) -> Line:
-    runtime = artifact["runtime"] or {}
-    served = " ".join(
-        escape_line(str(runtime.get(key, ""))) for key in ("name", "version", "device")
-    )
-    size, total = format_bytes(artifact["size_bytes"]), describe_total(artifact["measured"])
-    known = (escape_line(artifact["scheme"]), size, served.strip(), total)
-    facts = [fact for fact in known if fact]
     verdict = artifact["verdict"].upper()
     room = width - len(verdict) - len(GAP)
     identifier = escape_line(artifact["id"])
-    needed = min(SHORTEST_NAME, count_cells(identifier))
-    while facts and needed + sum(count_cells(fact) + len(GAP) for fact in facts) > room:
-        facts.pop()
-    rest = "".join(GAP + fact for fact in facts)
+    needed, rest = min(SHORTEST_NAME, count_cells(identifier)), ""
+    for facts in _list_facts(artifact):
+        rest = "".join(GAP + fact for fact in facts if fact)
+        if needed + count_cells(rest) <= room:
+            break
     text = cut_middle(identifier, room - count_cells(rest)) + rest
     return Line(pad(text, room) + GAP + verdict, "bold")
+
+
+def _list_facts(artifact: dict[str, Any]) -> Iterator[list[str]]:
+    """What a header tells, all of it first: what is told elsewhere too goes before the rest."""
+    runtime = artifact["runtime"] or {}
+    device, kernel = (escape_line(str(runtime.get(key) or "")) for key in ("device", "kernel"))
+    served = " ".join(filter(None, (name_runtime(runtime), device)))
+    size, total = format_bytes(artifact["size_bytes"]), describe_total(artifact["measured"])
+    scheme = escape_line(artifact["scheme"])
+    yield [name_scheme(artifact), size, served, kernel, total]
+    yield [scheme, size, served, kernel, total]
+    facts = [scheme, size, served, total]
+    yield facts
+    for count in (3, 2, 1, 0):
+        yield facts[:count]
 
 
 def _render_reference(reference: dict[str, Any], width: int) -> Iterator[Line]:

@@ -83,6 +83,19 @@ def cut_middle(text: str, width: int) -> str:
     return "".join((*head, "…", *tail))
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """Break an escaped text into lines, later ones set in; a word too long for one is cut."""
+    indent = "  "
+    lines = [""]
+    for word in text.split(" "):
+        lead = " " if lines[-1].strip() else ""
+        if lead and count_cells(lines[-1] + lead + word) > width:
+            lines.append(indent)
+            lead = ""
+        lines[-1] += lead + cut_middle(word, width - len(indent))
+    return lines
+
+
 def format_bytes(size_bytes: float) -> str:
     """Return a size in decimal units, as file managers and model hubs show it."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -9,7 +9,7 @@ Files come before layers: what a user writes under `limits:` wins over what was 
 scheme, because somebody who tightens a limit for all artifacts means all of them. An entry
 replaces an inherited one as a whole; `off` drops it. A task likewise, with all limits on its row;
 what its entry says as a limit stands below all others of its file. Settings (`text`, `runtime`,
-`edge`, `latency`, `memory`) are taken key by key.
+`edge`, `latency`, `memory`, each of `runtimes`) are taken key by key.
 
 The file is read by hand over YAML nodes rather than through pydantic: every message needs its line
 and its own words, and the tables in `grammar.py` yield reader and JSON schema alike.
@@ -28,6 +28,7 @@ from qgate.thresholds.model import (
     LatencySettings,
     Layer,
     MemorySettings,
+    RuntimeOptions,
     RuntimeSettings,
     TaskSettings,
     TextSettings,
@@ -37,6 +38,7 @@ from qgate.thresholds.model import (
 from qgate.thresholds.reader import (
     does_inherit,
     read_runtime,
+    read_runtimes,
     read_sections,
     read_settings,
     read_text,
@@ -49,6 +51,7 @@ __all__ = [
     "LatencySettings",
     "Layer",
     "MemorySettings",
+    "RuntimeOptions",
     "RuntimeSettings",
     "TaskSettings",
     "TextSettings",
@@ -101,6 +104,7 @@ def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Threshold
     thresholds = Thresholds(
         text=read_text(document, sections, inherited.text),
         runtime=read_runtime(document, sections, inherited.runtime),
+        runtimes=read_runtimes(document, sections, inherited.runtimes),
         tasks=tasks,
         edge=read_settings(document, sections, "edge", EDGE, inherited.edge),
         latency=read_settings(document, sections, "latency", LATENCY, inherited.latency),

@@ -68,6 +68,12 @@ RUNTIME: Mapping[str, Leaf] = MappingProxyType(
             pattern="[a-z][a-z0-9_]*",
             constraint="the name of a runtime such as llama_cpp",
         ),
+        "reference": Word(
+            help="The runtime that serves the original; absent: the artifact's own where the "
+            "original loads there. Another one measures the difference of the runtimes, too.",
+            pattern="[a-z][a-z0-9_]*",
+            constraint="the name of a runtime such as transformers",
+        ),
         "python": Word(
             help="Another interpreter for the runtime, relative to this file; absent: this one."
         ),
@@ -77,6 +83,45 @@ RUNTIME: Mapping[str, Leaf] = MappingProxyType(
         ),
     }
 )
+
+_PYTHON = Word(
+    help="Another interpreter for this runtime alone, relative to this file; absent: that of "
+    "`runtime`, else this one."
+)
+_URL = Word(
+    help="Where it answers, with the path before /chat/completions.",
+    pattern=r"https?://[^/\s@?#]+(/[^\s@?#]*)?",
+    constraint="an address such as http://127.0.0.1:8000/v1, without a login or a query in it",
+)
+_MODEL = Word(help="The model's name there; absent: the only one that it serves.")
+_NO_OPTIONS: Mapping[str, Leaf] = MappingProxyType({"python": _PYTHON})
+RUNTIMES: Mapping[str, Mapping[str, Leaf]] = MappingProxyType(
+    {
+        "llama_cpp": _NO_OPTIONS,
+        "transformers": _NO_OPTIONS,
+        "vllm": MappingProxyType(
+            {
+                "python": _PYTHON,
+                "kv_cache_gib": Number(help="Size of the KV cache, in GiB.", above=0, unit="GiB"),
+            }
+        ),
+        "openai_server": MappingProxyType(
+            {
+                "python": _PYTHON,
+                "url": _URL,
+                "model": _MODEL,
+                "reference_url": _URL,
+                "reference_model": _MODEL,
+                "timeout_s": Number(
+                    help="Seconds that one request may take.", above=0, at_most=86_400
+                ),
+            }
+        ),
+        "fake": _NO_OPTIONS,
+    }
+)
+OTHER_RUNTIME = _NO_OPTIONS
+"""What may be said of a runtime that another package brings."""
 
 TASK: Mapping[str, Leaf] = MappingProxyType(
     {
@@ -173,6 +218,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "inherit": INHERIT.help,
         "text": "What perplexity and divergence are measured on.",
         "runtime": "What serves the artifacts while they are measured.",
+        "runtimes": "By the runtime's name: its own interpreter, and what only it understands.",
         "tasks": "What the model is used for: a file of items each, which original and artifact "
         "answer; each makes a row accuracy.NAME for every artifact.",
         "edge": "How long the inputs and answers of edge.* are.",

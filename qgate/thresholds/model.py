@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qgate.checks import CHECKS, accuracy_check
 
@@ -37,10 +38,22 @@ class RuntimeSettings:
 
     name: str | None = None
     """None: chosen by the artifact's format. Whether it exists is for the runtimes to say."""
+    reference: str | None = None
+    """What serves the original; None: the artifact's own, where the original loads there."""
     python: Path | None = None
     """An executable file, not resolved: a virtual environment's python is a link."""
     stall_s: float = 300.0
     threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """What is said of one runtime by its name."""
+
+    python: Path | None = None
+    """An executable file, not resolved; it wins over that of `RuntimeSettings`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else its section says: numbers and texts by their keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +147,8 @@ class Thresholds:
 
     text: TextSettings = field(default_factory=TextSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    runtimes: Mapping[str, RuntimeOptions] = field(default_factory=dict)
+    """By the runtime's name; empty where no file says anything."""
     tasks: tuple[TaskSettings, ...] = ()
     edge: EdgeSettings = field(default_factory=EdgeSettings)
     latency: LatencySettings = field(default_factory=LatencySettings)
@@ -155,6 +170,14 @@ class Thresholds:
                 effective.update(layer.limits)
         limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})
+
+    def with_python(self, runtime: str, python: Path) -> Thresholds:
+        """The same, with an interpreter for a runtime for which no file names one."""
+        known = self.runtimes.get(runtime, RuntimeOptions())
+        if known.python is not None:
+            return self
+        options = dataclasses.replace(known, python=python)
+        return dataclasses.replace(self, runtimes={**self.runtimes, runtime: options})
 
     def reachable(self) -> Iterator[Limit]:
         """The limits that an artifact could get; empty where no artifact whatever has one."""

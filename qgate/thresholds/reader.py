@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,9 @@ import yaml
 from qgate.thresholds.document import Document, Entry, line_of, seen
 from qgate.thresholds.grammar import (
     INHERIT,
+    OTHER_RUNTIME,
     RUNTIME,
+    RUNTIMES,
     SECTIONS,
     TEXT,
     TEXT_SOURCES,
@@ -23,6 +26,7 @@ from qgate.thresholds.model import (
     EdgeSettings,
     LatencySettings,
     MemorySettings,
+    RuntimeOptions,
     RuntimeSettings,
     TextSettings,
 )
@@ -99,15 +103,42 @@ def read_runtime(
     node = sections["runtime"].node
     values = document.values(node, "runtime", RUNTIME)
     if "python" in values:
-        path = document.beside(values["python"])
-        if not (path.is_file() and os.access(path, os.X_OK)):
-            raise document.error(
-                document.mapping(node, "runtime")["python"].line,
-                f"runtime.python: got {shown(values['python'])}; expected an executable file, "
-                "absolute or relative to this file.",
-            )
-        values["python"] = path
+        values["python"] = _interpreter(document, node, "runtime", values["python"])
     return dataclasses.replace(inherited, **values)
+
+
+def read_runtimes(
+    document: Document, sections: dict[str, Entry], inherited: Mapping[str, RuntimeOptions]
+) -> Mapping[str, RuntimeOptions]:
+    """The `runtimes` section over what was inherited, key by key of each runtime.
+
+    Raises:
+        ThresholdsError: a runtime that is not installed, a key that it does not have.
+    """
+    if "runtimes" not in sections:
+        return inherited
+    known = (*RUNTIMES, *(entry.name for entry in entry_points(group="qgate.runtimes")))
+    merged = dict(inherited)
+    for entry in document.mapping(sections["runtimes"].node, "runtimes", known).values():
+        where = f"runtimes.{entry.key}"
+        values = document.values(entry.node, where, RUNTIMES.get(entry.key, OTHER_RUNTIME))
+        before = inherited.get(entry.key, RuntimeOptions())
+        python = before.python
+        if "python" in values:
+            python = _interpreter(document, entry.node, where, values.pop("python"))
+        merged[entry.key] = RuntimeOptions(python=python, options={**before.options, **values})
+    return merged
+
+
+def _interpreter(document: Document, node: yaml.Node, where: str, written: str) -> Path:
+    path = document.beside(written)
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise document.error(
+            document.mapping(node, where)["python"].line,
+            f"{where}.python: got {shown(written)}; expected an executable file, "
+            "absolute or relative to this file.",
+        )
+    return path
 
 
 def read_settings(

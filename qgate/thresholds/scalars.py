@@ -121,8 +121,9 @@ Leaf = Number | Word
 
 
 def shown(text: str) -> str:
-    """What somebody wrote, quoted, on one line and not too long."""
-    return repr(_cut(text))
+    """What somebody wrote, quoted, on one line, not too long, and without a password in it."""
+    without_login = re.sub(r"(?<=://)[^/\s]*@", "...@", text)
+    return repr(_cut(re.sub(r"(://[^\s?#]*[?#])\S+", r"\1...", without_login)))
 
 
 def _cut(text: str) -> str:

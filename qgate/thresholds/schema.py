@@ -17,7 +17,9 @@ from qgate.thresholds.grammar import (
     LATENCY,
     MEMORY,
     OFF,
+    OTHER_RUNTIME,
     RUNTIME,
+    RUNTIMES,
     SECTIONS,
     TASK_NAME,
     TEXT,
@@ -43,6 +45,12 @@ def _build() -> dict[str, Any]:
         "inherit": INHERIT.to_schema(),
         "text": _object(TEXT),
         "runtime": _object(RUNTIME),
+        "runtimes": {
+            "type": "object",
+            "properties": {name: _object(leaves) for name, leaves in RUNTIMES.items()},
+            "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
+            "additionalProperties": _object(OTHER_RUNTIME),
+        },
         "tasks": {
             "type": "object",
             "additionalProperties": False,

@@ -28,6 +28,9 @@ INTEGRITY = (
     "integrity.special_tokens",
     "integrity.chat_template",
 )
+LLAMA_CPP = RuntimeFacts(name="llama_cpp", version="0.3.36", device="cpu")
+TRANSFORMERS = RuntimeFacts(name="transformers", version="5.17.0", device="cpu")
+VLLM = RuntimeFacts(name="vllm", version="0.32.0+cpu", device="cpu")
 Numbers = tuple[float, float, float]
 
 
@@ -142,7 +145,7 @@ def artifact(
         ),
         verdict=next(verdict for verdict in worst if verdict in found),
         records=records,
-        runtime=RuntimeFacts(name="llama_cpp", version="0.3.36", device="cpu"),
+        runtime=LLAMA_CPP,
         measured=measured,
     )
 
@@ -205,3 +208,65 @@ def family(name: str, member: str, count: int, numbers: Numbers, bound: float) -
 
 def exact(name: str, value: float, bound: float, **parameters: float) -> Record:
     return row(name, (value, value, value), bound, n=1, **parameters)
+
+
+def mixed_report() -> Report:
+    """Four formats in three runtimes: the GGUF file ran where the original does not load."""
+    no_vllm, at_load = "no GPU; vLLM is not installed", "quantized while it is loaded"
+    on_hand, loading = "TorchAtenLinear", "4 bit nf4, double, while loading"
+    w4a16 = "qgate-demo-w4a16-by-llmcompressor"
+    artifacts = (
+        serve("qgate-demo-Q4_K_M", "Q4_K_M", "", LLAMA_CPP, reason="gguf"),
+        serve(
+            "qgate-demo-gptq", "gptq", "4 bit, group 128", TRANSFORMERS, on_hand, reason=no_vllm
+        ),
+        serve("qgate-demo-nf4", "bitsandbytes", loading, TRANSFORMERS, "Linear4bit", at_load),
+        serve(
+            w4a16, "compressed-tensors", "W4A16 int4, group 128", VLLM, "CPUWNA16LinearKernel",
+            reason="--qgate-runtime",
+        ),
+    )  # fmt: skip
+    reference = {
+        "id": "qgate-demo",
+        "scheme": "float16",
+        "size_bytes": 7_300_000,
+        "perplexity": {"value": 1.6071, "n": 16320},
+        "runtime": dataclasses.asdict(dataclasses.replace(TRANSFORMERS, kernel="Linear")),
+        "elsewhere": [
+            {
+                "id": "qgate-demo",
+                "runtime": dataclasses.asdict(VLLM),
+                "runtime_difference": {
+                    "value": 1.00012, "low": 0.99987, "high": 1.00037, "n": 16320,
+                },
+            },
+        ],
+    }  # fmt: skip
+    return Report(verdict=Verdict.PASS, environment={}, reference=reference, artifacts=artifacts)
+
+
+def serve(
+    identifier: str,
+    scheme: str,
+    words: str,
+    runtime: RuntimeFacts,
+    kernel: str = "",
+    reason: str = "",
+) -> ArtifactReport:
+    timed = row("latency.tps", (0.612, 0.594, 0.631), 0.5, rule="alarm", n=24)
+    if runtime is TRANSFORMERS:
+        message = "latency.tps: measured, but no limit applies to it"
+        timed = dataclasses.replace(timed, verdict=Verdict.SKIPPED, limit=None, message=message)
+    ratio = row("perplexity.ratio", (1.005, 1.003, 1.007), 1.05)
+    records = (*holds("integrity.files"), ratio, timed)
+    made = artifact(identifier, scheme, 2_300_000, records, {"time.load_s": 14.0})
+    return dataclasses.replace(
+        made,
+        artifact=dataclasses.replace(
+            made.artifact,
+            quantization=words,
+            format="gguf" if runtime is LLAMA_CPP else "hf",
+        ),
+        runtime=dataclasses.replace(runtime, kernel=kernel, reason=reason),
+        compared_with={"runtime": "vllm" if runtime is VLLM else "transformers"},
+    )

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
+from qgate.runtimes import ADAPTERS
 from qgate.thresholds import (
     EdgeSettings,
     LatencySettings,
     MemorySettings,
+    RuntimeOptions,
     RuntimeSettings,
     TextSettings,
 )
+from qgate.thresholds.grammar import RUNTIMES
 from tests.thresholds.loading import load
 
 if TYPE_CHECKING:
@@ -55,6 +58,99 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     assert thresholds.text.source == tmp_path / "gates" / ".." / "texts" / "own.jsonl"
     # not resolved: a virtual environment's interpreter is a link and must be started as one
     assert thresholds.runtime.python == tmp_path / "gates" / "python"
+
+
+def test_a_runtime_has_an_interpreter_and_options_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "vllm-env").symlink_to(sys.executable)
+    thresholds = load(
+        tmp_path,
+        "version: 1\n"
+        "runtime: {reference: transformers}\n"
+        "runtimes:\n"
+        "  vllm: {python: vllm-env, kv_cache_gib: 1.5}\n"
+        "  openai_server: {url: 'http://127.0.0.1:8000/v1', model: m, reference_model: original}\n",
+    )
+    assert thresholds.runtime == RuntimeSettings(reference="transformers")
+    assert thresholds.runtimes == {
+        "vllm": RuntimeOptions(python=tmp_path / "vllm-env", options={"kv_cache_gib": 1.5}),
+        "openai_server": RuntimeOptions(
+            options={
+                "url": "http://127.0.0.1:8000/v1",
+                "model": "m",
+                "reference_model": "original",
+            }
+        ),
+    }
+
+
+def test_what_no_file_says_of_runtimes_is_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path, "version: 1\n").runtimes == {}
+
+
+def test_options_of_a_runtime_are_inherited_key_by_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    shipped = tmp_path / "shipped.yaml"
+    shipped.write_text(
+        "version: 1\ninherit: none\nlimits: {perplexity.ratio: {max: 2}}\n"
+        "runtimes:\n  llama_cpp: {python: python}\n  vllm: {python: python, kv_cache_gib: 1}\n"
+        "  openai_server: {url: 'http://a/v1', model: m}\n"
+    )
+    monkeypatch.setattr("qgate.thresholds.shipped_path", lambda: shipped)
+    thresholds = load(
+        tmp_path,
+        "version: 1\nruntimes: {vllm: {kv_cache_gib: 2}, openai_server: {url: 'http://b/v1'}}\n",
+    )
+    assert thresholds.runtimes == {
+        "llama_cpp": RuntimeOptions(python=python),
+        "vllm": RuntimeOptions(python=python, options={"kv_cache_gib": 2}),
+        "openai_server": RuntimeOptions(options={"url": "http://b/v1", "model": "m"}),
+    }
+
+
+def test_an_interpreter_from_elsewhere_does_not_replace_that_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "own").symlink_to(sys.executable)
+    named = load(tmp_path, "version: 1\nruntimes: {vllm: {python: own}}\n")
+    sized = load(tmp_path, "version: 1\nruntimes: {vllm: {kv_cache_gib: 2}}\n")
+    other = tmp_path / "other"
+    assert named.with_python("vllm", other) == named
+    assert sized.with_python("vllm", other).runtimes == {
+        "vllm": RuntimeOptions(python=other, options={"kv_cache_gib": 2})
+    }
+    assert sized.with_python("vllm", other).layers == sized.layers
+
+
+def test_a_runtime_of_another_package_may_have_an_interpreter(
+    tmp_path: Path, installed: str
+) -> None:
+    (tmp_path / "python").symlink_to(sys.executable)
+    thresholds = load(tmp_path, f"version: 1\nruntimes: {{{installed}: {{python: python}}}}\n")
+    assert thresholds.runtimes == {installed: RuntimeOptions(python=tmp_path / "python")}
+
+
+def test_a_runtime_of_another_package_has_no_other_options(tmp_path: Path, installed: str) -> None:
+    with pytest.raises(ThresholdsError) as refusal:
+        load(tmp_path, f"version: 1\nruntimes:\n  {installed}: {{url: 'http://a'}}\n")
+    assert str(refusal.value) == (
+        f"team.yaml:3: unknown key 'url' in runtimes.{installed}. Valid: python."
+    )
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a runtime that another package brings."""
+    facts = tmp_path / "site" / "theirs-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[qgate.runtimes]\ntheirs = theirs:Runtime\n")
+    monkeypatch.syspath_prepend(str(facts.parent))
+    return "theirs"
+
+
+def test_every_runtime_of_the_project_can_be_set_up() -> None:
+    assert set(RUNTIMES) == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("source", ["auto", "generated", "wikitext-2"])
@@ -116,6 +212,58 @@ BAD_SETTINGS = [
         "Write the number alone: 8.",
     ),
     ("memory: 24GB", "2: memory: got '24GB'; expected a mapping."),
+    (
+        "runtime: {reference: vLLM}",
+        "2: runtime.reference: got 'vLLM'; expected the name of a runtime such as transformers.",
+    ),
+    ("runtimes: vllm", "2: runtimes: got 'vllm'; expected a mapping."),
+    (
+        "runtimes:\n  vlm: {kv_cache_gib: 1}",
+        "3: unknown key 'vlm' in runtimes. Did you mean 'vllm'? "
+        "Valid: llama_cpp, transformers, vllm, openai_server, fake.",
+    ),
+    (
+        "runtimes:\n  vllm:\n    kv_cache: 1",
+        "4: unknown key 'kv_cache' in runtimes.vllm. Did you mean 'kv_cache_gib'? "
+        "Valid: python, kv_cache_gib.",
+    ),
+    (
+        "runtimes:\n  vllm: {kv_cache_gib: 0}",
+        "3: runtimes.vllm.kv_cache_gib: got 0; expected a number > 0 (2**30 bytes).",
+    ),
+    (
+        "runtimes:\n  transformers: {kv_cache_gib: 1}",
+        "3: unknown key 'kv_cache_gib' in runtimes.transformers. Valid: python.",
+    ),
+    (
+        "runtimes:\n  vllm:\n    python: no-such/python",
+        "4: runtimes.vllm.python: got 'no-such/python'; expected an executable file, absolute or "
+        "relative to this file.",
+    ),
+    (
+        "runtimes:\n  openai_server: {url: 127.0.0.1:8000}",
+        "3: runtimes.openai_server.url: got '127.0.0.1:8000'; expected an address such as "
+        "http://127.0.0.1:8000/v1, without a login or a query in it.",
+    ),
+    (
+        "runtimes:\n  openai_server: {reference_url: 'ftp://127.0.0.1/v1'}",
+        "3: runtimes.openai_server.reference_url: got 'ftp://127.0.0.1/v1'; expected an address "
+        "such as http://127.0.0.1:8000/v1, without a login or a query in it.",
+    ),
+    (
+        "runtimes:\n  openai_server: {url: 'https://me:s3cret@host/v1'}",
+        "3: runtimes.openai_server.url: got 'https://...@host/v1'; expected an address such as "
+        "http://127.0.0.1:8000/v1, without a login or a query in it.",
+    ),
+    (
+        "runtimes:\n  openai_server: {url: 'https://host/v1?key=1'}",
+        "3: runtimes.openai_server.url: got 'https://host/v1?...'; expected an address such as "
+        "http://127.0.0.1:8000/v1, without a login or a query in it.",
+    ),
+    (
+        "runtimes: {vllm: {}, vllm: {}}",
+        "2: duplicate key 'vllm' in runtimes, first on line 2. Remove one.",
+    ),
 ]
 
 

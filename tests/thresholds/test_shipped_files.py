@@ -34,6 +34,7 @@ def test_shipped_settings_are_the_defaults_of_the_code() -> None:
     thresholds = load_thresholds(None, REPOSITORY)
     assert shipped_path() == SHIPPED
     assert (thresholds.text, thresholds.runtime) == (TextSettings(), RuntimeSettings())
+    assert thresholds.runtimes == {}
     assert (thresholds.edge, thresholds.latency, thresholds.memory) == (
         EdgeSettings(),
         LatencySettings(),
@@ -64,7 +65,8 @@ def test_every_shipped_number_is_reachable() -> None:
 
 PUBLISHED_INCREASES = {
     "Q2_K": 3.0, "Q3_K_M": 1.5, "Q4_K_M": 0.5, "Q5_K_M": 0.2, "Q6_K": 0.05, "Q8_0": 0.02,
-    "gptq": 0.5, "awq": 0.4, "bitsandbytes": 0.4, "IQ2_XXS": 0.5,
+    "gptq": 0.5, "awq": 0.4, "bitsandbytes": 0.4, "compressed-tensors": 0.5, "torchao": 0.5,
+    "fp8": 0.2, "IQ2_XXS": 0.5,
 }  # fmt: skip
 
 
@@ -97,6 +99,40 @@ def test_published_llama_3_8b_rows_fall_where_the_comments_say(
         same_top >= limit["divergence.same_top"],
     ]
     assert all(held) is holds
+
+
+@pytest.mark.parametrize(
+    ("in_config", "in_gguf"), [("float32", "F32"), ("float16", "F16"), ("bfloat16", "BF16")]
+)
+def test_an_unquantized_model_is_held_to_the_same_in_either_format(
+    in_config: str, in_gguf: str
+) -> None:
+    thresholds = load_thresholds(None, REPOSITORY)
+    assert bounds(thresholds, "any", in_config) == bounds(thresholds, "any", in_gguf)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind", "ratio", "kl_mean", "same_top"),
+    [
+        ("gptq", "W4", 39.746 / 39.616, 0.0031, 0.956),
+        ("awq", "W4", 39.701 / 39.616, 0.0060, 0.939),
+        ("bitsandbytes", "NF4", 39.942 / 39.616, 0.0061, 0.941),
+        ("bitsandbytes", "INT8", 39.634 / 39.616, 0.0003, 0.990),
+        ("compressed-tensors", "W4A16", 39.794 / 39.616, 0.0029, 0.960),
+        ("compressed-tensors", "W8A8", 39.637 / 39.616, 0.0005, 0.986),
+        ("compressed-tensors", "FP8", 39.748 / 39.616, 0.0018, 0.970),
+        ("torchao", "int8", 39.624 / 39.616, 0.0002, 0.993),
+        ("fp8", "FP8", 39.748 / 39.616, 0.0018, 0.970),
+    ],
+)
+def test_sound_artifacts_of_each_hf_family_hold_their_limits(
+    scheme: str, kind: str, ratio: float, kl_mean: float, same_top: float
+) -> None:
+    limit = bounds(load_thresholds(None, REPOSITORY), "any", scheme)
+    assert 39.616 * (ratio - 1) <= limit["perplexity.increase"], kind
+    assert ratio <= limit["perplexity.ratio"], kind
+    assert kl_mean <= limit["divergence.kl_mean"], kind
+    assert same_top >= limit["divergence.same_top"], kind
 
 
 SHIPPED_FOR_ALL = {
@@ -162,6 +198,8 @@ def test_schema_accepts_the_shipped_file_and_what_the_reader_accepts(tmp_path: P
         "  latency.tps: {min: 2}\n  latency.itl_slo: {max_ms: 9, percentile: 50, level: 0.9}\n",
         "version: 1\nlimits: {memory.fits: {vram_gib: 24, context: 8192}}\n"
         "artifacts: {'a*': {memory.fits: {ram_gib: 0.5, context: 1, sequences: 8}}}\n",
+        "version: 1\nruntime: {reference: vllm}\nruntimes: {vllm: {kv_cache_gib: 0.5}, fake: {}, "
+        "openai_server: {url: 'https://host/v1', model: m, reference_url: 'http://host'}}\n",
     ]
     (tmp_path / "own.jsonl").write_text("{}\n")
     for number, text in enumerate(texts):
@@ -186,6 +224,12 @@ def test_schema_refuses_what_the_reader_refuses(tmp_path: Path) -> None:
         "version: 1\nartifacts: {'a*': {perplexity.ratio: {max: 1.1, unit: nats}}}\n",
         "version: 1\ntext: {windows: 1}\n",
         "version: 1\nruntime: {name: llama.cpp}\n",
+        "version: 1\nruntimes: {vllm: {kv_cache_gib: 0}}\n",
+        "version: 1\nruntimes: {vllm: {url: 'http://host'}}\n",
+        "version: 1\nruntimes: {vLLM: {}}\n",
+        "version: 1\nruntimes: {other: {model: m}}\n",
+        "version: 1\nruntimes: {openai_server: {url: host}}\n",
+        "version: 1\nruntimes: {openai_server: {url: 'http://me:secret@host'}}\n",
         "version: 1\nedge: {answer_tokens: 15}\n",
         "version: 1\nlatency: {pairs: 5}\n",
         "version: 1\nmemory: {batches: 1.5}\n",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECTIONS = (
-    "version, inherit, text, runtime, tasks, edge, latency, memory, limits, schemes, artifacts"
+    "version, inherit, text, runtime, runtimes, tasks, edge, latency, memory, limits, schemes, "
+    "artifacts"
 )
 
 # Each body follows the line `version: 1`, so it begins on line 2.
@@ -51,7 +52,7 @@ BAD_BODIES = [
     ),
     (
         "runtime: {gpu: 1}",
-        "2: unknown key 'gpu' in runtime. Valid: name, python, stall_s, threads.",
+        "2: unknown key 'gpu' in runtime. Valid: name, reference, python, stall_s, threads.",
     ),
     (
         "limits:\n  perplexity.incraese: {max: 1}",

@@ -1,0 +1,299 @@
+# ruff: noqa: RUF001 - an en dash stands for a number that there is not
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from qgate.report.json import read, write
+from qgate.report.mlflow_content import make_child, make_parent
+from qgate.report.runtimes import (
+    differences_markdown,
+    list_differences,
+    list_runtimes,
+    runtimes_markdown,
+)
+from qgate.report.table import render, render_json, render_markdown
+from qgate.report.text import count_cells
+from tests.report.full_report import full_report, mixed_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT_100 = """\
+artifact                 runtime              device  kernel                why
+qgate-demo               transformers 5.17.0  cpu     Linear                reference
+qgate-demo               vllm 0.32.0+cpu      cpu     –                     reference
+qgate-demo-Q4_K_M        llama_cpp 0.3.36     cpu     –                     gguf
+qgate-demo-gptq          transformers 5.17.0  cpu     TorchAtenLinear       no GPU; vLL…ot installed
+qgate-demo-nf4           transformers 5.17.0  cpu     Linear4bit            quantized w…it is loaded
+qgate-demo-…mcompressor  vllm 0.32.0+cpu      cpu     CPUWNA16LinearKernel  --qgate-runtime
+differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)
+the original's perplexity in vllm is 1.00012 [0.99987, 1.00037] times that in transformers
+a CPU in place of a GPU: times and memory of qgate-demo-gptq, qgate-demo-nf4 are shown, \
+not judged"""
+
+AT_80 = """\
+artifact          runtime              device  kernel           why
+qgate-demo        transformers 5.17.0  cpu     Linear           reference
+qgate-demo        vllm 0.32.0+cpu      cpu     –                reference
+qgate-d…o-Q4_K_M  llama_cpp 0.3.36     cpu     –                gguf
+qgate-demo-gptq   transformers 5.17.0  cpu     TorchAtenLinear  no GPU;…nstalled
+qgate-demo-nf4    transformers 5.17.0  cpu     Linear4bit       quantiz…s loaded
+qgate-d…mpressor  vllm 0.32.0+cpu      cpu     CPUWNA1…rKernel  --qgate-runtime
+differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against
+  transformers)
+the original's perplexity in vllm is 1.00012 [0.99987, 1.00037] times that in
+  transformers
+a CPU in place of a GPU: times and memory of qgate-demo-gptq, qgate-demo-nf4 are
+  shown, not judged"""
+
+AT_60 = """\
+artifact            runtime              kernel
+qgate-demo          transformers 5.17.0  Linear
+qgate-demo          vllm 0.32.0+cpu      –
+qgate-demo-Q4_K_M   llama_cpp 0.3.36     –
+qgate-demo-gptq     transformers 5.17.0  TorchAtenLinear
+qgate-demo-nf4      transformers 5.17.0  Linear4bit
+qgate-de…ompressor  vllm 0.32.0+cpu      CPUWNA16L…earKernel
+differences of runtimes are included: qgate-demo-Q4_K_M
+  (llama_cpp against transformers)
+the original's perplexity in vllm is 1.00012 [0.99987,
+  1.00037] times that in transformers
+a CPU in place of a GPU: times and memory of
+  qgate-demo-gptq, qgate-demo-nf4 are shown, not judged"""
+
+MARKDOWN = """\
+| artifact | runtime | device | kernel | why |
+|---|---|---|---|---|
+| qgate-demo | transformers 5.17.0 | cpu | Linear | reference |
+| qgate-demo | vllm 0.32.0+cpu | cpu | – | reference |
+| qgate-demo-Q4_K_M | llama_cpp 0.3.36 | cpu | – | gguf |
+| qgate-demo-gptq | transformers 5.17.0 | cpu | TorchAtenLinear | no GPU; vLLM is not installed |
+| qgate-demo-nf4 | transformers 5.17.0 | cpu | Linear4bit | quantized while it is loaded |
+| qgate-demo-w4a16-by-llmcompressor | vllm 0.32.0+cpu | cpu | CPUWNA16LinearKernel \
+| --qgate-runtime |
+
+* differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)
+* the original's perplexity in vllm is 1.00012 \\[0.99987, 1.00037\\] times that in transformers
+* a CPU in place of a GPU: times and memory of qgate-demo-gptq, qgate-demo-nf4 are shown, \
+not judged"""
+
+HEADERS_AT_120 = """\
+qgate-demo-Q4_K_M  Q4_K_M  2.3 MB  llama_cpp 0.3.36 cpu  14 s
+qgate-demo-gptq  gptq (4 bit, group 128)  2.3 MB  transformers 5.17.0 cpu  TorchAtenLinear  14 s
+qgate-demo-nf4  bitsandbytes (4 bit nf4, double, while loading)  2.3 MB  transformers 5.17.0 cpu  \
+Linear4bit  14 s
+qgate-demo-w4a16-by-llmcompressor  compressed-tensors  2.3 MB  vllm 0.32.0+cpu cpu  \
+CPUWNA16LinearKernel  14 s"""
+
+
+@pytest.fixture
+def mixed() -> dict[str, Any]:
+    return copy.deepcopy(mixed_report().to_json())
+
+
+def _text(report_json: dict[str, Any], width: int) -> str:
+    lines = (*list_runtimes(report_json, width), *list_differences(report_json, width))
+    return "\n".join(line.text for line in lines)
+
+
+@pytest.mark.parametrize(("width", "block"), [(100, AT_100), (80, AT_80), (60, AT_60)])
+def test_narrow_terminals_cut_cells_and_lose_columns_and_never_the_runtime(
+    mixed: dict[str, Any], width: int, block: str
+) -> None:
+    assert _text(mixed, width) == block
+
+
+@pytest.mark.parametrize("width", [40, 48, 60, 72, 80, 100, 120, 200])
+def test_every_line_fits(mixed: dict[str, Any], width: int) -> None:
+    for artifact in mixed["artifacts"]:
+        artifact["runtime"].update(
+            device="NVIDIA H100 80GB HBM3", kernel="MarlinLinearKernel, CutlassInt8ScaledMMKernel"
+        )
+    lines = _text(mixed, width).splitlines()
+    assert max(map(count_cells, lines)) <= width
+
+
+def test_the_tables_stand_below_the_comparison(mixed: dict[str, Any]) -> None:
+    table = "\n".join(line.text for line in render_json(mixed, 100))
+    assert f"  PASS\n{AT_100}\nsmallest artifact that passes: " in table
+    assert MARKDOWN in render_markdown(mixed)
+
+
+def test_the_table_of_a_report_read_back_is_the_table_of_the_run(tmp_path: Path) -> None:
+    write(mixed_report(), tmp_path / "report.json")
+    assert render_json(read(tmp_path / "report.json"), 100) == render(mixed_report(), 100)
+
+
+def test_one_runtime_without_a_kernel_needs_no_table() -> None:
+    report_json = full_report().to_json()
+    assert _text(report_json, 100) == ""
+    assert runtimes_markdown(report_json) == differences_markdown(report_json) == []
+
+
+def test_one_runtime_with_a_kernel_is_worth_a_table() -> None:
+    report_json = full_report().to_json()
+    report_json["artifacts"][1]["runtime"]["kernel"] = "TorchAtenLinear"
+    assert _text(report_json, 100).splitlines() == [
+        "artifact           runtime           device  kernel           why",
+        "qgate-demo-F16     –                 –       –                reference",
+        "qgate-demo-Q4_K_M  llama_cpp 0.3.36  cpu     –                –",
+        "qgate-demo-Q2_K    llama_cpp 0.3.36  cpu     TorchAtenLinear  –",
+    ]
+
+
+def test_a_column_of_which_nothing_is_known_is_left_out(mixed: dict[str, Any]) -> None:
+    for side in (mixed["reference"], *mixed["reference"]["elsewhere"], *mixed["artifacts"]):
+        side["runtime"]["kernel"] = ""
+    head, *_ = list_runtimes(mixed, 100)
+    assert head.text.split() == ["artifact", "runtime", "device", "why"]
+
+
+def test_an_artifact_that_nothing_served_has_a_row_all_the_same(mixed: dict[str, Any]) -> None:
+    mixed["artifacts"][1].update(runtime=None, compared_with={})
+    rows = [line.text.split() for line in list_runtimes(mixed, 100)]
+    assert ["qgate-demo-gptq", "–", "–", "–", "–"] in rows
+    assert "qgate-demo-gptq" not in "".join(line.text for line in list_differences(mixed, 200))
+
+
+def test_a_report_without_an_original_shows_its_runtimes(mixed: dict[str, Any]) -> None:
+    mixed["reference"] = {}
+    for artifact in mixed["artifacts"]:
+        artifact["compared_with"] = {}
+    assert len(list_runtimes(mixed, 100)) == 1 + len(mixed["artifacts"])
+    assert "differences" not in _text(mixed, 100)
+
+
+def test_artifact_and_original_in_one_runtime_differ_by_no_runtime(mixed: dict[str, Any]) -> None:
+    mixed["artifacts"] = mixed["artifacts"][1:]
+    assert "differences of runtimes" not in _text(mixed, 200)
+
+
+def test_each_pair_of_runtimes_has_a_sentence_with_all_its_artifacts(
+    mixed: dict[str, Any],
+) -> None:
+    first, second, third, fourth = mixed["artifacts"]
+    third["compared_with"] = {"runtime": "vllm"}
+    fourth["compared_with"] = {"runtime": "transformers"}
+    second.update(id="second", runtime=fourth["runtime"])
+    assert [line.text for line in list_differences(mixed, 200)][:3] == [
+        "differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)",
+        "differences of runtimes are included: second, qgate-demo-w4a16-by-llmcompressor"
+        " (vllm against transformers)",
+        "differences of runtimes are included: qgate-demo-nf4 (transformers against vllm)",
+    ]
+    assert first["compared_with"] == {"runtime": "transformers"}
+
+
+def test_without_a_word_on_it_the_original_at_home_is_what_was_compared_with(
+    mixed: dict[str, Any],
+) -> None:
+    for artifact in mixed["artifacts"]:
+        del artifact["compared_with"]
+    sentences = [line.text for line in list_differences(mixed, 200)]
+    assert [text for text in sentences if "(vllm against transformers)" in text]
+
+
+@pytest.mark.parametrize(
+    "change", [{"format": "gguf"}, {"runtime": {"name": "transformers", "device": "cuda"}}]
+)
+def test_rows_without_a_limit_elsewhere_are_nobodys_stand_in(
+    mixed: dict[str, Any], change: dict[str, Any]
+) -> None:
+    for artifact in mixed["artifacts"]:
+        artifact.update(change)
+    assert "in place of a GPU" not in _text(mixed, 200)
+
+
+def test_what_comes_from_strangers_stays_text(mixed: dict[str, Any]) -> None:
+    strange = "x\x1b[31m\nPASS ##[error] | `code` @someone <img>"
+    for artifact in mixed["artifacts"]:
+        artifact.update(id=strange, quantization=strange)
+        artifact["runtime"].update(kernel=strange, reason=strange, device=strange)
+    for line in render_json(mixed, 120):
+        assert line.text.isprintable()
+        assert "##[" not in line.text
+    page = render_markdown(mixed)
+    assert all(line.isprintable() for line in page.splitlines())
+    assert " | `code`" not in page
+
+
+# What the artifact is called
+
+
+def _headers(report_json: dict[str, Any], width: int) -> list[str]:
+    lines = (line.text for line in render_json(report_json, width) if line.style == "bold")
+    return [line for line in lines if line.endswith("PASS")]
+
+
+def test_a_wide_header_tells_how_it_was_quantized_and_the_kernel(mixed: dict[str, Any]) -> None:
+    headers = [line.removesuffix("PASS").rstrip() for line in _headers(mixed, 120)]
+    assert "\n".join(headers) == HEADERS_AT_120
+
+
+def test_a_header_loses_the_words_first_then_the_kernel_then_the_time(
+    mixed: dict[str, Any],
+) -> None:
+    told = {width: _headers(mixed, width)[1].split("  ")[1:-1] for width in (102, 96, 72, 64, 56)}
+    served, kernel = "transformers 5.17.0 cpu", "TorchAtenLinear"
+    shown = {width: [fact.strip() for fact in facts if fact] for width, facts in told.items()}
+    assert shown == {
+        102: ["gptq (4 bit, group 128)", "2.3 MB", served, kernel, "14 s"],
+        96: ["gptq", "2.3 MB", served, kernel, "14 s"],
+        72: ["gptq", "2.3 MB", served, "14 s"],
+        64: ["gptq", "2.3 MB", served],
+        56: ["gptq", "2.3 MB"],
+    }
+
+
+def test_the_comparison_has_the_words_where_all_columns_fit_beside_them(
+    mixed: dict[str, Any],
+) -> None:
+    def schemes(width: int) -> list[str]:
+        texts = [line.text for line in render_json(mixed, width)]
+        begin = next(at for at, text in enumerate(texts) if text.startswith("scheme"))
+        return [text.partition("  ")[0] for text in texts[begin + 1 : begin + 6]]
+
+    assert schemes(100) == [
+        "float16",
+        "Q4_K_M",
+        "gptq (4 bit, group 128)",
+        "bitsandbytes (4 bit nf4, double, while loading)",
+        "compressed-tensors (W4A16 int4, group 128)",
+    ]
+    assert schemes(60) == ["float16", "Q4_K_M", "gptq", "bitsandbytes", "compressed-tensors"]
+
+
+def test_markdown_always_has_the_words(mixed: dict[str, Any]) -> None:
+    page = render_markdown(mixed)
+    assert "| qgate-demo-gptq | gptq (4 bit, group 128) | 2.3 MB |" in page
+
+
+def test_mlflow_is_told_runtime_kernel_and_reason(mixed: dict[str, Any]) -> None:
+    mixed["environment"]["session_id"] = "s"
+    params = make_child(mixed, mixed["artifacts"][1], "parent").params
+    told = {
+        name: params[name]
+        for name in params
+        if name.startswith(("runtime.", "quantization", "compared_with"))
+    }
+    assert told == {
+        "quantization": "4 bit, group 128",
+        "runtime.name": "transformers",
+        "runtime.version": "5.17.0",
+        "runtime.device": "cpu",
+        "runtime.kernel": "TorchAtenLinear",
+        "runtime.reason": "no GPU; vLLM is not installed",
+        "compared_with.runtime": "transformers",
+    }
+    assert make_parent(mixed).params["reference.runtime.kernel"] == "Linear"
+
+
+def test_an_unknown_runtime_is_no_parameter(mixed: dict[str, Any]) -> None:
+    mixed["environment"]["session_id"] = "s"
+    bare = dataclasses.replace(mixed_report().artifacts[0], runtime=None, compared_with={})
+    params = make_child(mixed, bare.to_json(), "parent").params
+    assert not [name for name in params if name.startswith(("runtime", "compared", "quantiz"))]

@@ -1,0 +1,379 @@
+"""Which runtime serves what: by format, scheme and device, and by what is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from qgate import runtimes
+from qgate.artifacts.hf import hf_artifact
+from qgate.demo.__main__ import model_directory
+from qgate.errors import RuntimeUnavailable, UsageError
+from qgate.records import Artifact
+from qgate.runtimes.choice import Choice, Machine, choose, look, serves
+from qgate.thresholds import RuntimeOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVERYTHING = frozenset({"llama_cpp", "transformers", "vllm"})
+WITHOUT_VLLM = EVERYTHING - {"vllm"}
+GPU, CPU = Machine(has_gpu=True, installed=EVERYTHING), Machine(has_gpu=False, installed=EVERYTHING)
+GPU_WITHOUT_VLLM = Machine(has_gpu=True, installed=WITHOUT_VLLM)
+CPU_WITHOUT_VLLM = Machine(has_gpu=False, installed=WITHOUT_VLLM)
+BARE = Machine(has_gpu=False, installed=frozenset())
+
+GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+AWQ: dict[str, Any] = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
+NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+TORCHAO = {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}
+
+
+def compressed(weights: dict[str, Any], inputs: dict[str, Any] | None) -> dict[str, Any]:
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs}
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+
+
+INT4 = {"type": "int", "num_bits": 4, "strategy": "group", "group_size": 128}
+INT8 = {"type": "int", "num_bits": 8, "strategy": "channel"}
+FP8 = {"type": "float", "num_bits": 8, "strategy": "channel"}
+W4A16 = compressed(INT4, None)
+W8A8 = compressed(INT8, {**INT8, "strategy": "token", "dynamic": True})
+FP8_DYNAMIC = compressed(FP8, {**FP8, "strategy": "token", "dynamic": True})
+FP8_STATIC = compressed({**FP8, "strategy": "tensor"}, {**FP8, "dynamic": False})
+FP8_BLOCK = compressed({**FP8, "strategy": "block"}, {**FP8, "strategy": "group", "dynamic": True})
+W8A16 = compressed(INT8, None)
+NVFP4 = compressed({"type": "float", "num_bits": 4, "strategy": "tensor_group"}, None)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Callable[[dict[str, Any] | None], Artifact]:
+    """directory(quantization_config) -> what discovery says of a directory with it."""
+
+    def make(quantization: dict[str, Any] | None, quantize: str = "") -> Artifact:
+        place = tmp_path / f"model{len(list(tmp_path.iterdir()))}"
+        place.mkdir()
+        said = {} if quantization is None else {"quantization_config": quantization}
+        config = {"model_type": "llama", "dtype": "bfloat16", **said}
+        (place / "config.json").write_text(json.dumps(config))
+        (place / "model.safetensors").write_bytes(b"")
+        if quantize:
+            (place / "qgate.yaml").write_text(quantize)
+        found = hf_artifact(place, tmp_path)
+        assert found.problem is None
+        return found
+
+    return make
+
+
+def gguf(format: Literal["gguf", "hf"] = "gguf") -> Artifact:
+    path = Path("models/llama-Q4_K_M.gguf")
+    return Artifact(
+        id="llama-Q4_K_M",
+        path=path,
+        format=format,
+        scheme="Q4_K_M",
+        size_bytes=1,
+        files=(path,),
+        is_quantized=True,
+    )
+
+
+def named(choice: Choice) -> tuple[str, str]:
+    return choice.name, choice.reason
+
+
+# The table
+
+
+@pytest.mark.parametrize("machine", [GPU, CPU, GPU_WITHOUT_VLLM, CPU_WITHOUT_VLLM, BARE])
+def test_gguf_is_served_by_llama_cpp_wherever_it_is(machine: Machine) -> None:
+    assert choose(gguf(), None, machine) == Choice(name="llama_cpp", reason="gguf")
+
+
+@pytest.mark.parametrize(
+    ("quantization", "scheme"),
+    [
+        (None, "unquantized models"),
+        (GPTQ, "gptq"),
+        ({**GPTQ, "bits": 8}, "gptq"),
+        (AWQ, "awq"),
+        (W4A16, "compressed-tensors"),
+        (FP8_STATIC, "compressed-tensors"),
+        (NVFP4, "compressed-tensors"),
+        ({"quant_method": "fp8"}, "fp8"),
+        (TORCHAO, "torchao"),
+    ],
+)
+def test_on_a_gpu_vllm_serves_what_it_supports(
+    directory: Callable[..., Artifact], quantization: dict[str, Any] | None, scheme: str
+) -> None:
+    artifact = directory(quantization)
+    assert named(choose(artifact, None, GPU)) == ("vllm", f"vLLM supports {scheme} on a GPU")
+    assert named(choose(artifact, None, GPU_WITHOUT_VLLM)) == (
+        "transformers",
+        "vLLM is not installed",
+    )
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "fbgemm_fp8", "hqq", "eetq", "unheard-of"])
+def test_on_a_gpu_transformers_serves_the_rest(
+    directory: Callable[..., Artifact], method: str
+) -> None:
+    artifact = directory({"quant_method": method})
+    assert named(choose(artifact, None, GPU)) == (
+        "transformers",
+        f"vLLM does not support {method}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantization", "scheme"),
+    [
+        (None, "unquantized models"),
+        (GPTQ, "gptq"),
+        (AWQ, "awq"),
+        (W4A16, "compressed-tensors"),
+        (W8A8, "compressed-tensors"),
+        (FP8_DYNAMIC, "compressed-tensors"),
+    ],
+)
+def test_without_a_gpu_vllm_serves_what_its_cpu_kernels_do(
+    directory: Callable[..., Artifact], quantization: dict[str, Any] | None, scheme: str
+) -> None:
+    artifact = directory(quantization)
+    reason = f"no GPU; vLLM supports {scheme} on a CPU"
+    assert named(choose(artifact, None, CPU)) == ("vllm", reason)
+    assert named(choose(artifact, None, CPU_WITHOUT_VLLM)) == (
+        "transformers",
+        "no GPU; vLLM is not installed",
+    )
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        {**GPTQ, "bits": 8},
+        {**AWQ, "bits": 3},
+        NF4,
+        TORCHAO,
+        {"quant_method": "fp8"},
+        FP8_STATIC,
+        FP8_BLOCK,
+        W8A16,
+        NVFP4,
+        {**W4A16, "config_groups": {**W4A16["config_groups"], "group_1": None}},
+        {**W4A16, "config_groups": {}},
+        {**W4A16, "config_groups": ["group_0"]},
+        {**W4A16, "transform_config": {"config_groups": {}}},
+    ],
+)
+def test_without_a_gpu_transformers_serves_what_vllm_has_no_kernel_for(
+    directory: Callable[..., Artifact], quantization: dict[str, Any]
+) -> None:
+    artifact, method = directory(quantization), quantization["quant_method"]
+    reason = f"no GPU; vLLM does not support this kind of {method} on a CPU"
+    assert named(choose(artifact, None, CPU)) == ("transformers", reason)
+
+
+@pytest.mark.parametrize("machine", [GPU, CPU, CPU_WITHOUT_VLLM])
+def test_what_is_quantized_while_it_is_loaded_goes_to_transformers(
+    directory: Callable[..., Artifact], machine: Machine
+) -> None:
+    artifact = directory(None, "quantize: {method: bitsandbytes, load_in_4bit: true}\n")
+    assert named(choose(artifact, None, machine)) == (
+        "transformers",
+        "quantized while it is loaded",
+    )
+    assert not serves("vllm", artifact, machine)
+
+
+def test_a_config_that_has_gone_since_is_left_to_the_runtime_that_loads_it(
+    directory: Callable[..., Artifact],
+) -> None:
+    artifact = directory(GPTQ)
+    (artifact.path / "config.json").unlink()
+    assert choose(artifact, None, CPU).name == "transformers"
+
+
+def test_where_nothing_is_installed_the_child_is_left_to_say_what_to_install(
+    directory: Callable[..., Artifact],
+) -> None:
+    assert choose(directory(GPTQ), None, BARE).name == "transformers"
+    assert choose(gguf(), None, BARE).name == "llama_cpp"
+
+
+@pytest.mark.parametrize("runtime", ["transformers", "vllm"])
+def test_a_cpu_stands_in_for_the_gpu_that_hf_models_are_made_for(runtime: str) -> None:
+    artifact = hf_artifact(model_directory(), model_directory())
+    assert choose(artifact, runtime, CPU).is_stand_in
+    assert not choose(artifact, runtime, GPU).is_stand_in
+
+
+@pytest.mark.parametrize("runtime", ["llama_cpp", "openai_server", "fake"])
+def test_what_is_served_as_it_will_be_stands_in_for_nothing(runtime: str) -> None:
+    assert not choose(gguf(), runtime, CPU).is_stand_in
+
+
+# What the user names
+
+
+def test_a_named_runtime_is_taken_and_the_reason_says_who_named_it() -> None:
+    artifact = hf_artifact(model_directory(), model_directory())
+    assert named(choose(artifact, "vllm", BARE)) == ("vllm", "--qgate-runtime")
+    assert named(choose(artifact, "transformers", GPU, by="runtime.name")) == (
+        "transformers",
+        "thresholds file",
+    )
+
+
+@pytest.mark.parametrize("runtime", ["openai_server", "fake"])
+def test_some_runtimes_read_anything(runtime: str) -> None:
+    for artifact in (gguf(), hf_artifact(model_directory(), model_directory())):
+        assert choose(artifact, runtime, CPU).name == runtime
+        assert serves(runtime, artifact, CPU)
+
+
+def test_a_runtime_of_another_package_is_taken_at_its_word(
+    planted: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = planted("class Planted: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
+    assert choose(gguf(), name, CPU) == Choice(name=name, reason="--qgate-runtime")
+    assert serves(name, gguf(), CPU)
+
+
+def test_llama_cpp_reads_no_directories() -> None:
+    artifact = hf_artifact(model_directory(), model_directory())
+    with pytest.raises(RuntimeUnavailable) as refusal:
+        choose(artifact, "llama_cpp", CPU)
+    assert str(refusal.value) == (
+        "model: runtime 'llama_cpp' does not read Hugging Face directories: got model; expected a"
+        " .gguf file. Leave out --qgate-runtime, and each artifact gets the runtime that fits"
+    )
+    assert not serves("llama_cpp", artifact, CPU)
+
+
+@pytest.mark.parametrize("runtime", ["transformers", "vllm"])
+def test_hf_runtimes_read_no_gguf(runtime: str) -> None:
+    with pytest.raises(RuntimeUnavailable) as refusal:
+        choose(gguf(), runtime, CPU, by="runtime.name")
+    assert str(refusal.value) == (
+        f"llama-Q4_K_M: runtime {runtime!r} does not read GGUF files: got llama-Q4_K_M.gguf;"
+        " expected a directory with config.json and *.safetensors. Leave out runtime.name, and"
+        " each artifact gets the runtime that fits"
+    )
+    assert not serves(runtime, gguf(), CPU)
+
+
+def test_a_misspelt_runtime_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError) as refusal:
+        choose(gguf(), "vlm", CPU)
+    assert str(refusal.value) == (
+        "--qgate-runtime: unknown runtime: got 'vlm'; expected one of"
+        f" {', '.join(runtimes.names())}. Did you mean 'vllm'?"
+    )
+
+
+def test_the_original_is_served_where_the_artifact_is_if_it_loads_there(
+    directory: Callable[..., Artifact],
+) -> None:
+    original = directory(None)
+    assert [serves(name, original, CPU) for name in ("transformers", "vllm", "llama_cpp")] == [
+        True,
+        True,
+        False,
+    ]
+    assert not serves("vllm", directory(NF4), CPU)
+    assert not serves("vllm", directory(NF4), GPU)
+    assert serves("transformers", directory(NF4), CPU)
+
+
+# The machine
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Path:
+    place = tmp_path / "dev"
+    place.mkdir()
+    for name in ("nvidia0", "nvidiactl", "nvidia-uvm"):
+        (place / name).touch()
+    return place
+
+
+@pytest.mark.parametrize(
+    ("environ", "has_gpu"),
+    [
+        ({}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937,GPU-1"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0,-1"}, True),
+        ({"CUDA_VISIBLE_DEVICES": ""}, False),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, False),
+        ({"CUDA_VISIBLE_DEVICES": "-1,0"}, False),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, False),
+    ],
+)
+def test_a_gpu_counts_where_the_children_will_see_it(
+    devices: Path, environ: dict[str, str], has_gpu: bool
+) -> None:
+    assert look(environ, {}, devices).has_gpu is has_gpu
+
+
+def test_without_a_device_there_is_no_gpu_whatever_is_visible(tmp_path: Path) -> None:
+    (tmp_path / "nvidiactl").touch()  # of a container toolkit, without a device of its own
+    assert not look({"CUDA_VISIBLE_DEVICES": "0"}, {}, tmp_path).has_gpu
+    assert not look({}, {}, tmp_path / "nowhere").has_gpu
+
+
+def test_a_package_counts_where_python_would_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in EVERYTHING:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert look({}, {}).installed == frozenset()
+    (tmp_path / "vllm").mkdir()  # what somebody called a directory is no package
+    assert look({}, {}).installed == frozenset()
+    (tmp_path / "vllm" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    assert look({}, {}).installed == {"vllm"}
+
+
+def test_a_module_without_a_spec_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", types.ModuleType("vllm"))
+    assert "vllm" in look({}, {}).installed
+
+
+def test_a_runtime_with_its_own_interpreter_counts_as_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in EVERYTHING:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    own = {"vllm": RuntimeOptions(python=Path("vllm-env/bin/python"))}
+    assert look({}, own).installed == {"vllm"}
+    assert look({}, {"vllm": RuntimeOptions(options={"kv_cache_gib": 1})}).installed == frozenset()
+
+
+def test_looking_and_choosing_import_nothing_heavy() -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from qgate.artifacts.hf import hf_artifact
+from qgate.runtimes.choice import choose, look
+place = Path(sys.argv[1])
+choose(hf_artifact(place, place), None, look(os.environ, {}))
+heavy = {"torch", "transformers", "vllm", "llama_cpp", "numpy", "yaml"}
+sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model_directory())],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

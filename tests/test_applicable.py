@@ -1,0 +1,123 @@
+"""Which limits hold where: not those on what a runtime cannot measure, nor measures truly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.applicable import Applicable
+from qgate.checks import area_of
+from qgate.errors import RuntimeUnavailable, ThresholdsError
+from qgate.records import Artifact
+from qgate.runtimes.choice import Choice, Machine, choose
+from qgate.thresholds import load_thresholds
+
+if TYPE_CHECKING:
+    from qgate.thresholds import Thresholds
+
+ROOT = Path(__file__).resolve().parents[1]
+CPU = Machine(has_gpu=False, installed=frozenset({"transformers"}))
+GPU = Machine(has_gpu=True, installed=frozenset({"transformers"}))
+AREAS = {"perplexity", "divergence", "accuracy", "edge", "latency", "memory"}
+OWN = """version: 1
+limits:
+  latency.tps: {min: 0.5, rule: alarm}
+  memory.fits: {ram_gib: 1, context: 512}
+"""
+
+
+def artifact(format: str) -> Artifact:
+    path = Path("models/llama-4bit")
+    return Artifact(
+        id=path.name,
+        path=path,
+        format="gguf" if format == "gguf" else "hf",
+        scheme="gptq",
+        size_bytes=1,
+        files=(path,),
+        is_quantized=True,
+    )
+
+
+def applicable(thresholds: Thresholds, machine: Machine, override: str | None = None) -> Applicable:
+    return Applicable(thresholds, lambda artifact: choose(artifact, override, machine))
+
+
+@pytest.fixture
+def shipped() -> Thresholds:
+    return load_thresholds(None, ROOT)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Thresholds:
+    (tmp_path / "own.yaml").write_text(OWN)
+    return load_thresholds(tmp_path / "own.yaml", tmp_path)
+
+
+def areas(limits: Applicable, format: str = "hf") -> set[str]:
+    return {area_of(check) for check in limits.limits(artifact(format))}
+
+
+@pytest.mark.parametrize("override", [None, "transformers", "vllm"])
+def test_times_and_bytes_of_a_cpu_are_not_held_to_shipped_limits_where_a_gpu_will_serve(
+    shipped: Thresholds, override: str | None
+) -> None:
+    assert areas(applicable(shipped, CPU, override)) == AREAS - {"latency", "memory"}
+    assert areas(applicable(shipped, GPU, override)) == AREAS
+
+
+def test_a_stand_in_measures_them_all_the_same(shipped: Thresholds) -> None:
+    limits = applicable(shipped, CPU)
+    assert not limits.is_beyond("latency.ttft", artifact("hf"))
+    assert not limits.is_beyond("memory.peak", artifact("hf"))
+
+
+def test_a_limit_of_the_users_own_holds_on_a_stand_in_too(own: Thresholds) -> None:
+    limits = applicable(own, CPU)
+    limits.require_measurable([artifact("hf")])
+    held = limits.limits(artifact("hf"))
+    assert [check for check in held if area_of(check) in ("latency", "memory")] == [
+        "latency.tps",
+        "memory.fits",
+    ]
+    assert held["latency.tps"].min == 0.5
+
+
+def test_gguf_on_a_cpu_is_served_as_it_will_be(shipped: Thresholds) -> None:
+    assert areas(applicable(shipped, CPU), "gguf") == AREAS
+
+
+@pytest.mark.parametrize("runtime", ["fake", "openai_server"])
+def test_a_runtime_that_tells_no_memory_is_held_to_no_shipped_limit_on_it(
+    shipped: Thresholds, runtime: str
+) -> None:
+    limits = applicable(shipped, GPU, runtime)
+    assert areas(limits) == AREAS - {"memory"}
+    assert limits.is_beyond("memory.peak", artifact("hf"))
+    assert not limits.is_beyond("latency.tps", artifact("hf"))
+    assert not limits.is_beyond("integrity.files", artifact("hf"))
+
+
+def test_a_limit_of_the_users_own_that_cannot_be_measured_is_refused(own: Thresholds) -> None:
+    with pytest.raises(ThresholdsError) as refusal:
+        applicable(own, GPU, "openai_server").require_measurable([artifact("hf")])
+    assert str(refusal.value) == (
+        "own.yaml:4: memory.fits: got a limit for llama-4bit, which 'openai_server' serves;"
+        " expected a runtime that measures memory. Remove the limit, or name another runtime"
+    )
+
+
+def test_where_no_runtime_reads_the_format_every_limit_stands(shipped: Thresholds) -> None:
+    limits = applicable(shipped, CPU, "vllm")
+    with pytest.raises(RuntimeUnavailable):
+        choose(artifact("gguf"), "vllm", CPU)
+    assert areas(limits, "gguf") == AREAS  # its rows are errors then, and required ones
+    assert not limits.is_beyond("memory.peak", artifact("gguf"))
+    limits.require_measurable([artifact("gguf")])
+
+
+def test_a_choice_is_no_stand_in_unless_it_says_so(shipped: Thresholds) -> None:
+    limits = Applicable(shipped, lambda _: Choice(name="mine", reason="--qgate-runtime"))
+    assert areas(limits) == AREAS
