@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qgate import errors
 from qgate.artifacts.tokenizer import difference, tokenizer_of
 from qgate.children import Children, Setting
+from qgate.known import Known
+from qgate.originals import Originals, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from qgate.divergence import Divergence
     from qgate.measure.edge.boundaries import BoundaryFindings
     from qgate.measure.latency import LatencySamples
@@ -30,61 +29,27 @@ if TYPE_CHECKING:
     from qgate.reference import Reference
     from qgate.serving import Serving
 
-STORE = Path(".qgate") / "references"
-_ORIGINAL = ""
-"""What the original is called in here: no artifact has an empty id."""
-Result = TypeVar("Result")
-
 
 class Bench:
     """Measures artifacts, one at a time."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
+        self._known = Known()
         self.children = Children(setting)
-        self._known: dict[tuple[str, ...], Any] = {}
+        self.originals = Originals(setting, self.children, self._known)
         self._works: dict[tuple[str, ...], Work] = {}
         self._headlines: dict[str, dict[str, float]] = {}
 
-    def _once(self, key: tuple[str, ...], make: Callable[[], Result]) -> Result:
-        """What `make` gives, made once a run; if it raises a QGateError, the same each time."""
-        if key not in self._known:
-            try:
-                self._known[key] = make()
-            except errors.QGateError as error:
-                self._known[key] = error
-        known = self._known[key]
-        if isinstance(known, errors.QGateError):
-            raise known
-        result: Result = known
-        return result
-
     # --- perplexity ---------------------------------------------------------------------------
 
-    def reference(self) -> Reference:
+    def reference(self, serving: Serving) -> Reference:
         """The original's likelihoods and distributions, from the store or measured now.
 
         Raises:
             QGateError: there is none, or it could not be measured; the same each time.
         """
-        return self._once(("reference",), self._measure_reference)
-
-    def _measure_reference(self) -> Reference:
-        from qgate.measure.texts import find_text
-        from qgate.reference import Plan, ReferenceStore
-
-        original, thresholds = self.children.original(), self._setting.thresholds
-        plan = Plan(
-            artifact=original,
-            digest=self.children.digest(original),
-            text=find_text(thresholds.text, self._setting.directory),
-            settings=thresholds.text,
-            threads=thresholds.runtime.threads,
-        )
-        serving = self.children.serve_original()
-        with _named(serving), serving.phase("perplexity"):
-            store = ReferenceStore(self._setting.directory / STORE)
-            return store.get_or_measure(plan, lambda: contextlib.nullcontext(serving.host))
+        return self.originals.reference_for(serving.artifact)
 
     def divergence(self, serving: Serving) -> Divergence:
         """Likelihoods and divergences of the artifact on the reference's tokens.
@@ -92,28 +57,37 @@ class Bench:
         Raises:
             QGateError: its tokens mean something else, or a runtime failed.
         """
-        return self._once((serving.artifact.id, "divergence"), lambda: self._diverge(serving))
+        return self._known.once((serving.artifact.id, "divergence"), lambda: self._diverge(serving))
 
     def _diverge(self, serving: Serving) -> Divergence:
         from qgate.divergence import measure_divergence
 
-        reference = self.reference()
-        self._require_same_tokenizer(serving.artifact)
+        reference = self.reference(serving)
+        self._require_same_tokens(serving)
         measured = measure_divergence(serving, reference)
         self._book(serving.artifact.id, measured.headline())
         return measured
 
-    def _require_same_tokenizer(self, artifact: Artifact) -> None:
-        original = self.children.original()
-        differs = self._once(
-            (artifact.id, "tokenizer"),
-            lambda: difference(tokenizer_of(artifact), tokenizer_of(original), "tokenizer") or "",
-        )
-        if differs:
+    def _require_same_tokens(self, serving: Serving) -> None:
+        """Refuse an artifact whose token ids could mean something else than the original's."""
+        self._known.once((serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving))
+
+    def _compare_tokens(self, serving: Serving) -> None:
+        from qgate.same_tokens import require_same_ids
+
+        artifact, original = serving.artifact, self.originals.serving_for(serving.artifact)
+        is_same_format = artifact.format == original.artifact.format
+        if is_same_format and (
+            differs := difference(
+                tokenizer_of(artifact), tokenizer_of(original.artifact), "tokenizer"
+            )
+        ):
             raise errors.ArtifactError(
                 f"{artifact.id}: tokenizer differs from the reference's: {differs}."
                 " Name the right original with --qgate-reference, or convert the model again"
             )
+        if not is_same_format or serving.describe().name != original.describe().name:
+            require_same_ids(serving, original)
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
@@ -123,17 +97,21 @@ class Bench:
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
         """
-        probes = self._once((_ORIGINAL, "probes"), self._setting.probes)
+        probes = self._known.once(("probes",), self._setting.probes)
         probe = next(probe for probe in probes if check in probe.checks)
-        return self._once((serving.artifact.id, *probe.checks), lambda: self._ask(serving, probe))
+        key = (serving.artifact.id, *probe.checks)
+        return self._known.once(key, lambda: self._ask(serving, probe))
 
     def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
         from qgate.measure.work import Pair, perform
 
-        self._require_same_tokenizer(serving.artifact)
+        self._require_same_tokens(serving)
         facts = serving.load()
         work = self._plan(serving, probe)
-        reference = self._once((_ORIGINAL, *probe.checks), lambda: self._ask_original(work, probe))
+        runtime = self.children.choose_for_original(serving.artifact)
+        reference = self._known.once(
+            ("original", runtime, *probe.checks), lambda: self._ask_original(runtime, work, probe)
+        )
         with serving.phase(probe.checks[0]):
             artifact = perform(work, serving.host, facts.end_tokens)
         return probe.read(Pair(work=work, reference=reference, artifact=artifact))
@@ -149,20 +127,19 @@ class Bench:
             self._works[probe.checks] = probe.work(speaker)
         return self._works[probe.checks]
 
-    def _ask_original(self, work: Work, probe: Probe) -> Outcome:
+    def _ask_original(self, runtime: str, work: Work, probe: Probe) -> Outcome:
         from qgate.measure.work import perform
         from qgate.outcomes import OutcomeStore
 
-        serving = self.children.serve_original()
+        serving = self.children.serve_original(runtime)
 
         def ask() -> Outcome:
             facts = serving.load()
             with serving.phase(probe.checks[0]):
                 return perform(work, serving.host, facts.end_tokens)
 
-        with _named(serving):
-            store = OutcomeStore(self._setting.directory / STORE)
-            return store.get_or_perform(
+        with named(serving):
+            return OutcomeStore(self.originals.store).get_or_perform(
                 work, self.children.digest(serving.artifact), serving.describe(), ask
             )
 
@@ -185,7 +162,7 @@ class Bench:
         Raises:
             QGateError: the runtime or this machine does not tell.
         """
-        return self._once((serving.artifact.id, "memory"), lambda: self._weigh(serving))
+        return self._known.once((serving.artifact.id, "memory"), lambda: self._weigh(serving))
 
     def latency(self, serving: Serving) -> LatencySamples:
         """Requests to artifact and original in turns, timed at their tokens.
@@ -193,27 +170,27 @@ class Bench:
         Raises:
             QGateError: a request failed.
         """
-        return self._once((serving.artifact.id, "latency"), lambda: self._time(serving))
+        return self._known.once((serving.artifact.id, "latency"), lambda: self._time(serving))
 
     def _weigh(self, serving: Serving) -> MemorySamples:
         from qgate.measure import memory
 
-        settings = self._setting.thresholds.memory
-        theirs = self._once(("footprint",), self._weigh_original)
-        original = self.children.serve_original()
+        artifact, settings = serving.artifact, self._setting.thresholds.memory
+        original = self.originals.serving_for(artifact)
+        runtime = self.children.choose_for_original(artifact)
+        theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
         if original.describe().device != "cpu":
-            original.close()  # of a device only what is alone on it can be told
+            self.children.close()  # of a device only what is alone on it can be told
         own = self._footprint(serving)
         with serving.phase("memory"):
             growth = memory.measure_growth(serving.host, settings, serving.load().n_vocab)
-        samples = memory.MemorySamples.of(serving.artifact, own, theirs, growth)
-        self._book(serving.artifact.id, samples.headline())
-        self._book(_ORIGINAL, samples.reference_headline())
+        samples = memory.MemorySamples.of(artifact, own, theirs, growth)
+        self._book(artifact.id, samples.headline())
+        self.originals.book(artifact, samples.reference_headline())
         return samples
 
-    def _weigh_original(self) -> Footprint:
-        serving = self.children.serve_original()
-        with _named(serving):
+    def _weigh_original(self, serving: Serving) -> Footprint:
+        with named(serving):
             return self._footprint(serving)
 
     def _footprint(self, serving: Serving) -> Footprint:
@@ -238,16 +215,16 @@ class Bench:
     def _time(self, serving: Serving) -> LatencySamples:
         from qgate.measure.latency import measure_latency
 
-        original = self.children.serve_original()
+        original = self.originals.serving_for(serving.artifact)
         facts = serving.load()
-        with _named(original):
+        with named(original):
             original.load()
         with serving.phase("latency"):
             samples = measure_latency(
                 serving.host, original.host, self._setting.thresholds.latency, facts
             )
         self._book(serving.artifact.id, samples.headline())
-        self._book(_ORIGINAL, samples.reference_headline())
+        self.originals.book(serving.artifact, samples.reference_headline())
         return samples
 
     # --- for the report -----------------------------------------------------------------------
@@ -260,34 +237,19 @@ class Bench:
         from qgate.descriptions import times
 
         serving = self.children.of(artifact)
+        runtime = dataclasses.replace(
+            serving.describe(), kernel=serving.kernel, reason=self.children.choose(artifact).reason
+        )
         return {
             "digest": self.children.digest(artifact),
-            "runtime": dataclasses.asdict(serving.describe()),
+            "runtime": dataclasses.asdict(runtime),
+            "compared_with": self._compared_with(artifact),
             "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
-            "reference": self._describe_original(),
+            "reference": self.originals.describe(),
         }
 
-    def _describe_original(self) -> dict[str, Any]:
-        from qgate.descriptions import describe, measurements, times
-
-        serving = self.children.original_serving
-        if serving is None:
+    def _compared_with(self, artifact: Artifact) -> dict[str, str]:
+        """The runtime of the original that its rows rest on."""
+        if not self.children.originals:
             return {}
-        measured = {**self._headlines.get(_ORIGINAL, {}), **times(serving)}
-        reference = self._known.get(("reference",))
-        known = {}
-        if not isinstance(reference, errors.QGateError | None):
-            known = self._once((_ORIGINAL, "measurements"), lambda: measurements(reference))
-        facts = describe(
-            serving.artifact, self.children.digest(serving.artifact), serving.describe()
-        )
-        return {**facts, **known, "measured": measured}
-
-
-@contextlib.contextmanager
-def _named(serving: Serving) -> Iterator[None]:
-    """Say of an error in the original's child that it was the original's."""
-    try:
-        yield
-    except errors.QGateError as error:
-        raise errors.with_subject(error, f"reference {serving.artifact.id}") from error
+        return {"runtime": self.children.choose_for_original(artifact)}

@@ -1,26 +1,32 @@
-"""Which child serves which model: one for each artifact, one for the original.
+"""Which child serves which model: one for each artifact, and one for the original in each runtime.
 
 Nothing is started before something is asked; who measures what is in `qgate.bench`.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import os
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qgate import artifacts, errors, runtimes
-from qgate.serving import Serving
+from qgate import artifacts, errors
+from qgate.runtimes import choice
+from qgate.serving import Loading, Serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from qgate.measure.probes import Probe
     from qgate.records import Artifact
+    from qgate.runtimes.choice import Choice
     from qgate.runtimes.host import Host, ProgressSink
     from qgate.thresholds import Thresholds
+
+_OF_THE_REFERENCE = "reference_"
+"""Options of a runtime that begin so are for serving the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +49,10 @@ class Children:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
+        self._machine = choice.look(os.environ, setting.thresholds.runtimes)
         self._digests: dict[tuple[Path, ...], str] = {}
         self._servings: dict[str, Serving] = {}
-        self.original_serving: Serving | None = None
-        """The original's child, where something was asked of it."""
+        self._originals: dict[str, Serving] = {}
 
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
@@ -54,37 +60,74 @@ class Children:
             self._digests[artifact.files] = artifacts.digest(artifact)
         return self._digests[artifact.files]
 
+    # --- which runtime ------------------------------------------------------------------------
+
+    def choose(self, artifact: Artifact) -> Choice:
+        """The runtime that serves an artifact, and why.
+
+        Raises:
+            UsageError: the user named none that there is.
+            RuntimeUnavailable: the one that was named cannot read the format.
+        """
+        by = "--qgate-runtime" if self._setting.runtime else "runtime.name"
+        return choice.choose(artifact, self._named, self._machine, by)
+
     def runtime_for(self, artifact: Artifact) -> str:
-        named = self._setting.runtime or self._setting.thresholds.runtime.name
-        return runtimes.choose(artifact, named)
+        """The name of the runtime that `choose` gives."""
+        return self.choose(artifact).name
+
+    @property
+    def _named(self) -> str | None:
+        return self._setting.runtime or self._setting.thresholds.runtime.name
+
+    def choose_for_original(self, artifact: Artifact | None = None) -> str:
+        """The runtime of the original that the artifact is held against: its own, where it can.
+
+        Without an artifact: where the original is at home, which no artifact changes.
+
+        Raises:
+            QGateError: there is no original, or nothing serves it.
+        """
+        original, named = self.original(), self._setting.thresholds.runtime.reference
+        if named is not None:
+            return choice.choose(original, named, self._machine, "runtime.reference").name
+        wanted = self._named if artifact is None else self.runtime_for(artifact)
+        if wanted is not None and self._could_serve_original(wanted):
+            return wanted
+        return choice.choose(original, None, self._machine).name
+
+    def _could_serve_original(self, runtime: str) -> bool:
+        options = self._own_options(runtime)
+        if "url" in options and f"{_OF_THE_REFERENCE}url" not in options:
+            return False  # a server holds one model, which is the artifact
+        return choice.serves(runtime, self.original(), self._machine)
+
+    # --- the children -------------------------------------------------------------------------
 
     def serve(self, artifact: Artifact) -> Serving:
         """The artifact's one child; nothing starts before it is asked something."""
-        self._servings[artifact.id] = self._serving(artifact, artifact.id)
+        runtime = self.runtime_for(artifact)
+        options = self._options(runtime, is_original=False)
+        self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
         return self._servings[artifact.id]
 
     def of(self, artifact: Artifact) -> Serving:
         """The child that `serve` gave for the artifact."""
         return self._servings[artifact.id]
 
-    def _serving(self, artifact: Artifact, subject: str) -> Serving:
-        thresholds, original = self._setting.thresholds, self._setting.original
-        longest = (original or artifact).context_length or 2**31
-        return Serving(
-            artifact,
-            lambda: self._start(artifact, subject),
-            window_tokens=min(thresholds.text.window_tokens, longest),
-            threads=thresholds.runtime.threads,
-        )
+    def serve_original(self, runtime: str) -> Serving:
+        """The original's child in a runtime: one for the run, for all that is held against it."""
+        if runtime not in self._originals:
+            original = self.original()
+            options = self._options(runtime, is_original=True)
+            subject = f"reference {original.id}"
+            self._originals[runtime] = self._serving(original, subject, runtime, options)
+        return self._originals[runtime]
 
-    def _start(self, artifact: Artifact, subject: str) -> Host:
-        from qgate.runtimes.host import Host, HostSettings
-
-        wanted = self._setting.thresholds.runtime
-        settings = HostSettings(runtime=self.runtime_for(artifact), stall_s=wanted.stall_s)
-        if wanted.python is not None:
-            settings = dataclasses.replace(settings, python=str(wanted.python))
-        return Host(settings, lambda: self._setting.progress(subject))
+    @property
+    def originals(self) -> Mapping[str, Serving]:
+        """The original's children by runtime, where something was asked of them."""
+        return self._originals
 
     def original(self) -> Artifact:
         """The original.
@@ -100,14 +143,52 @@ class Children:
             )
         return original
 
-    def serve_original(self) -> Serving:
-        """The original's child: one for the run, for every artifact is timed against it."""
-        if self.original_serving is None:
-            original = self.original()
-            self.original_serving = self._serving(original, f"reference {original.id}")
-        return self.original_serving
-
     def close(self) -> None:
-        """End the original's child."""
-        if self.original_serving is not None:
-            self.original_serving.close()
+        """End the original's children; asked again, they start again."""
+        for serving in self._originals.values():
+            serving.close()
+
+    def _own_options(self, runtime: str) -> Mapping[str, Any]:
+        section = self._setting.thresholds.runtimes.get(runtime)
+        return section.options if section else {}
+
+    def _options(self, runtime: str, *, is_original: bool) -> dict[str, Any]:
+        """A runtime's options; for the original those meant for it, by their plain names."""
+        given = self._own_options(runtime)
+        meant = {key: given[key] for key in given if key.startswith(_OF_THE_REFERENCE)}
+        plain = {key: given[key] for key in given if key not in meant}
+        if not is_original:
+            return plain
+        return {**plain, **{key.removeprefix(_OF_THE_REFERENCE): meant[key] for key in meant}}
+
+    def _serving(
+        self, artifact: Artifact, subject: str, runtime: str, options: Mapping[str, Any]
+    ) -> Serving:
+        thresholds = self._setting.thresholds
+        longest = (self._setting.original or artifact).context_length or 2**31
+        wanted = max(
+            thresholds.text.window_tokens,
+            thresholds.edge.context_tokens,
+            thresholds.memory.context_tokens,
+            thresholds.latency.prompt_tokens + thresholds.latency.output_tokens,
+        )
+        loading = Loading(
+            window_tokens=min(thresholds.text.window_tokens, longest),
+            context_tokens=min(wanted, longest),
+            threads=thresholds.runtime.threads,
+            options=options,
+        )
+        return Serving(artifact, lambda: self._start(runtime, subject), loading)
+
+    def _start(self, runtime: str, subject: str) -> Host:
+        from qgate.runtimes.host import Host, HostSettings
+
+        thresholds = self._setting.thresholds
+        section = thresholds.runtimes.get(runtime)
+        python = (section.python if section else None) or thresholds.runtime.python
+        settings = HostSettings(
+            runtime=runtime,
+            python=str(python or sys.executable),
+            stall_s=thresholds.runtime.stall_s,
+        )
+        return Host(settings, lambda: self._setting.progress(subject))

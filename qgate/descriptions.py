@@ -45,6 +45,20 @@ def measurements(reference: Reference) -> dict[str, Any]:
     }
 
 
+def runtime_difference(here: Reference, there: Reference) -> dict[str, Any]:
+    """The original against itself in another runtime: perplexity here over that there.
+
+    Both scored the same windows, so that the tokens are paired as an artifact's are.
+
+    Raises:
+        MeasurementError: what was scored differs.
+    """
+    found = stats.perplexity_ratio(
+        here.nll_nats, there.nll_nats, here.windows.clusters.reshape(-1), level=0.95
+    )
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
 def times(serving: Serving) -> dict[str, float]:
     """`time.<phase>_s` of everything that its child was asked."""
     return {f"time.{name}_s": round(spent, 3) for name, spent in serving.seconds.items()}

@@ -65,5 +65,6 @@ def measure_divergence(serving: Serving, reference: Reference) -> Divergence:
         same_top=scored["same_top"],
         compared=reference.compared,
         scored_per_window=windows.clusters.shape[1],
+        covered_mass=scored.get("covered_mass"),
     )
     return Divergence(samples=samples, seconds=scored["total_s"], decode_seconds=scored["decode_s"])

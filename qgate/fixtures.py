@@ -91,7 +91,8 @@ def task(request: pytest.FixtureRequest) -> str:
 def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serving]:
     """The artifact in its one child process; started when first used, ended after its last row."""
     session = _session(request.config)
-    child = session.bench.children.serve(artifact)
+    with _measuring(artifact.id):
+        child = session.bench.children.serve(artifact)
     if not session.is_worker:
         session.bench.begin(child, session.areas_of(artifact))
     yield child
@@ -102,7 +103,7 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
 def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
     """The original's likelihoods, from the store or measured now."""
     with _measuring(serving.artifact.id):
-        return _session(request.config).bench.reference()
+        return _session(request.config).bench.reference(serving)
 
 
 @pytest.fixture(scope="session")

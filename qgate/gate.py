@@ -91,7 +91,18 @@ class Subject:
 
     digest: str | None = None
     runtime: RuntimeFacts | None = None
+    compared_with: Mapping[str, str] | None = None
     measured: Mapping[str, float] | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Subject:
+        """As `Bench.subject` tells it."""
+        return cls(
+            digest=value["digest"],
+            runtime=RuntimeFacts(**value["runtime"]),
+            compared_with=value["compared_with"],
+            measured=value["measured"],
+        )
 
 
 class Ledger:
@@ -160,6 +171,7 @@ class Ledger:
             records=tuple(rows),
             digest=subject.digest,
             runtime=subject.runtime,
+            compared_with=dict(subject.compared_with or {}),
             measured={**(subject.measured or {}), **_accuracy(records.values())},
         )
 

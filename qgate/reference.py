@@ -27,15 +27,13 @@ from qgate.errors import ArtifactError
 from qgate.measure.original import Loaded, keep_original
 from qgate.measure.output_matrix import find_output_matrix
 from qgate.measure.texts import Text, Windows, cut_windows
-from qgate.records import Artifact, RuntimeFacts
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.original import Encoding, Stored
+from qgate.runtimes.scoring import window_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from qgate.runtimes.host import Host
+    from qgate.records import Artifact, RuntimeFacts
+    from qgate.serving import Serving
     from qgate.thresholds import TextSettings
 
 FORMAT = 3
@@ -50,7 +48,8 @@ class Plan:
     digest: str
     text: Text
     settings: TextSettings
-    threads: int | None = None
+    windows: Windows | None = None
+    """What another runtime cut; None: to be cut by the one that measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,24 +100,21 @@ class ReferenceStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute()  # children work elsewhere
 
-    def get_or_measure(
-        self, plan: Plan, start: Callable[[], AbstractContextManager[Host]]
-    ) -> Reference:
-        """The plan's entry, measured in a child if the store has none.
+    def get_or_measure(self, plan: Plan, serving: Serving) -> Reference:
+        """The plan's entry, measured if the store has none.
 
         Args:
             plan: what to measure.
-            start: opens a child with the runtime that will also serve the artifacts.
+            serving: the original in the runtime that will also serve the artifacts.
 
         Raises:
             QGateError: whatever kept the original from being measured.
         """
-        with start() as host:
-            runtime = RuntimeFacts(**host.call("describe"))
-            name = name_entry(_ingredients(plan, runtime))
-            entry, was_stored = get_or_make(
-                self._directory, name, lambda work: _measure_into(work, plan, runtime, host)
-            )
+        runtime = serving.describe()
+        name = name_entry(_ingredients(plan, runtime))
+        entry, was_stored = get_or_make(
+            self._directory, name, lambda work: _measure_into(work, plan, serving)
+        )
         reference = _open(plan, runtime, self._directory / name, entry)
         return dataclasses.replace(reference, was_stored=was_stored)
 
@@ -132,17 +128,14 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
         "window_tokens": plan.settings.window_tokens,
         "seed": plan.settings.seed,
         "positions": plan.settings.positions,
+        "given": None if plan.windows is None else window_digests(plan.windows.ids),
         "runtime": dataclasses.asdict(runtime),
     }
 
 
-def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> dict[str, Any]:
-    size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
-    loaded = host.call(
-        "load", path=str(plan.artifact.path.absolute()), window_tokens=size, threads=plan.threads
-    )
-    facts = ModelFacts.from_json(loaded)
-    windows = cut_windows(plan.text, plan.settings, host, facts)
+def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
+    facts, host = serving.load(), serving.host
+    windows = plan.windows or cut_windows(plan.text, plan.settings, host, facts)
     scored, stored = keep_original(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
     )
@@ -152,7 +145,7 @@ def _measure_into(work: Path, plan: Plan, runtime: RuntimeFacts, host: Host) -> 
     np.save(work / "anchors.npy", scored["anchors"])
     np.save(work / "tops.npy", scored["tops"])
     return {
-        "key_made_of": _ingredients(plan, runtime),
+        "key_made_of": _ingredients(plan, serving.describe()),
         "facts": facts.to_json(),
         "clustered_by": windows.clustered_by,
         "encoding": stored.encoding,

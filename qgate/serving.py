@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError
 from qgate.records import Artifact, RuntimeFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How the run wants a model to be loaded, beside what its own files say."""
+
+    window_tokens: int = 512
+    context_tokens: int | None = None
+    """The longest sequence of the run; None: as long as the model can."""
+    threads: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The runtime's own section of the thresholds file."""
 
 
 class Serving:
     """An artifact or the original, being served."""
 
     def __init__(
-        self,
-        artifact: Artifact,
-        start: Callable[[], Host],
-        *,
-        window_tokens: int = 512,
-        threads: int | None = None,
+        self, artifact: Artifact, start: Callable[[], Host], loading: Loading | None = None
     ) -> None:
         self.artifact = artifact
         self.seconds: dict[str, float] = {}
         """Spent in each phase, by its name."""
         self._start = start
-        self._window_tokens, self._threads = window_tokens, threads
+        self._loading = loading or Loading()
         self._host: Host | None = None
         self._facts: ModelFacts | None = None
         self._refusal: QGateError | None = None
@@ -44,10 +52,17 @@ class Serving:
         return self._host
 
     def describe(self) -> RuntimeFacts:
-        """What serves it; no model is loaded for that."""
+        """What serves it; no model is loaded for that, but a server has to be asked."""
         if self._runtime is None:
+            if "url" in self._loading.options:
+                self.load()
             self._runtime = RuntimeFacts(**self.host.call("describe"))
         return self._runtime
+
+    @property
+    def kernel(self) -> str:
+        """What multiplies its weight matrices; empty while it is not loaded."""
+        return self._facts.kernel if self._facts else ""
 
     def load(self) -> ModelFacts:
         """Load the model, the first time.
@@ -68,12 +83,16 @@ class Serving:
     def _load(self) -> ModelFacts:
         from qgate.runtimes.base import ModelFacts
 
+        wanted, quantize = self._loading, self.artifact.quantize
         with self.phase("load"):
             loaded = self.host.call(
                 "load",
                 path=str(self.artifact.path.absolute()),
-                window_tokens=self._window_tokens,
-                threads=self._threads,
+                window_tokens=wanted.window_tokens,
+                context_tokens=wanted.context_tokens,
+                threads=wanted.threads,
+                quantize=None if quantize is None else dict(quantize),
+                options=dict(wanted.options),
             )
         return ModelFacts.from_json(loaded)
 

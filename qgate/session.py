@@ -22,7 +22,7 @@ from qgate.measure.items import read_task
 from qgate.naming import is_wanted, row_of
 from qgate.options import Options
 from qgate.progress import ProgressLine
-from qgate.records import Record, RuntimeFacts
+from qgate.records import Record
 from qgate.rootdir import choose_tests
 from qgate.subjects import find_artifacts
 from qgate.termination import interrupt_on_termination
@@ -45,6 +45,8 @@ class GateSession:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config, self.options = config, options
         self.thresholds: Thresholds = load_thresholds(options.thresholds, options.directory)
+        if options.vllm_python:
+            self.thresholds = self.thresholds.with_python("vllm", options.vllm_python)
         self.artifacts, self.reference_artifact = find_artifacts(options.paths, options.reference)
         self.bench = Bench(
             Setting(
@@ -58,7 +60,7 @@ class GateSession:
         )
         for task in self.thresholds.tasks:
             read_task(task)  # a wrong file ends the run here, before anything is loaded
-        self.applicable = Applicable(self.thresholds, self.bench.children.runtime_for)
+        self.applicable = Applicable(self.thresholds, self.bench.children.choose)
         self.applicable.require_measurable(self.artifacts)
         self._areas: dict[str, set[str]] = {}
         self.ledger = Ledger(self.artifacts)
@@ -221,14 +223,10 @@ class GateSession:
 
     def _enter(self, result: dict[str, Any]) -> None:
         subject = result["subject"]
-        known = subject and Subject(
-            digest=subject["digest"],
-            runtime=RuntimeFacts(**subject["runtime"]),
-            measured=subject["measured"],
-        )
+        known = Subject.from_json(subject) if subject else None
         if subject and subject["reference"]:
             self.ledger.reference = {**self.ledger.reference, **subject["reference"]}
-        self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known or None)
+        self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known)
 
     # --- reporting ----------------------------------------------------------------------------
 

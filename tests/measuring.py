@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from qgate.artifacts import digest, discover
 from qgate.measure.texts import find_text
 from qgate.reference import Plan, Reference, ReferenceStore
 from qgate.runtimes.host import Host, HostSettings
+from qgate.serving import Loading, Serving
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SETTINGS = TextSettings(source="generated", windows=6, window_tokens=64)
@@ -43,8 +46,15 @@ def measure(
 ) -> tuple[Reference, list[str]]:
     verbs: list[str] = []
     settings = HostSettings(runtime=runtime, stall_s=stall_s)
-    found = ReferenceStore(store).get_or_measure(plan, lambda: Recording(settings, verbs))
+    with serve(plan, lambda: Recording(settings, verbs)) as serving:
+        found = ReferenceStore(store).get_or_measure(plan, serving)
     return found, verbs
+
+
+def serve(plan: Plan, start: Callable[[], Host]) -> contextlib.closing[Serving]:
+    """The plan's original, being served until the end of the block."""
+    size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
+    return contextlib.closing(Serving(plan.artifact, start, Loading(window_tokens=size)))
 
 
 def arrays(reference: Reference) -> dict[str, bytes]:

@@ -137,7 +137,7 @@ def ask_everything(run: Run, name: str) -> list[object]:
     """Every kind of measurement that the fake runtime gives."""
     bench, serving = run.bench, run.servings[name]
     return [
-        bench.reference(),
+        bench.reference(serving),
         bench.divergence(serving),
         *(bench.probe(serving, check) for check in CHECKS),
         bench.latency(serving),
@@ -149,7 +149,7 @@ def ask_everything(run: Run, name: str) -> list[object]:
 
 def test_nothing_starts_before_something_is_asked(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
-        assert run.bench.children.original_serving is None
+        assert not run.bench.children.originals
 
     assert log.started == 0
 
@@ -570,7 +570,7 @@ def test_a_files_digest_is_read_once(
 def test_the_originals_child_ends_with_the_run(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
         run.bench.divergence(run.servings["a"])
-        original = run.bench.children.original_serving
+        original = run.bench.children.originals["fake"]
         assert original is not None
         pid = original.host.pid
         assert log.alive == {"a", "original"}

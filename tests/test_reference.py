@@ -23,7 +23,7 @@ from qgate.measure.texts import Text
 from qgate.reference import Reference, ReferenceStore, require_same_vocabulary
 from qgate.runtimes.host import Host, HostSettings
 from tests.conftest import Toy, write_toy
-from tests.measuring import SETTINGS, arrays, entries, make_plan, measure
+from tests.measuring import SETTINGS, arrays, entries, make_plan, measure, serve
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]
@@ -152,11 +152,11 @@ def test_a_run_that_is_killed_leaves_no_entry(
 import os, time
 from qgate.runtimes.fake import Fake
 class Planted(Fake):
-    def hidden(self, ids, first):
-        self.calls = getattr(self, "calls", 0) + 1
-        if self.calls == 3 and "SLOW" in os.environ:
-            time.sleep(60)
-        return super().hidden(ids, first)
+    def hidden(self, windows, first):
+        for number, part in enumerate(super().hidden(windows, first)):
+            if number == 2 and "SLOW" in os.environ:
+                time.sleep(60)
+            yield part
 """)
     script = f"""
 import sys
@@ -190,7 +190,9 @@ def test_two_runs_at_once_both_succeed(store: Path, original: Path) -> None:
             return super().call(verb, **args)
 
     def run(_: int) -> Reference:
-        return ReferenceStore(store).get_or_measure(make_plan(original), lambda: Meeting(settings))
+        plan = make_plan(original)
+        with serve(plan, lambda: Meeting(settings)) as serving:
+            return ReferenceStore(store).get_or_measure(plan, serving)
 
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(run, range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from qgate import serving as serving_module
 from qgate.artifacts import discover
 from qgate.errors import ArtifactError, QGateError, RuntimeFailed
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Serving
+from qgate.serving import Loading, Serving
 from tests.conftest import Toy
 from tests.measuring import Recording
 
@@ -40,7 +41,7 @@ class Starts:
 
 def serve(path: Path, start: Starts, **settings: Any) -> contextlib.closing[Serving]:
     [artifact] = discover([path])
-    return contextlib.closing(Serving(artifact, start, **settings))
+    return contextlib.closing(Serving(artifact, start, Loading(**settings)))
 
 
 @pytest.fixture
@@ -96,14 +97,23 @@ def test_a_model_is_loaded_as_the_run_was_told(
 
     monkeypatch.chdir(toy.parent)
     [artifact] = discover([Path("toy.gguf")])
-    serving = Serving(
-        artifact, lambda: Listening(HostSettings(runtime="fake")), window_tokens=128, threads=3
-    )
+    loading = Loading(window_tokens=128, context_tokens=96, threads=3, options={"gib": 1})
+    artifact = dataclasses.replace(artifact, quantize={"method": "bitsandbytes"})
+    serving = Serving(artifact, lambda: Listening(HostSettings(runtime="fake")), loading)
     with contextlib.closing(serving):
         serving.load()
 
     # the child works elsewhere
-    assert told == [{"path": str(toy), "window_tokens": 128, "threads": 3}]
+    assert told == [
+        {
+            "path": str(toy),
+            "window_tokens": 128,
+            "context_tokens": 96,
+            "threads": 3,
+            "quantize": {"method": "bitsandbytes"},
+            "options": {"gib": 1},
+        }
+    ]
 
 
 @pytest.mark.parametrize("fault", ["unavailable:load", "segfault:load"])

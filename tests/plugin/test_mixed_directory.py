@@ -1,0 +1,117 @@
+"""One original, artifacts of several formats: each in the runtime that fits it, in one table."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import qgate
+from tests.plugin.conftest import CLOSED_PORT, new_project
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Outcome, Project
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
+pytest.importorskip("transformers", reason="needs transformers")
+pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+
+MODEL = Path(qgate.__file__).parent / "demo" / "model"
+AT_LOAD = "quantize: {method: bitsandbytes, load_in_8bit: true}\n"
+QUICK = """
+version: 1
+text: {source: generated, windows: 16, window_tokens: 256}
+latency: {prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}
+tasks: {classification: off, next_sentence: off, code: off}
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The HF original, one that is quantized while it is loaded, and GGUF files of the same."""
+    directory = tmp_path_factory.mktemp("mixed") / "models"
+    make = [sys.executable, "-m", "qgate.demo", str(directory)]
+    subprocess.run(make, check=True, capture_output=True, timeout=300)
+    for name in ("Q4_K_M", "Q6_K"):
+        (directory / f"qgate-demo-{name}.gguf").unlink()
+    shutil.copytree(MODEL, directory / "original")
+    at_load = shutil.copytree(MODEL, directory / "int8-at-load")
+    (at_load / "qgate.yaml").write_text(AT_LOAD)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return new_project(tmp_path_factory.mktemp("mixed-run") / "project")
+
+
+@pytest.fixture(scope="module")
+def seen(models: Path, project: Project) -> Outcome:
+    return gate(project, models, "-m", "not latency and not memory")
+
+
+def gate(project: Project, models: Path, *arguments: str) -> Outcome:
+    limits = project.write("quick.yaml", QUICK)
+    fixed = [f"--qgate-thresholds={limits}", f"--qgate-mlflow-uri={CLOSED_PORT}"]
+    return project.pytest(f"--qgate={models}", *fixed, *arguments)
+
+
+def entry(seen: Outcome, name: str) -> dict[str, Any]:
+    (found,) = (one for one in seen.report()["artifacts"] if one["id"] == name)
+    return dict(found)
+
+
+def row(seen: Outcome, name: str, check: str) -> dict[str, Any]:
+    (found,) = (one for one in entry(seen, name)["checks"] if one["name"] == check)
+    return dict(found)
+
+
+def test_the_hf_directory_is_the_original(seen: Outcome) -> None:
+    reference = seen.report()["reference"]
+    assert (reference["id"], reference["runtime"]["name"]) == ("original", "transformers")
+    assert "Traceback" not in seen.text
+
+
+def test_each_artifact_is_served_by_the_runtime_of_its_format(seen: Outcome) -> None:
+    names = {one["id"]: one["runtime"]["name"] for one in seen.report()["artifacts"]}
+    assert names == {
+        "int8-at-load": "transformers",
+        "qgate-demo-F16": "llama_cpp",
+        "qgate-demo-Q8_0": "llama_cpp",
+    }
+    assert all(one["runtime"]["reason"] for one in seen.report()["artifacts"])
+    assert entry(seen, "int8-at-load")["runtime"]["kernel"] == "Linear8bitLt"
+
+
+def test_the_unquantized_model_in_two_runtimes_shows_what_these_differ_by(seen: Outcome) -> None:
+    ratio = row(seen, "qgate-demo-F16", "perplexity.ratio")
+    assert abs(ratio["value"] - 1) < 5e-4  # the same to three digits
+    assert row(seen, "qgate-demo-F16", "divergence.kl_mean")["value"] < 1e-4
+    assert "differences of runtimes are included" in seen.text
+
+
+def test_sound_artifacts_pass_every_quality_row(seen: Outcome) -> None:
+    for name in ("int8-at-load", "qgate-demo-F16", "qgate-demo-Q8_0"):
+        quality = {
+            one["name"]: (one["verdict"], one["message"])
+            for one in entry(seen, name)["checks"]
+            if one["name"].partition(".")[0] not in ("latency", "memory")
+        }
+        wrong = {check: said for check, said in quality.items() if said[0] != "pass"}
+        assert not wrong, name
+        assert len(quality) > 15
+
+
+def test_latency_in_transformers_on_a_cpu_is_shown_and_not_judged(
+    project: Project, models: Path
+) -> None:
+    seen = gate(project, models, "-k", "int8 and tps")
+    found = row(seen, "int8-at-load", "latency.tps")
+    assert found["verdict"] == "skipped"
+    assert found["value"] is not None
+    assert "shown, not judged" in seen.text
