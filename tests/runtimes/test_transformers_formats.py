@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -193,9 +194,15 @@ def test_weights_of_gptqmodel_run_in_its_kernel(
 
 
 def run(source: str, *arguments: object) -> None:
-    environ = {"PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "passive", "GPTQMODEL_CPU_WORKERS": "2"}
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "OMP_WAIT_POLICY": "passive",
+        "GPTQMODEL_CPU_WORKERS": "2",
+    }
     command = [sys.executable, "-c", source, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as elsewhere:  # gptqmodel leaves logs where it runs
+        done = subprocess.run(command, cwd=elsewhere, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
