@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from qgate.demo.convert import convert
 from qgate.demo.damage import damage_layer
+from qgate.demo.formats.make import PYTHON_VARIABLE, Order, check_tools, read_formats
+from qgate.demo.formats.make import make as make_formats
+from qgate.demo.formats.recipes import GGUF, RECIPES, FormatError
 from qgate.demo.quantize import QuantizeError, quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 NAME = "qgate-demo"
 NEEDED = ("llama_cpp", "gguf", "safetensors")
@@ -69,37 +72,84 @@ def make(target: Path, recipe: Callable[[Path], object]) -> int:
     return target.stat().st_size
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make the files that the command line asks for."""
+def make_gguf(directory: Path, *, with_broken: bool) -> Iterator[str]:
+    """Write the GGUF files; yield what to say about each."""
+    for name, scheme, recipe in recipes(directory, with_broken=with_broken):
+        size = make(directory / name, recipe)
+        yield f"{directory / name}  {scheme}  {size / 1e6:.1f} MB"
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m qgate.demo",
-        description="Make a small reference model and quantized variants of it, as GGUF files.",
+        description="Make a small reference model and quantized variants of it, as GGUF files"
+        " or in the formats that are named.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="formats:\n  gguf          llama.cpp's Q8_0, Q6_K and Q4_K_M\n"
+        + "".join(f"  {name:12}  {recipe.says}\n" for name, recipe in RECIPES.items()),
     )
     parser.add_argument("directory", nargs="?", type=Path, default=Path("demo-models"))
     parser.add_argument(
+        "--formats", default=GGUF, metavar="NAME,...", help="What to make (default: gguf)"
+    )
+    parser.add_argument(
         "--with-broken", action="store_true", help="Also make variants that a gate must refuse"
     )
-    asked = parser.parse_args(arguments)
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    parser.add_argument(
+        "--llmcompressor-python",
+        default=os.environ.get(PYTHON_VARIABLE, ""),
+        metavar="PATH",
+        help=f"Interpreter that has llmcompressor (default: {PYTHON_VARIABLE}, else this one)",
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the files that the command line asks for."""
+    asked = _parser().parse_args(arguments)
+    try:
+        formats = read_formats(asked.formats)
+    except FormatError as error:
+        return _fail(str(error))
+    order = Order(
+        formats=tuple(name for name in formats if name != GGUF),
+        original=model_directory(),
+        directory=asked.directory,
+        with_broken=asked.with_broken,
+        llmcompressor_python=asked.llmcompressor_python,
+    )
+    missing = [name for name in NEEDED if GGUF in formats and find_spec(name) is None]
     if missing:
         return _fail(
             f'{", ".join(missing)} not installed. Install with: pip install "pytest-qgate[gguf]"'
         )
+    if lines := check_tools(order):
+        return _fail(*lines)
     try:
-        asked.directory.mkdir(parents=True, exist_ok=True)
-        for name, scheme, recipe in recipes(asked.directory, with_broken=asked.with_broken):
-            size = make(asked.directory / name, recipe)
-            sys.stdout.write(f"{asked.directory / name}  {scheme}  {size / 1e6:.1f} MB\n")
+        _make_all(order, with_gguf=GGUF in formats)
     except OSError as error:
         return _fail(f"{error.filename or asked.directory}: {error.strerror or error}")
-    except QuantizeError as error:
+    except (QuantizeError, FormatError) as error:
         return _fail(str(error))
     sys.stdout.write(f"Now type: pytest --qgate {quote(str(asked.directory))}\n")
     return 0
 
 
-def _fail(reason: str) -> int:
-    sys.stderr.write(f"python -m qgate.demo: {reason}\n")
+def _make_all(order: Order, *, with_gguf: bool) -> None:
+    order.directory.mkdir(parents=True, exist_ok=True)
+    if with_gguf:
+        for line in make_gguf(order.directory, with_broken=order.with_broken):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+    if order.formats:
+        for made in make_formats(order):
+            sys.stdout.write(f"{made.path}  {made.says}  {made.size_bytes / 1e6:.1f} MB\n")
+            sys.stdout.flush()
+
+
+def _fail(*reasons: str) -> int:
+    for reason in reasons:
+        sys.stderr.write(f"python -m qgate.demo: {reason}\n")
     return 2
 
 
