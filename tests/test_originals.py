@@ -1,0 +1,122 @@
+"""The original in two runtimes: the same windows, each artifact against the one it belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qgate.artifacts import discover
+from qgate.bench import Bench
+from qgate.children import Setting
+from qgate.errors import ArtifactError
+from qgate.thresholds import Thresholds
+from tests.conftest import Toy
+from tests.measuring import SETTINGS
+
+Toys = Callable[..., Path]
+Planted = Callable[[str], str]
+
+OTHER = """
+import dataclasses
+from qgate.runtimes.fake import Fake
+class Planted(Fake):
+    def describe(self):
+        return dataclasses.replace(super().describe(), name="planted")
+    def load(self, settings):
+        facts = super().load(settings)
+        self._output = self._output * 1.01
+        return facts
+"""
+OTHER_IDS = (
+    OTHER
+    + """
+    def encode(self, text, *, begins):
+        ids = super().encode(text, begins=begins)
+        return ids[:-1] if "naïve" in text else ids
+"""
+)
+
+
+@pytest.fixture
+def bench(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Artifacts `a` and `b` in the fake runtime; the original of `b` is in the planted one."""
+    found = {artifact.id: artifact for artifact in discover([toys(a=Toy(), b=Toy())])}
+    setting = Setting(
+        thresholds=Thresholds(text=SETTINGS),
+        original=found["original"],
+        runtime="fake",
+        directory=tmp_path,
+        progress=lambda _: contextlib.nullcontext(lambda *_: None),
+    )
+    bench = Bench(setting)
+
+    def choose(artifact: Any = None) -> str:
+        return "planted" if artifact is not None and artifact.id == "b" else "fake"
+
+    monkeypatch.setattr(bench.children, "choose_for_original", choose)
+    servings = [bench.children.serve(found[name]) for name in ("a", "b")]
+    yield bench
+    for serving in servings:
+        serving.close()
+    bench.children.close()
+
+
+def of(bench: Bench, name: str) -> Any:
+    return bench.children._servings[name]
+
+
+def test_both_runtimes_score_the_windows_that_were_cut_at_home(
+    planted: Planted, bench: Bench
+) -> None:
+    planted(OTHER)
+    there, home = bench.reference(of(bench, "b")), bench.reference(of(bench, "a"))
+
+    assert (there.runtime.name, home.runtime.name) == ("planted", "fake")
+    assert np.array_equal(there.windows.ids, home.windows.ids)
+    assert not np.array_equal(there.nll_nats, home.nll_nats)
+
+
+def test_the_report_tells_what_the_runtimes_differ_by(planted: Planted, bench: Bench) -> None:
+    planted(OTHER)
+    for name in ("a", "b"):
+        bench.divergence(of(bench, name))
+    subject = bench.subject(of(bench, "b").artifact)
+
+    assert subject["compared_with"] == {"runtime": "planted"}
+    reference = subject["reference"]
+    (elsewhere,) = reference["elsewhere"]
+    ratio = elsewhere["perplexity"]["value"] / reference["perplexity"]["value"]
+    assert elsewhere["runtime"]["name"] == "planted"
+    assert elsewhere["runtime_difference"]["value"] == pytest.approx(ratio, rel=1e-9)
+    assert elsewhere["runtime_difference"]["low"] < elsewhere["runtime_difference"]["high"]
+    assert "runtime_difference" not in reference
+
+
+def test_a_second_run_finds_both_in_the_store(planted: Planted, bench: Bench) -> None:
+    planted(OTHER)
+    first = bench.reference(of(bench, "b"))
+    bench._known._found.clear()
+    again = bench.reference(of(bench, "b"))
+
+    assert (first.was_stored, again.was_stored) == (False, True)
+    assert np.array_equal(first.nll_nats, again.nll_nats)
+
+
+def test_runtimes_that_read_a_text_differently_are_refused(planted: Planted, bench: Bench) -> None:
+    planted(OTHER_IDS)
+    with pytest.raises(ArtifactError) as caught:
+        bench.divergence(of(bench, "b"))
+
+    assert "b: token ids differ between runtimes: 'Straße, naïve" in str(caught.value)
+    assert "in fake; expected" in str(caught.value)
+    assert "as in planted. Serve both in one runtime with --qgate-runtime" in str(caught.value)
+
+
+def test_within_one_runtime_no_text_is_compared(planted: Planted, bench: Bench) -> None:
+    planted(OTHER_IDS)
+    assert len(bench.divergence(of(bench, "a")).samples.nll_nats) > 0
