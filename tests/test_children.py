@@ -91,7 +91,7 @@ def test_the_longest_sequence_of_the_run_ends_at_the_originals_context(
 ) -> None:
     short = children(models, edge=EdgeSettings(context_tokens=64), override="fake")
     loading = told(short.serve(models["a"]))
-    assert (loading.context_tokens, loading.window_tokens) == (128, 128)
+    assert (loading.context_tokens, loading.window_tokens) == (256, 256)
 
 
 def told(serving: Any) -> Any:

@@ -2,7 +2,7 @@
 
 ``pytest -m formats``. GPTQ, AWQ, bitsandbytes and torchao are made in this environment, and
 compressed-tensors where QGATE_LLMCOMPRESSOR_PYTHON names an interpreter that has llm-compressor;
-a machine with two cores takes 15 to 30 minutes, most of them for AWQ and for the full checklist.
+a machine with two cores takes 20 to 30 minutes, most of them for the gate itself.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ GPTQMODEL = Tool(
     module="gptqmodel",
     packages=("gptqmodel", "optimum", "transformers", "torch", "tokenizers"),
     install=(
-        f"{_BASE} && pip install --no-build-isolation gptqmodel==7.6.0 optimum==2.3.0"
-        " torch==2.13.0 transformers==5.17.0"
+        f"{_BASE} setuptools wheel ninja && pip install --no-build-isolation gptqmodel==7.6.0"
+        " optimum==2.3.0 torch==2.13.0 transformers==5.17.0"
     ),
     # with one or two cores it gives itself one worker and then fails for want of two
     environment=(("GPTQMODEL_CPU_WORKERS", "2"),),
