@@ -2,8 +2,10 @@
 
 On a CPU, transformers and vLLM stand in for the GPU that will serve the model: weights are unpacked
 or kernels emulated, and all is computed in other number formats. Likelihoods and answers are those
-of the artifact all the same; times and bytes are not those of serving it. So the shipped limits on
-these do not apply there. The rows are measured and shown; a limit of the user's own does apply.
+of the artifact all the same; times and bytes are not those of serving it. Nor do times and bytes
+compare with those of an original that another runtime serves: 16-bit weights that a stand-in widens
+would let an artifact of their own size pass. So the shipped limits on these do not apply there. The
+rows are measured and shown; a limit of the user's own does apply.
 """
 
 from __future__ import annotations
@@ -24,13 +26,29 @@ if TYPE_CHECKING:
 
 _OF_SERVING = frozenset({"latency", "memory"})
 """Lines of the checklist that say nothing of the artifact where something else serves it."""
+_OVER_THE_ORIGINALS = frozenset(
+    {"latency.ttft", "latency.itl", "latency.tps", "memory.weights", "memory.peak"}
+)
+"""Rows of these that are ratios to the original's."""
 
 
 class Applicable:
-    """Limits by artifact and runtime."""
+    """Limits by artifact and runtime.
 
-    def __init__(self, thresholds: Thresholds, choose: Callable[[Artifact], Choice]) -> None:
+    Args:
+        thresholds: of the run.
+        choose: the runtime of an artifact.
+        choose_for_original: the name of the runtime of the original that it is held against.
+    """
+
+    def __init__(
+        self,
+        thresholds: Thresholds,
+        choose: Callable[[Artifact], Choice],
+        choose_for_original: Callable[[Artifact], str],
+    ) -> None:
         self._thresholds, self._choose = thresholds, choose
+        self._choose_for_original = choose_for_original
 
     def limits(self, artifact: Artifact) -> dict[str, Limit]:
         """The limits of the rows that its runtime can measure, less shipped ones on a stand-in."""
@@ -38,11 +56,12 @@ class Applicable:
         if choice is None:
             return self._all(artifact)
         beyond = runtimes.beyond(choice.name)
-        untrue = _OF_SERVING if choice.is_stand_in else frozenset()
+        is_elsewhere = self._is_original_elsewhere(artifact, choice)
         return {
             name: limit
             for name, limit in self._all(artifact).items()
-            if area_of(name) not in beyond and not (area_of(name) in untrue and _is_shipped(limit))
+            if area_of(name) not in beyond
+            and not (_is_shipped(limit) and _is_untrue(name, choice, is_elsewhere=is_elsewhere))
         }
 
     def is_beyond(self, check: str, artifact: Artifact) -> bool:
@@ -75,11 +94,21 @@ class Applicable:
     def _all(self, artifact: Artifact) -> dict[str, Limit]:
         return dict(self._thresholds.limits_for(artifact.id, artifact.scheme))
 
+    def _is_original_elsewhere(self, artifact: Artifact, choice: Choice) -> bool:
+        with suppress(errors.QGateError):  # without an original its rows are errors anyway
+            return self._choose_for_original(artifact) != choice.name
+        return False
+
     def _chosen(self, artifact: Artifact) -> Choice | None:
         # no runtime at all is an error of its rows, not of the run
         with suppress(errors.RuntimeUnavailable):
             return self._choose(artifact)
         return None
+
+
+def _is_untrue(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:
+    is_of_serving = choice.is_stand_in and area_of(check) in _OF_SERVING
+    return is_of_serving or (is_elsewhere and check in _OVER_THE_ORIGINALS)
 
 
 def _is_shipped(limit: Limit) -> bool:

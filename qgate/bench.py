@@ -178,9 +178,10 @@ class Bench:
         artifact, settings = serving.artifact, self._setting.thresholds.memory
         original = self.originals.serving_for(artifact)
         runtime = self.children.choose_for_original(artifact)
+        # of a device only what is alone on it can be told
+        self.children.free_devices()
         theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
-        if original.describe().device != "cpu":
-            self.children.close()  # of a device only what is alone on it can be told
+        self.children.free_devices()
         own = self._footprint(serving)
         with serving.phase("memory"):
             growth = memory.measure_growth(serving.host, settings, serving.load().n_vocab)

@@ -143,6 +143,12 @@ class Children:
             )
         return original
 
+    def free_devices(self) -> None:
+        """End those of the original's children that hold memory of a GPU."""
+        for serving in self._originals.values():
+            if serving.is_on_gpu:
+                serving.close()
+
     def close(self) -> None:
         """End the original's children; asked again, they start again."""
         for serving in self._originals.values():

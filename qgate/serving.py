@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,15 @@ class Serving:
                 self.load()
             self._runtime = RuntimeFacts(**self.host.call("describe"))
         return self._runtime
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether its child runs, and not on the CPU alone; one that says nothing may."""
+        if self._host is None:
+            return False
+        with suppress(QGateError):
+            return self.describe().device != "cpu"
+        return True
 
     @property
     def kernel(self) -> str:

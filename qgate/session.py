@@ -60,7 +60,8 @@ class GateSession:
         )
         for task in self.thresholds.tasks:
             read_task(task)  # a wrong file ends the run here, before anything is loaded
-        self.applicable = Applicable(self.thresholds, self.bench.children.choose)
+        children = self.bench.children
+        self.applicable = Applicable(self.thresholds, children.choose, children.choose_for_original)
         self.applicable.require_measurable(self.artifacts)
         self._areas: dict[str, set[str]] = {}
         self.ledger = Ledger(self.artifacts)

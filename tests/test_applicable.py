@@ -41,8 +41,16 @@ def artifact(format: str) -> Artifact:
     )
 
 
-def applicable(thresholds: Thresholds, machine: Machine, override: str | None = None) -> Applicable:
-    return Applicable(thresholds, lambda artifact: choose(artifact, override, machine))
+def applicable(
+    thresholds: Thresholds,
+    machine: Machine,
+    override: str | None = None,
+    original: str | None = None,
+) -> Applicable:
+    def chosen(artifact: Artifact) -> Choice:
+        return choose(artifact, override, machine)
+
+    return Applicable(thresholds, chosen, lambda artifact: original or chosen(artifact).name)
 
 
 @pytest.fixture
@@ -89,6 +97,19 @@ def test_gguf_on_a_cpu_is_served_as_it_will_be(shipped: Thresholds) -> None:
     assert areas(applicable(shipped, CPU), "gguf") == AREAS
 
 
+def test_no_shipped_limit_compares_times_or_bytes_of_two_runtimes(
+    shipped: Thresholds, own: Thresholds
+) -> None:
+    apart = applicable(shipped, CPU, original="transformers")
+    alike = applicable(shipped, CPU)
+    lost = set(alike.limits(artifact("gguf"))) - set(apart.limits(artifact("gguf")))
+    assert lost == {
+        "latency.ttft", "latency.itl", "latency.tps", "memory.weights", "memory.peak"
+    }  # fmt: skip
+    held = applicable(own, CPU, original="transformers").limits(artifact("gguf"))
+    assert held["latency.tps"].min == 0.5
+
+
 @pytest.mark.parametrize("runtime", ["fake", "openai_server"])
 def test_a_runtime_that_tells_no_memory_is_held_to_no_shipped_limit_on_it(
     shipped: Thresholds, runtime: str
@@ -119,5 +140,6 @@ def test_where_no_runtime_reads_the_format_every_limit_stands(shipped: Threshold
 
 
 def test_a_choice_is_no_stand_in_unless_it_says_so(shipped: Thresholds) -> None:
-    limits = Applicable(shipped, lambda _: Choice(name="mine", reason="--qgate-runtime"))
+    mine = Choice(name="mine", reason="--qgate-runtime")
+    limits = Applicable(shipped, lambda _: mine, lambda _: mine.name)
     assert areas(limits) == AREAS

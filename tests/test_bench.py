@@ -459,25 +459,30 @@ ON_A_GPU = """
 """
 
 
-@linux_only
-def test_on_a_gpu_each_is_alone_while_its_memory_is_measured(
-    toys: Toys, begin: Begin, log: Log, telling: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    beside: list[set[str]] = []
+@pytest.fixture
+def beside(log: Log, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """Which children were there whenever a GPU was looked at before the next one starts."""
+    found: list[set[str]] = []
 
     class Meter:
-        """Stands in for NVML: notes which children are there before the next one starts."""
+        """Stands in for NVML."""
 
         before_bytes = 0
 
         def __init__(self, _: object) -> None:
-            beside.append(set(log.alive))
+            found.append(set(log.alive))
 
         def watch(self) -> contextlib.AbstractContextManager[device_module.Peak]:
             return contextlib.nullcontext(device_module.Peak(used_bytes=2**20))
 
     monkeypatch.setattr(device_module, "DeviceMeter", Meter)
+    return found
 
+
+@linux_only
+def test_on_a_gpu_each_is_alone_while_its_memory_is_measured(
+    toys: Toys, begin: Begin, log: Log, telling: Callable[..., str], beside: list[set[str]]
+) -> None:
     with begin(toys(a=Toy(), b=Toy()), runtime=telling(ON_A_GPU)) as run:
         for name in "ab":
             run.bench.begin(run.servings[name], frozenset({"latency", "memory"}))
@@ -486,6 +491,22 @@ def test_on_a_gpu_each_is_alone_while_its_memory_is_measured(
             run.servings[name].close()
 
     assert beside == [set(), set(), set()]  # the original, a, b
+
+
+@linux_only
+def test_on_a_gpu_the_original_in_another_runtime_makes_room(
+    toys: Toys, begin: Begin, log: Log, telling: Callable[..., str], beside: list[set[str]]
+) -> None:
+    runtime = telling(ON_A_GPU)
+    with begin(toys(a=Toy()), runtime=runtime) as run:
+        originals: Any = run.bench.children.originals
+        run.bench.children.serve_original(runtime).load()
+        originals["another"] = originals.pop(runtime)
+        assert log.alive == {"original"}
+
+        run.bench.memory(run.servings["a"])
+
+    assert beside == [set(), set()]  # the original, a
 
 
 # --- what the report tells ------------------------------------------------------------------------

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COVERED = frozenset({".safetensors", ".json", ".model", ".jinja", ".txt", ".tiktoken"})
+_ELSEWHERE = ("transformers_weights", "speculators_config")
+"""Keys of config.json by which a library loads other weights than the directory's own set."""
+_ADAPTER = "adapter_config.json"
+"""transformers loads the model that it names, and puts the adapter on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,8 @@ def _problem(directory: Path, said: _Said, entries: Sequence[Path]) -> str | Non
     if "auto_map" in said.config:
         remedy = "Refused; pass --qgate-trust-remote-code to allow it."
         return f"{where}: config.json asks for remote code (auto_map). {remedy}"
+    if led := _led_elsewhere(said.config, entries):
+        return f"{where}: {led}"
     if said.quantize is not None and said.quantization is not None:
         got = f"got weights quantized already ({method_of(said.quantization)})"
         return f"{where}: {FILE}: {got}; expected unquantized ones. Remove one of the two."
@@ -147,3 +153,13 @@ def _problem(directory: Path, said: _Said, entries: Sequence[Path]) -> str | Non
         got = f"got {listed(pickles)}; expected *.safetensors"
         return f"{where}: weights only as pickles, which run code when loaded: {got}."
     return f"{where}: config.json without weights: expected *.safetensors beside it."
+
+
+def _led_elsewhere(config: Mapping[str, Any], entries: Sequence[Path]) -> str | None:
+    """What would have a library load weights that nobody here has looked at."""
+    for key in _ELSEWHERE:
+        if config.get(key) is not None:
+            return f"config.json names other weights ({key}). Refused; remove the key."
+    if any(path.name == _ADAPTER for path in entries):
+        return f"got an adapter ({_ADAPTER}); expected whole weights. Merge it into them."
+    return None

@@ -136,22 +136,35 @@ def _render(row: Mapping[str, str], columns: Mapping[str, int]) -> str:
 
 
 def _describe_differences(report_json: dict[str, Any]) -> Iterator[str]:
+    artifacts, reference = report_json["artifacts"], report_json["reference"]
     pairs: dict[tuple[str, str], list[str]] = {}
-    for artifact in report_json["artifacts"]:
-        own, other = _name(artifact), _name_compared(artifact, report_json["reference"])
+    unjudged: list[str] = []
+    for artifact in artifacts:
+        own, other = _name(artifact), _name_compared(artifact, reference)
         if own and other and own != other:
             pairs.setdefault((own, other), []).append(escape_line(artifact["id"]))
+            if _has_unjudged(artifact) and not _is_stand_in(artifact):
+                unjudged.append(escape_line(artifact["id"]))
     for (own, other), ids in pairs.items():
         yield f"differences of runtimes are included: {', '.join(ids)} ({own} against {other})"
     yield from _describe_original_elsewhere(report_json)
-    if ids := [escape_line(one["id"]) for one in report_json["artifacts"] if _is_stand_in(one)]:
+    if unjudged:
+        yield (
+            f"the original in another runtime: times and memory of {', '.join(unjudged)} against"
+            " it are shown, not judged"
+        )
+    if ids := [escape_line(one["id"]) for one in artifacts if _is_stand_in(one)]:
         yield f"a CPU in place of a GPU: times and memory of {', '.join(ids)} are shown, not judged"
 
 
 def _is_stand_in(artifact: Mapping[str, Any]) -> bool:
     """Whether rows of it have no limit because of where they were measured."""
     on_cpu = (artifact.get("runtime") or {}).get("device") == "cpu"
-    return on_cpu and artifact.get("format") == "hf" and any(map(_is_unjudged, artifact["checks"]))
+    return on_cpu and artifact.get("format") == "hf" and _has_unjudged(artifact)
+
+
+def _has_unjudged(artifact: Mapping[str, Any]) -> bool:
+    return any(map(_is_unjudged, artifact["checks"]))
 
 
 def _is_unjudged(check: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 
 from qgate import runtimes
 from qgate.errors import RuntimeUnavailable, UsageError
+from qgate.runtimes.builds import device_of
 from qgate.runtimes.schemes import vllm_supports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.records import Artifact
+    from qgate.runtimes.builds import Device
     from qgate.thresholds import RuntimeOptions
 
 _READS: Mapping[str, str] = MappingProxyType(
@@ -51,6 +53,20 @@ class Machine:
     """Whether a child would see one of NVIDIA's."""
     installed: frozenset[str]
     """Runtimes of `_PACKAGES` that are here or have an interpreter of their own."""
+    builds: Mapping[str, Device] = field(default_factory=dict)
+    """What they compute on, where their build tells: it may not be what the machine has."""
+
+    def serves_on_gpu(self, runtime: str) -> bool:
+        return self.has_gpu and self.builds.get(runtime) != "cpu"
+
+    @property
+    def lacks_vllm(self) -> str:
+        """Why vLLM is not chosen whatever the model; empty where it may be."""
+        if "vllm" not in self.installed:
+            return "vLLM is not installed"
+        device: Device = "gpu" if self.has_gpu else "cpu"
+        build = self.builds.get("vllm", device)
+        return "" if build == device else f"this vLLM is built for a {build.upper()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +102,7 @@ _TABLE = (
     ),
     _Row(
         format="hf", has_gpu=True, has_vllm=False,
-        runtime="transformers", reason="vLLM is not installed",
+        runtime="transformers", reason="{lack}",
     ),
     _Row(
         format="hf", has_gpu=True, is_supported=True,
@@ -98,7 +114,7 @@ _TABLE = (
     ),
     _Row(
         format="hf", has_vllm=False,
-        runtime="transformers", reason="no GPU; vLLM is not installed",
+        runtime="transformers", reason="no GPU; {lack}",
     ),
     _Row(
         format="hf", is_supported=True,
@@ -127,8 +143,14 @@ def look(
     """
     found = {name for name in _PACKAGES if _is_installed(name)}
     found |= {name for name, options in settings.items() if options.python is not None}
+    pythons = {name: options.python for name, options in settings.items()}
+    builds = {name: device_of(name, pythons.get(name)) for name in found}
     has_device = any(devices.glob("nvidia[0-9]*"))
-    return Machine(has_gpu=has_device and _shows_gpus(environ), installed=frozenset(found))
+    return Machine(
+        has_gpu=has_device and _shows_gpus(environ),
+        installed=frozenset(found),
+        builds={name: device for name, device in builds.items() if device},
+    )
 
 
 def _is_installed(package: str) -> bool:
@@ -164,12 +186,12 @@ def choose(
         _require_known(override, by)
         _require_readable(override, artifact, by)
         return _choice(override, by if by.startswith("-") else "thresholds file", machine)
-    is_supported = vllm_supports(artifact, has_gpu=machine.has_gpu)
+    is_supported = vllm_supports(artifact, has_gpu=machine.serves_on_gpu("vllm"))
     known = {
         "format": artifact.format,
         "quantizes": artifact.quantize is not None,
         "has_gpu": machine.has_gpu,
-        "has_vllm": "vllm" in machine.installed,
+        "has_vllm": not machine.lacks_vllm,
         "is_supported": is_supported,
     }
     row = next(
@@ -178,11 +200,12 @@ def choose(
         if all(getattr(row, name) in (None, value) for name, value in known.items())
     )
     what = artifact.scheme if artifact.is_quantized else "unquantized models"
-    return _choice(row.runtime, row.reason.format(scheme=what), machine)
+    reason = row.reason.format(scheme=what, lack=machine.lacks_vllm)
+    return _choice(row.runtime, reason, machine)
 
 
 def _choice(name: str, reason: str, machine: Machine) -> Choice:
-    is_stand_in = name in _SERVE_ON_A_GPU and not machine.has_gpu
+    is_stand_in = name in _SERVE_ON_A_GPU and not machine.serves_on_gpu(name)
     return Choice(name=name, reason=reason, is_stand_in=is_stand_in)
 
 
@@ -190,7 +213,7 @@ def serves(name: str, artifact: Artifact, machine: Machine) -> bool:
     """Whether this runtime, where it is installed, could hold this model on this machine."""
     if _READS.get(name, artifact.format) != artifact.format:
         return False
-    return name != "vllm" or vllm_supports(artifact, has_gpu=machine.has_gpu)
+    return name != "vllm" or vllm_supports(artifact, has_gpu=machine.serves_on_gpu(name))
 
 
 def _require_known(name: str, by: str) -> None:

@@ -2,7 +2,9 @@
 
 For a GPU these are the methods that vLLM 0.32 has a loader for and that checkpoints name
 (`QUANTIZATION_METHODS` in vllm/model_executor/layers/quantization; bitsandbytes and GGUF are gone
-from it, fbgemm_fp8 is refused as deprecated). Its CPU build takes fewer kinds: 4 bits by its WNA16
+from it, fbgemm_fp8 is refused as deprecated, and torchao's own package does not come with it). Of
+GPTQ it takes 4 and 8 bits without zero points, of AWQ 4 bits (`TYPE_MAP` in auto_gptq.py and
+auto_awq.py), on any device. Its CPU build takes fewer kinds: 4 bits by its WNA16
 kernel (`CPUWNA16LinearKernel`: uint4 with or without zero points), 8-bit integers on both sides,
 and 8-bit floats with a scale a channel and activations scaled as they come. The rest of
 compressed-tensors, fp8, torchao and bitsandbytes were tried there with real models: its engine
@@ -33,7 +35,6 @@ _ON_A_GPU = frozenset(
         "modelopt",
         "mxfp4",
         "quark",
-        "torchao",
     }
 )
 
@@ -45,11 +46,19 @@ def vllm_supports(artifact: Artifact, *, has_gpu: bool) -> bool:
     if not artifact.is_quantized:
         return True
     scheme = artifact.scheme.casefold()
+    if scheme in ("gptq", "awq"):
+        return _has_packed_kernel(scheme, _said_of(artifact), has_gpu=has_gpu)
     if has_gpu:
         return scheme in _ON_A_GPU
-    if scheme in ("gptq", "awq"):
-        return whole(_said_of(artifact), "bits", "w_bit") == 4
     return scheme == "compressed-tensors" and _fits_cpu_kernels(_said_of(artifact))
+
+
+def _has_packed_kernel(scheme: str, said: Mapping[str, Any], *, has_gpu: bool) -> bool:
+    bits = whole(said, "bits", "w_bit")
+    if scheme == "awq":
+        return bits == 4
+    is_symmetric = said.get("sym") is True
+    return is_symmetric and bits in ((4, 8) if has_gpu else (4,))
 
 
 def _fits_cpu_kernels(said: Mapping[str, Any]) -> bool:

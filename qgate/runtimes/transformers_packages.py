@@ -52,7 +52,11 @@ SCHEMES: Mapping[str, Needs] = MappingProxyType(
         "quark": Needs(packages=("amd-quark",), command="pip install amd-quark"),
         "auto-round": Needs(packages=("auto-round",), command='pip install "auto-round>=0.5"'),
         "bitnet": Needs(),
-        "fp8": Needs(is_for_gpu=True),
+        # its matrix product is a kernel of the hub: in the cache before it is needed, as nothing
+        # is downloaded while an artifact is gated
+        "fp8": Needs(
+            packages=("kernels",), command='pip install "kernels>=0.12.0"', is_for_gpu=True
+        ),
         "mxfp8": Needs(is_for_gpu=True),
         "nvfp4": Needs(is_for_gpu=True),
         "mxfp4": Needs(

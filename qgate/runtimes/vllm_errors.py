@@ -26,10 +26,11 @@ _MOST_CHARACTERS = 200
 _PYDANTIC = re.compile(r"validation errors? for .*?(?:Value error|Assertion failed), (.*?) \[type=")
 _NO_ROOM = re.compile(r"KV cache|kv cache|kv-cache", re.IGNORECASE)
 _UNKNOWN_KERNEL = re.compile(r"_OpNamespace|\b_C::|no kernel|[Kk]ernel .*(?:not|fail)|NoKernel")
+_DEVICE_FAILED = re.compile(r"CUDA error|CUDA out of memory|out of memory", re.IGNORECASE)
 _NOT_SERVED = re.compile(
     r"quantization method|not (?:yet |currently )?(?:supported|implemented|available)|unsupported"
     r"|does not support|doesn't support|only support|compute capability|minimum capability"
-    r"|requires? (?:a |an )?(?:GPU|CUDA|triton|package)|CUDA|Torch not compiled|pip install"
+    r"|requires? (?:a |an )?(?:GPU|CUDA|triton|package)|Torch not compiled|pip install"
     r"|Failed to find a kernel|not installed|importlib|architectures",
     re.IGNORECASE,
 )
@@ -42,16 +43,14 @@ def while_loading() -> Iterator[None]:
     Raises:
         RuntimeUnavailable: this build, on this machine, does not serve such an artifact.
         ArtifactError: the artifact is at fault.
-        RuntimeFailed: out of memory.
+        RuntimeFailed: out of memory, or the device failed.
     """
     try:
         yield
     except QGateError:
         raise
-    except MemoryError as error:
-        raise RuntimeFailed("vllm: out of memory while loading") from error
     except Exception as error:
-        raise _refusal(error) or _bad_artifact(error) from error
+        raise _failure(error) or _refusal(error) or _bad_artifact(error) from error
 
 
 @contextlib.contextmanager
@@ -70,8 +69,8 @@ def while_running() -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "VLLMValidationError" or isinstance(error, ValueError):
             raise MeasurementError(f"vllm refuses a request: {one_line(error)}") from error
-        refusal = _refusal(error)
-        raise refusal or RuntimeFailed(f"vllm: {one_line(error)}") from error
+        found = _failure(error) or _refusal(error) or RuntimeFailed(f"vllm: {one_line(error)}")
+        raise found from error
 
 
 def one_line(error: BaseException) -> str:
@@ -80,6 +79,15 @@ def one_line(error: BaseException) -> str:
     framed = _PYDANTIC.search(text)
     reason = (framed[1] if framed else text).rstrip(".")
     return reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]}..."
+
+
+def _failure(error: Exception) -> RuntimeFailed | None:
+    """Of the machine, whatever it served: torch's OutOfMemoryError is a RuntimeError."""
+    if isinstance(error, MemoryError):
+        return RuntimeFailed("vllm: out of memory")
+    if _DEVICE_FAILED.search(str(error)) and not _NO_ROOM.search(str(error)):
+        return RuntimeFailed(f"vllm: {one_line(error)}")
+    return None
 
 
 def _refusal(error: Exception) -> RuntimeUnavailable | None:

@@ -3,13 +3,17 @@
 vLLM itself takes memory as it finds it for a tensor that the files lack, and serves on: it exempts
 all unquantized layers from its own check. Here every parameter has to come from the files; and
 matrices hold NaN until they do, since of layers that were merged (query, key and value) vLLM only
-knows that some part came.
+knows that some part came. The files are those that the integrity rows look at: vLLM alone would
+prefer an index to `model.safetensors`, and without one load every safetensors file that lies there.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
+
+from qgate.artifacts.hf_weights import read_weights
 
 FORMAT = "qgate_safetensors"
 """What vLLM is told as its `load_format`."""
@@ -25,6 +29,11 @@ def register_loader() -> str:
         def __init__(self, load_config: Any) -> None:  # noqa: ANN401 - vLLM's own
             super().__init__(dataclasses.replace(load_config, load_format="safetensors"))
             self.enable_weights_track = True
+
+        def _prepare_weights(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401
+            directory, _, *others = super()._prepare_weights(*given, **named)
+            files = [str(header.path) for header in read_weights(Path(directory))]
+            return directory, files, *others
 
         def load_weights(self, model: Any, model_config: Any) -> None:  # noqa: ANN401
             _unset(model)

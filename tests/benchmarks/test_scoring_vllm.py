@@ -50,4 +50,5 @@ def test_scoring_is_as_fast_as_bare_generate(benchmark: Any) -> None:
             "ratios": [round(ratio, 3) for ratio in ratios],
             "tokens_per_s": SCORED_TOKENS / statistics.median(ours for ours, _ in pairs),
         }
-    assert benchmark.extra_info["likelihoods"]["throughput_over_generate"] >= AT_LEAST
+    found = {kind: benchmark.extra_info[kind]["throughput_over_generate"] for kind in rounds}
+    assert min(found.values()) >= AT_LEAST, found

@@ -48,7 +48,10 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def on_gpu(runtime: str, models: Models, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The checklist over these formats in the runtime; quality is judged, the rest is shown."""
     place = tmp_path_factory.mktemp(f"gpu-{runtime}")
-    for name in ("qgate-demo-float16", *(models.need(one) for one in served(models, runtime))):
+    formats = served(models, runtime)
+    if not formats:
+        pytest.skip("; ".join(models.absent[name] for name in FORMATS))
+    for name in ("qgate-demo-float16", *map(models.need, formats)):
         shutil.copytree(models.directory / name, place / "models" / name)
     limits = core_limits()
     if runtime == "vllm":

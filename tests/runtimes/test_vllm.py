@@ -5,6 +5,7 @@ QGATE_VLLM_PYTHON=vllm-env/bin/python pytest tests/runtimes/test_vllm.py -m vllm
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -332,6 +333,27 @@ def test_weights_that_are_no_numbers_are_refused(host: Host, tmp_path: Path) -> 
 
     with pytest.raises(ArtifactError, match=r"no numbers: model\.layers\.2\.mlp\.gate_up_proj"):
         load(host, rewrite(copy_of_demo(tmp_path / "nan"), spoil))
+
+
+def test_it_loads_the_files_that_the_integrity_rows_look_at(host: Host, tmp_path: Path) -> None:
+    def damage(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: np.zeros_like(value) for name, value in tensors.items()}
+
+    sound, other = copy_of_demo(tmp_path / "sound"), copy_of_demo(tmp_path / "other")
+    rewrite(other, damage)
+    ids = np.arange(5, 5 + TOKENS, dtype=np.int32)[None]
+    load(host, sound)
+    wanted = score(host, ids)["nll_nats"]
+
+    (other / "model.safetensors").rename(sound / "zeros.safetensors")
+    load(host, sound)
+    assert np.array_equal(score(host, ids)["nll_nats"], wanted)
+
+    tensors = ["model.embed_tokens.weight"]
+    index = {"weight_map": dict.fromkeys(tensors, "zeros.safetensors")}
+    (sound / "model.safetensors.index.json").write_text(json.dumps(index))
+    load(host, sound)
+    assert np.array_equal(score(host, ids)["nll_nats"], wanted)
 
 
 def test_quantizing_while_loading_is_refused(host: Host) -> None:

@@ -299,7 +299,12 @@ LOADING: list[tuple[Exception, type[QGateError], str]] = [
         ArtifactError,
         "vllm refuses the model: shape mismatch in layer 3",
     ),
-    (MemoryError(), RuntimeFailed, "vllm: out of memory while loading"),
+    (MemoryError(), RuntimeFailed, "vllm: out of memory"),
+    (
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeFailed,
+        "vllm: CUDA out of memory. Tried to allocate 2.00 GiB",
+    ),
     (MeasurementError("said already"), MeasurementError, "said already"),
 ]
 
@@ -327,6 +332,11 @@ RUNNING: list[tuple[Exception, type[QGateError], str]] = [
     ),
     (ValueError("too long"), MeasurementError, "vllm refuses a request: too long"),
     (RuntimeError("engine died"), RuntimeFailed, "vllm: engine died"),
+    (
+        RuntimeError("CUDA error: operation not supported"),
+        RuntimeFailed,
+        "vllm: CUDA error: operation not supported",
+    ),
     (
         AttributeError("'_OpNamespace' '_C' object has no attribute 'x'"),
         RuntimeUnavailable,
