@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.formats
 
+LIKELIHOODS = {"perplexity.increase", "perplexity.ratio", "divergence.same_top"}
 KERNELS: Mapping[str, str] = MappingProxyType(
     {
         "gptq": "CPUWNA16LinearKernel",
         "awq": "CPUWNA16LinearKernel",
         "w4a16": "CPUWNA16LinearKernel",
         "w8a8": "CPUInt8ScaledMMLinearKernel",
-        "fp8": "CPUFp8ScaledMMLinearKernel",
+        "fp8": "ChannelWiseTorchFP8ScaledMMLinearKernel",
     }
 )
 
@@ -52,7 +53,7 @@ def in_vllm(vllm_python: str, models: Models, tmp_path_factory: pytest.TempPathF
     for name in ("qgate-demo-float16", *names):
         shutil.copytree(models.directory / name, place / "models" / name)
     limits = core_limits() + (
-        "text: {source: generated, windows: 32, window_tokens: 256}\n"
+        "text: {source: generated, windows: 64, window_tokens: 256}\n"
         f'runtimes: {{vllm: {{python: "{vllm_python}", kv_cache_gib: 1}}}}\n'
     )
     return gate(new_project(place / "project"), place / "models", limits, *CORE)
@@ -64,13 +65,10 @@ def test_a_sound_artifact_passes_in_vllm_by_its_kernel(
 ) -> None:
     found = entry(in_vllm, models.need(name))
     runtime = found["runtime"]
-    assert (found["scheme"], runtime["name"], runtime["device"]) == (
-        SCHEMES[name][0],
-        "vllm",
-        "cpu",
-    )
+    served_by = (found["scheme"], runtime["name"], runtime["device"])
+    assert served_by == (SCHEMES[name][0], "vllm", "cpu")
     assert runtime["reason"].startswith("no GPU; vLLM supports ")
-    assert runtime["kernel"] == KERNELS[name]
+    assert runtime["kernel"].split()[-1] == KERNELS[name]
     verdicts = in_vllm.verdicts(found["id"])
     assert {row: verdicts[row] for row in QUALITY} == dict.fromkeys(QUALITY, "pass")
     assert found["verdict"] == "pass"
@@ -79,5 +77,7 @@ def test_a_sound_artifact_passes_in_vllm_by_its_kernel(
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_broken_artifact_fails_in_vllm(in_vllm: Outcome, models: Models, name: str) -> None:
     verdicts = in_vllm.verdicts(models.need_broken(name))
-    assert {verdicts[row] for row in QUALITY} == {"fail"}
+    assert {verdicts[row] for row in LIKELIHOODS} == {"fail"}
+    # what was put in place of the likeliest tokens may leave too little that can be compared
+    assert {verdicts[row] for row in QUALITY - LIKELIHOODS} <= {"fail", "error"}
     assert "Traceback" not in in_vllm.text
