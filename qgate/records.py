@@ -44,6 +44,8 @@ class Artifact:
     """How its unquantized weights are quantized while they are loaded; None: not at all."""
     quantization: str = ""
     """In short words for people: `4 bit, group 128`; empty where the scheme says it all."""
+    runs_code: bool = False
+    """Whether it brings code of its own that the user allowed to be run when it is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

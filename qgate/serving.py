@@ -102,6 +102,7 @@ class Serving:
                 threads=wanted.threads,
                 quantize=None if quantize is None else dict(quantize),
                 options=dict(wanted.options),
+                trust_remote_code=self.artifact.runs_code,
             )
         return ModelFacts.from_json(loaded)
 

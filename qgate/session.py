@@ -47,7 +47,9 @@ class GateSession:
         self.thresholds: Thresholds = load_thresholds(options.thresholds, options.directory)
         if options.vllm_python:
             self.thresholds = self.thresholds.with_python("vllm", options.vllm_python)
-        self.artifacts, self.reference_artifact = find_artifacts(options.paths, options.reference)
+        self.artifacts, self.reference_artifact = find_artifacts(
+            options.paths, options.reference, trusts_code=options.trust_remote_code
+        )
         self.bench = Bench(
             Setting(
                 thresholds=self.thresholds,
@@ -146,7 +148,6 @@ class GateSession:
             metafunc.parametrize(
                 "artifact", list(named.values()), ids=list(named), indirect=True, scope="session"
             )
-
         if fixtures.takes_task(metafunc):
             names = [task.name for task in self.thresholds.tasks]
             metafunc.parametrize("task", names, indirect=True)

@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 
 def find_artifacts(
-    paths: Sequence[Path], named_reference: Path | None
+    paths: Sequence[Path], named_reference: Path | None, *, trusts_code: bool = False
 ) -> tuple[tuple[Artifact, ...], Artifact | None]:
     """What is gated, and the original it is held against; header bytes only."""
-    found = discover(paths)
+    found = discover(paths, trusts_code=trusts_code)
     named = None
     if named_reference is not None:
-        (named, *others) = discover([named_reference])
+        (named, *others) = discover([named_reference], trusts_code=trusts_code)
         if others or named.problem:
             raise errors.UsageError(
                 f"--qgate-reference: {named_reference}: got"
                 f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
             )
-    reference = choose_reference(found, named) or choose_reference(beside(paths), None, gated=found)
+    reference = choose_reference(found, named) or choose_reference(
+        beside(paths, trusts_code=trusts_code), None, gated=found
+    )
     gated = tuple(a for a in found if reference is None or a.files != reference.files)
     if not gated:
         shown = ", ".join(str(path) for path in paths)

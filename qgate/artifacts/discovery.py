@@ -20,24 +20,28 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
 
 
-def discover(paths: Sequence[Path]) -> tuple[Artifact, ...]:
+def discover(paths: Sequence[Path], *, trusts_code: bool = False) -> tuple[Artifact, ...]:
     """Find every artifact at the given paths; only headers are read.
 
     What lies there but cannot be used is an artifact with a `problem`, never left out.
+
+    Args:
+        paths: files and directories.
+        trusts_code: whether a model may bring code of its own, to be run when it is loaded.
 
     Raises:
         UsageError: a path does not exist, is of another kind, or holds no artifact.
     """
     if not paths:
         raise UsageError("--qgate: no path given.")
-    found = [artifact for path in paths for artifact in _at(path)]
+    found = [artifact for path in paths for artifact in _at(path, trusts_code=trusts_code)]
     once: dict[str, Artifact] = {}
     for artifact in found:
         once.setdefault(_place(artifact.path), artifact)
     return _with_unique_ids(list(once.values()))
 
 
-def beside(paths: Sequence[Path]) -> tuple[Artifact, ...]:
+def beside(paths: Sequence[Path], *, trusts_code: bool = False) -> tuple[Artifact, ...]:
     """Unquantized artifacts that lie next to the given paths: where an original may be found.
 
     Directly in the directory that holds the file or directory, no deeper; a directory with too
@@ -52,7 +56,7 @@ def beside(paths: Sequence[Path]) -> tuple[Artifact, ...]:
             continue
         near.ggufs = [path for path in near.ggufs if path.parent == parent]
         near.refused = {}
-        for artifact in _made_of(near, parent)[0]:
+        for artifact in _made_of(near, parent, trusts_code=trusts_code)[0]:
             if not (artifact.is_quantized or artifact.problem):
                 found.setdefault(_place(artifact.path), artifact)
     return _with_unique_ids([found[place] for place in found if place not in given])
@@ -63,7 +67,7 @@ def _place(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _at(path: Path) -> list[Artifact]:
+def _at(path: Path, *, trusts_code: bool) -> list[Artifact]:
     where = f"--qgate: {printable(str(path))}"
     try:
         path.stat()
@@ -73,7 +77,7 @@ def _at(path: Path) -> list[Artifact]:
         raise UsageError(f"{where} cannot be read: {getattr(error, 'strerror', error)}.") from None
     if path.is_dir():
         found = walk(path)
-        artifacts, skipped = _made_of(found, path)
+        artifacts, skipped = _made_of(found, path, trusts_code=trusts_code)
         n_files = found.n_files
     elif path.is_file() and path.suffix.lower() == ".gguf":
         artifacts, skipped = artifacts_of(*shards_beside(path))
@@ -88,8 +92,10 @@ def _at(path: Path) -> list[Artifact]:
     return artifacts
 
 
-def _made_of(found: Found, root: Path) -> tuple[list[Artifact], list[str]]:
-    directories = [hf_artifact(directory, root) for directory in found.hf_directories]
+def _made_of(found: Found, root: Path, *, trusts_code: bool) -> tuple[list[Artifact], list[str]]:
+    directories = [
+        hf_artifact(directory, root, trusts_code=trusts_code) for directory in found.hf_directories
+    ]
     ggufs, skipped = artifacts_of(found.ggufs, found.refused)
     return sorted([*directories, *ggufs], key=lambda artifact: artifact.path), skipped
 

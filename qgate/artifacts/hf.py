@@ -1,4 +1,4 @@
-"""Hugging Face directories, recognised by config.json; nothing in them is run or unpickled."""
+"""Hugging Face directories, recognised by config.json; nothing in them is run or unpickled here."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COVERED = frozenset({".safetensors", ".json", ".model", ".jinja", ".txt", ".tiktoken"})
+_CODE, _AUTO_MAP = ".py", "auto_map"
 _ELSEWHERE = ("transformers_weights", "speculators_config")
 """Keys of config.json by which a library loads other weights than the directory's own set."""
 _ADAPTER = "adapter_config.json"
@@ -35,17 +36,23 @@ class _Said:
     """What is to be done to them while they are loaded."""
 
 
-def hf_artifact(directory: Path, root: Path) -> Artifact:
-    """Describe a directory; what is wrong with it becomes its `problem`."""
+def hf_artifact(directory: Path, root: Path, *, trusts_code: bool = False) -> Artifact:
+    """Describe a directory; what is wrong with it becomes its `problem`.
+
+    Args:
+        directory: the model's.
+        root: what was asked for, which no link may leave.
+        trusts_code: whether the code that its config.json asks for is allowed.
+    """
     entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-    files = tuple(path for path in entries if _is_covered(path))
+    files = tuple(path for path in entries if _is_covered(path, trusts_code=trusts_code))
     said = _Said(config={})
     problem = _refused_file(files, root)
     if problem is None:
         try:
             said = _Said(config=read_object(directory / "config.json"))
             said = _read_rest(said.config, files)
-            problem = _problem(directory, said, entries)
+            problem = _problem(directory, said, entries, trusts_code=trusts_code)
         except ArtifactError as error:
             problem = str(error)
     return Artifact(
@@ -60,11 +67,14 @@ def hf_artifact(directory: Path, root: Path) -> Artifact:
         problem=problem,
         quantize=said.quantize,
         quantization=_in_words(said),
+        runs_code=trusts_code and _AUTO_MAP in said.config,
     )
 
 
-def _is_covered(path: Path) -> bool:
-    return (path.suffix.lower() in _COVERED or path.name == FILE) and not path.is_dir()
+def _is_covered(path: Path, *, trusts_code: bool) -> bool:
+    suffix = path.suffix.lower()
+    is_read = suffix in _COVERED or path.name == FILE or (trusts_code and suffix == _CODE)
+    return is_read and not path.is_dir()
 
 
 def _read_rest(config: Mapping[str, Any], files: Sequence[Path]) -> _Said:
@@ -135,9 +145,11 @@ def _refused_file(files: Sequence[Path], root: Path) -> str | None:
     return None
 
 
-def _problem(directory: Path, said: _Said, entries: Sequence[Path]) -> str | None:
+def _problem(
+    directory: Path, said: _Said, entries: Sequence[Path], *, trusts_code: bool
+) -> str | None:
     where = printable(str(directory))
-    if "auto_map" in said.config:
+    if _AUTO_MAP in said.config and not trusts_code:
         remedy = "Refused; pass --qgate-trust-remote-code to allow it."
         return f"{where}: config.json asks for remote code (auto_map). {remedy}"
     if led := _led_elsewhere(said.config, entries):

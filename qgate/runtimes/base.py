@@ -42,6 +42,8 @@ class LoadSettings:
     """How unquantized weights are to be quantized while they are loaded; None: as they are."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """This runtime's own section of the thresholds file, without its interpreter."""
+    trust_remote_code: bool = False
+    """Whether the user allowed the code that the model brings; read by those that could run any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

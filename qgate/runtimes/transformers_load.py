@@ -1,11 +1,11 @@
 """Loads a Hugging Face directory the strict way: whole, from safetensors, without its code.
 
-transformers fills a missing tensor with random numbers, drops one that it does not expect, and
-goes on; here each is an error of the artifact. On a CPU everything is computed in float32: it holds
-16-bit values exactly, and is two to six times faster there than 16 bits are. That goes for
-quantized weights too. Mean KL to the original of the demo's model, in nats: bitsandbytes int8
-4.7e-5 in float32 and 1.2e-4 in bfloat16, torchao int8 3.0e-5 and 9.7e-5, gptq 3.4e-3 and 3.5e-3.
-On a GPU the dtype is the file's.
+Code of its own runs only where the user allowed it by name. transformers fills a missing tensor
+with random numbers, drops one that it does not expect, and goes on; here each is an error of the
+artifact. On a CPU everything is computed in float32: it holds 16-bit values exactly, and is two to
+six times faster there than 16 bits are. That goes for quantized weights too. Mean KL to the
+original of the demo's model, in nats: bitsandbytes int8 4.7e-5 in float32 and 1.2e-4 in bfloat16,
+torchao int8 3.0e-5 and 9.7e-5, gptq 3.4e-3 and 3.5e-3. On a GPU the dtype is the file's.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def load(settings: LoadSettings) -> Loaded:
         # transformers would warn and serve the packed numbers as if they were weights
         raise RuntimeUnavailable(f"transformers {__version__} knows no scheme {scheme!r}")
     _refuse_other_files(directory)
-    here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    here: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": settings.trust_remote_code,
+    }
     how: dict[str, Any] = {"dtype": "auto" if has_gpu else torch.float32}
     if has_gpu:
         how["device_map"] = {"": 0}

@@ -197,7 +197,7 @@ def _arguments(settings: LoadSettings, device: str, dtype: str) -> dict[str, Any
         "model": settings.path,
         "dtype": dtype,
         "load_format": register_loader(),  # safetensors only: nothing that is unpickled
-        "trust_remote_code": False,
+        "trust_remote_code": settings.trust_remote_code,
         "generation_config": "vllm",  # not the artifact's: sampling is qgate's to say
         "max_model_len": _room(settings),
         "kv_cache_memory_bytes": int(gib * _GIB),
