@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Originals:
 
     def __init__(self, setting: Setting, children: Children, known: Known) -> None:
         self._setting, self._children, self._known = setting, children, known
-        self._headlines: dict[str, dict[str, float]] = {}
+        self._headlines: dict[str, list[dict[str, float]]] = {}
 
     @property
     def store(self) -> Path:
@@ -81,9 +82,20 @@ class Originals:
     # --- for the report -----------------------------------------------------------------------
 
     def book(self, artifact: Artifact, headline: dict[str, float]) -> None:
-        """Note numbers that the report shows of the original that the artifact is held against."""
+        """Note numbers that the report shows of the original that the artifact is held against.
+
+        What was measured beside several artifacts is shown as the median of these, so that it does
+        not hang on which of them came last.
+        """
         runtime = self._children.choose_for_original(artifact)
-        self._headlines.setdefault(runtime, {}).update(headline)
+        self._headlines.setdefault(runtime, []).append(headline)
+
+    def _headline(self, runtime: str) -> dict[str, float]:
+        values: dict[str, list[float]] = {}
+        for headline in self._headlines.get(runtime, ()):
+            for name, value in headline.items():
+                values.setdefault(name, []).append(value)
+        return {name: statistics.median(seen) for name, seen in values.items()}
 
     def describe(self) -> dict[str, Any]:
         """The report's `reference` section: what was asked of the original, at home and elsewhere.
@@ -107,7 +119,7 @@ class Originals:
         runtime_facts = dataclasses.replace(serving.describe(), kernel=serving.kernel)
         digest = self._children.digest(serving.artifact)
         facts = describe(serving.artifact, digest, runtime_facts)
-        measured = {**self._headlines.get(runtime, {}), **times(serving)}
+        measured = {**self._headline(runtime), **times(serving)}
         reference = self._known.result(("reference", runtime))
         if reference is None:
             return {**facts, "measured": measured}

@@ -120,3 +120,14 @@ def test_runtimes_that_read_a_text_differently_are_refused(planted: Planted, ben
 def test_within_one_runtime_no_text_is_compared(planted: Planted, bench: Bench) -> None:
     planted(OTHER_IDS)
     assert len(bench.divergence(of(bench, "a")).samples.nll_nats) > 0
+
+
+def test_what_was_timed_beside_several_artifacts_does_not_hang_on_the_last(bench: Bench) -> None:
+    bench.reference(of(bench, "a"))
+    artifact = of(bench, "a").artifact
+    for tps in (100.0, 300.0, 120.0):
+        bench.originals.book(artifact, {"output_tps": tps})
+    bench.originals.book(artifact, {"weights_bytes": 5.0})
+
+    measured = bench.originals.describe()["measured"]
+    assert (measured["output_tps"], measured["weights_bytes"]) == (120.0, 5.0)
