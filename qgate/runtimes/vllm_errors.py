@@ -26,7 +26,7 @@ _MOST_CHARACTERS = 200
 _PYDANTIC = re.compile(r"validation errors? for .*?(?:Value error|Assertion failed), (.*?) \[type=")
 _NO_ROOM = re.compile(r"KV cache|kv cache|kv-cache", re.IGNORECASE)
 _UNKNOWN_KERNEL = re.compile(r"_OpNamespace|\b_C::|no kernel|[Kk]ernel .*(?:not|fail)|NoKernel")
-_DEVICE_FAILED = re.compile(r"CUDA error|CUDA out of memory|out of memory", re.IGNORECASE)
+_DEVICE_FAILED = re.compile(r"CUDA error|out of memory", re.IGNORECASE)
 _NOT_SERVED = re.compile(
     r"quantization method|not (?:yet |currently )?(?:supported|implemented|available)|unsupported"
     r"|does not support|doesn't support|only support|compute capability|minimum capability"
