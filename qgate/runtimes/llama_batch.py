@@ -49,6 +49,14 @@ class Batch:
         self._batch.n_tokens = count
         return self._batch
 
+    def fill_next(self, token: int, position: int) -> Any:  # noqa: ANN401 - a C structure
+        """One more token of the one sequence, output wanted; what a timed token waits for."""
+        if self._sequences[0] != 0:
+            self._assign(np.zeros(1, dtype=np.int32))
+        self._tokens[0], self._positions[0], self._wanted[0] = token, position, True
+        self._batch.n_tokens = 1
+        return self._batch
+
     def fill_step(self, tokens: np.ndarray, position: int) -> Any:  # noqa: ANN401 - C structure
         """One token for each sequence, all at the same position."""
         count = len(tokens)

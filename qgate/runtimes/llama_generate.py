@@ -85,8 +85,7 @@ def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:
         (token,) = best(context.logits(1))
         yield token
         if position + 1 < len(ids) + count:
-            following = np.array([token], dtype=np.int32)
-            context.decode(context.batch.fill(following, start=position, first=position))
+            context.decode(context.batch.fill_next(token, position))
 
 
 def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, tuple[int, float]]:

@@ -20,7 +20,7 @@ def best(rows: np.ndarray) -> list[int]:
     """The most likely token of each row of logits."""
     chosen = rows.argmax(axis=-1)
     # argmax takes a NaN for the largest
-    if not np.isfinite(np.take_along_axis(rows, chosen[:, None], axis=-1)).all():
+    if not np.isfinite(rows[np.arange(len(rows)), chosen]).all():
         raise MeasurementError("the model's logits are not finite while it generates text")
     found: list[int] = chosen.tolist()
     return found
