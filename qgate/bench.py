@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qgate import errors
 from qgate.artifacts.tokenizer import difference, tokenizer_of
@@ -18,6 +18,8 @@ from qgate.known import Known
 from qgate.originals import Originals, named
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from qgate.divergence import Divergence
     from qgate.measure.edge.boundaries import BoundaryFindings
     from qgate.measure.latency import LatencySamples
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from qgate.measure.memory import Footprint, MemorySamples
     from qgate.measure.probes import Probe
     from qgate.measure.work import Outcome, Work
-    from qgate.records import Artifact
+    from qgate.records import Artifact, Limit
     from qgate.reference import Reference
     from qgate.serving import Serving
 
@@ -102,6 +104,27 @@ class Bench:
         key = (serving.artifact.id, *probe.checks)
         return self._known.once(key, lambda: self._ask(serving, probe))
 
+    def corrected(
+        self,
+        artifact: Artifact,
+        check: str,
+        measured: Measurement,
+        limits: Mapping[str, Limit],
+        picked: Collection[str],
+    ) -> Measurement:
+        """The samples of a row, its p-value adjusted for all alarms on the artifact.
+
+        The rows of the family that were picked are measured for that, now instead of later.
+        """
+        from qgate.alarms import correct, family_of
+
+        family = family_of(limits)
+
+        def measure(other: str) -> Measurement:
+            return cast("Measurement", self.probe(self.children.of(artifact), other))
+
+        return correct(check, measured, family, picked, measure)
+
     def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
         from qgate.measure.work import Pair, perform
 
@@ -145,7 +168,7 @@ class Bench:
 
     # --- latency and memory -------------------------------------------------------------------
 
-    def begin(self, serving: Serving, areas: frozenset[str]) -> None:
+    def begin(self, serving: Serving, areas: Collection[str]) -> None:
         """Measure what has to come first in a fresh child: memory, then latency.
 
         What is asked later then gets the same numbers, whichever rows were picked and in whatever

@@ -49,6 +49,11 @@ class Check:
     def area(self) -> str:
         return area_of(self.name)
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether shares or scores of both sides are compared, item by item."""
+        return self.unit == "difference"
+
 
 def accuracy_check(task: str) -> Check:
     """The row of a task that a thresholds file names."""

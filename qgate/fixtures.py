@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qgate.checks import area_of
 from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
 from qgate.naming import check_of
 
@@ -94,7 +95,7 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     with _measuring(artifact.id):
         child = session.bench.children.serve(artifact)
     if not session.is_worker:
-        session.bench.begin(child, session.areas_of(artifact))
+        session.bench.begin(child, {area_of(name) for name in session.rows_of(artifact)})
     yield child
     child.close()
 
@@ -171,9 +172,11 @@ class Gate:
         from qgate.gate import judge_row
 
         check = check_of(self.item)
-        limit = self.session.limits(self.artifact).get(check)
+        limits = self.session.limits(self.artifact)
+        picked = self.session.rows_of(self.artifact)
         with _measuring(self.artifact.id):
-            record = judge_row(check, limit, measured)
+            corrected = self.session.bench.corrected(self.artifact, check, measured, limits, picked)
+            record = judge_row(check, limits.get(check), corrected)
         self._conclude(record, self.session.bench.subject(self.artifact))
 
     def find(self, finding: Finding, *, is_served: bool = False) -> None:

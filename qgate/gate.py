@@ -60,7 +60,13 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
         name=name,
         verdict=verdict,
         message=explain(
-            name, found, limit, verdict, member=member, member_count=len(members or ())
+            name,
+            found,
+            limit,
+            verdict,
+            member=member,
+            member_count=len(members or ()),
+            family=details.get("family", 1),
         ),
         estimate=found,
         limit=limit,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from qgate.records import Artifact, Limit
 
@@ -49,3 +49,11 @@ def is_wanted(item: pytest.Item, limits: Callable[[Artifact], Mapping[str, Limit
     if name is not None and "{" in name:
         return False
     return artifact is None or name not in ONLY_WITH_LIMIT or name in limits(artifact)
+
+
+def offer_benchmarks(items: Iterable[pytest.Item]) -> None:
+    """Have pytest-benchmark take rows that show in its table for benchmarks."""
+    for item in items:
+        names: list[str] = getattr(item, "fixturenames", [])
+        if "in_table" in names and "benchmark" not in names:
+            names.append("benchmark")

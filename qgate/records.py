@@ -64,7 +64,7 @@ class Estimate:
     method: str
     """The interval's name, e.g. `cluster-robust t (63 df)`."""
     p_value: float | None = None
-    """Exact one-sided p-value of "no damage", for paired yes/no answers; what an alarm goes by."""
+    """One-sided p-value of "no damage", for paired answers and scores; what an alarm goes by."""
 
     def __post_init__(self) -> None:
         numbers = (self.value, self.low, self.high)
@@ -92,14 +92,27 @@ class Limit:
     """A bound on one check, and where somebody wrote it."""
 
     check: str
-    rule: Literal["certify", "alarm"]
-    """certify: the interval's far end must hold it. alarm: fails once damage is shown."""
+    rule: Literal["certify", "alarm", "auto"]
+    """certify: the interval's far end must hold it. alarm: fails once damage is shown. auto: one of
+    these, before anything is judged, by whoever knows the number of samples."""
     source: SourceLine
     min: float | None = None
     max: float | None = None
     level: float = 0.95
     parameters: Mapping[str, float] = field(default_factory=dict)
     """What else its row is measured with: `percentile`, `context`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is known of a task before anybody answers."""
+
+    check: str
+    items: int
+    flip_rate: float | None = None
+    """Share of answers that change without damage; None: nobody said."""
+    is_yes_or_no: bool = True
+    """Whether an answer is right or wrong; of scores nothing can be said beforehand."""
 
 
 class Verdict(enum.Enum):

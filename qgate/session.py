@@ -15,11 +15,11 @@ import pytest
 from qgate import environment, errors, fixtures, results
 from qgate.applicable import Applicable
 from qgate.bench import Bench
-from qgate.checks import area_of
 from qgate.children import Setting
+from qgate.feasibility import Feasibility
 from qgate.gate import Ledger, Subject
-from qgate.measure.items import read_task
-from qgate.naming import is_wanted, row_of
+from qgate.measure.task_list import TaskList
+from qgate.naming import is_wanted, offer_benchmarks, row_of
 from qgate.options import Options
 from qgate.progress import ProgressLine
 from qgate.records import Record
@@ -60,12 +60,13 @@ class GateSession:
                 progress=self.progress,
             )
         )
-        for task in self.thresholds.tasks:
-            read_task(task)  # a wrong file ends the run here, before anything is loaded
+        # a wrong file ends the run here, before anything is loaded
+        self.tasks = TaskList(self.thresholds, self.reference_artifact)
+        self.feasibility = Feasibility(self.tasks.asked())
         children = self.bench.children
         self.applicable = Applicable(self.thresholds, children.choose, children.choose_for_original)
         self.applicable.require_measurable(self.artifacts)
-        self._areas: dict[str, set[str]] = {}
+        self._rows: dict[str, set[str]] = {}
         self.ledger = Ledger(self.artifacts)
         for artifact in self.artifacts:
             for check in self.limits(artifact):
@@ -79,7 +80,7 @@ class GateSession:
     def _find_probes(self) -> tuple[Probe, ...]:
         from qgate.measure.probes import find_probes  # numpy, which collecting does without
 
-        return find_probes(self.thresholds)
+        return find_probes(self.thresholds, self.tasks)
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
@@ -107,12 +108,12 @@ class GateSession:
         return self.is_worker or bool(self.config.option.collectonly)
 
     def limits(self, artifact: Artifact) -> dict[str, Limit]:
-        """The limits of the rows that its runtime can measure."""
-        return self.applicable.limits(artifact)
+        """The limits of the rows that its runtime can measure, each by a rule that decides."""
+        return self.feasibility.settle(self.applicable.limits(artifact))
 
-    def areas_of(self, artifact: Artifact) -> frozenset[str]:
-        """The lines of the checklist of which rows were picked for it."""
-        return frozenset(self._areas.get(artifact.id, ()))
+    def rows_of(self, artifact: Artifact) -> frozenset[str]:
+        """The rows that were picked for it."""
+        return frozenset(self._rows.get(artifact.id, ()))
 
     @contextmanager
     def progress(self, subject: str) -> Iterator[Callable[[str, int, int], None]]:
@@ -158,24 +159,16 @@ class GateSession:
     ) -> Generator[None, None, None]:
         """Leave out rows that are there only where somebody sets a limit."""
         if self.config.getoption("benchmark_only", False):
-            self._offer_benchmarks(items)
+            offer_benchmarks(items)
         yield
         items[:] = [item for item in items if is_wanted(item, self.limits)]
 
-    @staticmethod
-    def _offer_benchmarks(items: list[pytest.Item]) -> None:
-        """Have pytest-benchmark take rows that show in its table for benchmarks."""
-        for item in items:
-            names: list[str] = getattr(item, "fixturenames", [])
-            if "in_table" in names and "benchmark" not in names:
-                names.append("benchmark")
-
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note which lines of the checklist are run for which artifact."""
+        """Note which rows are run for which artifact."""
         for item in session.items:
             name, artifact = row_of(item)
             if name and artifact is not None:
-                self._areas.setdefault(artifact.id, set()).add(area_of(name))
+                self._rows.setdefault(artifact.id, set()).add(name)
 
     def pytest_report_header(self) -> list[str]:
         """Say what is gated against what, and by which limits."""
@@ -183,7 +176,8 @@ class GateSession:
 
         files = [file.shown for file in self.thresholds.files]
         paths = [_shown(self.options, path) for path in self.options.paths]
-        return header(paths, self.artifacts, self.reference_artifact, files)
+        prospects = self.feasibility.describe(self.limits(one) for one in self.artifacts)
+        return [*header(paths, self.artifacts, self.reference_artifact, files), *prospects]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """With --collect-only -v: each limit and the line it comes from."""

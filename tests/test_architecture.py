@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qgate"
 LAYERS = (
-    ("errors", "records", "checks", "progress", "entries", "known", "termination"),
+    ("errors", "records", "checks", "progress", "entries", "known", "termination", "noise"),
     ("thresholds", "verdict", "stats", "artifacts", "environment"),
-    ("runtimes", "subjects"),
-    ("measure",),
+    ("runtimes", "subjects", "sandbox"),
+    ("measure", "harness"),
     ("reference", "outcomes", "findings", "serving"),
-    ("divergence", "same_tokens", "children", "descriptions", "applicable"),
+    ("divergence", "same_tokens", "children", "descriptions"),
+    ("applicable", "alarms", "feasibility"),
     ("gate", "originals"),
     ("bench",),
     ("report",),
@@ -34,7 +35,8 @@ LAYERS = (
         "plugin",
         "checklist",
     ),
-    ("__main__",),
+    ("calibration",),
+    ("__main__", "calibrate"),
 )
 """A part may import its own layer and those above it in this table."""
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -90,7 +90,7 @@ class HfTokenizer:
         return {key: fact for key, fact in facts.items() if fact}
 
     def special_tokens(self) -> dict[str, str]:
-        named = {name: self._token(name) for name in _NAMED}
+        named = {name: self.token(name) for name in _NAMED}
         facts = {f"{name}_token": self._shown(text) for name, text in named.items() if text}
         facts["end_token_ids"] = str(sorted(self.end_ids()))
         if self.json is None:
@@ -132,7 +132,8 @@ class HfTokenizer:
 
     # --- special tokens -----------------------------------------------------------------------
 
-    def _token(self, name: str) -> str:
+    def token(self, name: str) -> str:
+        """The text of the token with a role, e.g. `bos`; empty where there is none."""
         for place in (self._config, self._object("special_tokens_map.json")):
             said = place.get(f"{name}_token")
             text = said.get("content") if isinstance(said, dict) else said
@@ -142,7 +143,7 @@ class HfTokenizer:
 
     def _ids(self) -> dict[str, int]:
         """Ids of the tokens that have a role, where they have one."""
-        texts = {name: self._token(name) for name in _NAMED}
+        texts = {name: self.token(name) for name in _NAMED}
         found = {n: self._by_text[text] for n, text in texts.items() if text in self._by_text}
         for name in ("bos", "eos"):
             number = self._model_config.get(f"{name}_token_id")
@@ -177,6 +178,10 @@ class HfTokenizer:
         return frozenset() if eos is None else frozenset({eos})
 
     # --- chat templates -----------------------------------------------------------------------
+
+    def default_template(self) -> str | None:
+        """The text of the chat template; None without one."""
+        return self._templates().get("default")
 
     def _templates(self) -> Mapping[str, str]:
         if "chat_template.jinja" in self._names:

@@ -11,12 +11,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from qgate.demo.certify import ITEMS, write_certify
 from qgate.demo.convert import convert
 from qgate.demo.damage import damage_layer
 from qgate.demo.formats.make import PYTHON_VARIABLE, Order, check_tools, read_formats
 from qgate.demo.formats.make import make as make_formats
 from qgate.demo.formats.recipes import GGUF, RECIPES, FormatError
 from qgate.demo.quantize import QuantizeError, quantize
+from qgate.demo.runtime import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +79,14 @@ def make_gguf(directory: Path, *, with_broken: bool) -> Iterator[str]:
     for name, scheme, recipe in recipes(directory, with_broken=with_broken):
         size = make(directory / name, recipe)
         yield f"{directory / name}  {scheme}  {size / 1e6:.1f} MB"
+    limits = write_certify(directory, _length(directory / f"{NAME}-F16.gguf"))
+    yield f"{limits}  limits to certify, {ITEMS} items a task"
+
+
+def _length(original: Path) -> Callable[[str], int]:
+    """Tokens of a text, as the original counts them."""
+    model = Model(original)
+    return lambda text: len(model.encode(text))
 
 
 def _parser() -> argparse.ArgumentParser:

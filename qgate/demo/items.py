@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from qgate.demo.__main__ import model_directory
 from qgate.demo.corpus import chat, languages, recall, story
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
-from qgate.demo.corpus.vocabulary import LANGUAGES
+from qgate.demo.corpus.vocabulary import LANGUAGES, WELL_KNOWN
 from qgate.demo.tokenizer import load
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ LONGEST_FILLER = 120
 """In tokens; leaves out the longest Hindi documents."""
 OPEN = 32
 """For each kind."""
-WELL_KNOWN = tuple(code for code in LANGUAGES if code != "hi")
-"""Hindi the demo model has not learned, says its card."""
 
 
 def distinct(make: Callable[[], str], count: int, key: Callable[[str], str] = str) -> list[str]:

@@ -2,9 +2,9 @@
 
 `exact`: the first line that is not blank is the answer, letter by letter; of an answer of several
 lines, as many lines. White space around it and at the ends of its lines does not count. This is
-lm-evaluation-harness's `exact_match` without its options (no case, no punctuation is ignored), both
-sides stripped, on a generation that stops at a line's end: a model that goes on after its answer
-has still given it. `qgate.demo.skills` agrees.
+lm-evaluation-harness's `exact_match`, both sides stripped, on a generation that stops at a line's
+end: a model that goes on after its answer has still given it. `plain` stands for its options
+`ignore_case` and `ignore_punctuation`. `qgate.demo.skills` agrees.
 
 `numeric`: the last number of the text equals the last number of the answer, after
 lm-evaluation-harness's `flexible-extract` for GSM8K (Cobbe et al. 2021, arXiv:2110.14168): what
@@ -21,6 +21,7 @@ wrong and nothing would be compared. That is an error.
 from __future__ import annotations
 
 import re
+import string
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _NUMBER = re.compile(
     rf"(?:(?<![\w)])[{_MINUS}])?(?:\$[{_MINUS}]?)?"
     r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)"
 )
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NEXT = "Question:"
 _PLAIN = str.maketrans({"$": None, ",": None, "\u2212": "-"})
 
@@ -64,6 +66,13 @@ def is_numeric(text: str, answer: str) -> bool:
     return last_number(text.partition(_NEXT)[0]) == expected
 
 
+def plain(text: str, *, ignore_case: bool, ignore_punctuation: bool) -> str:
+    """A text without what does not count, as lm-evaluation-harness's `exact_match` has it."""
+    if ignore_punctuation:
+        text = text.translate(_NO_PUNCTUATION)
+    return text.lower() if ignore_case else text
+
+
 def last_number(text: str) -> Decimal | None:
     """The last number of a text; None where it has none.
 
@@ -84,3 +93,5 @@ METRICS: Mapping[str, Callable[[str, str], bool]] = MappingProxyType(
     {"exact": is_exact, "numeric": is_numeric}
 )
 """By the name that a thresholds file calls them."""
+SCORES = ("rouge_l", "chrf")
+"""Metrics that are no yes or no, see `qgate.measure.grading`."""

@@ -1,11 +1,15 @@
-"""Which questions a task asks: a file of JSON lines, checked before anything is loaded.
+r"""Which questions a task asks: a file of JSON lines, checked before anything is loaded.
 
     {"prompt": "2 + 2 =", "answer": " 4"}
     {"prompt": "Water is", "choices": [" wet", " dry"], "answer": " wet"}
+    {"prompt": "def double(x):\n", "tests": "assert double(2) == 4"}
 
 An item with `choices` is decided by the log-likelihood of each after the prompt, one without by a
 generated answer. A choice item's `answer` may be an index into its choices, as Hugging Face
-datasets have it. `id` is optional; other keys are left alone. All items of a file are of one kind.
+datasets have it. `tests` are Python, a text or a list of lines, run after the generated code where
+the metric is code, which needs no `answer`. `group` names what several items are about, e.g. one
+text: they resemble each other, and intervals take that into account. `id` is optional; other keys
+are left alone. All items of a file are of one kind.
 
 Original and artifact answer the same items, so that answers are compared in pairs. Where only some
 are asked they are a random sample, always the same: files are often sorted by subject, and their
@@ -45,7 +49,11 @@ class Item:
     choices: tuple[str, ...]
     """At least two different continuations; empty: the answer is generated."""
     answer: str
-    """One of `choices`, or what is expected to be generated."""
+    """One of `choices`, or what is expected to be generated; may be empty where there are tests."""
+    tests: str = ""
+    """Python that runs after generated code and raises where that is wrong."""
+    group: str | None = None
+    """What it is about, where several items are about the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +73,13 @@ class ItemFile:
     def has_choices(self) -> bool:
         return bool(self.items[0].choices)
 
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """Of each item; None where every item stands for itself."""
+        if all(item.group is None for item in self.items):
+            return None
+        return tuple(item.group or f"\0{item.id}" for item in self.items)
+
 
 def read_task(task: TaskSettings) -> ItemFile:
     """The items of a task that a thresholds file names.
@@ -72,38 +87,76 @@ def read_task(task: TaskSettings) -> ItemFile:
     Raises:
         ThresholdsError: as `read_items`, the file as the user would name it from where they are.
     """
+    if task.file is None:
+        raise ValueError(f"{task.name}: got a task of lm-eval; expected one with a file")
     here = Path.cwd()
     shown = task.file.relative_to(here) if task.file.is_relative_to(here) else task.file
-    return read_items(task.file, str(shown), max_items=task.max_items)
+    found = read_items(
+        task.file, str(shown), max_samples=task.max_samples, is_code=task.metric == "code"
+    )
+    if found.has_choices != (task.choices or task.metric == "accuracy") and (
+        task.choices or task.metric is not None
+    ):
+        has = "have choices" if found.has_choices else "have none"
+        asked = "choices: true" if task.choices else f"metric: {task.metric}"
+        raise ThresholdsError(
+            f"{task.source}: tasks.{task.name}: got {asked}, while the items of {shown} {has};"
+            " expected one that fits. metric: accuracy is for choices, the others for generated"
+            " answers."
+        )
+    return found
 
 
-def read_items(path: Path, shown: str, *, max_items: int | None = None) -> ItemFile:
+def read_items(
+    path: Path, shown: str, *, max_samples: int | None = None, is_code: bool = False
+) -> ItemFile:
     """Read a file of items, all of it, and keep all or a sample.
 
     Args:
         path: the file.
         shown: what messages call it.
-        max_items: the size of the sample, at least 1; None for all.
+        max_samples: the size of the sample, at least 1; None for all.
+        is_code: whether generated code is run: every item needs tests, none an answer.
 
     Raises:
         ThresholdsError: anything wrong with any line, as `shown:LINE: ...; expected ...`.
     """
-    if max_items is not None and max_items < 1:
-        raise ThresholdsError(f"{shown}: max_items: got {max_items}; expected at least 1.")
+    if max_samples is not None and max_samples < 1:
+        raise ThresholdsError(f"{shown}: max_samples: got {max_samples}; expected at least 1.")
     rows = read_rows(path, shown, _EXAMPLE)
-    items = [_read_item(row) for row in rows]
+    items = [_read_item(row, is_code=is_code) for row in rows]
     _check_ids(rows, items)
     _check_contents(rows, items)
-    asked = _sample(items, max_items)
+    asked = _sample(items, max_samples)
     return ItemFile(
         name=path.name, path=path, digest=_digest(asked), items=asked, available=len(items)
     )
 
 
-def _read_item(row: Row) -> Item:
-    prompt = row.text("prompt")
+def _read_item(row: Row, *, is_code: bool) -> Item:
     choices = _read_choices(row)
-    return Item(id=_read_id(row), prompt=prompt, choices=choices, answer=_read_answer(row, choices))
+    is_answered = "answer" in row.values or not is_code
+    return Item(
+        id=_read_id(row),
+        prompt=row.text("prompt"),
+        choices=choices,
+        answer=_read_answer(row, choices) if is_answered else "",
+        tests=_read_tests(row) if is_code else "",
+        group=_read_group(row),
+    )
+
+
+def _read_tests(row: Row) -> str:
+    value = row.values.get("tests")
+    if isinstance(value, list):
+        return "\n".join(row.checked(f"tests[{at}]", line) for at, line in enumerate(value))
+    return row.text("tests")
+
+
+def _read_group(row: Row) -> str | None:
+    value = row.values.get("group")
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return None if value is None else str(value) if is_number else row.checked("group", value)
 
 
 def _read_id(row: Row) -> str:
@@ -164,7 +217,7 @@ def _check_ids(rows: Sequence[Row], items: Sequence[Item]) -> None:
 
 def _check_contents(rows: Sequence[Row], items: Sequence[Item]) -> None:
     """Refuse an item that is there twice, which would count twice, and two kinds in one file."""
-    lines: dict[tuple[str, tuple[str, ...], str], int] = {}
+    lines: dict[tuple[str, tuple[str, ...], str, str], int] = {}
     for row, item in zip(rows, items, strict=True):
         if bool(item.choices) != bool(items[0].choices):
             has, others = ("has", "have none") if item.choices else ("has no", "have some")
@@ -172,7 +225,7 @@ def _check_contents(rows: Sequence[Row], items: Sequence[Item]) -> None:
                 f"mixed kinds: got an item that {has} choices while those before it {others}; "
                 "expected items of one kind. Make two files of it."
             )
-        first = lines.setdefault((item.prompt, item.choices, item.answer), row.line)
+        first = lines.setdefault((item.prompt, item.choices, item.answer, item.tests), row.line)
         if first != row.line:
             raise row.error(
                 f"duplicate item: got {quoted(item.prompt)} with the same answer as on line "
@@ -188,5 +241,8 @@ def _sample(items: list[Item], most: int | None) -> tuple[Item, ...]:
 
 
 def _digest(items: tuple[Item, ...]) -> str:
-    contents = [[item.id, item.prompt, item.choices, item.answer] for item in items]
+    contents = [
+        [item.id, item.prompt, item.choices, item.answer, *filter(None, (item.tests, item.group))]
+        for item in items
+    ]
     return f"sha256:{hashlib.sha256(json.dumps(contents).encode()).hexdigest()}"

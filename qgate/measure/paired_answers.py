@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate import stats
+from qgate.measure.oddities import odd_gain
+from qgate.measure.worst_samples import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.records import Estimate
 
-_ALPHA = 0.025
-"""Of the test that an alarm at the usual level goes by."""
-_MOST_SHOWN = 5
-_LONGEST_SHOWN = 400
+_ALPHA = 0.05
+"""Of the test that an alarm at the usual level goes by, were it the only one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,8 @@ class PairedAnswers:
     reference_texts: tuple[str, ...]
     expected: tuple[str, ...] = ()
     """The right answers, where there are such."""
+    groups: tuple[str, ...] | None = None
+    """What each prompt is about; None: all about something of their own."""
     severity: np.ndarray | None = None
     """Which flips are worst, shape (n,); None: those that come first."""
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -60,7 +62,11 @@ class PairedAnswers:
         return gained
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
-        found = stats.paired_difference(self.artifact, self.reference, level=level)
+        groups = None if self.groups is None else np.array(self.groups)
+        found = stats.paired_difference(self.artifact, self.reference, groups, level=level)
+        if self.is_good:
+            return found
+        # the test is of damage, whichever way that shows
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())
         return dataclasses.replace(found, p_value=stats.mcnemar_exact(lost, gained))
 
@@ -74,22 +80,22 @@ class PairedAnswers:
             "gained": gained,
             # what flips without damage flips both ways
             "detectable_drop": stats.detectable_drop(n, 2 * min(lost, gained), alpha=_ALPHA),
-            "worst": [self._shown(number) for number in self._worst()],
+            "worst": side_by_side(
+                self._worst(),
+                self.prompts,
+                self.reference_texts,
+                self.artifact_texts,
+                self.expected,
+            ),
             **self.more,
+            "findings": [
+                *self.more.get("findings", ()),
+                *(odd_gain(lost, gained) if self.expected else ()),
+            ],
         }
 
     def _worst(self) -> list[int]:
         numbers = np.flatnonzero(self.is_lost)
         if self.severity is not None:
             numbers = numbers[np.argsort(-self.severity[numbers], kind="stable")]
-        return [int(number) for number in numbers[:_MOST_SHOWN]]
-
-    def _shown(self, number: int) -> dict[str, str]:
-        shown = {
-            "prompt": self.prompts[number][-_LONGEST_SHOWN:],
-            "reference": self.reference_texts[number][:_LONGEST_SHOWN],
-            "artifact": self.artifact_texts[number][:_LONGEST_SHOWN],
-        }
-        if self.expected:
-            shown["expected"] = self.expected[number][:_LONGEST_SHOWN]
-        return shown
+        return [int(number) for number in numbers]

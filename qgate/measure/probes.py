@@ -13,13 +13,14 @@ from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Multilingual
 from qgate.measure.edge.long_input import LongInput
-from qgate.measure.items import read_items, read_task
+from qgate.measure.items import read_items
 from qgate.measure.prompts import read_languages, read_prompts, read_texts
 from qgate.measure.tasks import Task
-from qgate.thresholds import SHIPPED_SHOWN, shipped_path
+from qgate.thresholds import shipped_path
 
 if TYPE_CHECKING:
     from qgate.measure.measurement import Measurement
+    from qgate.measure.task_list import TaskList
     from qgate.measure.work import Pair, Speaker, Work
     from qgate.thresholds import Thresholds
 
@@ -48,8 +49,12 @@ class Probe(Protocol):
         """
 
 
-def find_probes(thresholds: Thresholds) -> tuple[Probe, ...]:
+def find_probes(thresholds: Thresholds, tasks: TaskList) -> tuple[Probe, ...]:
     """Every probe of a run, its files read and checked.
+
+    Args:
+        thresholds: of the run.
+        tasks: what its tasks ask.
 
     Raises:
         ThresholdsError: a file is missing or wrong, as `file:line: ...`.
@@ -58,29 +63,11 @@ def find_probes(thresholds: Thresholds) -> tuple[Probe, ...]:
     prompts = read_prompts(shipped / "prompts" / "open.jsonl")
     fillers = read_texts(shipped / "prompts" / "fillers.jsonl")
     return (
-        *find_tasks(thresholds),
+        *tasks.probes(),
         LongInput(fillers=fillers, most_tokens=edge.context_tokens),
         Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH), is_shipped=True),
         FreeRunning(prompts=prompts, answer_tokens=edge.answer_tokens),
         BatchInvariance(prompts=prompts),
         Boundaries(fillers=fillers, most_tokens=edge.context_tokens),
-    )
-
-
-def find_tasks(thresholds: Thresholds) -> tuple[Task, ...]:
-    """The tasks that the thresholds file names.
-
-    Raises:
-        ThresholdsError: an item file is missing or wrong, as `file:line: ...`.
-    """
-    return tuple(
-        Task(
-            check=f"accuracy.{task.name}",
-            file=read_task(task),
-            metric=task.metric,
-            max_tokens=task.max_tokens,
-            is_shipped=task.source.path == SHIPPED_SHOWN,
-        )
-        for task in thresholds.tasks
     )

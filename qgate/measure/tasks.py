@@ -2,21 +2,25 @@
 
     choices     the choice with the largest log-likelihood after the prompt, summed over its tokens
                 (`acc` of lm-evaluation-harness); the first of equals
-    generated   the greedy answer, compared by a metric of `qgate.measure.answers`
+    generated   the greedy answer, graded by a metric of `qgate.measure.grading`
 
-A task on which the original itself is no better than chance can show no damage: that is an error.
+A task on which the original itself is no better than chance can show no damage: that is an error,
+unless the thresholds file says how little is enough.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.answers import METRICS
+from qgate.errors import MeasurementError
+from qgate.measure.chance import require_known
+from qgate.measure.grading import Grading
+from qgate.measure.oddities import odd_lengths
 from qgate.measure.paired_answers import PairedAnswers
+from qgate.measure.paired_scores import PairedScores
 from qgate.measure.work import Batch, Work
 from qgate.runtimes.base import Prompt, Span
 
@@ -24,12 +28,10 @@ if TYPE_CHECKING:
     from qgate.measure.items import Item, ItemFile
     from qgate.measure.work import Outcome, Pair, Speaker
 
-LEAST_ABOVE_CHANCE = 0.1
-"""So much more often than by chance the original has to be right."""
 _ROOM_TOKENS = 8
 """Generated beyond the length of the expected answer, so that one which goes on is seen to."""
-_NUMERIC_TOKENS = 256
-"""Where the number comes at the end of working it out."""
+_LONGEST_TOKENS = {"numeric": 256, "code": 512}
+"""Where the number comes at the end of working it out, and where a function is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +40,12 @@ class Task:
 
     check: str
     file: ItemFile
-    metric: str = "exact"
+    grading: Grading = field(default_factory=Grading)
     max_tokens: int | None = None
-    """None: by the length of the expected answer, or 256 where the metric is numeric."""
+    """None: by the length of the expected answer, or 256 where the metric is numeric, 512 for
+    code."""
+    min_reference: float | None = None
+    """Least share of right answers of the original; None: so much above chance."""
     is_shipped: bool = False
     """Whether it is asked of every model, and not because a user named it."""
 
@@ -72,7 +77,9 @@ class Task:
     def _answer_tokens(self, expected: int) -> int:
         if self.max_tokens is not None:
             return self.max_tokens
-        return _NUMERIC_TOKENS if self.metric == "numeric" else expected + _ROOM_TOKENS
+        if self.grading.is_score:  # a summary may well be longer than the one that was expected
+            return 2 * expected + _ROOM_TOKENS
+        return _LONGEST_TOKENS.get(self.grading.metric, expected + _ROOM_TOKENS)
 
     def _choices(self, speaker: Speaker, prompts: tuple[np.ndarray, ...]) -> tuple[Span, ...]:
         items = self.file.items
@@ -92,8 +99,8 @@ class Task:
                 f" got {tokens} tokens; expected at most {context}"
             )
 
-    def read(self, pair: Pair) -> PairedAnswers:
-        """Which items each side got right.
+    def read(self, pair: Pair) -> PairedAnswers | PairedScores:
+        """What each side's answers are worth.
 
         Raises:
             MeasurementError: the original is hardly better than chance.
@@ -101,35 +108,46 @@ class Task:
         """
         reference, reference_texts, _ = self._decide(pair.reference)
         artifact, artifact_texts, margins = self._decide(pair.artifact)
-        chance = np.mean([1 / len(item.choices) if item.choices else 0 for item in self.file.items])
-        if reference.mean() < chance + LEAST_ABOVE_CHANCE:
-            kind = NotApplicable if self.is_shipped else MeasurementError
-            raise kind(
-                f"{self.check}: the original itself does not know {self.file.name}: got"
-                f" {reference.mean():.0%} right; expected at least"
-                f" {chance + LEAST_ABOVE_CHANCE:.0%}. Name tasks that the model is used for, and"
-                " switch this one off"
+        more = {"items": self.file.digest, "file": self.file.name, **odd_lengths(pair)}
+        shown = {
+            "prompts": tuple(item.prompt for item in self.file.items),
+            "artifact_texts": artifact_texts,
+            "reference_texts": reference_texts,
+            "expected": tuple(item.answer for item in self.file.items),
+        }
+        if not self.file.has_choices and self.grading.is_score:
+            return PairedScores(
+                artifact=artifact,
+                reference=reference,
+                groups=self.file.groups,
+                more={**more, "metric": self.grading.metric},
+                **shown,
             )
+        chance = np.mean([1 / len(item.choices) if item.choices else 0 for item in self.file.items])
+        require_known(
+            self.check,
+            self.file.name,
+            float(reference.mean()),
+            float(chance),
+            self.min_reference,
+            is_shipped=self.is_shipped,
+        )
         return PairedAnswers(
             artifact=artifact,
             reference=reference,
             is_good=True,
-            prompts=tuple(item.prompt for item in self.file.items),
-            artifact_texts=artifact_texts,
-            reference_texts=reference_texts,
-            expected=tuple(item.answer for item in self.file.items),
+            groups=self.file.groups,
             severity=margins,
-            more={"items": self.file.digest, "file": self.file.name},
+            more=more,
+            **shown,
         )
 
     def _decide(self, outcome: Outcome) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        """Right or wrong, what was said, and by how many nats a wrong choice was preferred."""
+        """What answers are worth, what was said, by how many nats a wrong one was preferred."""
         items = self.file.items
         if not self.file.has_choices:
             texts = outcome.answers[0].texts
-            is_right = METRICS[self.metric]
-            right = [is_right(text, item.answer) for text, item in zip(texts, items, strict=True)]
-            return np.array(right), texts, np.zeros(len(items))
+            return self.grading.grade(texts, items), texts, np.zeros(len(items))
         totals = iter([-float(nll.sum()) for nll in outcome.nll_nats])
         chosen, margins = [], []
         for item in items:

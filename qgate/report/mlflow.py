@@ -7,6 +7,7 @@ means measured, whatever the verdict; FAILED means that rows are errors; the ver
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -17,10 +18,12 @@ from typing import Any
 from qgate.environment import strip_credentials
 from qgate.errors import QGateError
 from qgate.report import mlflow_content as content
+from qgate.report.flips import tabulate_flips
 from qgate.report.mlflow_probe import find_outage
 from qgate.report.plots import kl_histogram_png
 
 _COMPLETE = "qgate.complete"
+_FLIPS = "flips.json"
 _IDENTITY = ("qgate.session_id", "qgate.artifact_id", "mlflow.parentRunId")
 """What a run carries from its first moment, so that a half logged one is found again."""
 _MOST_IN_BATCH = 100
@@ -164,6 +167,11 @@ class _Session:
             shutil.copyfile(report_path, directory / "report.json")
             if plot is not None:
                 (directory / "kl_divergence.png").write_bytes(plot)
+            flips = tabulate_flips(report_json)
+            if flips["data"]:
+                (directory / _FLIPS).write_text(json.dumps(flips), encoding="utf-8")
+                tables = [{"path": _FLIPS, "type": "table"}]  # the page shows it as one
+                self.client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(tables))
             self.client.log_artifacts(run_id, str(directory))
 
     def _finish(self, run_id: str, run_content: content.RunContent) -> None:

@@ -116,7 +116,10 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style]]:
-    """One line for each row that needs attention; rows with one and the same cause share it."""
+    """One line for each row that needs attention; rows with one and the same cause share it.
+
+    Below them what was noticed and is judged by no limit.
+    """
     for artifact in artifacts:
         causes: dict[tuple[str, str], list[str]] = {}
         for check in artifact["checks"]:
@@ -126,6 +129,9 @@ def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style
                 causes.setdefault((check["verdict"], own), []).append(check["name"])
         for (verdict, cause), names in causes.items():
             yield _describe_cause(artifact["id"], cause, names), STYLES[verdict]
+        for check in artifact["checks"]:
+            for finding in check["details"].get("findings") or []:
+                yield f"{artifact['id']}: {check['name']}: noticed: {finding}", "yellow"
 
 
 def _describe_cause(artifact_id: str, cause: str, names: list[str]) -> str:

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 from qgate.stats.clustered import mean_interval, proportion_interval, quantile_interval
 from qgate.stats.families import simultaneous
+from qgate.stats.holm import holm
+from qgate.stats.mcnemar import mcnemar_clustered, mcnemar_exact
 from qgate.stats.paired import perplexity, perplexity_increase, perplexity_ratio
-from qgate.stats.proportions import detectable_drop, mcnemar_exact, paired_difference
+from qgate.stats.power import (
+    chance_to_alarm,
+    chance_to_certify,
+    detectable_drop,
+    items_to_certify,
+)
+from qgate.stats.proportions import paired_difference
 from qgate.stats.ratios import (
     median_ratio,
     percentile_interval,
     ratio_either_way,
     requests_needed,
 )
+from qgate.stats.scores import paired_scores
+from qgate.stats.sequential import Plan, interval_at_look, plan_looks
 from qgate.stats.slope import slope
 from qgate.stats.student import normal_quantile, t_quantile
 
 __all__ = [
+    "Plan",
+    "chance_to_alarm",
+    "chance_to_certify",
     "detectable_drop",
+    "holm",
+    "interval_at_look",
+    "items_to_certify",
+    "mcnemar_clustered",
     "mcnemar_exact",
     "mean_interval",
     "median_ratio",
     "normal_quantile",
     "paired_difference",
+    "paired_scores",
     "percentile_interval",
     "perplexity",
     "perplexity_increase",
     "perplexity_ratio",
+    "plan_looks",
     "proportion_interval",
     "quantile_interval",
     "ratio_either_way",

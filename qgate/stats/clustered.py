@@ -26,17 +26,21 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.records import Estimate
-from qgate.stats.clusters import Clustered, ClusteredMean, clustered_mean, group
+from qgate.stats.clusters import (
+    Clustered,
+    ClusteredMean,
+    Prior,
+    clustered_mean,
+    design_effect,
+    group,
+)
 from qgate.stats.student import normal_quantile, t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What is believed of 0/1 flags that differ too rarely to show how they cluster: an intraclass
-# correlation of 0.02 (a share of 0.98 varies by +-0.02 between documents), with the weight of 4
-# documents that hold a differing flag.
-_PRIOR_ICC = 0.02
-_PRIOR_WEIGHT = 4.0
+# a share of 0.98 varies by +-0.02 between documents
+_PRIOR = Prior(icc=0.02, weight=4.0)
 
 
 def mean_interval(
@@ -229,15 +233,11 @@ def _hold_floor(found: ClusteredMean, level: float, floor: float) -> tuple[float
 
 
 def _design_effect(flags: Clustered, found: ClusteredMean) -> float:
-    """Clustered over binomial variance, bounded below while differing flags are few."""
-    n = flags.n
-    binomial = found.mean * (1.0 - found.mean) / n
-    estimated = found.standard_error**2 / binomial if binomial > 0.0 else 1.0
-    ones = np.bincount(flags.index, weights=flags.values, minlength=flags.sizes.size)
-    differing = ones if found.mean <= 0.5 else flags.sizes - ones
-    fade = _PRIOR_WEIGHT / (_PRIOR_WEIGHT + np.count_nonzero(differing))
-    typical_size = float(np.sum(flags.sizes**2)) / n
-    return max(estimated, 1.0 + _PRIOR_ICC * (typical_size - 1.0) * float(fade))
+    share = found.mean
+    is_rare = flags.values == (1.0 if share <= 0.5 else 0.0)
+    return design_effect(
+        flags, found, variance=share * (1.0 - share), is_rare=is_rare, prior=_PRIOR
+    )
 
 
 def _wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:

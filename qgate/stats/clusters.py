@@ -86,6 +86,28 @@ def group(what: str, values: NDArray[Any], clusters: NDArray[Any]) -> Clustered:
     return Clustered(values=values, index=index, sizes=sizes.astype(np.float64))
 
 
+def group_items(what: str, values: NDArray[Any], groups: NDArray[Any] | None) -> Clustered:
+    """Check one value per item and group them by label; None: each item for itself.
+
+    Raises:
+        MeasurementError: a label is missing, a value is not finite, or all are of one group.
+    """
+    labels = np.arange(len(values)) if groups is None else np.asarray(groups)
+    if labels.shape != (len(values),):
+        raise MeasurementError(
+            f"{what}: items and groups do not match: got shapes ({len(values)},) and "
+            f"{labels.shape}; expected one group label per item."
+        )
+    count = len(np.unique(labels))
+    if count < 2:
+        word = "item" if groups is None else "group"
+        raise MeasurementError(
+            f"{what}: too few to tell how they differ: got {count} {word}; expected at least 2 "
+            f"{word}s. Add items."
+        )
+    return group(what, values, labels)
+
+
 def require_finite(what: str, values: Floats) -> None:
     """Refuse NaN and infinity: a lost sample is never dropped.
 
@@ -115,6 +137,41 @@ def clustered_mean(sample: Clustered) -> ClusteredMean:
         df=_satterthwaite_df(share),
         skewness=_skewness(residuals, squares),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """What is believed of values that differ too rarely to show how they cluster."""
+
+    icc: float
+    """An intraclass correlation."""
+    weight: float
+    """How many clusters with a differing value halve the belief."""
+
+
+def design_effect(
+    sample: Clustered,
+    found: ClusteredMean,
+    *,
+    variance: float,
+    is_rare: NDArray[np.bool_],
+    prior: Prior,
+) -> float:
+    """Clustered over independent variance, bounded below while differing values are few.
+
+    Args:
+        sample: what is asked about.
+        found: its mean.
+        variance: of one value, were they independent.
+        is_rare: which values differ from what is usual, shape (n,).
+        prior: what the bound comes from.
+    """
+    independent = variance / sample.n
+    estimated = found.standard_error**2 / independent if independent > 0.0 else 1.0
+    differing = np.bincount(sample.index, weights=is_rare, minlength=sample.sizes.size)
+    fade = prior.weight / (prior.weight + np.count_nonzero(differing))
+    typical_size = float(np.sum(sample.sizes**2)) / sample.n
+    return max(estimated, 1.0 + prior.icc * (typical_size - 1.0) * float(fade))
 
 
 def _satterthwaite_df(share: Floats) -> float:

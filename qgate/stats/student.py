@@ -1,4 +1,4 @@
-"""Quantiles of Student's t and of the normal distribution, without scipy.
+"""Quantiles and tails of Student's t and of the normal distribution, without scipy.
 
 The tail P(T > t) = I_x(df/2, 1/2) / 2 with x = df / (df + t^2) is the regularised incomplete beta
 function (Abramowitz & Stegun 1964, 26.7.1 and 26.5.8), evaluated by its continued fraction with the
@@ -40,6 +40,19 @@ def t_quantile(p: float, df: float) -> float:
     if p < 0.5:
         return -_upper_quantile(p, df)
     return _upper_quantile(1.0 - p, df)
+
+
+def t_tail(t: float, df: float) -> float:
+    """P(T > t). Agrees with `scipy.stats.t.sf`.
+
+    Args:
+        t: need not be positive.
+        df: degrees of freedom, at least 1; need not be a whole number.
+    """
+    if t == 0.0:
+        return 0.5
+    tail, _ = _tail_and_density(abs(t), df)
+    return tail if t > 0.0 else 1.0 - tail
 
 
 def _upper_quantile(tail: float, df: float) -> float:

@@ -27,6 +27,7 @@ from qgate.thresholds.model import (
     EdgeSettings,
     LatencySettings,
     Layer,
+    LmEvalTask,
     MemorySettings,
     RuntimeOptions,
     RuntimeSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "EdgeSettings",
     "LatencySettings",
     "Layer",
+    "LmEvalTask",
     "MemorySettings",
     "RuntimeOptions",
     "RuntimeSettings",
@@ -68,7 +70,8 @@ def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
     """Read the user's file over the shipped one, or the shipped one alone.
 
     Args:
-        path: the user's file; None where none was named.
+        path: the user's file, or the name of a shipped one such as `maths`; None where none was
+            named.
         shown_relative_to: the directory that paths in messages and reports start from.
 
     Raises:
@@ -76,7 +79,11 @@ def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
             limits that checks nothing, or that its own settings cannot decide.
     """
     shipped = shipped_path()
-    if path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
+    is_bare = path is not None and path.parent == shown_relative_to
+    profile = shipped_profile(path) if path is not None and is_bare else None
+    if profile is not None:
+        thresholds = _over(None, profile, f"thresholds/{profile.name}")
+    elif path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
         thresholds = _over(Thresholds(), shipped, SHIPPED_SHOWN)
     else:
         thresholds = _over(None, path, _displayed(path, shown_relative_to))
@@ -89,6 +96,12 @@ def shipped_path() -> Path:
     package = Path(__file__).absolute().parents[1]
     installed = package / "_thresholds" / "default.yaml"
     return installed if installed.is_file() else package.parent / "thresholds" / "default.yaml"
+
+
+def shipped_profile(path: Path) -> Path | None:
+    """The shipped file for one use of models, where its bare name is written and no file is so."""
+    beside = shipped_path().with_name(f"{path.name}.yaml")
+    return beside if not path.suffix and not path.exists() and beside.is_file() else None
 
 
 def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Thresholds:

@@ -80,7 +80,7 @@ class Document:
             entries[key] = Entry(key=key, line=line, node=value)
         return entries
 
-    def scalar(self, leaf: Leaf, node: yaml.Node, where: str) -> float | int | str:
+    def scalar(self, leaf: Leaf, node: yaml.Node, where: str) -> float | int | str | bool:
         """A number or word that fits `leaf`.
 
         Raises:

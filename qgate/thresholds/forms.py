@@ -44,6 +44,11 @@ CERTIFY_OR_ALARM = Word(
     choices=("certify", "alarm"),
 )
 
+RULES_OF_TASKS = Word(
+    help=f"{CERTIFY_OR_ALARM.help} auto: certify where the items suffice to decide, else alarm.",
+    choices=("certify", "alarm", "auto"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitForm:
@@ -135,7 +140,8 @@ def _difference(check: Check) -> LimitForm:
         unit=check.unit,
     )
     instead = f"{key}, without a sign. Write {key}: 0.02 where it may {verb} by 2 percentage points"
-    return _judged(check, key, bound, instead=instead)
+    rule = RULES_OF_TASKS if check.area == "accuracy" else CERTIFY_OR_ALARM
+    return _judged(check, key, bound, instead=instead, rule=rule)
 
 
 def _with_unit(check: Check) -> LimitForm:
@@ -173,6 +179,7 @@ def _judged(
     instead: str,
     required: Mapping[str, Number] = MappingProxyType({}),
     level: float = _LEVEL,
+    rule: Word = CERTIFY_OR_ALARM,
 ) -> LimitForm:
     """A limit that an interval is held against."""
     coverage = f"Coverage of the interval, {level:g} if absent."
@@ -180,7 +187,7 @@ def _judged(
         bounds={key: bound},
         required=required,
         optional={
-            "rule": CERTIFY_OR_ALARM,
+            "rule": rule,
             "level": Number(help=coverage, above=0.5, below=1.0),
             "unit": Word(help="For readers; must be the check's unit.", choices=(check.unit,)),
         },

@@ -8,8 +8,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.checks import accuracy_check
-from qgate.thresholds.forms import limit_keys
 from qgate.thresholds.scalars import LARGEST_WHOLE, Leaf, Number, Word
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ OFF = "off"
 """Written in place of a limit: the inherited one is dropped on purpose."""
 TEXT_SOURCES = ("auto", "generated", "wikitext-2")
 TEXT_SUFFIXES = (".txt", ".raw", ".jsonl", ".json")
-TASK_NAME = "[a-z][a-z0-9_]*"
-"""What stands after `accuracy.` in the name of a task's row."""
 
 INHERIT = Word(
     help="default (also when absent): the limits shipped in thresholds/default.yaml apply where "
@@ -123,34 +119,6 @@ RUNTIMES: Mapping[str, Mapping[str, Leaf]] = MappingProxyType(
 OTHER_RUNTIME = _NO_OPTIONS
 """What may be said of a runtime that another package brings."""
 
-TASK: Mapping[str, Leaf] = MappingProxyType(
-    {
-        "file": Word(
-            help="Its items as JSON lines, a path relative to this file.",
-            pattern=r".+\.jsonl",
-            constraint="a path ending in .jsonl, relative to this file",
-        ),
-        "metric": Word(
-            help="When a generated answer is right; answers that are chosen do not need it. "
-            "exact (default): its lines are those expected. numeric: its last number is.",
-            choices=("exact", "numeric"),
-        ),
-        "max_items": Number(
-            help="How many items at most, a random sample; absent: all.",
-            whole=True,
-            at_least=2,
-            at_most=LARGEST_WHOLE,
-        ),
-        "max_tokens": Number(
-            help="Longest generated answer; absent: a little longer than the expected one, or 256 "
-            "where the metric is numeric.",
-            whole=True,
-            at_least=1,
-            at_most=LARGEST_WHOLE,
-        ),
-    }
-)
-
 EDGE: Mapping[str, Leaf] = MappingProxyType(
     {
         "context_tokens": Number(
@@ -219,8 +187,9 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "text": "What perplexity and divergence are measured on.",
         "runtime": "What serves the artifacts while they are measured.",
         "runtimes": "By the runtime's name: its own interpreter, and what only it understands.",
-        "tasks": "What the model is used for: a file of items each, which original and artifact "
-        "answer; each makes a row accuracy.NAME for every artifact.",
+        "tasks": "What the model is used for: a file of items each, or a task of lm-eval by its "
+        "name, which original and artifact answer; each makes a row accuracy.NAME for every "
+        "artifact.",
         "edge": "How long the inputs and answers of edge.* are.",
         "latency": "The requests of latency.*.",
         "memory": "What is served for memory.*.",
@@ -231,9 +200,3 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "the same file, and later ones over earlier ones.",
     }
 )
-
-
-def task_keys() -> Mapping[str, Leaf]:
-    """What may be written for a task: what is asked, and the limit on its row."""
-    limit = limit_keys(accuracy_check("task"))
-    return {**TASK, **{key: leaf for key, leaf in limit.items() if key != "unit"}}

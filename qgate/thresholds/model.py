@@ -57,18 +57,43 @@ class RuntimeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LmEvalTask:
+    """A task of lm-evaluation-harness."""
+
+    name: str
+    """Its name there."""
+    include_path: Path | None = None
+    """A directory of task files of the user's own."""
+    data: Path | None = None
+    """A file in place of its dataset."""
+    num_fewshot: int | None = None
+    chat_template: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
     """Items that original and artifact answer; they make the row `accuracy.<name>`."""
 
     name: str
-    file: Path
-    """JSON lines; it was there when the thresholds were read."""
-    metric: Literal["exact", "numeric"] = "exact"
-    """When a generated answer is right; without meaning where answers are chosen."""
-    max_items: int | None = None
+    file: Path | None = None
+    """JSON lines; it was there when the thresholds were read. None: a task of lm-eval."""
+    lm_eval: LmEvalTask | None = None
+    """None where there is a file."""
+    metric: str | None = None
+    """When a generated answer is right, or how good it is; None: the default of the items."""
+    choices: bool = False
+    """Whether answers have to be chosen."""
+    ignore_case: bool = False
+    ignore_punctuation: bool = False
+    max_samples: int | None = None
     """The size of the sample, at least 2; None: all items."""
     max_tokens: int | None = None
     """Longest generated answer; None: whoever asks decides."""
+    code_execution: Literal["sandbox"] | None = None
+    flip_rate: float | None = None
+    """Share of answers that change without damage; None: nobody said."""
+    min_reference: float | None = None
+    """Least share of right answers of the original; None: so much above chance."""
     source: SourceLine
     """Where somebody wrote it."""
 

@@ -1,4 +1,4 @@
-"""The two kinds of value that a thresholds file holds, and what each accepts.
+"""The kinds of value that a thresholds file holds, and what each accepts.
 
 Values are read by their text, not by YAML 1.1's guess: PyYAML reads `1:30` as 90, `010` as 8,
 `1_000` as 1000 and `1e-3` as a string. Here a number is a JSON number or an error that says how to
@@ -117,7 +117,28 @@ class Word:
         return {**kind, "pattern": f"^{self.pattern}$"}
 
 
-Leaf = Number | Word
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """true or false, and none of YAML 1.1's other words for them."""
+
+    help: str
+    constraint: str = "true or false"
+
+    def read(self, text: str, *, is_quoted: bool) -> bool:
+        """Turn a scalar's text into a flag.
+
+        Raises:
+            ValueError: `got ...; expected true or false.`
+        """
+        if is_quoted or text not in ("true", "false"):
+            raise ValueError(f"got {shown(text)}; expected {self.constraint}.")
+        return text == "true"
+
+    def to_schema(self) -> dict[str, Any]:
+        return {"description": self.help, "type": "boolean"}
+
+
+Leaf = Number | Word | Flag
 
 
 def shown(text: str) -> str:

@@ -21,11 +21,10 @@ from qgate.thresholds.grammar import (
     RUNTIME,
     RUNTIMES,
     SECTIONS,
-    TASK_NAME,
     TEXT,
     VERSION,
-    task_keys,
 )
+from qgate.thresholds.task_grammar import FILE_TASK, LM_EVAL_TASK, TASK_NAME, limit_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,8 +90,9 @@ def _definitions() -> dict[str, Any]:
         },
         "task": _or_off(
             "Items that original and artifact answer.",
-            _object(task_keys(), required=("file", "max_drop")),
             "Drops an inherited task and its limits.",
+            _object({**FILE_TASK, **limit_of_task()}, required=("file", "max_drop")),
+            _object({**LM_EVAL_TASK, **limit_of_task()}, required=("max_drop",)),
         ),
         **{check.name: _limit(check) for check in (*CHECKS.values(), of_tasks)},
     }
@@ -105,13 +105,13 @@ def _limit(check: Check) -> dict[str, Any]:
         limit["oneOf"] = [{"required": [bound]} for bound in form.bounds]
     else:
         limit["required"] = [*form.bounds, *limit["required"]]
-    return _or_off(check.claim, limit, "Drops an inherited limit.")
+    return _or_off(check.claim, "Drops an inherited limit.", limit)
 
 
-def _or_off(description: str, mapping: dict[str, Any], off: str) -> dict[str, Any]:
+def _or_off(description: str, off: str, *mappings: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": description,
-        "anyOf": [mapping, {"enum": [OFF], "description": off}],
+        "anyOf": [*mappings, {"enum": [OFF], "description": off}],
     }
 
 

@@ -3,11 +3,14 @@
     rule      p_value    PASS           FAIL                                INCONCLUSIVE
     certify   any        high <= max    low > max                           otherwise
     alarm     without    otherwise      low > max                           never
-    alarm     with       otherwise      value > max, p <= (1 - level) / 2   never
+    alarm     with       otherwise      value > max, p <= 1 - level         never
 
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
 which knows one side only, counts for nothing. Where it counts, damage has to be shown and to be of
-a size that matters, as asv, criterion and rustc-perf decide on regressions.
+a size that matters, as asv, criterion and rustc-perf decide on regressions. Of several such alarms
+on one artifact the p-values come adjusted (`qgate.alarms`): 1 - level is the chance that an
+undamaged artifact sets off any of them. Its PASS needs every row, and so no correction
+(intersection-union, Berger 1982, doi:10.1080/00401706.1982.10487790).
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from qgate.records import Estimate, Limit, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_ROUNDING = 1e-12
+"""1 - 0.95 is a little more than 0.05, 1 - 0.9 a little less than 0.1."""
 _TELLING_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -149,5 +154,5 @@ def telling_p_value(estimate: Estimate, limit: Limit) -> float | None:
 
 
 def is_shown(p_value: float, limit: Limit) -> bool:
-    """Whether damage of any size is beyond doubt: the one-sided error of the interval's end."""
-    return p_value <= (1 - limit.level) / 2
+    """Whether damage of any size is beyond doubt."""
+    return p_value <= 1 - limit.level + _ROUNDING

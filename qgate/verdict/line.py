@@ -53,6 +53,7 @@ def explain(
     verdict: Verdict,
     member: str | None = None,
     member_count: int = 1,
+    family: int = 1,
 ) -> str:
     """What was observed, the limit, n, where the limit is written, what to do next: on one line.
 
@@ -63,6 +64,7 @@ def explain(
         verdict: what `judge` said; an INCONCLUSIVE line begins with that word.
         member: the one that tells, of a row that judges several.
         member_count: how many the row judges; a PASS speaks for all of them.
+        family: how many alarms the p-value was adjusted for.
     """
     side = telling_side(estimate, limit)
     ends = (estimate.low, estimate.value, estimate.high)
@@ -76,7 +78,7 @@ def explain(
         if is_exact
         else format_value(side.bound, estimate.unit, more)
     ) + after
-    basis = _basis(check, estimate, limit)
+    basis = _basis(check, estimate, limit, family)
     if verdict is Verdict.INCONCLUSIVE:
         remedy = _what_would_decide(estimate, side, sample_word(check))
         return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
@@ -85,25 +87,29 @@ def explain(
         look = f"; see {where} in the report" if where else ""
         return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
     if limit.rule == "alarm" and not is_exact:
-        return f"{observed}, alarm limit {bound} {basis}; {_silence(estimate, limit, side, more)}"
+        silence = _silence(estimate, limit, side, more, family)
+        return f"{observed}, alarm limit {bound} {basis}; {silence}"
     return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
 
 
-def smallest_detectable(estimate: Estimate, bound: float, *, is_upper: bool) -> float:
+def smallest_detectable(
+    estimate: Estimate, bound: float, *, is_upper: bool, family: int = 1
+) -> float:
     """The true value at which an alarm with this n and spread goes off 4 times in 5.
 
-    bound plus (1 + z(power) / z(level)) half-widths: the interval's normal approximation. With a
+    bound plus z(level) + z(power) standard errors: the interval's normal approximation. With a
     p-value two things have to happen, and the less likely one counts: damage is told from none at
-    all, 0 plus as many half-widths, and the value comes out beyond the bound, bound plus
-    z(power) / z(level) half-widths.
+    all, 0 plus z(1 - error / family) + z(power) of them, and the value comes out beyond the bound,
+    bound plus z(power) of them.
     """
-    z_ratio = NormalDist().inv_cdf(_POWER) / NormalDist().inv_cdf((1 + estimate.level) / 2)
-    sign = 1 if is_upper else -1
+    normal, sign = NormalDist(), 1 if is_upper else -1
+    z_level, z_power = normal.inv_cdf((1 + estimate.level) / 2), normal.inv_cdf(_POWER)
     half_width = estimate.value - estimate.low if is_upper else estimate.high - estimate.value
+    error = half_width / z_level
     if estimate.p_value is None:
-        return bound + sign * (1 + z_ratio) * half_width
-    reach = max((1 + z_ratio) * half_width, sign * bound + z_ratio * half_width)
-    return sign * reach
+        return bound + sign * (z_level + z_power) * error
+    z_alarm = normal.inv_cdf(1 - (1 - estimate.level) / family)
+    return sign * max((z_alarm + z_power) * error, sign * bound + z_power * error)
 
 
 def samples_to_decide(estimate: Estimate, bound: float, *, is_upper: bool) -> int | None:
@@ -152,23 +158,24 @@ def _is_exact(estimate: Estimate) -> bool:
     return estimate.method == "exact" and estimate.low == estimate.high
 
 
-def _basis(check: str, estimate: Estimate, limit: Limit) -> str:
+def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
         return f"(exact; {limit.source})"
     p_value = telling_p_value(estimate, limit)
     how = f"{estimate.level * 100:g} % CI"
     if p_value is not None:
-        how = f"exact McNemar p = {p_value:.1g}"
+        test = "t" if estimate.method.startswith("t ") else "exact McNemar"
+        how = f"{test} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
     return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
 
 
-def _silence(estimate: Estimate, limit: Limit, side: Side, more: int) -> str:
+def _silence(estimate: Estimate, limit: Limit, side: Side, more: int, family: int) -> str:
     """What an alarm that did not go off leaves open."""
     p_value = telling_p_value(estimate, limit)
     if p_value is not None and is_shown(p_value, limit):
         return "damage is seen, but not beyond the limit"
     of = dataclasses.replace(estimate, p_value=p_value)
-    seen = smallest_detectable(of, side.bound, is_upper=side.is_upper)
+    seen = smallest_detectable(of, side.bound, is_upper=side.is_upper, family=family)
     or_worse = "or more" if side.is_upper else "or less"
     text = format_value(seen, estimate.unit, more)
     return f"no damage seen; would have seen {text} {or_worse} (4 times in 5)"

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 import qgate.demo.__main__ as command
+from qgate.demo.certify import ITEMS, write_certify
+from qgate.measure.items import read_task
+from qgate.thresholds import load_thresholds
 
+CERTIFIED = ("arithmetic", "classification", "code", "languages", "next_sentence", "recall")
 ROOT = Path(command.__file__).parents[2]
 
 
@@ -28,6 +32,11 @@ def run(*arguments: str, cwd: Path, code: str = "") -> subprocess.CompletedProce
     )
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
+
+
 @pytest.fixture
 def _needs() -> None:
     for name in command.NEEDED:
@@ -38,22 +47,35 @@ def _needs() -> None:
 def test_the_demo_is_made_and_made_again(tmp_path: Path) -> None:
     first = run("models", "--with-broken", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    made = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    made = contents(tmp_path / "models")
     assert sorted(made) == [
+        "certify.yaml",
         "qgate-demo-F16.gguf",
         "qgate-demo-Q2_K.gguf",
         "qgate-demo-Q4_K_M.gguf",
         "qgate-demo-Q6_K.gguf",
         "qgate-demo-Q8_0.gguf",
         "qgate-demo-damaged-Q8_0.gguf",
+        *(f"tasks/{name}.jsonl" for name in CERTIFIED),
     ]
     lines = first.stdout.splitlines()
-    assert len(lines) == len(made) + 1
+    assert len(lines) == len(made) - len(CERTIFIED) + 1
     assert lines[-1] == "Now type: pytest --qgate models"
     assert lines[1].split()[1:3] == ["Q8_0", "3.9"] or "Q8_0" in lines[1]
     again = run("models", "--with-broken", cwd=tmp_path)
     assert again.returncode == 0
-    assert made == {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    assert made == contents(tmp_path / "models")
+
+
+def test_every_certified_task_has_as_many_items_as_its_limit_needs(tmp_path: Path) -> None:
+    write_certify(tmp_path, len)
+    thresholds = load_thresholds(tmp_path / "certify.yaml", tmp_path)
+    certified = [task for task in thresholds.tasks if task.file and "certify" in str(task.source)]
+    assert sorted(task.name for task in certified) == sorted(CERTIFIED)
+    for task in certified:
+        items = read_task(task)
+        assert len(items.items) == ITEMS
+        assert thresholds.limits_for("a", "Q8_0")[task.check.name].rule == "certify"
 
 
 @pytest.mark.usefixtures("_needs")
@@ -61,10 +83,12 @@ def test_without_a_directory_it_makes_demo_models(tmp_path: Path) -> None:
     done = run(cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "demo-models").iterdir()) == [
+        "certify.yaml",
         "qgate-demo-F16.gguf",
         "qgate-demo-Q4_K_M.gguf",
         "qgate-demo-Q6_K.gguf",
         "qgate-demo-Q8_0.gguf",
+        "tasks",
     ]
 
 

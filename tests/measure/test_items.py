@@ -6,21 +6,24 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.measure.items import ItemFile, read_items
+from qgate.measure.items import ItemFile, read_items, read_task
+from qgate.records import SourceLine
+from qgate.thresholds import TaskSettings
 
 EXAMPLE = """expected JSON lines such as {"prompt": "2 + 2 =", "answer": " 4"}."""
 GOOD = '{"prompt": "2 + 2 =", "answer": " 4"}\n'
 CHOICE = '{"prompt": "Water is", "choices": [" wet", " dry"], "answer": " wet"}\n'
 
 
-def read(tmp_path: Path, content: str | bytes, *, max_items: int | None = None) -> ItemFile:
+def read(tmp_path: Path, content: str | bytes, *, max_samples: int | None = None) -> ItemFile:
     path = tmp_path / "items.jsonl"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_items(path, "items.jsonl", max_items=max_items)
+    return read_items(path, "items.jsonl", max_samples=max_samples)
 
 
 def row(**values: object) -> str:
@@ -90,20 +93,20 @@ def test_the_same_prompt_may_have_other_choices(tmp_path: Path) -> None:
 
 def test_a_sample_is_spread_over_the_file_in_its_order_and_always_the_same(tmp_path: Path) -> None:
     whole = read(tmp_path, many(1000))
-    some = read(tmp_path, many(1000), max_items=100)
+    some = read(tmp_path, many(1000), max_samples=100)
 
     places = [whole.items.index(item) for item in some.items]
     assert places == sorted(set(places))
     assert len(places) == 100
     assert all(any(low <= at < low + 100 for at in places) for low in range(0, 1000, 100))
-    assert some == read(tmp_path, many(1000), max_items=100)
+    assert some == read(tmp_path, many(1000), max_samples=100)
     assert (some.available, whole.available) == (1000, 1000)
     assert some.digest != whole.digest
 
 
 def test_a_sample_as_large_as_the_file_is_the_file(tmp_path: Path) -> None:
-    assert read(tmp_path, many(20), max_items=20) == read(tmp_path, many(20))
-    assert read(tmp_path, many(20), max_items=21) == read(tmp_path, many(20))
+    assert read(tmp_path, many(20), max_samples=20) == read(tmp_path, many(20))
+    assert read(tmp_path, many(20), max_samples=21) == read(tmp_path, many(20))
 
 
 def test_a_mistake_is_found_outside_the_sample_too(tmp_path: Path) -> None:
@@ -111,14 +114,14 @@ def test_a_mistake_is_found_outside_the_sample_too(tmp_path: Path) -> None:
         lines = [row(prompt=f"{number}?", answer="x") for number in range(4)]
         lines[at] = row(prompt="?")
         with pytest.raises(ThresholdsError, match=f"^items.jsonl:{at + 1}: no answer: "):
-            read(tmp_path, "".join(lines), max_items=1)
+            read(tmp_path, "".join(lines), max_samples=1)
 
 
 @pytest.mark.parametrize("most", [0, -1])
 def test_a_sample_of_nothing_is_refused(tmp_path: Path, most: int) -> None:
     with pytest.raises(ThresholdsError) as caught:
-        read(tmp_path, GOOD, max_items=most)
-    assert str(caught.value) == f"items.jsonl: max_items: got {most}; expected at least 1."
+        read(tmp_path, GOOD, max_samples=most)
+    assert str(caught.value) == f"items.jsonl: max_samples: got {most}; expected at least 1."
 
 
 def test_the_digest_is_of_what_is_asked_and_of_nothing_else(tmp_path: Path) -> None:
@@ -433,3 +436,63 @@ def test_reading_items_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- code, groups, what a task says of its items --------------------------------------------------
+
+CODE = '{"prompt": "def one():\\n", "tests": ["assert one() == 1", "assert one() < 2"]}\n'
+
+
+def test_code_has_tests_and_needs_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "code.jsonl"
+    path.write_text(CODE)
+    (item,) = read_items(path, "code.jsonl", is_code=True).items
+    assert (item.answer, item.tests) == ("", "assert one() == 1\nassert one() < 2")
+
+
+def test_code_without_tests_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "code.jsonl"
+    path.write_text(CODE + GOOD)
+    with pytest.raises(ThresholdsError, match=r"code.jsonl:2: no tests: got the keys"):
+        read_items(path, "code.jsonl", is_code=True)
+
+
+def test_items_about_the_same_are_a_group(tmp_path: Path) -> None:
+    rows = [
+        '{"prompt": "a", "answer": "b", "group": "text 1"}\n',
+        '{"prompt": "c", "answer": "d", "group": 7}\n',
+        '{"prompt": "e", "answer": "f"}\n',
+    ]
+    groups = read(tmp_path, "".join(rows)).groups
+    assert groups is not None
+    assert groups[:2] == ("text 1", "7")
+    assert len(set(groups)) == 3
+    assert read(tmp_path, rows[2]).groups is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "complaint"),
+    [
+        (GOOD, {"choices": True}, "got choices: true, while the items of own.jsonl have none;"),
+        (GOOD, {"metric": "accuracy"}, "got metric: accuracy, while the items of own.jsonl have"),
+        (
+            '{"prompt": "Water is", "choices": [" wet", " dry"], "answer": " wet"}\n',
+            {"metric": "numeric"},
+            "got metric: numeric, while the items of own.jsonl have choices;",
+        ),
+    ],
+)
+def test_a_task_and_its_file_have_to_agree(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    said: dict[str, Any],
+    complaint: str,
+) -> None:
+    (tmp_path / "own.jsonl").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    source = SourceLine("team.yaml", 3)
+    task = TaskSettings(name="own", file=tmp_path / "own.jsonl", source=source, **said)
+    with pytest.raises(ThresholdsError) as caught:
+        read_task(task)
+    assert str(caught.value).startswith(f"team.yaml:3: tasks.own: {complaint}")

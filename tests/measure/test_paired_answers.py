@@ -79,7 +79,7 @@ def test_shares_are_of_the_flag_and_not_of_what_is_good() -> None:
 
 def test_the_smallest_drop_that_would_show_is_told() -> None:
     # what flips without damage flips both ways, so that damage itself does not count
-    same = stats.detectable_drop(N, 6, alpha=0.025)
+    same = stats.detectable_drop(N, 6, alpha=0.05)
 
     assert make(3, 3).details("edge.math")["detectable_drop"] == same
     assert make(40, 3).details("edge.math")["detectable_drop"] == same

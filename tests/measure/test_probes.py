@@ -9,15 +9,23 @@ import pytest
 
 from qgate.checks import CHECKS
 from qgate.errors import ThresholdsError
-from qgate.measure.probes import find_probes, find_tasks
+from qgate.measure.probes import find_probes
+from qgate.measure.task_list import TaskList
 from qgate.measure.tasks import Task
 from qgate.thresholds import load_thresholds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qgate.measure.probes import Probe
+    from qgate.thresholds import Thresholds
+
 WITHOUT_NUMBER = {"edge.empty_prompt", "edge.context_limit"}
 """Rows that hold or not, and are no part of a thresholds file."""
+
+
+def probes_of(thresholds: Thresholds) -> tuple[Probe, ...]:
+    return find_probes(thresholds, TaskList(thresholds, None))
 
 
 def thresholds_file(directory: Path, text: str) -> Path:
@@ -32,7 +40,7 @@ def write_items(path: Path, count: int = 3) -> None:
 
 
 def test_each_row_has_exactly_one_probe(tmp_path: Path) -> None:
-    probes = find_probes(load_thresholds(None, tmp_path))
+    probes = probes_of(load_thresholds(None, tmp_path))
 
     filled = [check for probe in probes for check in probe.checks]
     edge = {name for name, check in CHECKS.items() if check.area == "edge"}
@@ -44,7 +52,7 @@ def test_each_row_has_exactly_one_probe(tmp_path: Path) -> None:
 
 def test_what_ships_is_there_and_is_known_as_shipped(tmp_path: Path) -> None:
     tasks = [
-        probe for probe in find_probes(load_thresholds(None, tmp_path)) if isinstance(probe, Task)
+        probe for probe in probes_of(load_thresholds(None, tmp_path)) if isinstance(probe, Task)
     ]
 
     assert {task.check for task in tasks} == {
@@ -65,15 +73,15 @@ def test_a_task_is_as_the_thresholds_file_says(
     write_items(tmp_path / "sums.jsonl", 20)
     path = thresholds_file(
         tmp_path,
-        "tasks:\n  sums: {file: sums.jsonl, max_drop: 0.1, metric: numeric, max_items: 7,"
+        "tasks:\n  sums: {file: sums.jsonl, max_drop: 0.1, metric: numeric, max_samples: 7,"
         " max_tokens: 9}\n  code: off\n",
     )
 
-    tasks = {task.check: task for task in find_tasks(load_thresholds(path, tmp_path))}
+    tasks = {task.check: task for task in TaskList(load_thresholds(path, tmp_path), None).probes()}
 
     assert "accuracy.code" not in tasks
     sums = tasks["accuracy.sums"]
-    assert (sums.metric, sums.max_tokens, len(sums.file.items)) == ("numeric", 9, 7)
+    assert (sums.grading.metric, sums.max_tokens, len(sums.file.items)) == ("numeric", 9, 7)
     assert not sums.is_shipped
     assert tasks["accuracy.drill"].is_shipped
 
@@ -84,7 +92,7 @@ def test_a_shipped_task_that_the_user_writes_again_is_the_users(tmp_path: Path) 
 
     [code] = [
         task
-        for task in find_tasks(load_thresholds(path, tmp_path))
+        for task in TaskList(load_thresholds(path, tmp_path), None).probes()
         if task.check == "accuracy.code"
     ]
 
@@ -100,13 +108,13 @@ def test_a_wrong_item_is_found_before_anything_is_loaded(
     thresholds = load_thresholds(path, tmp_path)
 
     with pytest.raises(ThresholdsError, match=r"^sums\.jsonl:2: "):
-        find_probes(thresholds)
+        probes_of(thresholds)
 
 
 def test_lengths_are_those_of_the_thresholds_file(tmp_path: Path) -> None:
     path = thresholds_file(tmp_path, "edge: {context_tokens: 512, answer_tokens: 20}\n")
 
-    probes = {probe.checks[0]: probe for probe in find_probes(load_thresholds(path, tmp_path))}
+    probes = {probe.checks[0]: probe for probe in probes_of(load_thresholds(path, tmp_path))}
 
     assert getattr(probes["edge.long_input"], "most_tokens", None) == 512
     assert getattr(probes["edge.empty_prompt"], "most_tokens", None) == 512

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
+from qgate.measure.grading import Grading
 from qgate.measure.items import ItemFile, read_items
 from qgate.measure.tasks import Task
 from qgate.measure.work import NO_END, SIDE_BY_SIDE, Outcome, Pair, perform
@@ -91,9 +92,9 @@ def test_generated_answers_have_room_beyond_the_expected_one(write: Write, speak
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"metric": "numeric"}, 256),
+        ({"grading": Grading(metric="numeric")}, 256),
         ({"max_tokens": 5}, 5),
-        ({"metric": "numeric", "max_tokens": 5}, 5),
+        ({"grading": Grading(metric="numeric"), "max_tokens": 5}, 5),
     ],
 )
 def test_the_room_is_that_of_the_metric_or_what_the_user_says(
@@ -233,7 +234,9 @@ def test_numeric_answers_are_compared_by_their_last_number(write: Write) -> None
     reference = make_outcome(make_answers(" 1", " 2", " 3", " 4"))
     artifact = make_outcome(make_answers("0 and 1 make 1.0.", " 2, so 7", "none", "3 + 1 = 4"))
 
-    found = read(Task(check="accuracy.x", file=file, metric="numeric"), artifact, reference)
+    found = read(
+        Task(check="accuracy.x", file=file, grading=Grading(metric="numeric")), artifact, reference
+    )
 
     assert found.artifact.tolist() == [True, False, False, True]
 

@@ -76,7 +76,7 @@ def write_items(path: Path, items: list[dict[str, object]]) -> None:
 OWN = f"""
 version: 1
 tasks:
-  letters: {{file: items/letters.jsonl, max_drop: 0.05}}
+  letters: {{file: items/letters.jsonl, max_drop: 0.08, flip_rate: 0.01}}
   texts: {{file: items/texts.jsonl, metric: exact, max_tokens: {LONGEST_ANSWER}, max_drop: 0.05,
           rule: alarm}}
   drill: off
@@ -175,7 +175,7 @@ def test_an_item_that_does_not_fit_the_context_is_an_error_and_not_left_out(
 
 def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own: Path) -> None:
     project.write(
-        "team/limits.yaml", OWN.replace("letters.jsonl,", "letters.jsonl, max_items: 80,")
+        "team/limits.yaml", OWN.replace("letters.jsonl,", "letters.jsonl, max_samples: 80,")
     )
     first, second = (project.gate_all(own, LIMITS, "-k", "letters") for _ in range(2))
 

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.stats import detectable_drop, mcnemar_exact, normal_quantile, paired_difference
+from qgate.stats import mcnemar_exact, normal_quantile, paired_difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 optimize = pytest.importorskip("scipy.optimize")
-scipy_stats = pytest.importorskip("scipy.stats")
-tables = pytest.importorskip("statsmodels.stats.contingency_tables")
 
 LEVEL = 0.95
 
@@ -165,94 +163,3 @@ def test_bad_answers_are_refused_in_one_line(bad: str) -> None:
     with pytest.raises(MeasurementError) as caught:
         paired_difference(np.array(artifact), np.array(reference), level=LEVEL)
     assert str(caught.value) == f"paired difference{message}"
-
-
-@pytest.mark.parametrize(
-    ("lost", "gained"),
-    [(0, 1), (1, 0), (5, 0), (7, 1), (1, 7), (16, 6), (450, 400), (2_000, 1_900)],
-)
-def test_mcnemar_is_scipys_binomial_test_and_half_of_statsmodels(lost: int, gained: int) -> None:
-    expected = scipy_stats.binomtest(lost, lost + gained, alternative="greater").pvalue
-    assert mcnemar_exact(lost, gained) == pytest.approx(expected, rel=1e-11)
-    two_sided = tables.mcnemar([[0, lost], [gained, 0]], exact=True).pvalue
-    larger, smaller = max(lost, gained), min(lost, gained)
-    assert min(1.0, 2 * mcnemar_exact(larger, smaller)) == pytest.approx(two_sided, rel=1e-9)
-
-
-def test_mcnemar_without_flips_sees_nothing() -> None:
-    assert mcnemar_exact(0, 0) == 1.0
-    assert mcnemar_exact(0, 9) == 1.0
-
-
-def test_mcnemar_counts_in_whole_numbers() -> None:
-    assert mcnemar_exact(5, 0) == 1 / 32
-    assert mcnemar_exact(1_100, 0) == 0.0
-    with pytest.raises(ValueError, match="got -1 lost and 2 gained; expected counts"):
-        mcnemar_exact(-1, 2)
-
-
-def power_by_enumeration(n: int, flips: int, drop: float, alpha: float) -> float:
-    shares = flips / n / 2, flips / n / 2 + drop
-    outcomes = [
-        (gained, lost, n - gained - lost)
-        for gained, lost in all_flips(n)
-        if mcnemar_exact(lost, gained) <= alpha
-    ]
-    trinomial = scipy_stats.multinomial(n, [*shares, 1 - sum(shares)])
-    return float(trinomial.pmf(outcomes).sum())
-
-
-@pytest.mark.parametrize(("n", "flips"), [(20, 3), (60, 6), (60, 20)])
-@pytest.mark.parametrize("alpha", [0.05, 1 / 32, 0.01])
-def test_drop_is_the_smallest_with_that_power(n: int, flips: int, alpha: float) -> None:
-    drop = detectable_drop(n, flips, alpha=alpha)
-    assert power_by_enumeration(n, flips, drop, alpha) == pytest.approx(0.8, abs=1e-5)
-    assert power_by_enumeration(n, flips, 0.99 * drop, alpha) < 0.8
-
-
-@pytest.mark.parametrize(("n", "flips"), [(100, 6), (1_319, 79), (14_042, 842)])
-def test_an_artifact_at_that_drop_is_seen_four_times_in_five(n: int, flips: int) -> None:
-    drop = detectable_drop(n, flips, alpha=0.05)
-    gained_share = flips / n / 2
-    shares = [gained_share, gained_share + drop, 1 - 2 * gained_share - drop]
-    drawn = np.random.default_rng(11).multinomial(n, shares, 2_000)
-    seen = np.mean([mcnemar_exact(int(lost), int(gained)) <= 0.05 for gained, lost, _ in drawn])
-    assert seen == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 2_000))
-
-
-def test_drop_nears_the_textbooks_from_above() -> None:
-    drops = [detectable_drop(n, n * 6 // 100, alpha=0.05) for n in (1_000, 10_000, 100_000)]
-    textbook = [2.4865 * math.sqrt(0.06 / n) for n in (1_000, 10_000, 100_000)]
-    excess = [drop / plain - 1 for drop, plain in zip(drops, textbook, strict=True)]
-    assert 0.25 > excess[0] > excess[1] > excess[2] > 0
-    assert excess[2] < 0.03
-
-
-def test_fewer_than_three_flips_count_as_three() -> None:
-    drops = [detectable_drop(200, flips, alpha=0.05) for flips in range(5)]
-    assert drops[0] == drops[1] == drops[2] == drops[3] < drops[4]
-
-
-def test_more_power_or_less_alpha_needs_a_larger_drop() -> None:
-    plain = detectable_drop(200, 12, alpha=0.05)
-    assert detectable_drop(200, 12, alpha=0.05, power=0.9) > plain
-    assert detectable_drop(200, 12, alpha=0.025) > plain
-
-
-def test_items_that_can_show_no_drop_are_refused() -> None:
-    with pytest.raises(MeasurementError) as caught:
-        detectable_drop(8, 0, alpha=0.05)
-    assert str(caught.value) == (
-        "detectable drop: too few items to show any: got n = 8 with 0 flips; expected enough for "
-        "a p-value of 0.05 with power 0.8. Add items."
-    )
-
-
-@pytest.mark.parametrize(
-    ("n", "flips", "alpha", "power"), [(5, 6, 0.05, 0.8), (5, -1, 0.05, 0.8), (5, 1, 0.9, 0.8)]
-)
-def test_detectable_drop_refuses_what_is_no_count_or_share(
-    n: int, flips: int, alpha: float, power: float
-) -> None:
-    with pytest.raises(ValueError, match=f"^detectable drop: got n = {n}, flips = {flips}, "):
-        detectable_drop(n, flips, alpha=alpha, power=power)

@@ -191,8 +191,11 @@ def test_schema_accepts_the_shipped_file_and_what_the_reader_accepts(tmp_path: P
         "version: 1\nlimits: {divergence.same_top: {min: 0.9, rule: alarm, level: 0.9}}\n",
         "version: 1\ntext: {source: auto, windows: 2}\nruntime: {stall_s: 1.5e-1}\n",
         "version: 1\nedge: {answer_tokens: 16}\nlatency: {pairs: 90}\nmemory: {batches: 30}\n",
-        "version: 1\ntasks:\n  code: off\n  own: {file: own.jsonl, max_drop: 0.02, max_items: 2}\n"
+        "version: 1\ntasks:\n  code: off\n"
+        "  own: {file: own.jsonl, max_drop: 0.02, max_samples: 2}\n"
         "schemes: {Q8_0: {accuracy.own: {max_drop: 0, rule: alarm}}}\n",
+        "version: 1\ntasks:\n  gsm8k: {max_drop: 0.02, rule: auto, num_fewshot: 0}\n"
+        "  own: {file: own.jsonl, metric: accuracy, choices: true, max_drop: 0.02}\n",
         "version: 1\nlimits:\n  edge.math: {max_drop: 0.5, unit: difference}\n"
         "  edge.repetition: {max_rise: 0}\n  memory.growth: {max_bytes: 0}\n"
         "  latency.tps: {min: 2}\n  latency.itl_slo: {max_ms: 9, percentile: 50, level: 0.9}\n",
@@ -234,7 +237,10 @@ def test_schema_refuses_what_the_reader_refuses(tmp_path: Path) -> None:
         "version: 1\nlatency: {pairs: 5}\n",
         "version: 1\nmemory: {batches: 1.5}\n",
         "version: 1\ntasks: {own: {file: own.jsonl}}\n",
-        "version: 1\ntasks: {own: {max_drop: 0}}\n",
+        "version: 1\ntasks: {own: {max_drop: 0, choices: true}}\n",
+        "version: 1\ntasks: {own: {file: own.jsonl, max_drop: 0, num_fewshot: 0}}\n",
+        "version: 1\ntasks: {own: {file: own.jsonl, max_drop: 0, choices: yes}}\n",
+        "version: 1\nlimits: {edge.math: {max_drop: 0.1, rule: auto}}\n",
         "version: 1\ntasks: {own: {file: own.json, max_drop: 0}}\n",
         "version: 1\ntasks: {own: {file: own.jsonl, min: -0.1}}\n",
         "version: 1\ntasks: {My-Task: {file: own.jsonl, max_drop: 0}}\n",

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.measure.answers import METRICS
+from qgate.measure.answers import METRICS, SCORES
 from qgate.records import SourceLine
-from qgate.thresholds import TaskSettings
-from qgate.thresholds.grammar import TASK
+from qgate.thresholds import LmEvalTask, TaskSettings
 from qgate.thresholds.scalars import Word
+from qgate.thresholds.task_grammar import FILE_TASK
 from tests.thresholds.loading import CHECKS, SHIPPED, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OWN = "  own: {file: own.jsonl, max_drop: 0.02}\n"
+DROP = "expected a number >= 0.0 and < 1.0 (0.02 is 2 percentage points)."
 PATH = "expected a path ending in .jsonl, relative to this file."
-KEYS = "file, metric, max_items, max_tokens, max_drop, rule, level"
+ALL_KEYS = (
+    "file, metric, choices, ignore_case, ignore_punctuation, max_samples, max_tokens, "
+    "code_execution, flip_rate, min_reference, task, include_path, data, num_fewshot, "
+    "chat_template, max_drop, rule, level"
+)
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_task_asks_its_file_and_makes_a_row_for_every_artifact(team: Path) -> No
     thresholds = load(
         team,
         "version: 1\ninherit: none\ntasks:\n  own: {file: own.jsonl, metric: numeric, "
-        "max_drop: 0.02, rule: alarm, level: 0.9, max_items: 50, max_tokens: 8}\n",
+        "max_drop: 0.02, rule: alarm, level: 0.9, max_samples: 50, max_tokens: 8}\n",
     )
     source = SourceLine("team.yaml", 4)
     assert thresholds.tasks == (
@@ -48,7 +53,7 @@ def test_task_asks_its_file_and_makes_a_row_for_every_artifact(team: Path) -> No
             name="own",
             file=team / "own.jsonl",
             metric="numeric",
-            max_items=50,
+            max_samples=50,
             max_tokens=8,
             source=source,
         ),
@@ -61,8 +66,28 @@ def test_task_asks_its_file_and_makes_a_row_for_every_artifact(team: Path) -> No
 def test_task_that_says_no_more_is_certified_exact_and_asked_whole(team: Path) -> None:
     thresholds = load(team, f"version: 1\ntasks:\n{OWN}")
     task, limit = thresholds.tasks[-1], thresholds.limits_for("a", "Q8_0")["accuracy.own"]
-    assert (task.metric, task.max_items, task.max_tokens) == ("exact", None, None)
+    assert (task.metric, task.max_samples, task.max_tokens) == (None, None, None)
     assert (limit.min, limit.rule, limit.level) == (-0.02, "certify", 0.95)
+
+
+def test_task_without_a_file_is_lm_evals_by_its_name(team: Path) -> None:
+    (team / "mine").mkdir()
+    (team / "mgsm.tsv").write_text("Wie viel ist 2 + 2?\t4\n")
+    text = (
+        "version: 1\ninherit: none\ntasks:\n  gsm8k: {max_samples: 500, max_drop: 0.02}\n"
+        "  german: {task: mgsm_direct_de, data: mgsm.tsv, include_path: mine, num_fewshot: 0,\n"
+        "    chat_template: true, metric: exact_match, max_drop: 0.05, rule: auto}\n"
+    )
+    gsm8k, german = load(team, text).tasks
+    assert (gsm8k.file, gsm8k.lm_eval, gsm8k.max_samples) == (None, LmEvalTask(name="gsm8k"), 500)
+    assert german.metric == "exact_match"
+    assert german.lm_eval == LmEvalTask(
+        name="mgsm_direct_de",
+        include_path=team / "mine",
+        data=team / "mgsm.tsv",
+        num_fewshot=0,
+        chat_template=True,
+    )
 
 
 def test_file_is_relative_to_the_one_that_names_it(team: Path) -> None:
@@ -73,9 +98,9 @@ def test_file_is_relative_to_the_one_that_names_it(team: Path) -> None:
 
 
 def test_metrics_are_those_that_answers_can_be_judged_by() -> None:
-    metric = TASK["metric"]
+    metric = FILE_TASK["metric"]
     assert isinstance(metric, Word)
-    assert metric.choices == tuple(METRICS)
+    assert metric.choices == (*METRICS, "code", *SCORES, "accuracy")
 
 
 # Who inherits them
@@ -156,11 +181,45 @@ BAD_TASKS = [
     ("own: {file: gone.jsonl, max_drop: 0}", f"own.file: no such file: got 'gone.jsonl'; {PATH}"),
     ("own: {file: own.json, max_drop: 0}", f"own.file: got 'own.json'; {PATH}"),
     ("own: {file: , max_drop: 0}", f"own.file: got nothing; {PATH}"),
-    ("own: {max_drop: 0}", f"own: no file; {PATH}"),
-    ("own: {}", f"own: no file; {PATH}"),
+    ("own: {}", f"own: no max_drop; {DROP}"),
+    (
+        "own: {max_drop: 0, choices: true}",
+        "own: got choices for a task of lm-eval; expected it for one with a file alone.",
+    ),
+    (
+        "own: {file: own.jsonl, max_drop: 0, num_fewshot: 5}",
+        "own: got num_fewshot for one with a file; expected it for a task of lm-eval alone.",
+    ),
+    (
+        "gsm8k: {max_drop: 0, data: gone.jsonl}",
+        "gsm8k.data: no such file: got 'gone.jsonl'; expected a path ending in .jsonl, .jsonl.gz, "
+        ".json, .tsv, .csv or .parquet.",
+    ),
+    (
+        "gsm8k: {max_drop: 0, include_path: gone}",
+        "gsm8k.include_path: no such directory: got 'gone'; expected a directory, relative to "
+        "this file.",
+    ),
+    (
+        "gsm8k: {max_drop: 0, chat_template: yes}",
+        "gsm8k.chat_template: got 'yes'; expected true or false.",
+    ),
+    (
+        "own: {file: own.jsonl, max_drop: 0, metric: code}",
+        "own: metric code runs what the model wrote: got no code_execution; expected "
+        "code_execution: sandbox, which allows it.",
+    ),
+    (
+        "own: {file: own.jsonl, max_drop: 0, metric: code, code_execution: yes}",
+        "own.code_execution: got 'yes'; expected sandbox.",
+    ),
+    (
+        "own: {file: own.jsonl, max_drop: 0, metric: numeric, ignore_case: true}",
+        "own.ignore_case: got metric numeric; expected exact, which knows it.",
+    ),
     (
         "own: {file: own.jsonl}",
-        "own: no max_drop; expected a number >= 0.0 and < 1.0 (0.02 is 2 percentage points).",
+        f"own: no max_drop; {DROP}",
     ),
     (
         "own: {file: own.jsonl, max_drop: 3}",
@@ -173,11 +232,12 @@ BAD_TASKS = [
     ),
     (
         "own: {file: own.jsonl, max_drop: 0, metric: numerical}",
-        "own.metric: got 'numerical'; expected exact or numeric. Did you mean 'numeric'?",
+        "own.metric: got 'numerical'; expected exact or numeric or code or rouge_l or chrf or "
+        "accuracy. Did you mean 'numeric'?",
     ),
     (
-        "own: {file: own.jsonl, max_drop: 0, max_items: 1}",
-        "own.max_items: got 1; expected a whole number >= 2 and <= 2147483647.",
+        "own: {file: own.jsonl, max_drop: 0, max_samples: 1}",
+        "own.max_samples: got 1; expected a whole number >= 2 and <= 2147483647.",
     ),
     (
         "own: {file: own.jsonl, max_drop: 0, max_tokens: 0}",
@@ -185,7 +245,7 @@ BAD_TASKS = [
     ),
     (
         "own: {file: own.jsonl, max_drop: 0, rule: alert}",
-        "own.rule: got 'alert'; expected certify or alarm. Did you mean 'alarm'?",
+        "own.rule: got 'alert'; expected certify or alarm or auto. Did you mean 'alarm'?",
     ),
     (
         "own: own.jsonl",
@@ -223,7 +283,7 @@ def test_wrong_task_is_refused_with_line_and_remedy(team: Path, written: str, me
     [
         (
             "tasks:\n  own: {fil: own.jsonl, max_drop: 0}",
-            f"3: unknown key 'fil' in tasks.own. Did you mean 'file'? Valid: {KEYS}.",
+            f"3: unknown key 'fil' in tasks.own. Did you mean 'file'? Valid: {ALL_KEYS}.",
         ),
         (
             "tasks:\n  own:\n    max_drop: 0\n    file: gone.jsonl",

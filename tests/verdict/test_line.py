@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from statistics import NormalDist
 
 import pytest
 
@@ -206,16 +207,17 @@ def test_smallest_detectable_damage_sets_the_alarm_off_four_times_in_five() -> N
     assert goes_off == pytest.approx(0.8, abs=1e-3)
 
 
+@pytest.mark.parametrize("family", [1, 10])
 @pytest.mark.parametrize(
     ("bound", "is_upper"), [(0.0, False), (-1.0, False), (-2.5, False), (0.5, True), (4.0, True)]
 )
 def test_smallest_damage_that_paired_answers_show_sets_the_alarm_off_four_times_in_five(
-    bound: float, is_upper: bool
+    bound: float, is_upper: bool, family: int
 ) -> None:
-    # The standard error is 1; the alarm goes off where damage is beyond 1.96 and beyond the bound.
+    # The standard error is 1; the alarm goes off where damage is beyond z and beyond the bound.
     estimate = an_estimate(-1.96, 0.0, 1.96, unit="difference", p_value=0.5)
-    seen = smallest_detectable(estimate, bound, is_upper=is_upper)
-    needed = max(1.96, abs(bound))
+    seen = smallest_detectable(estimate, bound, is_upper=is_upper, family=family)
+    needed = max(NormalDist().inv_cdf(1 - 0.05 / family), abs(bound))
     goes_off = 1 - (1 + math.erf((needed - abs(seen)) / math.sqrt(2))) / 2
     assert goes_off == pytest.approx(0.8, abs=1e-3)
     assert (seen > bound) if is_upper else (seen < bound)

@@ -158,3 +158,5 @@ LANGUAGES = {
     language.code: language
     for language in (ENGLISH, GERMAN, SPANISH, RUSSIAN, GREEK, ARABIC, CHINESE, HINDI)
 }
+WELL_KNOWN = tuple(code for code in LANGUAGES if code != "hi")
+"""Hindi the demo model has not learned, says its card."""

@@ -1,0 +1,110 @@
+"""From two runs of one model to its noise: rates and ratios with what bounds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgate.errors import MeasurementError
+from qgate.noise import Flips
+from qgate.stats.binomial import upper_tails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qgate.calibration.measuring import Runs
+    from qgate.measure.paired_answers import PairedAnswers
+    from qgate.records import Estimate
+
+LEVEL = 0.95
+ALL = "all"
+LATENCIES = ("latency.ttft", "latency.itl", "latency.tps")
+_HALVINGS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What two runs of one model differ by."""
+
+    flips: tuple[Flips, ...]
+    all_flips: Flips | None
+    estimates: Mapping[str, Estimate]
+    left_out: Mapping[str, str]
+
+
+def estimate(runs: Runs, level: float = LEVEL) -> Floor:
+    """Every number of the noise floor.
+
+    Args:
+        runs: the samples.
+        level: one-sided of the flips' upper ends, two-sided of everything else.
+
+    Raises:
+        MeasurementError: the samples do not carry one.
+    """
+    estimates, left_out = {}, dict(runs.left_out)
+    estimates["perplexity.ratio"] = runs.divergence.estimate("perplexity.ratio", level, {})
+    try:
+        estimates["divergence.kl_mean"] = runs.divergence.estimate("divergence.kl_mean", level, {})
+    except MeasurementError as error:  # a server that tells too few tokens
+        left_out["divergence.kl_mean"] = str(error)
+    for check in LATENCIES:
+        estimates[check] = runs.latency.estimate(check, level, {})
+    pairs = runs.answers
+    return Floor(
+        flips=tuple(count_flips(check, [pair], level) for check, pair in pairs.items()),
+        all_flips=count_flips(ALL, pairs.values(), level) if pairs else None,
+        estimates=estimates,
+        left_out=left_out,
+    )
+
+
+def count_flips(check: str, pairs: Iterable[PairedAnswers], level: float) -> Flips:
+    """Flips of one or several tasks; items count as independent."""
+    items = flips = texts = 0
+    for pair in pairs:
+        items += len(pair.artifact)
+        flips += int((pair.artifact != pair.reference).sum())
+        both = zip(pair.artifact_texts, pair.reference_texts, strict=True)
+        texts += sum(one != other for one, other in both)
+    return Flips(
+        check=check,
+        items=items,
+        flips=flips,
+        upper=upper_share(items, flips, level),
+        level=level,
+        texts_differ=texts,
+    )
+
+
+def upper_share(n: int, count: int, level: float) -> float:
+    """The largest share with which no more than `count` of `n` are seen with chance 1 - level.
+
+    Exact, one-sided (Clopper & Pearson 1934). With none seen it is 1 - (1 - level)^(1/n), at 95 %
+    nearly 3 / n: the rule of three. Agrees with `scipy.stats.beta.ppf(level, count + 1, n - count)`
+    within 1e-9.
+    """
+    if not (0 <= count <= n and n >= 1 and 0.0 < level < 1.0):
+        raise ValueError(
+            f"upper share: got {count} of {n} at level {level}; expected 0 <= count <= n, n >= 1"
+        )
+    if count == n:
+        return 1.0
+    inside, outside = count / n, 1.0
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2.0
+        # P(X > count) grows with the share
+        if upper_tails(n, middle)[count + 1] <= level:
+            inside = middle
+        else:
+            outside = middle
+    return outside
+
+
+def visible_slowdown(ratio: Estimate) -> float:
+    """The end of an A/A ratio's interval that is furthest from 1, as a factor of at least 1.
+
+    A true slowdown below it looks like no change at all; about that large one leaves the interval
+    clear of 1 every other time.
+    """
+    return max(ratio.high, 1.0 / ratio.low)

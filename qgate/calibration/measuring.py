@@ -1,0 +1,138 @@
+"""Measures the original twice: in its own child, and in a second one as if it were an artifact.
+
+    tasks        both runs answer the same items, the second in another order (`order`)
+    perplexity   both score the same windows in the same calls, as the gate has an artifact do
+    latency      requests to both children in turns
+
+The first run may come from the store of the original's answers; the second never does. The store
+keeps the original's hidden states in 16 bits: what that rounds is part of the mean KL, here as in
+the gate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qgate import errors
+from qgate.calibration.order import back_in_order, in_another_order
+from qgate.harness.probe import HarnessTask
+from qgate.measure.paired_answers import PairedAnswers
+from qgate.measure.probes import find_probes
+from qgate.measure.task_list import TaskList
+from qgate.measure.tasks import Task
+from qgate.measure.work import Pair, Speaker, perform
+from qgate.originals import named
+from qgate.outcomes import OutcomeStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from qgate.bench import Bench
+    from qgate.divergence import Divergence
+    from qgate.measure.latency import LatencySamples
+    from qgate.measure.work import Outcome, Work
+    from qgate.records import RuntimeFacts
+    from qgate.serving import Serving
+    from qgate.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Both runs' samples, paired; the second takes the place of an artifact."""
+
+    runtime: RuntimeFacts
+    answers: Mapping[str, PairedAnswers]
+    """By row, in the order of the run."""
+    divergence: Divergence
+    latency: LatencySamples
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that tell nothing about this model, and why."""
+
+
+def measure(bench: Bench, thresholds: Thresholds) -> Runs:
+    """Run the original twice.
+
+    Args:
+        bench: of a run whose every artifact the original's runtime serves.
+        thresholds: of that run.
+
+    Raises:
+        QGateError: it cannot be served, or a runtime failed.
+    """
+    original = bench.children.original()
+    probes = find_probes(thresholds, TaskList(thresholds, original))
+    tasks = [probe for probe in probes if isinstance(probe, Task | HarnessTask)]
+    twin = dataclasses.replace(original, id=f"{original.id} (second run)")
+    with _naming(twin.id), contextlib.closing(bench.children.serve(twin)) as second:
+        latency = bench.latency(second)  # first: nothing has been cached or fragmented yet
+        divergence = bench.divergence(second)
+        answers, left_out = _answer_all(bench, second, tasks)
+        return Runs(
+            runtime=second.describe(),
+            answers=answers,
+            divergence=divergence,
+            latency=latency,
+            left_out=left_out,
+        )
+
+
+def _answer_all(
+    bench: Bench, second: Serving, tasks: list[Task | HarnessTask]
+) -> tuple[dict[str, PairedAnswers], dict[str, str]]:
+    answers: dict[str, PairedAnswers] = {}
+    left_out: dict[str, str] = {}
+    for task in tasks:
+        try:
+            work = _plan(bench, second, task)
+        except errors.MeasurementError as error:  # too long for this model
+            left_out[task.check] = str(error)
+            continue
+        pair = _answer_twice(bench, second, task.check, work)
+        try:
+            read = task.read(pair)
+        except errors.MeasurementError as error:  # the original does not know it
+            left_out[task.check] = str(error)
+            continue
+        if isinstance(read, PairedAnswers):
+            answers[task.check] = read
+        else:
+            left_out[task.check] = f"{task.check}: scores do not flip"
+    return answers, left_out
+
+
+def _plan(bench: Bench, second: Serving, task: Task | HarnessTask) -> Work:
+    """What the gate would ask, so that the store has the first run's answers where it asked."""
+    facts = second.load()
+    context = bench.children.original().context_length or facts.context_length
+    return task.work(Speaker(second.host, context, facts.first_token))
+
+
+def _answer_twice(bench: Bench, second: Serving, check: str, work: Work) -> Pair:
+    first = bench.originals.serving_for(second.artifact)
+
+    def ask() -> Outcome:
+        end_tokens = first.load().end_tokens
+        with first.phase(check):
+            return perform(work, first.host, end_tokens)
+
+    with named(first):
+        reference = OutcomeStore(bench.originals.store).get_or_perform(
+            work, bench.children.digest(first.artifact), first.describe(), ask
+        )
+    with second.phase(check):
+        again = perform(in_another_order(work), second.host, second.load().end_tokens)
+    return Pair(work=work, reference=reference, artifact=back_in_order(again))
+
+
+@contextlib.contextmanager
+def _naming(subject: str) -> Iterator[None]:
+    """Say of an error which run's it was, where nobody has said so yet."""
+    try:
+        yield
+    except errors.QGateError as error:
+        if str(error).startswith("reference "):
+            raise
+        raise errors.with_subject(error, subject) from error

@@ -1,0 +1,137 @@
+"""Whether the limit on a task can be decided with its items: said before anything is measured.
+
+From the number of items, the margin, and the share of answers that flip without damage follows how
+likely an undamaged artifact is certified. A row for which that is unlikely would end INCONCLUSIVE,
+whatever is measured: it is refused, or becomes an alarm where its rule is `auto`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgate.errors import MeasurementError, ThresholdsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qgate.records import Asked, Limit
+
+ASSUMED_FLIP_RATE = 0.06
+"""Where nobody measured: 5 to 14 % of answers flip under quantization that changes accuracy by no
+more than 2 points (Dutta et al. 2024, "Accuracy is Not All You Need", arXiv:2407.09141)."""
+LEAST_CHANCE = 0.5
+"""A limit that an undamaged artifact meets less often can hardly be decided."""
+GOOD_CHANCE = 0.8
+"""The usual power, for which the number of items is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """How likely a certified limit is decided in favour of an undamaged artifact."""
+
+    limit: Limit
+    asked: Asked
+    chance: float
+
+    def describe(self) -> str:
+        """One line: how likely a decision is."""
+        return (
+            f"{self.limit.check}: {self.limit.rule} {_points(self.limit)} with"
+            f" {self.asked.items} items: an undamaged artifact passes with a chance of"
+            f" {self.chance:.0%} ({_flips(self.asked)})"
+        )
+
+
+class Feasibility:
+    """Settles rules `auto`, and refuses what can hardly be decided."""
+
+    def __init__(self, asked: Iterable[Asked]) -> None:
+        self._asked = {one.check: one for one in asked}
+        self._prospects: dict[tuple[object, ...], Prospect] = {}
+
+    def settle(self, limits: Mapping[str, Limit]) -> dict[str, Limit]:
+        """The limits, `auto` replaced by the rule that can be decided.
+
+        Raises:
+            ThresholdsError: a certified one can hardly be; the message names the items it takes.
+        """
+        return {check: self._settled(limit) for check, limit in limits.items()}
+
+    def describe(self, limits: Iterable[Mapping[str, Limit]]) -> list[str]:
+        """Lines for a run's header: what is certified on items, of any of these settled limits."""
+        certified = (one for each in limits for one in each.values() if one.rule == "certify")
+        prospects = (self._prospect(limit) for limit in certified)
+        return list(dict.fromkeys(f"qgate: {one.describe()}" for one in prospects if one))
+
+    def _settled(self, limit: Limit) -> Limit:
+        if limit.rule == "alarm":
+            return limit
+        prospect = self._prospect(dataclasses.replace(limit, rule="certify"))
+        is_hard = prospect is not None and prospect.chance < LEAST_CHANCE
+        if limit.rule == "auto":
+            return dataclasses.replace(limit, rule="alarm" if is_hard else "certify")
+        if prospect is not None and is_hard:
+            raise ThresholdsError(_refusal(prospect))
+        return limit
+
+    def _prospect(self, limit: Limit) -> Prospect | None:
+        asked = self._asked.get(limit.check)
+        if asked is None or not asked.is_yes_or_no:
+            return None
+        key = (limit.check, limit.min, limit.level)
+        if key not in self._prospects:
+            chance = _chance(asked, _margin(limit), limit.level)
+            self._prospects[key] = Prospect(limit=limit, asked=asked, chance=chance)
+        return dataclasses.replace(self._prospects[key], limit=limit)
+
+
+def _chance(asked: Asked, margin: float, level: float) -> float:
+    from qgate import stats  # numpy, which collecting does without where nothing is certified
+
+    if margin == 0:
+        return 0.0
+    return stats.chance_to_certify(asked.items, margin, _rate(asked), level)
+
+
+def _margin(limit: Limit) -> float:
+    return abs(limit.min or 0.0)
+
+
+def _rate(asked: Asked) -> float:
+    return ASSUMED_FLIP_RATE if asked.flip_rate is None else asked.flip_rate
+
+
+def _points(limit: Limit) -> str:
+    return f"a drop of {_margin(limit) * 100:g} pp"
+
+
+def _flips(asked: Asked) -> str:
+    how = "assumed to flip" if asked.flip_rate is None else "flip, says flip_rate"
+    return f"{_rate(asked) * 100:g} % of answers {how}"
+
+
+def _refusal(prospect: Prospect) -> str:
+    limit, asked = prospect.limit, prospect.asked
+    return (
+        f"{limit.source}: {limit.check}: certify {_points(limit)} with {asked.items} items can"
+        f" hardly be decided: got a chance of {prospect.chance:.0%} that an undamaged artifact"
+        f" passes ({_flips(asked)}); expected at least {LEAST_CHANCE:.0%}. {_remedy(prospect)}"
+    )
+
+
+def _remedy(prospect: Prospect) -> str:
+    from qgate import stats
+
+    others = "raise max_drop, write the flip_rate that you measured, or rule: auto or alarm"
+    margin = _margin(prospect.limit)
+    if margin == 0:
+        return f"No number of items certifies a drop of 0: {others}"
+    try:
+        items = stats.items_to_certify(
+            margin, _rate(prospect.asked), prospect.limit.level, GOOD_CHANCE
+        )
+    except MeasurementError:
+        return others[0].upper() + others[1:]
+    return f"Ask {items} items for {GOOD_CHANCE:.0%}, {others}"

@@ -1,0 +1,123 @@
+"""Chats to text by a model's chat template, as transformers renders them, with nothing to reach.
+
+The template is jinja2 in its immutable sandbox with transformers' own filters and functions
+(`transformers.utils.chat_template_utils`): what it may not touch is an error.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from qgate.artifacts.escape import printable
+from qgate.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_HERE = "CONTINUE_FINAL_MESSAGE_TAG "
+"""Put behind a last message that the model is to go on with: the text is cut there."""
+_LONGEST_REASON = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A chat template and the special tokens that it may name."""
+
+    template: str
+    bos_token: str = ""
+    eos_token: str = ""
+
+    def render(self, messages: Sequence[Mapping[str, str]], *, adds_prompt: bool) -> str:
+        """The text of a chat.
+
+        A template that refuses a system message gets the chat without it, as lm-eval's `hf` does.
+
+        Args:
+            messages: each with `role` and `content`.
+            adds_prompt: whether the model's turn is opened behind them; else it goes on with the
+                last message.
+
+        Raises:
+            MeasurementError: the template is wrong, or reaches for what it may not touch.
+        """
+        from jinja2.exceptions import SecurityError, TemplateError
+
+        rest = [message for message in messages if message["role"] != "system"]
+        try:
+            return self._render(messages, adds_prompt=adds_prompt)
+        except TemplateError as error:
+            if isinstance(error, SecurityError) or len(rest) == len(messages):
+                raise _refused(error) from None
+        except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
+            raise _refused(error) from None
+        try:
+            return self._render(rest, adds_prompt=adds_prompt)
+        except Exception as error:  # noqa: BLE001 - the same
+            raise _refused(error) from None
+
+    def _render(self, messages: Sequence[Mapping[str, str]], *, adds_prompt: bool) -> str:
+        given = [dict(message) for message in messages]
+        if not adds_prompt:
+            given[-1]["content"] += _HERE
+        text: str = (
+            _environment()
+            .from_string(self.template)
+            .render(
+                messages=given,
+                tools=None,
+                documents=None,
+                add_generation_prompt=adds_prompt,
+                bos_token=self.bos_token,
+                eos_token=self.eos_token,
+            )
+        )
+        if adds_prompt:
+            return text
+        before, found, _ = text.rpartition(_HERE.strip())
+        if not found:
+            raise ValueError("it leaves out the message to go on with")
+        # a template that strips what it is given has stripped the end of the tag with it
+        return before if text[len(before) :].startswith(_HERE) else before.rstrip()
+
+
+def _environment() -> Any:  # noqa: ANN401 - jinja2's
+    from jinja2.exceptions import SecurityError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Strict(ImmutableSandboxedEnvironment):
+        """Raises where the sandbox would hand out something that prints as nothing."""
+
+        def unsafe_undefined(self, obj: object, attribute: str) -> NoReturn:
+            raise SecurityError(f"access to {attribute!r} of a {type(obj).__name__}")
+
+    environment = Strict(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = _now
+    return environment
+
+
+def _to_json(value: object, **how: Any) -> str:  # noqa: ANN401 - as json.dumps
+    return json.dumps(value, **{"ensure_ascii": False, **how})
+
+
+def _raise(message: str) -> NoReturn:
+    from jinja2.exceptions import TemplateError
+
+    raise TemplateError(message)
+
+
+def _now(pattern: str) -> str:
+    return datetime.datetime.now().astimezone().strftime(pattern)
+
+
+def _refused(error: Exception) -> MeasurementError:
+    reason = printable(" ".join(str(error).split()))[:_LONGEST_REASON]
+    return MeasurementError(
+        f"chat template cannot be applied: got {type(error).__name__}: {reason}; expected a"
+        " template that renders a chat. Mend it, or ask without it"
+    )

@@ -1,0 +1,41 @@
+"""Whether the original knows what it is asked: one that guesses has nothing that could be lost."""
+
+from __future__ import annotations
+
+from qgate.errors import MeasurementError, NotApplicable
+
+LEAST_ABOVE_CHANCE = 0.1
+"""So much more often than by chance the original has to be right."""
+
+
+def require_known(
+    check: str,
+    asked: str,
+    share: float,
+    chance: float,
+    least: float | None = None,
+    *,
+    is_shipped: bool = False,
+) -> None:
+    """Refuse a task that the original does not know.
+
+    Args:
+        check: the row.
+        asked: the file or task, for the message.
+        share: of right answers of the original.
+        chance: the share that guessing reaches.
+        least: what the user says is enough; None: `LEAST_ABOVE_CHANCE` above chance.
+        is_shipped: whether the task is asked of every model, and not because a user named it.
+
+    Raises:
+        MeasurementError: the original is hardly better than chance.
+        NotApplicable where the task is a shipped one.
+    """
+    enough = chance + LEAST_ABOVE_CHANCE if least is None else least
+    if share >= enough:
+        return
+    kind = NotApplicable if is_shipped else MeasurementError
+    raise kind(
+        f"{check}: the original itself does not know {asked}: got {share:.0%} right; expected at"
+        f" least {enough:.0%}. Name tasks that the model is used for, and switch this one off"
+    )

@@ -1,0 +1,105 @@
+"""Scores of answers, e.g. ROUGE-L or chrF from 0 to 1: the mean difference on the same items.
+
+Agrees with `scipy.stats.ttest_rel` but for the skewness and a doubt: scores that hardly ever change
+do not show how they vary. Their sum of squares is taken to be larger by z^2 * 4 / (4 + changed
+items), so that n items without a change leave about the doubt of as many answers without a flip,
+z^2 / n, and 200 changed ones next to none.
+
+Nominal 95 % covered in 0.945 to 1.00 of 6,000 simulated artifacts (50 to 1,319 items; scores that
+change in all, in half, heavy-tailed, skewed, by half a score in 1 or 3 of 100), and 0 to 3.3 % of
+those exactly at their limit were certified; by Student's t alone 2 to 22 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+from qgate.records import Estimate
+from qgate.stats.clustered import mean_ends
+from qgate.stats.clusters import clustered_mean, group_items, require_finite
+from qgate.stats.student import normal_quantile, t_tail
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qgate.stats.clusters import Clustered, Floats
+
+_PRIOR_WEIGHT = 4.0
+"""How many items with a changed score it takes to halve the doubt about those not seen."""
+
+
+def paired_scores(
+    artifact: NDArray[Any],
+    reference: NDArray[Any],
+    groups: NDArray[Any] | None = None,
+    *,
+    level: float,
+) -> Estimate:
+    """Estimate mean(artifact) - mean(reference) of scores on the same items: t, paired.
+
+    The outer ends of Student's t and the same corrected for skewness (see `mean_interval`), with
+    the cluster-robust (CR2) standard error where items come in groups, and a doubt: see above.
+
+    `p_value` is the one-sided one of "no worse", P(T <= mean / standard error).
+
+    Args:
+        artifact: from 0 to 1, shape (n,).
+        reference: of the same items in the same order.
+        groups: which items belong together, a label each, shape (n,).
+        level: e.g. 0.95.
+
+    Raises:
+        MeasurementError: unpaired items, fewer than 2 of them or of their groups, or a score that
+            is not from 0 to 1.
+    """
+    artifact, reference = _scores("artifact", artifact), _scores("reference", reference)
+    if artifact.shape != reference.shape:
+        raise MeasurementError(
+            f"paired scores: the two sides did not answer the same items: got {artifact.size} and "
+            f"{reference.size} scores; expected pairs."
+        )
+    sample = group_items("paired scores", artifact - reference, groups)
+    found = clustered_mean(sample)
+    error = math.hypot(found.standard_error, _doubt(sample, level))
+    low, high = mean_ends(dataclasses.replace(found, standard_error=error), level)
+    return Estimate(
+        value=found.mean,
+        low=max(-1.0, low),
+        high=min(1.0, high),
+        level=level,
+        n=sample.n,
+        unit="difference",
+        method=f"{_name(sample)}, skewness-corrected ({round(found.df, 1):g} df)",
+        p_value=t_tail(-found.mean / error, found.df),
+    )
+
+
+def _scores(side: str, scores: NDArray[Any]) -> Floats:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1:
+        raise MeasurementError(
+            f"paired scores, {side}: got shape {scores.shape}; expected one score per item."
+        )
+    require_finite(f"paired scores, {side}", scores)
+    wrong = np.flatnonzero((scores < 0.0) | (scores > 1.0))
+    if wrong.size:
+        raise MeasurementError(
+            f"paired scores, {side}: {wrong.size} of {scores.size} are no scores: got "
+            f"{scores[wrong[0]]} at index {wrong[0]}; expected numbers from 0 to 1."
+        )
+    return scores
+
+
+def _doubt(sample: Clustered, level: float) -> float:
+    changed = np.count_nonzero(sample.values)
+    fade = _PRIOR_WEIGHT / (_PRIOR_WEIGHT + changed)
+    return normal_quantile(0.5 + level / 2.0) * math.sqrt(float(fade)) / sample.n
+
+
+def _name(sample: Clustered) -> str:
+    return "paired t" if sample.sizes.size == sample.n else "paired t, cluster-robust"

@@ -1,0 +1,218 @@
+"""Tasks that run what the model writes: only in the sandbox that is passed in.
+
+The sandbox here is a FAKE, made for these tests: it runs nothing and knows some programs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from qgate.errors import MeasurementError, ThresholdsError
+from qgate.harness.code import CodeEval, sandboxed
+from qgate.harness.plan import plan
+from qgate.harness.probe import HarnessTask
+from qgate.harness.settings import HarnessSettings
+from qgate.harness.tasks import LoadedTask, load_task
+from qgate.measure.paired_answers import PairedAnswers
+from qgate.measure.work import Pair
+from tests.harness.conftest import GENERATED
+from tests.measure.conftest import bytes_child, speak
+from tests.measure.outcomes import make_answers, make_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from qgate.measure.work import Speaker
+
+__all__ = ["bytes_child", "speak"]
+
+
+class FakeSandbox:
+    """Runs nothing: a program ends well if it says `right`."""
+
+    def __init__(self) -> None:
+        self.programs: list[str] = []
+
+    def __call__(self, programs: Sequence[str]) -> list[bool]:
+        self.programs += programs
+        return ["right" in program for program in programs]
+
+
+PROBLEMS = [
+    {
+        "task_id": f"HumanEval/{number}",
+        "prompt": f"def f{number}(x):\n",
+        "entry_point": f"f{number}",
+        "canonical_solution": "    return x\n",
+        "test": f"def check(candidate):\n    assert candidate({number}) == {number}\n",
+    }
+    for number in range(3)
+]
+
+
+def load(tmp_path: Path, runner: Any = None, **changes: Any) -> LoadedTask:
+    path = tmp_path / "problems.jsonl"
+    path.write_text("\n".join(map(json.dumps, PROBLEMS)))
+    settings = HarnessSettings(name="humaneval", data=path, max_tokens=8, **changes)
+    return load_task(settings, runner)
+
+
+def test_a_task_that_runs_code_needs_to_be_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ThresholdsError) as caught:
+        load(tmp_path, FakeSandbox())
+    assert str(caught.value) == (
+        "humaneval: the task runs the code that the model writes: got no code_execution; expected"
+        " code_execution: sandbox"
+    )
+    with pytest.raises(ThresholdsError, match="code_execution: got no sandbox; expected one"):
+        load(tmp_path, None, code_execution="sandbox")
+
+
+def test_refusing_imports_nothing_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(ThresholdsError):
+        load(tmp_path)
+
+    assert "lm_eval.tasks.humaneval.utils" not in sys.modules
+
+
+def test_programs_run_in_the_sandbox_and_nowhere_else(
+    tmp_path: Path, speak: Callable[[int], Speaker]
+) -> None:
+    sandbox = FakeSandbox()
+    loaded = load(tmp_path, sandbox, code_execution="sandbox")
+    probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
+    work = probe.work(speak(256))
+    sandbox.programs.clear()
+
+    found = probe.read(
+        Pair(
+            work=work,
+            reference=make_outcome(make_answers(" # right", " # right\ndef g", "wrong")),
+            artifact=make_outcome(make_answers(" # right", "wrong\ndef right", "")),
+        )
+    )
+
+    assert isinstance(found, PairedAnswers)
+    assert found.reference.tolist() == [True, True, False]
+    assert found.artifact.tolist() == [True, False, False]
+    assert found.more["empty"] == {"artifact": 1, "reference": 0}
+    assert len(sandbox.programs) == 6
+    assert sandbox.programs[0] == (
+        "def f0(x):\n # right\ndef check(candidate):\n    assert candidate(0) == 0\n\ncheck(f0)"
+    )
+
+
+def test_each_load_gets_its_own_sandbox(tmp_path: Path) -> None:
+    first, second = FakeSandbox(), FakeSandbox()
+    load(tmp_path, first, code_execution="sandbox")
+    first.programs.clear()
+
+    load(tmp_path, second, code_execution="sandbox")
+
+    assert second.programs
+    assert first.programs == []
+
+
+@pytest.mark.parametrize("is_imported", [True, False])
+def test_evaluate_is_as_it_was_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_imported: bool
+) -> None:
+    marker = type(sys)("evaluate")
+    if is_imported:
+        monkeypatch.setitem(sys.modules, "evaluate", marker)
+    else:
+        monkeypatch.delitem(sys.modules, "evaluate", raising=False)
+    before = dict(vars(marker))
+
+    load(tmp_path, FakeSandbox(), code_execution="sandbox")
+
+    assert (sys.modules.get("evaluate") is marker) == is_imported
+    assert vars(marker) == before
+    assert "lm_eval.tasks.humaneval.utils" not in sys.modules
+
+
+def test_another_metric_is_that_of_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = type(sys)("evaluate")
+    vars(real)["load"] = lambda path: f"the real {path}"
+    monkeypatch.setitem(sys.modules, "evaluate", real)
+
+    with sandboxed(FakeSandbox()):
+        import evaluate
+
+        assert evaluate.load("rouge") == "the real rouge"
+        assert isinstance(evaluate.load("code_eval"), CodeEval)
+
+
+def test_shares_are_the_unbiased_estimate() -> None:
+    found, details = CodeEval(runner=FakeSandbox()).compute(
+        references=["t1", "t2"], predictions=[["right", "no", "no"], ["right"] * 3], k=[1, 2, 10]
+    )
+
+    assert found == {
+        "pass@1": pytest.approx((1 / 3 + 1) / 2),
+        "pass@2": pytest.approx((2 / 3 + 1) / 2),
+    }
+    assert [one["passed"] for _, one in details[0]] == [True, False, False]
+
+
+def test_a_lost_program_is_an_error() -> None:
+    with pytest.raises(MeasurementError, match="lost programs: got 0 results; expected 1"):
+        CodeEval(runner=lambda programs: []).compute(references=["t"], predictions=[["x"]], k=[1])
+
+
+def test_a_sandbox_that_fails_is_heard_of(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
+    sandbox = FakeSandbox()
+    loaded = load(
+        tmp_path, lambda programs: fail_later(sandbox, programs), code_execution="sandbox"
+    )
+    probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
+    work = plan(loaded.task.instances, speak(256))
+    outcome = make_outcome(make_answers("a", "b", "c"))
+
+    with pytest.raises(MeasurementError, match="the sandbox broke"):
+        probe.read(Pair(work=work, reference=outcome, artifact=outcome))
+
+
+def fail_later(sandbox: FakeSandbox, programs: Sequence[str]) -> list[bool]:
+    if "assert add(2, 3)==5" not in programs[0]:  # what lm-eval tries while it imports the task
+        raise MeasurementError("the sandbox broke")
+    return sandbox(programs)
+
+
+@pytest.mark.parametrize("name", ["cruxeval_input", "longproc_countdown_0.5k"])
+@pytest.mark.parametrize("allowed", [None, "sandbox"])
+def test_what_no_sandbox_would_hold_is_refused_whatever_is_allowed(name: str, allowed: Any) -> None:
+    """They call `exec` and `eval` on answers and bear no mark of it."""
+    with pytest.raises(ThresholdsError) as caught:
+        load_task(HarnessSettings(name=name, code_execution=allowed), FakeSandbox())
+
+    line = str(caught.value)
+    assert line.startswith(f"{name}: the task runs code by itself (")
+    assert line.endswith("through code_eval, which can be sandboxed. Name another task")
+
+
+def test_a_mark_without_the_metric_cannot_be_sandboxed(write_task: Callable[..., Path]) -> None:
+    directory = write_task("made", GENERATED, [{"prompt": "a", "answer": "b"}], unsafe_code=True)
+    settings = HarnessSettings(name="made", include_path=directory, code_execution="sandbox")
+
+    with pytest.raises(ThresholdsError, match="made: the task says unsafe_code and none of its"):
+        load_task(settings, FakeSandbox())
+
+
+@pytest.mark.parametrize("function", ["grade.run", "lm_eval.tasks.mbpp.utils.pass_at_1"])
+def test_a_module_that_names_the_metric_is_found_without_its_flag(
+    write_task: Callable[..., Path], function: str
+) -> None:
+    rows = [{"prompt": "a", "answer": "b"}]
+    directory = write_task("made", GENERATED, rows)
+    (directory / "grade.py").write_text("import evaluate\nrun = evaluate.load('code_eval')\n")
+    with (directory / "made.yaml").open("a") as file:
+        file.write(f"\nprocess_results: !function {function}\n")
+
+    with pytest.raises(ThresholdsError, match="made: the task runs the code that the model writes"):
+        load_task(HarnessSettings(name="made", include_path=directory))

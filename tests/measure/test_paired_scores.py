@@ -1,0 +1,71 @@
+"""Scores of both sides, item by item: their difference, and the items that fell most."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from qgate.measure.oddities import odd_gain, odd_lengths
+from qgate.measure.paired_scores import PairedScores
+from tests.measure.outcomes import make_answers, make_outcome, pair
+
+
+def scores(artifact: np.ndarray, reference: np.ndarray) -> PairedScores:
+    names = tuple(f"item {number}" for number in range(len(artifact)))
+    return PairedScores(
+        artifact=artifact,
+        reference=reference,
+        prompts=names,
+        artifact_texts=tuple(f"own of {name}" for name in names),
+        reference_texts=names,
+        expected=names,
+    )
+
+
+def test_the_interval_is_that_of_a_paired_t_test() -> None:
+    rng = np.random.default_rng(3)
+    reference = rng.uniform(0.2, 0.6, 400)
+    artifact = reference - 0.01 + rng.normal(0, 0.05, 400)
+    found = scores(artifact, reference).estimate("accuracy.sums", 0.95, {})
+    oracle = ttest_rel(artifact, reference)
+    low, high = oracle.confidence_interval(0.95)
+    assert found.value == pytest.approx(float(np.mean(artifact - reference)))
+    # the ends are the outer ones of t and its correction for skewness, which is small here
+    assert found.low == pytest.approx(low, abs=3e-4)
+    assert found.high == pytest.approx(high, abs=3e-4)
+    assert (found.n, found.unit) == (400, "difference")
+    worse = ttest_rel(artifact, reference, alternative="less").pvalue
+    assert found.p_value is not None
+    assert worse <= found.p_value <= 1.5 * worse
+
+
+def test_the_five_that_fell_most_are_shown_worst_first() -> None:
+    reference = np.full(8, 0.5)
+    artifact = np.array([0.5, 0.1, 0.6, 0.4, 0.3, 0.45, 0.2, 0.49])
+    details = scores(artifact, reference).details("accuracy.sums")
+    assert [one["prompt"] for one in details["worst"]] == [
+        "item 1", "item 6", "item 4", "item 3", "item 5",
+    ]  # fmt: skip
+    assert details["worst"][0]["artifact"] == "own of item 1"
+    assert (details["lost"], details["gained"]) == (6, 1)
+    assert details["share"] == pytest.approx(artifact.mean())
+
+
+def test_a_gain_beyond_chance_is_odd_and_one_within_is_not() -> None:
+    assert odd_gain(lost=5, gained=9) == []
+    assert odd_gain(lost=0, gained=6) == []  # p = 1/64
+    [finding] = odd_gain(lost=0, gained=7)
+    assert finding == "implausible gain: 7 answers are better than the original's, 0 are worse"
+
+
+def test_answers_of_other_lengths_and_empty_ones_are_noticed() -> None:
+    same = make_outcome(make_answers("abcd", "abcd"))
+    longer = make_outcome(make_answers("abcdefgh", "abcd"))
+    empty = make_outcome(make_answers("", "abcdefgh"))
+    assert odd_lengths(pair(same, same)) == {"length_ratio": 1.0, "empty": 0, "findings": []}
+    assert odd_lengths(pair(longer, same))["findings"] == [
+        "answers are longer than the original's: 1.50 times its tokens"
+    ]
+    assert odd_lengths(pair(empty, same))["findings"] == ["1 empty answers; the original gave 0"]
+    assert odd_lengths(pair(make_outcome(), make_outcome())) == {}

@@ -1,0 +1,307 @@
+"""`python -m qgate.calibrate` as its users type it, in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.demo.__main__ import model_directory
+from qgate.demo.convert import convert
+from qgate.noise import Noise, read_noise
+from tests.conftest import ROOT, Toy, write_toy
+from tests.plugin.conftest import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.plugin.conftest import Outcome, Project
+
+NAME = "python -m qgate.calibrate: "
+BRIEF = """version: 1
+text: {{source: generated, windows: 4, window_tokens: 128}}
+latency: {{prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}}
+tasks:
+  next_sentence: off
+  drill: off
+  {tasks}
+"""
+OWN_TASK = "classification: off\n  code: off\n  own: {file: own.jsonl, max_drop: 0.1}"
+ITEMS = 400
+SPOILT = 0.1
+NOISY = """
+import hashlib
+import numpy as np
+from qgate.records import RuntimeFacts
+from qgate.runtimes.base import Answer
+from qgate.runtimes.fake import Fake
+
+class Planted(Fake):
+    '''Says yes, but for a tenth of the prompts, by what they are and by their place.'''
+
+    def describe(self):
+        return RuntimeFacts(name="planted", version="1", device="cpu")
+
+    def answer(self, prompts, side_by_side, progress):
+        with open(LOG, "a") as log:
+            log.write(f"{len(prompts)} by {side_by_side}\\n")
+        return [self._say(prompt, place) for place, prompt in enumerate(prompts)]
+
+    def _say(self, prompt, place):
+        seen = hashlib.sha256(prompt.ids.tobytes() + bytes([place % 256])).digest()
+        text = b"no" if seen[0] < SPOILT * 256 else b"yes"
+        ids = np.frombuffer(text, dtype=np.uint8).astype(np.int32)
+        margins = np.ones(len(ids) + 1, dtype=np.float32)
+        return Answer(ids=ids, end=2, margins_nats=margins)
+"""
+
+
+@pytest.fixture
+def calibrate(project: Project) -> Callable[..., Outcome]:
+    """calibrate(*arguments) -> what a user sees; planted runtimes are found."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        known = os.environ.get("PYTHONPATH", "")
+        paths = os.pathsep.join([str(ROOT), *([known] if known else [])])
+        command = [sys.executable, "-m", "qgate.calibrate", *arguments]
+        return project.run(command, PYTHONPATH=paths, OMP_WAIT_POLICY="passive")
+
+    return run
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """An original that the fake runtime serves: a byte is a token."""
+    pytest.importorskip("gguf")
+    (tmp_path / "models").mkdir()
+    return write_toy(
+        tmp_path / "models" / "original.gguf", Toy(scheme="F32", vocabulary=256, context=LONG)
+    )
+
+
+@pytest.fixture
+def brief(project: Project) -> Path:
+    """A thresholds file of one task, whose answer is always yes, and few requests."""
+    project.write("brief.yaml", BRIEF.format(tasks=OWN_TASK))
+    items = [{"prompt": f"Is {number} a number?", "answer": "yes"} for number in range(ITEMS)]
+    project.write("own.jsonl", "".join(f"{json.dumps(item)}\n" for item in items))
+    return Path("brief.yaml")
+
+
+def noises(outcome: Outcome, path: str = ".qgate/noise.json") -> tuple[Noise, ...]:
+    return read_noise(outcome.directory / path)
+
+
+def line_of(outcome: Outcome) -> str:
+    """The one line that a run which measured nothing says."""
+    assert outcome.code == 2, outcome.text
+    assert outcome.out == ""
+    [line] = outcome.err.splitlines()
+    assert line.startswith(NAME)
+    return line.removeprefix(NAME)
+
+
+# --- ordinary runs --------------------------------------------------------------------------------
+
+
+def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
+    project: Project, calibrate: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    for name in ("gguf", "safetensors", "llama_cpp"):
+        pytest.importorskip(name)
+    (tmp_path / "models").mkdir()
+    original = tmp_path / "models" / "demo-F16.gguf"
+    convert(model_directory(), original)
+    shipped = "classification: {file: classification.jsonl, max_drop: 0.1}\n  code: off"
+    project.write("brief.yaml", BRIEF.format(tasks=shipped))
+    items = ROOT / "thresholds" / "tasks" / "classification.jsonl"
+    project.write("classification.jsonl", items.read_text())
+
+    seen = calibrate(tmp_path / "models", "--thresholds", "brief.yaml")
+
+    assert (seen.code, seen.err) == (0, "")
+    [found] = noises(seen)
+    assert found.original_id == "demo-F16"
+    assert found.original_digest == f"sha256:{hashlib.sha256(original.read_bytes()).hexdigest()}"
+    assert found.original_size_bytes == original.stat().st_size
+    assert (found.runtime_name, found.runtime_device) == ("llama_cpp", "cpu")
+    assert [one.check for one in found.flips] == ["accuracy.classification", "edge.math"]
+    assert found.all_flips is not None
+    assert found.all_flips.items == 400
+    assert found.all_flips.rate <= 0.01
+    assert found.all_flips.upper < 0.03
+    assert found.left_out == {}
+    assert found.estimates["perplexity.ratio"].value == pytest.approx(1.0, abs=1e-4)
+    assert found.estimates["divergence.kl_mean"].value < 1e-4
+    for check in ("latency.ttft", "latency.itl", "latency.tps"):
+        ratio = found.estimates[check]
+        assert ratio.n == 6
+        assert ratio.low < 1.1
+        assert ratio.high > 0.9
+    shown = [line.split()[0] for line in seen.lines if line]
+    assert {"accuracy.classification", "all", "perplexity.ratio", "latency.tps"} <= set(shown)
+    assert seen.lines[-1] == "noise: .qgate/noise.json"
+    assert [path.name for path in original.parent.iterdir()] == [original.name]
+
+
+def test_a_runtime_whose_answers_hang_on_their_order_shows_its_flip_rate(
+    project: Project,
+    calibrate: Callable[..., Outcome],
+    planted: Callable[[str], str],
+    toy: Path,
+    brief: Path,
+) -> None:
+    log = project.directory / "asked.log"
+    name = planted(f"LOG, SPOILT = {str(log)!r}, {SPOILT}\n{NOISY}")
+    arguments = (toy, "--runtime", name, "--thresholds", brief)
+
+    first = calibrate(*arguments)
+
+    assert first.code == 0, first.err
+    [found] = noises(first)
+    flips = found.flips_of("accuracy.own")
+    assert flips is not None
+    planted_rate = 2 * SPOILT * (1 - SPOILT)
+    assert abs(flips.rate - planted_rate) < 3 * (planted_rate * (1 - planted_rate) / ITEMS) ** 0.5
+    assert flips.rate < flips.upper < flips.rate + 0.05
+    assert flips.texts_differ == flips.flips
+    assert found.all_flips is not None
+    assert (found.all_flips.items, found.all_flips.flips) == (ITEMS, flips.flips)
+    assert list(found.left_out) == ["edge.math"]  # to which yes is no answer
+    assert "left out: edge.math" in first.out
+    own = [line for line in log.read_text().splitlines() if line.startswith(f"{ITEMS} ")]
+    assert own == [f"{ITEMS} by 16", f"{ITEMS} by 8"]
+
+    second = calibrate(*arguments)
+
+    # the store knows the first run's answers; the second run's are measured again
+    assert second.code == 0
+    own = [line for line in log.read_text().splitlines() if line.startswith(f"{ITEMS} ")]
+    assert own == [f"{ITEMS} by 16", f"{ITEMS} by 8", f"{ITEMS} by 8"]
+    [again] = noises(second)
+    assert again.flips == found.flips
+
+
+def test_each_original_and_runtime_has_one_entry(
+    calibrate: Callable[..., Outcome], toy: Path, brief: Path
+) -> None:
+    other = write_toy(toy.with_name("other.gguf"), Toy(scheme="F32", context=LONG, eos=3))
+    options = ("--runtime", "fake", "--thresholds", brief, "--json", "kept/noise.json")
+    for model in (toy, other, toy):
+        assert calibrate(model, *options).code == 0
+
+    seen = calibrate(other, *options)
+
+    found = noises(seen, "kept/noise.json")
+    assert [noise.original_id for noise in found] == ["original", "other"]
+    assert found[0].created <= found[1].created
+    assert "not measured, the original knows none of the tasks" in seen.out
+    assert found[1].all_flips is None
+    assert set(found[1].left_out) == {"accuracy.own", "edge.math"}
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_without_an_original_it_says_how_to_name_one(
+    calibrate: Callable[..., Outcome], toy: Path
+) -> None:
+    toy.unlink()
+    write_toy(toy.with_name("quantized.gguf"), Toy())
+
+    line = line_of(calibrate(toy.parent, "--runtime", "fake"))
+
+    assert line == (
+        f"{toy.parent}: no original: got quantized models only; expected an unquantized one in or"
+        " beside it. Name one with --reference PATH"
+    )
+
+
+def test_an_unknown_runtime_is_refused_with_the_ones_there_are(
+    calibrate: Callable[..., Outcome], toy: Path
+) -> None:
+    line = line_of(calibrate(toy, "--runtime", "fkae"))
+
+    assert line.startswith("--runtime: unknown runtime: got 'fkae'; expected one of fake, ")
+    assert line.endswith("Did you mean 'fake'?")
+
+
+def test_a_file_that_is_no_model_is_refused(
+    calibrate: Callable[..., Outcome], project: Project
+) -> None:
+    project.write("notes.txt", "hello")
+
+    assert line_of(calibrate("notes.txt")) == "notes.txt is neither a .gguf file nor a directory."
+    assert line_of(calibrate("nowhere")) == "nowhere does not exist."
+
+
+@pytest.mark.parametrize(
+    ("name", "got"), [("taken", "a directory"), ("notes.txt/noise.json", "a path inside a file")]
+)
+def test_a_json_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path, name: str, got: str
+) -> None:
+    (project.directory / "taken").mkdir()
+    project.write("notes.txt", "hello")
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--json", name))
+
+    assert line == (
+        f"{name}: the report cannot be written: got {got}; expected a file."
+        " Name another one with --json FILE."
+    )
+    assert not (project.directory / ".qgate").exists()
+
+
+def test_a_file_that_is_no_noise_is_kept_and_refused_before_anything_is_measured(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path
+) -> None:
+    mine = project.write("mine.json", '{"mine": true}')
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--json", "mine.json"))
+
+    assert line.startswith("mine.json: the file: schema_version is missing. Delete it")
+    assert mine.read_text() == '{"mine": true}'
+    assert not (project.directory / ".qgate").exists()
+
+
+def test_a_runtime_that_crashes_leaves_no_entry(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path, brief: Path
+) -> None:
+    write_toy(toy, Toy(scheme="F32", vocabulary=256, context=LONG, fault="segfault:score"))
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--thresholds", brief))
+
+    assert "original" in line
+    assert "SIGSEGV" in line
+    assert not (project.directory / ".qgate" / "noise.json").exists()
+
+
+def test_nothing_is_written_into_a_model_directory(
+    calibrate: Callable[..., Outcome], project: Project
+) -> None:
+    write_toy(project.directory / "original.gguf", Toy(scheme="F32"))
+
+    line = line_of(calibrate(".", "--runtime", "fake"))
+
+    assert line.startswith(".: started inside the model directory: got ")
+    assert not (project.directory / ".qgate").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the following arguments are required: DIR"),
+        (("models", "--rutime", "fake"), "unrecognized arguments: --rutime fake"),
+        (("models", "--thresholds", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(
+    calibrate: Callable[..., Outcome], arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in line_of(calibrate(*arguments))
