@@ -1,9 +1,12 @@
 """Several alarms on one artifact: that any goes off by chance is held to the error of one.
 
 Alarms that go by a p-value are one family for each artifact: their p-values are adjusted by Holm's
-method over all of them that the limits set, but for those that do not apply to the original. A row
-that was not picked or could not be measured counts as one that shows nothing, which only makes the
-others stricter.
+method over all of them that the limits set, but for those that do not apply to the original. One
+that could not be measured counts as one that shows nothing, which only makes the others stricter.
+
+Most rows are decided by their own p-value: times the size of the family it is small enough whatever
+the others show, or by itself too large. Only between the two all others are measured, picked or
+not, so that no verdict depends on which rows a run picked.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from qgate import stats
 from qgate.checks import CHECKS, area_of
 from qgate.errors import NotApplicable, QGateError
 from qgate.records import Estimate
+from qgate.verdict import is_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from qgate.measure.measurement import Estimates, Measurement
     from qgate.records import Limit
@@ -72,7 +76,6 @@ def correct(
     check: str,
     measured: Measurement,
     family: Mapping[str, Limit],
-    picked: Collection[str],
     measure: Callable[[str], Measurement],
 ) -> Measurement:
     """The samples with their p-value adjusted, where they belong to a family of several.
@@ -81,32 +84,42 @@ def correct(
         check: the row.
         measured: its samples.
         family: every alarm of the artifact that goes by a p-value.
-        picked: the rows that this run measures.
         measure: samples of another row; a QGateError where there are none.
     """
     if check not in family or len(family) == 1:
         return measured
-    found = {
-        name: _estimate(name, limit, measured if name == check else None, measure)
-        for name, limit in family.items()
-        if name == check or name in picked
-    }
-    size = len(family) - list(found.values()).count(_NOT_APPLICABLE)
-    told = {name: one for name, one in found.items() if isinstance(one, Estimate)}
-    p_values = {name: one.p_value for name, one in told.items() if one.p_value is not None}
-    if check not in p_values or size == 1:
+    limit = family[check]
+    own = measured.estimate(check, limit.level, limit.parameters)
+    if not isinstance(own, Estimate) or own.p_value is None:
         return measured
-    adjusted = stats.holm(list(p_values.values()), family=size)
-    p_value = dict(zip(p_values, adjusted, strict=True))[check]
-    return Corrected(measured=measured, p_value=p_value, n=told[check].n, family=size)
+    p_value, size = min(1.0, own.p_value * len(family)), len(family)
+    if is_shown(own.p_value, limit) and not is_shown(p_value, limit):
+        p_value, size = _among_others(check, own.p_value, family, measure)
+    return Corrected(measured=measured, p_value=p_value, n=own.n, family=size)
+
+
+def _among_others(
+    check: str,
+    p_value: float,
+    family: Mapping[str, Limit],
+    measure: Callable[[str], Measurement],
+) -> tuple[float, int]:
+    """Holm's p-value, and how many alarms apply."""
+    others = {
+        name: _estimate(name, limit, measure) for name, limit in family.items() if name != check
+    }
+    size = len(family) - list(others.values()).count(_NOT_APPLICABLE)
+    told = [one.p_value for one in others.values() if isinstance(one, Estimate)]
+    p_values = [p_value, *(one for one in told if one is not None)]
+    return stats.holm(p_values, family=size)[0], size
 
 
 def _estimate(
-    check: str, limit: Limit, known: Measurement | None, measure: Callable[[str], Measurement]
+    check: str, limit: Limit, measure: Callable[[str], Measurement]
 ) -> Estimate | str | None:
     """The row's number; `_NOT_APPLICABLE`, or None where it could not be measured."""
     try:
-        found = (known or measure(check)).estimate(check, limit.level, limit.parameters)
+        found = measure(check).estimate(check, limit.level, limit.parameters)
     except NotApplicable:
         return _NOT_APPLICABLE
     except QGateError:

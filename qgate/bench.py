@@ -110,11 +110,10 @@ class Bench:
         check: str,
         measured: Measurement,
         limits: Mapping[str, Limit],
-        picked: Collection[str],
     ) -> Measurement:
         """The samples of a row, its p-value adjusted for all alarms on the artifact.
 
-        The rows of the family that were picked are measured for that, now instead of later.
+        Where the others decide they are measured for that, now instead of later or not at all.
         """
         from qgate.alarms import correct, family_of
 
@@ -123,7 +122,7 @@ class Bench:
         def measure(other: str) -> Measurement:
             return cast("Measurement", self.probe(self.children.of(artifact), other))
 
-        return correct(check, measured, family, picked, measure)
+        return correct(check, measured, family, measure)
 
     def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
         from qgate.measure.work import Pair, perform

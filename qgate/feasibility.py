@@ -16,6 +16,7 @@ from qgate.errors import MeasurementError, ThresholdsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from qgate.noise import Noise
     from qgate.records import Asked, Limit
 
 ASSUMED_FLIP_RATE = 0.06
@@ -28,11 +29,23 @@ GOOD_CHANCE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlipRate:
+    """A share of answers that change without damage, and who says so."""
+
+    rate: float
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.rate * 100:g} % of answers {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
     """How likely a certified limit is decided in favour of an undamaged artifact."""
 
     limit: Limit
     asked: Asked
+    flips: FlipRate
     chance: float
 
     def describe(self) -> str:
@@ -40,15 +53,16 @@ class Prospect:
         return (
             f"{self.limit.check}: {self.limit.rule} {_points(self.limit)} with"
             f" {self.asked.items} items: an undamaged artifact passes with a chance of"
-            f" {self.chance:.0%} ({_flips(self.asked)})"
+            f" {self.chance:.0%} ({self.flips})"
         )
 
 
 class Feasibility:
     """Settles rules `auto`, and refuses what can hardly be decided."""
 
-    def __init__(self, asked: Iterable[Asked]) -> None:
+    def __init__(self, asked: Iterable[Asked], floor: Noise | None = None) -> None:
         self._asked = {one.check: one for one in asked}
+        self._floor = floor
         self._prospects: dict[tuple[object, ...], Prospect] = {}
 
     def settle(self, limits: Mapping[str, Limit]) -> dict[str, Limit]:
@@ -82,34 +96,39 @@ class Feasibility:
             return None
         key = (limit.check, limit.min, limit.level)
         if key not in self._prospects:
-            chance = _chance(asked, _margin(limit), limit.level)
-            self._prospects[key] = Prospect(limit=limit, asked=asked, chance=chance)
+            flips = _flips(asked, self._floor)
+            chance = _chance(asked, _margin(limit), flips, limit.level)
+            self._prospects[key] = Prospect(limit=limit, asked=asked, flips=flips, chance=chance)
         return dataclasses.replace(self._prospects[key], limit=limit)
 
 
-def _chance(asked: Asked, margin: float, level: float) -> float:
+def _chance(asked: Asked, margin: float, flips: FlipRate, level: float) -> float:
     from qgate import stats  # numpy, which collecting does without where nothing is certified
 
     if margin == 0:
         return 0.0
-    return stats.chance_to_certify(asked.items, margin, _rate(asked), level)
+    return stats.chance_to_certify(asked.items, margin, flips.rate, level)
 
 
 def _margin(limit: Limit) -> float:
     return abs(limit.min or 0.0)
 
 
-def _rate(asked: Asked) -> float:
-    return ASSUMED_FLIP_RATE if asked.flip_rate is None else asked.flip_rate
-
-
 def _points(limit: Limit) -> str:
     return f"a drop of {_margin(limit) * 100:g} pp"
 
 
-def _flips(asked: Asked) -> str:
-    how = "assumed to flip" if asked.flip_rate is None else "flip, says flip_rate"
-    return f"{_rate(asked) * 100:g} % of answers {how}"
+def _flips(asked: Asked, floor: Noise | None) -> FlipRate:
+    """What the file says; else what is assumed, but no less than this machine's own noise.
+
+    The original against itself is a floor: quantization flips more, and no less.
+    """
+    if asked.flip_rate is not None:
+        return FlipRate(rate=asked.flip_rate, source="flip, says flip_rate")
+    measured = floor.flips_of(asked.check) if floor else None
+    if measured is not None and measured.rate > ASSUMED_FLIP_RATE:
+        return FlipRate(rate=measured.rate, source="flip in two runs of the original here")
+    return FlipRate(rate=ASSUMED_FLIP_RATE, source="assumed to flip")
 
 
 def _refusal(prospect: Prospect) -> str:
@@ -117,7 +136,7 @@ def _refusal(prospect: Prospect) -> str:
     return (
         f"{limit.source}: {limit.check}: certify {_points(limit)} with {asked.items} items can"
         f" hardly be decided: got a chance of {prospect.chance:.0%} that an undamaged artifact"
-        f" passes ({_flips(asked)}); expected at least {LEAST_CHANCE:.0%}. {_remedy(prospect)}"
+        f" passes ({prospect.flips}); expected at least {LEAST_CHANCE:.0%}. {_remedy(prospect)}"
     )
 
 
@@ -130,7 +149,7 @@ def _remedy(prospect: Prospect) -> str:
         return f"No number of items certifies a drop of 0: {others}"
     try:
         items = stats.items_to_certify(
-            margin, _rate(prospect.asked), prospect.limit.level, GOOD_CHANCE
+            margin, prospect.flips.rate, prospect.limit.level, GOOD_CHANCE
         )
     except MeasurementError:
         return others[0].upper() + others[1:]

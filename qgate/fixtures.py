@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.checks import area_of
 from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
 from qgate.naming import check_of
 
@@ -95,7 +94,7 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     with _measuring(artifact.id):
         child = session.bench.children.serve(artifact)
     if not session.is_worker:
-        session.bench.begin(child, {area_of(name) for name in session.rows_of(artifact)})
+        session.bench.begin(child, session.areas_of(artifact))
     yield child
     child.close()
 
@@ -173,9 +172,8 @@ class Gate:
 
         check = check_of(self.item)
         limits = self.session.limits(self.artifact)
-        picked = self.session.rows_of(self.artifact)
         with _measuring(self.artifact.id):
-            corrected = self.session.bench.corrected(self.artifact, check, measured, limits, picked)
+            corrected = self.session.bench.corrected(self.artifact, check, measured, limits)
             record = judge_row(check, limits.get(check), corrected)
         self._conclude(record, self.session.bench.subject(self.artifact))
 

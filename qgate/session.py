@@ -15,8 +15,10 @@ import pytest
 from qgate import environment, errors, fixtures, results
 from qgate.applicable import Applicable
 from qgate.bench import Bench
+from qgate.checks import area_of
 from qgate.children import Setting
 from qgate.feasibility import Feasibility
+from qgate.floor import describe, find_floor
 from qgate.gate import Ledger, Subject
 from qgate.measure.task_list import TaskList
 from qgate.naming import is_wanted, offer_benchmarks, row_of
@@ -62,11 +64,12 @@ class GateSession:
         )
         # a wrong file ends the run here, before anything is loaded
         self.tasks = TaskList(self.thresholds, self.reference_artifact)
-        self.feasibility = Feasibility(self.tasks.asked())
         children = self.bench.children
+        self.floor = find_floor(options.directory, self.reference_artifact, children.choose)
+        self.feasibility = Feasibility(self.tasks.asked(), self.floor)
         self.applicable = Applicable(self.thresholds, children.choose, children.choose_for_original)
         self.applicable.require_measurable(self.artifacts)
-        self._rows: dict[str, set[str]] = {}
+        self._areas: dict[str, set[str]] = {}
         self.ledger = Ledger(self.artifacts)
         for artifact in self.artifacts:
             for check in self.limits(artifact):
@@ -111,9 +114,9 @@ class GateSession:
         """The limits of the rows that its runtime can measure, each by a rule that decides."""
         return self.feasibility.settle(self.applicable.limits(artifact))
 
-    def rows_of(self, artifact: Artifact) -> frozenset[str]:
-        """The rows that were picked for it."""
-        return frozenset(self._rows.get(artifact.id, ()))
+    def areas_of(self, artifact: Artifact) -> frozenset[str]:
+        """The lines of the checklist of which rows were picked for it."""
+        return frozenset(self._areas.get(artifact.id, ()))
 
     @contextmanager
     def progress(self, subject: str) -> Iterator[Callable[[str, int, int], None]]:
@@ -164,11 +167,11 @@ class GateSession:
         items[:] = [item for item in items if is_wanted(item, self.limits)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note which rows are run for which artifact."""
+        """Note which lines of the checklist are run for which artifact."""
         for item in session.items:
             name, artifact = row_of(item)
             if name and artifact is not None:
-                self._rows.setdefault(artifact.id, set()).add(name)
+                self._areas.setdefault(artifact.id, set()).add(area_of(name))
 
     def pytest_report_header(self) -> list[str]:
         """Say what is gated against what, and by which limits."""
@@ -177,7 +180,8 @@ class GateSession:
         files = [file.shown for file in self.thresholds.files]
         paths = [_shown(self.options, path) for path in self.options.paths]
         prospects = self.feasibility.describe(self.limits(one) for one in self.artifacts)
-        return [*header(paths, self.artifacts, self.reference_artifact, files), *prospects]
+        floor = [describe(self.floor)] if self.floor else []
+        return [*header(paths, self.artifacts, self.reference_artifact, files), *floor, *prospects]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """With --collect-only -v: each limit and the line it comes from."""

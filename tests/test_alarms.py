@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from qgate.alarms import Corrected, correct, family_of
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.gate import judge_row
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 
@@ -40,17 +40,17 @@ def limits(*names: str, rule: str = "alarm") -> dict[str, Limit]:
     }
 
 
-def adjusted(p_values: dict[str, float], check: str, *, family: tuple[str, ...] = NAMES) -> float:
+def adjusted(p_values: dict[str, float], check: str) -> float:
     found = correct(
-        check,
-        Measured(p_values[check]),
-        limits(*family),
-        set(p_values),
-        lambda name: Measured(p_values[name]),
+        check, Measured(p_values[check]), limits(*NAMES), lambda name: Measured(p_values[name])
     )
     p_value = found.estimate(check, 0.95, {}).p_value  # type: ignore[union-attr]
     assert p_value is not None
     return p_value
+
+
+def nobody(name: str) -> Measured:
+    raise AssertionError(f"{name} was measured")
 
 
 def test_only_alarms_on_differences_belong_to_the_family() -> None:
@@ -63,38 +63,54 @@ def test_only_alarms_on_differences_belong_to_the_family() -> None:
     assert list(family) == ["accuracy.a", "edge.math"]
 
 
-def test_p_values_are_those_of_holm() -> None:
-    planted = dict(zip(NAMES, (0.02, 0.001, 0.5, 0.013), strict=True))
-    expected = multipletests(list(planted.values()), method="holm")[1]
-    assert [adjusted(planted, name) for name in NAMES] == pytest.approx(expected)
+@pytest.mark.parametrize(
+    "planted", [(0.02, 0.001, 0.5, 0.013), (0.03, 0.02, 0.015, 0.014), (0.049, 0.2, 0.012, 0.9)]
+)
+def test_what_is_shown_is_what_holm_shows(planted: tuple[float, ...]) -> None:
+    by_name = dict(zip(NAMES, planted, strict=True))
+    holm = multipletests(planted, method="holm")[1]
+    found = [adjusted(by_name, name) for name in NAMES]
+    assert [one <= 0.05 for one in found] == [one <= 0.05 for one in holm]
+    between = [0.05 / 4 < own <= 0.05 for own in planted]
+    for ours, theirs, decides in zip(found, holm, between, strict=True):
+        # elsewhere Bonferroni's, which decides alike and needs no other row
+        assert ours == pytest.approx(theirs) if decides else ours >= theirs or ours > 0.05
 
 
-def test_rows_that_were_not_picked_only_make_the_others_stricter() -> None:
-    assert adjusted({"accuracy.b": 0.01}, "accuracy.b") == pytest.approx(0.04)
+@pytest.mark.parametrize("p_value", [0.012, 0.051, 0.9])
+def test_rows_that_decide_by_themselves_ask_for_no_others(p_value: float) -> None:
+    found = correct("accuracy.b", Measured(p_value), limits(*NAMES), nobody)
+    assert isinstance(found, Corrected)
+    assert found.p_value == pytest.approx(min(1.0, 4 * p_value))
 
 
 def test_a_row_that_cannot_be_measured_counts_as_one_that_shows_nothing() -> None:
     def measure(name: str) -> Measured:
         raise MeasurementError(f"{name}: nothing")
 
-    found = correct("accuracy.a", Measured(0.01), limits(*NAMES), NAMES, measure)
+    found = correct("accuracy.a", Measured(0.02), limits(*NAMES), measure)
     assert isinstance(found, Corrected)
-    assert found.p_value == pytest.approx(0.04)
+    assert found.p_value == pytest.approx(0.08)
+
+
+def test_a_row_that_does_not_apply_is_no_alarm() -> None:
+    def measure(name: str) -> Measured:
+        raise NotApplicable(f"{name}: unknown")
+
+    found = correct("accuracy.a", Measured(0.02), limits(*NAMES), measure)
+    assert isinstance(found, Corrected)
+    assert (found.p_value, found.family) == (pytest.approx(0.02), 1)
 
 
 def test_a_single_alarm_and_a_certified_row_are_left_as_they_are() -> None:
     own = Measured(0.03)
-
-    def measure(name: str) -> Measured:
-        raise AssertionError(name)
-
-    assert correct("accuracy.a", own, limits("accuracy.a"), {"accuracy.a"}, measure) is own
-    assert correct("perplexity.ratio", own, limits(*NAMES), set(NAMES), measure) is own
+    assert correct("accuracy.a", own, limits("accuracy.a"), nobody) is own
+    assert correct("perplexity.ratio", own, limits(*NAMES), nobody) is own
 
 
 @pytest.mark.parametrize(("p_value", "verdict"), [(0.0124, "fail"), (0.0126, "pass")])
 def test_one_of_four_alarms_fails_at_a_quarter_of_the_error(p_value: float, verdict: str) -> None:
-    measured = correct("accuracy.a", Measured(p_value), limits(*NAMES), (), lambda _: Measured(1.0))
+    measured = correct("accuracy.a", Measured(p_value), limits(*NAMES), lambda _: Measured(1.0))
     record = judge_row("accuracy.a", limits("accuracy.a")["accuracy.a"], measured)
     assert record.verdict is Verdict(verdict)
     assert record.details["family"] == 4

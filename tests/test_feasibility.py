@@ -7,6 +7,8 @@ import pytest
 from qgate import stats
 from qgate.errors import ThresholdsError
 from qgate.feasibility import ASSUMED_FLIP_RATE, Feasibility
+from qgate.floor import describe
+from qgate.noise import Flips, Noise
 from qgate.records import Asked, Limit, SourceLine
 
 CHECK = "accuracy.gsm8k"
@@ -69,6 +71,49 @@ def test_rows_of_no_task_are_left_alone() -> None:
     feasibility = Feasibility([])
     assert feasibility.settle({limit.check: limit}) == {limit.check: limit}
     assert feasibility.describe([{limit.check: limit}]) == []
+
+
+def a_floor(flips: int, items: int = 1000) -> Noise:
+    seen = Flips(check=CHECK, items=items, flips=flips, upper=0.5, level=0.95, texts_differ=flips)
+    return Noise(
+        created="2026-11-25T10:00:00+00:00",
+        original_id="m-F16",
+        original_digest="sha256:0",
+        original_size_bytes=7,
+        runtime_name="llama_cpp",
+        runtime_version="0.3.36",
+        runtime_device="cpu",
+        flips=(seen,),
+        all_flips=seen,
+        estimates={},
+        left_out={},
+        thresholds=(),
+        machine={},
+        seconds=1.0,
+    )
+
+
+def test_a_machine_noisier_than_what_is_assumed_needs_more_items() -> None:
+    asked = Asked(check=CHECK, items=1500)
+    limits = {CHECK: a_limit("auto")}
+    assert Feasibility([asked], a_floor(10)).settle(limits)[CHECK].rule == "certify"
+    noisy = Feasibility([asked], a_floor(200))
+    assert noisy.settle(limits)[CHECK].rule == "alarm"
+    with pytest.raises(ThresholdsError, match="20 % of answers flip in two runs of the"):
+        noisy.settle({CHECK: a_limit()})
+
+
+def test_the_original_against_itself_is_a_floor_and_no_estimate_of_quantization() -> None:
+    quiet = Feasibility([Asked(check=CHECK, items=200)], a_floor(0))
+    with pytest.raises(ThresholdsError, match="6 % of answers assumed to flip"):
+        quiet.settle({CHECK: a_limit()})
+
+
+def test_the_floor_that_is_used_is_told() -> None:
+    assert describe(a_floor(3)) == (
+        "qgate: noise floor of 2026-11-25: m-F16 in llama_cpp 0.3.36, run twice: 3 of 1000 answers"
+        " flip"
+    )
 
 
 def test_the_header_says_once_how_likely_a_decision_is() -> None:

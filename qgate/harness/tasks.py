@@ -92,7 +92,7 @@ def _require_harness(settings: HarnessSettings) -> None:
     except ModuleNotFoundError:
         raise settings.error(
             "needs lm-evaluation-harness: got no module lm_eval; expected it installed."
-            " pip install 'lm_eval>=0.4.13,<0.5'"
+            ' Install it with: pip install "pytest-qgate[tasks]"'
         ) from None
 
 

@@ -9,7 +9,7 @@ from qgate.verdict.formats import (
     format_value,
     name_conditions,
 )
-from qgate.verdict.judging import judge, judge_family
+from qgate.verdict.judging import is_shown, judge, judge_family
 from qgate.verdict.line import explain, sample_word, samples_to_decide, smallest_detectable
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "format_bound",
     "format_interval",
     "format_value",
+    "is_shown",
     "judge",
     "judge_family",
     "name_conditions",

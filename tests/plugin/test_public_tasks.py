@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 FILES = SHARED / "data" / "tasks"
-FEW = 12
-SHORT = 240
-"""Characters that fit the context of 512 tokens with an answer."""
+FEW = 30
+MOST_BYTES = 460
+"""Of an item: with an answer it fits the context of 512 tokens, a byte or more each."""
 LIMITS = """
 version: 1
 inherit: none
 tasks:
   gsm8k: {data: %(tasks)s/gsm8k/test.jsonl, num_fewshot: 0, metric: "exact_match,flexible-extract",
-    max_samples: 12, max_tokens: 24, min_reference: 0, max_drop: 0.05, rule: alarm}
+    max_samples: 30, max_tokens: 24, min_reference: 0, max_drop: 0.05, rule: alarm}
   humaneval: {data: %(tasks)s/humaneval/HumanEval.jsonl.gz, code_execution: sandbox,
-    max_samples: 12, max_tokens: 24, min_reference: 0, max_drop: 0.05, rule: auto}
+    max_samples: 30, max_tokens: 24, min_reference: 0, max_drop: 0.05, rule: auto}
   mbpp: {file: mbpp.jsonl, metric: code, code_execution: sandbox, max_tokens: 24,
     min_reference: 0, max_drop: 0.05, rule: alarm}
   arc: {file: arc.jsonl, metric: accuracy, choices: true, min_reference: 0, max_drop: 0.05,
@@ -53,7 +53,7 @@ def rows(name: str) -> Iterator[dict[str, Any]]:
 
 def write(path: Path, items: Iterator[dict[str, Any]]) -> None:
     """The first few that are short enough."""
-    short = (one for one in items if len(json.dumps(one, ensure_ascii=False)) < 2 * SHORT)
+    short = (one for one in items if len(json.dumps(one, ensure_ascii=False).encode()) < MOST_BYTES)
     chosen = [item for _, item in zip(range(FEW), short, strict=False)]
     assert len(chosen) == FEW
     path.write_text("".join(json.dumps(item) + "\n" for item in chosen), encoding="utf-8")
@@ -140,16 +140,18 @@ def test_code_that_a_machine_cannot_isolate_is_an_error_of_its_row_alone(
         " max_tokens: 8, max_drop: 0.1, rule: alarm}\n"
         "  tales: {file: tales.jsonl, min_reference: 0, max_drop: 0.1, rule: alarm}\n",
     )
-    project.write("code.jsonl", '{"prompt": "def f():\\n", "tests": "assert f() == 1"}\n' * 1)
-    project.write("tales.jsonl", '{"prompt": "Once upon a", "answer": " time"}\n')
+    project.write("code.jsonl", '{"prompt": "def f():\\n", "tests": "assert f() == 1"}\n')
+    tales = [f'{{"prompt": "Once upon {n}", "answer": " time"}}\n' for n in range(40)]
+    project.write("tales.jsonl", "".join(tales))
     seen = project.pytest(
         f"--qgate={stories / 'stories260K-q8_0.gguf'}",
         "--qgate-thresholds=limits.yaml",
         f"--qgate-mlflow-uri={CLOSED_PORT}",
+        "-m",
+        "accuracy",
         PATH=str(empty),
     )
-    assert "accuracy.code: " in seen.text
     verdicts = seen.verdicts("stories260K-q8_0")
     assert verdicts["accuracy.code"] == "error", seen.text
-    assert verdicts["accuracy.tales"] in ("pass", "error")
+    assert verdicts["accuracy.tales"] == "pass", seen.text
     assert "bubblewrap" in seen.message("stories260K-q8_0", "accuracy.code")

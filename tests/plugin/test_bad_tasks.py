@@ -1,0 +1,72 @@
+"""A task that cannot be asked ends the run while rows are collected: one line, exit code 4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Toy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.plugin.conftest import Project
+
+pytest.importorskip("lm_eval", reason="needs lm-eval")
+GSM8K = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 4"}\n'
+TASKS = {
+    "an unknown name": (
+        "gsm8kk: {max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.gsm8kk: ", "Did you mean 'gsm8k'?"),
+    ),
+    "a group of tasks": (
+        "mmlu: {max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.mmlu: ",),
+    ),
+    "code without permission": (
+        "humaneval: {data: own.jsonl, max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.humaneval: ", "code_execution: sandbox"),
+    ),
+    "a network that is not to be used": (
+        "gsm8k: {max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.gsm8k: ", "data:"),
+    ),
+    "a malformed line": (
+        "gsm8k: {data: bad.jsonl, num_fewshot: 0, max_drop: 0.05, rule: alarm}",
+        ("bad.jsonl:2: ",),
+    ),
+    "a chat without a template": (
+        "gsm8k: {data: own.jsonl, chat_template: true, max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.gsm8k: got chat_template: true, while original has none;",),
+    ),
+    "too few items to certify": (
+        "gsm8k: {data: own.jsonl, num_fewshot: 0, max_drop: 0.02}",
+        (
+            "limits.yaml:3: accuracy.gsm8k: certify a drop of 2 pp with 40 items can hardly be"
+            " decided: got a chance of ",
+            "rule: auto or alarm",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "said"), TASKS.values(), ids=list(TASKS))
+def test_what_is_wrong_with_a_task_of_lm_eval_is_said_in_one_line(
+    project: Project, toys: Callable[..., Path], task: str, said: tuple[str, ...]
+) -> None:
+    project.write("limits.yaml", f"version: 1\ntasks:\n  {task}\n")
+    rows = [GSM8K.replace("2 + 2", f"2 + {number}") for number in range(40)]
+    project.write("own.jsonl", "".join(rows))
+    project.write("bad.jsonl", f"{GSM8K}not JSON\n")
+
+    seen = project.gate_all(
+        toys(one=Toy()), "--qgate-thresholds=limits.yaml", "--collect-only", HF_HUB_OFFLINE="1"
+    )
+
+    assert seen.code == 4, seen.text
+    (line,) = [line for line in seen.lines if line.startswith("ERROR: ")]
+    for part in said:
+        assert part in line, line
+    assert "Traceback" not in seen.text
