@@ -30,7 +30,7 @@ class Side:
         return perform(work, self._host, self._ends)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def transformers_side() -> Iterator[Side]:
     """The demo's model in transformers, 32 bits on the CPU."""
     pytest.importorskip("transformers", reason="needs the Hugging Face runtime")
@@ -38,7 +38,7 @@ def transformers_side() -> Iterator[Side]:
         yield Side(host, model_directory())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def llama_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     """The same model in llama.cpp, F16."""
     pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
