@@ -129,16 +129,16 @@ class Bench:
 
         self._require_same_tokens(serving)
         facts = serving.load()
-        work = self._plan(serving, probe)
+        work = self.plan(serving, probe)
         runtime = self.children.choose_for_original(serving.artifact)
         reference = self._known.once(
-            ("original", runtime, *probe.checks), lambda: self._ask_original(runtime, work, probe)
+            ("original", runtime, *probe.checks), lambda: self.ask_original(runtime, work, probe)
         )
         with serving.phase(probe.checks[0]):
             artifact = perform(work, serving.host, facts.end_tokens)
         return probe.read(Pair(work=work, reference=reference, artifact=artifact))
 
-    def _plan(self, serving: Serving, probe: Probe) -> Work:
+    def plan(self, serving: Serving, probe: Probe) -> Work:
         """The same work for every artifact; one whose child fails here fails for itself only."""
         from qgate.measure.work import Speaker
 
@@ -149,7 +149,8 @@ class Bench:
             self._works[probe.checks] = probe.work(speaker)
         return self._works[probe.checks]
 
-    def _ask_original(self, runtime: str, work: Work, probe: Probe) -> Outcome:
+    def ask_original(self, runtime: str, work: Work, probe: Probe) -> Outcome:
+        """What the original answers, from the store or measured now."""
         from qgate.measure.work import perform
         from qgate.outcomes import OutcomeStore
 

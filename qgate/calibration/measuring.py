@@ -23,9 +23,7 @@ from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.probes import find_probes
 from qgate.measure.task_list import TaskList
 from qgate.measure.tasks import Task
-from qgate.measure.work import Pair, Speaker, perform
-from qgate.originals import named
-from qgate.outcomes import OutcomeStore
+from qgate.measure.work import Pair, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from qgate.bench import Bench
     from qgate.divergence import Divergence
     from qgate.measure.latency import LatencySamples
-    from qgate.measure.work import Outcome, Work
+    from qgate.measure.work import Work
     from qgate.records import RuntimeFacts
     from qgate.serving import Serving
     from qgate.thresholds import Thresholds
@@ -86,11 +84,11 @@ def _answer_all(
     left_out: dict[str, str] = {}
     for task in tasks:
         try:
-            work = _plan(bench, second, task)
+            work = bench.plan(second, task)
         except errors.MeasurementError as error:  # too long for this model
             left_out[task.check] = str(error)
             continue
-        pair = _answer_twice(bench, second, task.check, work)
+        pair = _answer_twice(bench, second, task, work)
         try:
             read = task.read(pair)
         except errors.MeasurementError as error:  # the original does not know it
@@ -103,26 +101,10 @@ def _answer_all(
     return answers, left_out
 
 
-def _plan(bench: Bench, second: Serving, task: Task | HarnessTask) -> Work:
-    """What the gate would ask, so that the store has the first run's answers where it asked."""
-    facts = second.load()
-    context = bench.children.original().context_length or facts.context_length
-    return task.work(Speaker(second.host, context, facts.first_token))
-
-
-def _answer_twice(bench: Bench, second: Serving, check: str, work: Work) -> Pair:
-    first = bench.originals.serving_for(second.artifact)
-
-    def ask() -> Outcome:
-        end_tokens = first.load().end_tokens
-        with first.phase(check):
-            return perform(work, first.host, end_tokens)
-
-    with named(first):
-        reference = OutcomeStore(bench.originals.store).get_or_perform(
-            work, bench.children.digest(first.artifact), first.describe(), ask
-        )
-    with second.phase(check):
+def _answer_twice(bench: Bench, second: Serving, task: Task | HarnessTask, work: Work) -> Pair:
+    runtime = bench.children.choose_for_original(second.artifact)
+    reference = bench.ask_original(runtime, work, task)
+    with second.phase(task.check):
         again = perform(in_another_order(work), second.host, second.load().end_tokens)
     return Pair(work=work, reference=reference, artifact=back_in_order(again))
 
