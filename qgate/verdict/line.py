@@ -164,9 +164,17 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     p_value = telling_p_value(estimate, limit)
     how = f"{estimate.level * 100:g} % CI"
     if p_value is not None:
-        test = "t" if estimate.method.startswith("t ") else "exact McNemar"
-        how = f"{test} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
+        how = (
+            f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
+        )
     return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
+
+
+def _test_of(estimate: Estimate) -> str:
+    """Whose p-value it is: scores have a t test, answers in groups one that flips their signs."""
+    if estimate.method.startswith("paired t"):
+        return "paired t"
+    return "sign-flip" if estimate.method.startswith("Tango score, paired,") else "exact McNemar"
 
 
 def _silence(estimate: Estimate, limit: Limit, side: Side, more: int, family: int) -> str:

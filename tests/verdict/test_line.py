@@ -3,9 +3,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from qgate import stats
 from qgate.verdict import (
     explain,
     judge,
@@ -15,6 +18,11 @@ from qgate.verdict import (
     smallest_detectable,
 )
 from tests.verdict.estimates import LANGUAGES, PASS, a_limit, an_estimate, exactly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgate.records import Estimate
 
 BASIS = "(95 % CI, n = 4 080 tokens; thresholds/default.yaml:14)"
 STORIES = {
@@ -198,6 +206,27 @@ def test_predicted_number_of_samples_puts_the_interval_on_the_limit() -> None:
 def test_value_so_near_the_limit_that_nothing_decides_is_named_so() -> None:
     estimate = an_estimate(1.02, 1.0299, 1.04)
     assert samples_to_decide(estimate, 1.03, is_upper=True) is None
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(
+    ("make", "tests"),
+    [
+        (stats.paired_scores, ("paired t", "paired t")),
+        (stats.paired_difference, ("exact McNemar", "sign-flip")),
+    ],
+)
+def test_the_line_names_the_test_that_the_alarm_goes_by(
+    make: Callable[..., Estimate], tests: tuple[str, str], grouped: bool
+) -> None:
+    reference = np.ones(60)
+    artifact = np.where(np.arange(60) % 4 == 0, 0.0, 1.0)
+    groups = np.arange(60) // 3 if grouped else None
+    limit = a_limit("accuracy.summaries", rule="alarm", min=-0.05)
+    estimate = make(artifact, reference, groups, level=0.95)
+    line = explain(limit.check, estimate, limit, judge(estimate, limit), family=4)
+    assert f"({tests[grouped]} p = " in line
+    assert " of 4 alarms, n = 60 items; " in line
 
 
 def test_smallest_detectable_damage_sets_the_alarm_off_four_times_in_five() -> None:
