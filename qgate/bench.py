@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from qgate.measure.latency import LatencySamples
     from qgate.measure.measurement import Measurement
     from qgate.measure.memory import Footprint, MemorySamples
-    from qgate.measure.probes import Probe
-    from qgate.measure.work import Outcome, Work
+    from qgate.measure.probes import Asking, Probe
+    from qgate.measure.work import Outcome, Pair, Work
     from qgate.records import Artifact, Limit
     from qgate.reference import Reference
     from qgate.serving import Serving
+    from qgate.stages import Staged
 
 
 class Bench:
@@ -93,8 +94,12 @@ class Bench:
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
-    def probe(self, serving: Serving, check: str) -> Measurement | BoundaryFindings:
+    def probe(
+        self, serving: Serving, check: str, limit: Limit | None = None
+    ) -> Measurement | BoundaryFindings:
         """Both sides' answers behind one row of accuracy or edge cases.
+
+        A task that may be asked in stages is asked until the limit is decided.
 
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
@@ -102,7 +107,7 @@ class Bench:
         probes = self._known.once(("probes",), self._setting.probes)
         probe = next(probe for probe in probes if check in probe.checks)
         key = (serving.artifact.id, *probe.checks)
-        return self._known.once(key, lambda: self._ask(serving, probe))
+        return self._known.once(key, lambda: self._ask(serving, probe, limit))
 
     def corrected(
         self,
@@ -120,36 +125,50 @@ class Bench:
         family = family_of(limits)
 
         def measure(other: str) -> Measurement:
-            return cast("Measurement", self.probe(self.children.of(artifact), other))
+            serving = self.children.of(artifact)
+            return cast("Measurement", self.probe(serving, other, limits.get(other)))
 
         return correct(check, measured, family, measure)
 
-    def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
-        from qgate.measure.work import Pair, perform
+    def _ask(
+        self, serving: Serving, probe: Probe, limit: Limit | None
+    ) -> Measurement | BoundaryFindings:
+        from qgate.stages import ask_in_stages, is_staged
 
         self._require_same_tokens(serving)
+        if limit is not None and is_staged(probe, limit):
+            task = cast("Staged", probe)
+            return ask_in_stages(task, limit, lambda *part: self._pair(serving, *part))
+        return probe.read(self._pair(serving, probe))
+
+    def _pair(self, serving: Serving, probe: Asking, part: str = "") -> Pair:
+        """Both sides' answers to a probe, or to the part of one that goes by this name."""
+        from qgate.measure.work import Pair, perform
+
         facts = serving.load()
-        work = self.plan(serving, probe)
+        work = self.plan(serving, probe, part)
         runtime = self.children.choose_for_original(serving.artifact)
         reference = self._known.once(
-            ("original", runtime, *probe.checks), lambda: self.ask_original(runtime, work, probe)
+            ("original", runtime, *probe.checks, part),
+            lambda: self.ask_original(runtime, work, probe),
         )
         with serving.phase(probe.checks[0]):
             artifact = perform(work, serving.host, facts.end_tokens)
-        return probe.read(Pair(work=work, reference=reference, artifact=artifact))
+        return Pair(work=work, reference=reference, artifact=artifact)
 
-    def plan(self, serving: Serving, probe: Probe) -> Work:
+    def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
         """The same work for every artifact; one whose child fails here fails for itself only."""
         from qgate.measure.work import Speaker
 
-        if probe.checks not in self._works:
+        key = (*probe.checks, part)
+        if key not in self._works:
             facts = serving.load()
             context = self.children.original().context_length or facts.context_length
             speaker = Speaker(serving.host, context, facts.first_token)
-            self._works[probe.checks] = probe.work(speaker)
-        return self._works[probe.checks]
+            self._works[key] = probe.work(speaker)
+        return self._works[key]
 
-    def ask_original(self, runtime: str, work: Work, probe: Probe) -> Outcome:
+    def ask_original(self, runtime: str, work: Work, probe: Asking) -> Outcome:
         """What the original answers, from the store or measured now."""
         from qgate.measure.work import perform
         from qgate.outcomes import OutcomeStore

@@ -50,10 +50,13 @@ class Prospect:
 
     def describe(self) -> str:
         """One line: how likely a decision is."""
+        asked = self.asked
+        items = f"{'up to ' if asked.is_sequential else ''}{asked.items} items"
+        # what items of a group have in common is not known before they are answered
+        most = "at most " if asked.is_grouped else ""
         return (
-            f"{self.limit.check}: {self.limit.rule} {_points(self.limit)} with"
-            f" {self.asked.items} items: an undamaged artifact passes with a chance of"
-            f" {self.chance:.0%} ({self.flips})"
+            f"{self.limit.check}: {self.limit.rule} {_points(self.limit)} with {items}: an"
+            f" undamaged artifact passes with a chance of {most}{self.chance:.0%} ({self.flips})"
         )
 
 
@@ -107,7 +110,14 @@ def _chance(asked: Asked, margin: float, flips: FlipRate, level: float) -> float
 
     if margin == 0:
         return 0.0
-    return stats.chance_to_certify(asked.items, margin, flips.rate, level)
+    return stats.chance_to_certify(asked.items, margin, flips.rate, _level(asked, level))
+
+
+def _level(asked: Asked, level: float) -> float:
+    """Of the interval that decides when every item is answered."""
+    from qgate import stats
+
+    return stats.level_at_end(asked.items, level) if asked.is_sequential else level
 
 
 def _margin(limit: Limit) -> float:
@@ -148,9 +158,8 @@ def _remedy(prospect: Prospect) -> str:
     if margin == 0:
         return f"No number of items certifies a drop of 0: {others}"
     try:
-        items = stats.items_to_certify(
-            margin, prospect.flips.rate, prospect.limit.level, GOOD_CHANCE
-        )
+        level = _level(prospect.asked, prospect.limit.level)
+        items = stats.items_to_certify(margin, prospect.flips.rate, level, GOOD_CHANCE)
     except MeasurementError:
         return others[0].upper() + others[1:]
     return f"Ask {items} items for {GOOD_CHANCE:.0%}, {others}"

@@ -116,8 +116,10 @@ def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Dive
 @pytest.fixture
 def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement | BoundaryFindings:
     """Both sides' answers behind this test's row of accuracy or edge cases."""
+    session, check = _session(request.config), check_of(request.node)
     with _measuring(serving.artifact.id):
-        return _session(request.config).bench.probe(serving, check_of(request.node))
+        limit = session.limits(serving.artifact).get(check)
+        return session.bench.probe(serving, check, limit)
 
 
 @pytest.fixture

@@ -113,6 +113,10 @@ class Asked:
     """Share of answers that change without damage; None: nobody said."""
     is_yes_or_no: bool = True
     """Whether an answer is right or wrong; of scores nothing can be said beforehand."""
+    is_grouped: bool = False
+    """Whether several items are about the same, and so tell less."""
+    is_sequential: bool = False
+    """Whether it may be asked in stages."""
 
 
 class Verdict(enum.Enum):

@@ -20,7 +20,7 @@ LAYERS = (
     ("measure", "harness"),
     ("reference", "outcomes", "findings", "serving"),
     ("divergence", "same_tokens", "children", "descriptions"),
-    ("applicable", "alarms", "feasibility", "floor"),
+    ("applicable", "alarms", "feasibility", "floor", "stages"),
     ("gate", "originals"),
     ("bench",),
     ("report",),

@@ -57,6 +57,23 @@ def test_no_drop_at_all_cannot_be_certified_by_any_number() -> None:
         settle(a_limit(drop=0.0), items=100_000)
 
 
+def test_asked_in_stages_it_is_held_to_the_interval_of_the_last_look() -> None:
+    whole, staged = (Asked(check=CHECK, items=1500, is_sequential=may) for may in (False, True))
+    lines = [Feasibility([one]).describe([{CHECK: a_limit()}])[0] for one in (whole, staged)]
+    assert lines == [
+        "qgate: accuracy.gsm8k: certify a drop of 2 pp with 1500 items: an undamaged artifact"
+        " passes with a chance of 87% (6 % of answers assumed to flip)",
+        "qgate: accuracy.gsm8k: certify a drop of 2 pp with up to 1500 items: an undamaged artifact"
+        " passes with a chance of 86% (6 % of answers assumed to flip)",
+    ]
+
+
+def test_of_items_in_groups_only_the_most_is_said() -> None:
+    grouped = Asked(check=CHECK, items=1500, is_grouped=True)
+    (line,) = Feasibility([grouped]).describe([{CHECK: a_limit()}])
+    assert "with a chance of at most 87%" in line
+
+
 def test_an_alarm_has_nothing_to_decide() -> None:
     assert settle(a_limit("alarm"), items=2) == a_limit("alarm")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,18 @@ from qgate.errors import MeasurementError
 from qgate.harness.docs import digest_of_all
 from qgate.harness.plan import HarnessWork, plan, responses
 from qgate.harness.scores import score
+from qgate.harness.tasks import take
 from qgate.measure.chance import require_known
 from qgate.measure.oddities import odd_lengths
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
 
 if TYPE_CHECKING:
-    from qgate.harness.metrics import Metric
-    from qgate.harness.scores import Scores
+    from collections.abc import Sequence
+
     from qgate.harness.tasks import LoadedTask
-    from qgate.measure.work import Pair, Speaker
+    from qgate.measure.graded import Graded
+    from qgate.measure.work import Outcome, Pair, Speaker, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ class HarnessTask:
     loaded: LoadedTask
     min_reference: float | None = None
     """Least share of right answers of the original; None: so much above chance."""
+    is_sequential: bool = False
+    """Whether it is asked in stages where its limit is certified."""
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -44,43 +49,73 @@ class HarnessTask:
         """
         return plan(self.loaded.task.instances, speaker)
 
+    @property
+    def size(self) -> int:
+        """Docs that are asked."""
+        return len(self.loaded.items)
+
+    def take(self, numbers: Sequence[int]) -> HarnessTask:
+        """The same task with these of its docs, in this order."""
+        return dataclasses.replace(self, loaded=take(self.loaded, numbers))
+
     def read(self, pair: Pair) -> PairedAnswers | PairedScores:
-        """What each side's answers are worth: right or wrong, or a score between.
+        """What each side's answers are worth, compared: right or wrong, or a score between.
 
         Raises:
             MeasurementError: a lost answer, one that the task cannot grade, or the original is
                 hardly better than chance.
         """
-        work = pair.work
+        artifact, reference = pair.artifact, pair.reference
+        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
+
+    def grade(self, work: Work, outcome: Outcome) -> Graded:
+        """What one side's answers are worth; more is better.
+
+        Raises:
+            MeasurementError: a lost answer, or one that the task cannot grade.
+        """
         if not isinstance(work, HarnessWork):
             raise MeasurementError(
                 f"{self.check}: got work of another kind; expected this task's own"
             )
-        reference = score(self.loaded, responses(work, pair.reference))
-        artifact = score(self.loaded, responses(work, pair.artifact))
+        found = score(self.loaded, responses(work, outcome))
+        is_better = self.loaded.metric.higher_is_better
+        tokens = [len(ids) for answers in outcome.answers for ids in answers.ids]
+        return dataclasses.replace(
+            found,
+            values=found.values if is_better else 1 - found.values,
+            answer_tokens=np.array(tokens, dtype=int),
+            truncated=work.truncated,
+        )
+
+    def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
+        """Both sides' grades as the samples of the row.
+
+        Raises:
+            MeasurementError: the original is hardly better than chance.
+        """
         metric, items = self.loaded.metric, self.loaded.items
         shown: dict[str, Any] = {
             "prompts": tuple(item.prompt for item in items),
             "artifact_texts": artifact.texts,
             "reference_texts": reference.texts,
             "expected": tuple(item.expected for item in items),
-            "more": {**odd_lengths(pair), **self._more(work, artifact, reference)},
+            "more": {**odd_lengths(artifact, reference), **self._more(artifact, reference)},
         }
-        if metric.is_graded or not (_is_binary(artifact) and _is_binary(reference)):
-            own, theirs = (_more_is_better(one.values, metric) for one in (artifact, reference))
-            return PairedScores(artifact=own, reference=theirs, **shown)
-        is_good = reference.values == float(metric.higher_is_better)
+        if metric.is_graded or not (artifact.is_binary and reference.is_binary):
+            return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
         name, least = self.loaded.settings.name, self.min_reference
-        require_known(self.check, name, float(is_good.mean()), shown["more"]["chance"], least)
+        share, chance = float(reference.values.mean()), shown["more"]["chance"]
+        require_known(self.check, name, share, chance, least)
         return PairedAnswers(
             artifact=artifact.values == 1,
             reference=reference.values == 1,
-            is_good=metric.higher_is_better,
+            is_good=True,
             severity=artifact.margins_nats,
             **shown,
         )
 
-    def _more(self, work: HarnessWork, artifact: Scores, reference: Scores) -> dict[str, Any]:
+    def _more(self, artifact: Graded, reference: Graded) -> dict[str, Any]:
         from importlib.metadata import version
 
         loaded, items = self.loaded, self.loaded.items
@@ -97,17 +132,9 @@ class HarnessTask:
             "available": loaded.available,
             "repeated": loaded.repeated,
             "chance": sum(1 / count for count in choices) / len(items),
-            "truncated": work.truncated,
+            "truncated": artifact.truncated,
             "empty": {
                 "artifact": int(artifact.is_empty.sum()),
                 "reference": int(reference.is_empty.sum()),
             },
         }
-
-
-def _more_is_better(values: np.ndarray, metric: Metric) -> np.ndarray:
-    return values if metric.higher_is_better else 1 - values
-
-
-def _is_binary(scores: Scores) -> bool:
-    return bool(np.isin(scores.values, (0, 1)).all())

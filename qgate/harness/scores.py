@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError, QGateError
 from qgate.harness.quiet import quiet, seeded
+from qgate.measure.graded import Graded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,21 +26,8 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Of one side."""
-
-    values: np.ndarray
-    """Shape (n,), float64."""
-    texts: tuple[str, ...]
-    is_empty: np.ndarray
-    """Docs whose generated answer says nothing, bool."""
-    margins_nats: np.ndarray
-    """By how much a wrong choice was preferred; zeros where nothing is chosen."""
-
-
-def score(loaded: LoadedTask, answers: Sequence[Response]) -> Scores:
-    """Read one side's answers.
+def score(loaded: LoadedTask, answers: Sequence[Response]) -> Graded:
+    """Read one side's answers, of which the tokens are not known here.
 
     Args:
         loaded: the task.
@@ -60,12 +47,15 @@ def score(loaded: LoadedTask, answers: Sequence[Response]) -> Scores:
     is_empty = np.array([_says_nothing(item, instances, answers) for item in loaded.items])
     if loaded.metric.higher_is_better:
         values[is_empty] = np.minimum(values[is_empty], 0.0)
+    else:
+        values[is_empty] = np.maximum(values[is_empty], 1.0)
     shown = [_shown(loaded, item, answers) for item in loaded.items]
-    return Scores(
+    return Graded(
         values=values,
         texts=tuple(text for text, _ in shown),
-        is_empty=is_empty,
         margins_nats=np.array([margin for _, margin in shown]),
+        is_empty=is_empty,
+        answer_tokens=np.zeros(0, dtype=int),
     )
 
 

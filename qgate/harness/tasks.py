@@ -6,6 +6,8 @@ are those that lm-eval's own default seed draws.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from qgate.harness.quiet import network, quiet, seeded
 from qgate.harness.settings import FEWSHOT_SEED, HarnessSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qgate.harness.code import Runner
@@ -84,6 +87,19 @@ def load_task(settings: HarnessSettings, runner: Runner | None = None) -> Loaded
         repeated=require_different(items, settings),
         metric=metric,
     )
+
+
+def take(loaded: LoadedTask, numbers: Sequence[int]) -> LoadedTask:
+    """The same task with these of its items, in this order, and their requests alone."""
+    asked: list[Any] = []
+    items = []
+    for item in (loaded.items[number] for number in numbers):
+        places = tuple(range(len(asked), len(asked) + len(item.places)))
+        asked += [loaded.task.instances[place] for place in item.places]
+        items.append(dataclasses.replace(item, places=places))
+    task = copy.copy(loaded.task)  # its settings and filters are shared
+    task._instances = asked
+    return dataclasses.replace(loaded, task=task, items=tuple(items))
 
 
 def _require_harness(settings: HarnessSettings) -> None:

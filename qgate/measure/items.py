@@ -18,6 +18,7 @@ first items stand for the first subject. lm-evaluation-harness's `--limit` takes
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import random
@@ -79,6 +80,11 @@ class ItemFile:
         if all(item.group is None for item in self.items):
             return None
         return tuple(item.group or f"\0{item.id}" for item in self.items)
+
+    def take(self, numbers: Sequence[int]) -> ItemFile:
+        """These of its items, in this order."""
+        items = tuple(self.items[number] for number in numbers)
+        return dataclasses.replace(self, items=items, digest=_digest(items))
 
 
 def read_task(task: TaskSettings) -> ItemFile:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qgate import stats
 
 if TYPE_CHECKING:
-    from qgate.measure.work import Pair
+    from qgate.measure.graded import Graded
 
 IMPLAUSIBLE = 0.01
 """A gain whose exact one-sided McNemar p-value is at most this is no chance."""
@@ -27,22 +27,18 @@ def odd_gain(lost: int, gained: int) -> list[str]:
     return [f"implausible gain: {gained} answers are better than the original's, {lost} are worse"]
 
 
-def odd_lengths(pair: Pair) -> dict[str, Any]:
+def odd_lengths(artifact: Graded, reference: Graded) -> dict[str, Any]:
     """Tokens of generated answers over the original's, empty ones, and findings; {} without any."""
-    sides = [
-        [len(ids) for answers in side.answers for ids in answers.ids]
-        for side in (pair.artifact, pair.reference)
-    ]
-    own, theirs = sides
-    if not own:
+    own, theirs = artifact.answer_tokens, reference.answer_tokens
+    if not len(own):
         return {}
-    ratio = sum(own) / max(1, sum(theirs))
+    ratio = float(own.sum() / max(1, theirs.sum()))
     low, high = LENGTHS
     findings = []
     if not low <= ratio <= high:
         word = "longer" if ratio > 1 else "shorter"
         findings.append(f"answers are {word} than the original's: {ratio:.2f} times its tokens")
-    empty = own.count(0)
-    if empty > theirs.count(0):
-        findings.append(f"{empty} empty answers; the original gave {theirs.count(0)}")
+    empty, before = int((own == 0).sum()), int((theirs == 0).sum())
+    if empty > before:
+        findings.append(f"{empty} empty answers; the original gave {before}")
     return {"length_ratio": ratio, "empty": empty, "findings": findings}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _MATH = "tasks/arithmetic.jsonl"
 
 
-class Probe(Protocol):
-    """Something that is asked of both sides."""
+class Asking(Protocol):
+    """Something that is asked of both sides, all of a probe or a part."""
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -40,6 +40,10 @@ class Probe(Protocol):
         Raises:
             MeasurementError: it cannot be asked of this model.
         """
+
+
+class Probe(Asking, Protocol):
+    """Something that is asked of both sides, and what the answers say."""
 
     def read(self, pair: Pair) -> Measurement | BoundaryFindings:
         """What the answers say.

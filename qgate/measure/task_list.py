@@ -51,7 +51,11 @@ class TaskList:
                 self._loaded[task.name] = _load(task, original)
 
     def asked(self) -> list[Asked]:
-        """How many items each has, and what is known of them before anybody answers."""
+        """How many items each has, and what is known of them before anybody answers.
+
+        Raises:
+            ThresholdsError: a task is to be asked in stages that cannot be.
+        """
         return [self._ask(task) for task in self._tasks]
 
     def probes(self) -> list[Task | HarnessTask]:
@@ -65,13 +69,41 @@ class TaskList:
 
     def _ask(self, task: TaskSettings) -> Asked:
         if task.lm_eval is None:
-            items, is_yes_or_no = len(self._files[task.name].items), task.metric not in SCORES
+            file = self._files[task.name]
+            items, is_yes_or_no = len(file.items), task.metric not in SCORES
+            is_grouped = file.groups is not None
         else:
             loaded = self._loaded[task.name]
             items, is_yes_or_no = len(loaded.items), not loaded.metric.is_graded
-        return Asked(
-            check=task.check.name, items=items, flip_rate=task.flip_rate, is_yes_or_no=is_yes_or_no
+            is_grouped = False
+        asked = Asked(
+            check=task.check.name,
+            items=items,
+            flip_rate=task.flip_rate,
+            is_yes_or_no=is_yes_or_no,
+            is_grouped=is_grouped,
+            is_sequential=task.sequential,
         )
+        if task.sequential:
+            _require_stages(task, asked)
+        return asked
+
+
+def _require_stages(task: TaskSettings, asked: Asked) -> None:
+    """Refuse to ask in stages what only a look at all items can tell."""
+    from qgate.stats import LOOKS  # numpy, which collecting does without
+
+    where = f"{task.source}: tasks.{task.name}: sequential:"
+    if not asked.is_yes_or_no:
+        raise ThresholdsError(
+            f"{where} got a metric with scores; expected answers that are right or wrong"
+        )
+    if asked.is_grouped:
+        raise ThresholdsError(
+            f"{where} got items in groups; expected items that stand for themselves"
+        )
+    if asked.items < LOOKS:
+        raise ThresholdsError(f"{where} got {asked.items} items; expected at least {LOOKS}")
 
 
 def _of_file(task: TaskSettings, file: ItemFile) -> Task:
@@ -89,13 +121,19 @@ def _of_file(task: TaskSettings, file: ItemFile) -> Task:
         max_tokens=task.max_tokens,
         min_reference=task.min_reference,
         is_shipped=task.source.path == SHIPPED_SHOWN,
+        is_sequential=task.sequential,
     )
 
 
 def _of_lm_eval(task: TaskSettings, loaded: LoadedTask) -> HarnessTask:
     from qgate.harness.probe import HarnessTask
 
-    return HarnessTask(check=task.check.name, loaded=loaded, min_reference=task.min_reference)
+    return HarnessTask(
+        check=task.check.name,
+        loaded=loaded,
+        min_reference=task.min_reference,
+        is_sequential=task.sequential,
+    )
 
 
 def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:

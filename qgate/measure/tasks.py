@@ -10,6 +10,7 @@ unless the thresholds file says how little is enough.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.measure.chance import require_known
+from qgate.measure.graded import Graded
 from qgate.measure.grading import Grading
 from qgate.measure.oddities import odd_lengths
 from qgate.measure.paired_answers import PairedAnswers
@@ -25,6 +27,8 @@ from qgate.measure.work import Batch, Work
 from qgate.runtimes.base import Prompt, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qgate.measure.items import Item, ItemFile
     from qgate.measure.work import Outcome, Pair, Speaker
 
@@ -48,6 +52,8 @@ class Task:
     """Least share of right answers of the original; None: so much above chance."""
     is_shipped: bool = False
     """Whether it is asked of every model, and not because a user named it."""
+    is_sequential: bool = False
+    """Whether it is asked in stages where its limit is certified."""
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -99,55 +105,88 @@ class Task:
                 f" got {tokens} tokens; expected at most {context}"
             )
 
+    @property
+    def size(self) -> int:
+        """Items that are asked."""
+        return len(self.file.items)
+
+    def take(self, numbers: Sequence[int]) -> Task:
+        """The same task with these of its items, in this order."""
+        return dataclasses.replace(self, file=self.file.take(numbers))
+
     def read(self, pair: Pair) -> PairedAnswers | PairedScores:
-        """What each side's answers are worth.
+        """What each side's answers are worth, compared.
 
         Raises:
             MeasurementError: the original is hardly better than chance.
             NotApplicable where the task is a shipped one.
         """
-        reference, reference_texts, _ = self._decide(pair.reference)
-        artifact, artifact_texts, margins = self._decide(pair.artifact)
-        more = {"items": self.file.digest, "file": self.file.name, **odd_lengths(pair)}
+        artifact, reference = pair.artifact, pair.reference
+        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
+
+    def grade(self, work: Work, outcome: Outcome) -> Graded:
+        """What one side's answers are worth."""
+        items = self.file.items
+        if self.file.has_choices:
+            return self._grade_choices(outcome)
+        (answers,) = outcome.answers
+        tokens = np.array([len(ids) for ids in answers.ids])
+        return Graded(
+            values=self.grading.grade(answers.texts, items),
+            texts=answers.texts,
+            margins_nats=np.zeros(len(items)),
+            is_empty=tokens == 0,
+            answer_tokens=tokens,
+        )
+
+    def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
+        """Both sides' grades as the samples of the row.
+
+        Raises:
+            MeasurementError: the original is hardly better than chance.
+            NotApplicable where the task is a shipped one.
+        """
+        items = self.file.items
+        more = {
+            "items": self.file.digest,
+            "file": self.file.name,
+            **odd_lengths(artifact, reference),
+        }
         shown = {
-            "prompts": tuple(item.prompt for item in self.file.items),
-            "artifact_texts": artifact_texts,
-            "reference_texts": reference_texts,
-            "expected": tuple(item.answer for item in self.file.items),
+            "prompts": tuple(item.prompt for item in items),
+            "artifact_texts": artifact.texts,
+            "reference_texts": reference.texts,
+            "expected": tuple(item.answer for item in items),
         }
         if not self.file.has_choices and self.grading.is_score:
             return PairedScores(
-                artifact=artifact,
-                reference=reference,
+                artifact=artifact.values,
+                reference=reference.values,
                 groups=self.file.groups,
                 more={**more, "metric": self.grading.metric},
                 **shown,
             )
-        chance = np.mean([1 / len(item.choices) if item.choices else 0 for item in self.file.items])
+        chance = np.mean([1 / len(item.choices) if item.choices else 0 for item in items])
         require_known(
             self.check,
             self.file.name,
-            float(reference.mean()),
+            float(reference.values.mean()),
             float(chance),
             self.min_reference,
             is_shipped=self.is_shipped,
         )
         return PairedAnswers(
-            artifact=artifact,
-            reference=reference,
+            artifact=artifact.values,
+            reference=reference.values,
             is_good=True,
             groups=self.file.groups,
-            severity=margins,
+            severity=artifact.margins_nats,
             more=more,
             **shown,
         )
 
-    def _decide(self, outcome: Outcome) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        """What answers are worth, what was said, by how many nats a wrong one was preferred."""
+    def _grade_choices(self, outcome: Outcome) -> Graded:
         items = self.file.items
-        if not self.file.has_choices:
-            texts = outcome.answers[0].texts
-            return self.grading.grade(texts, items), texts, np.zeros(len(items))
         totals = iter([-float(nll.sum()) for nll in outcome.nll_nats])
         chosen, margins = [], []
         for item in items:
@@ -155,4 +194,10 @@ class Task:
             chosen.append(item.choices[int(np.argmax(scores))])
             margins.append(max(scores) - scores[item.choices.index(item.answer)])
         right = [choice == item.answer for choice, item in zip(chosen, items, strict=True)]
-        return np.array(right), tuple(chosen), np.array(margins)
+        return Graded(
+            values=np.array(right),
+            texts=tuple(chosen),
+            margins_nats=np.array(margins),
+            is_empty=np.zeros(len(items), dtype=bool),
+            answer_tokens=np.zeros(0, dtype=int),
+        )

@@ -21,11 +21,12 @@ from qgate.stats.ratios import (
     requests_needed,
 )
 from qgate.stats.scores import paired_scores
-from qgate.stats.sequential import Plan, interval_at_look, plan_looks
+from qgate.stats.sequential import LOOKS, Plan, interval_at_look, level_at_end, plan_looks
 from qgate.stats.slope import slope
 from qgate.stats.student import normal_quantile, t_quantile
 
 __all__ = [
+    "LOOKS",
     "Plan",
     "chance_to_alarm",
     "chance_to_certify",
@@ -33,6 +34,7 @@ __all__ = [
     "holm",
     "interval_at_look",
     "items_to_certify",
+    "level_at_end",
     "mcnemar_clustered",
     "mcnemar_exact",
     "mean_interval",

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from qgate.stats.binomial import Floats
 
+LOOKS = 4
+"""3 to 5 save most of what can be saved."""
 _NODES = 96
 _FARTHEST = 8.5
 """In standard deviations: where the integration begins, and no bound is needed beyond."""
@@ -70,13 +72,13 @@ class Plan:
     """At which the intervals of all looks hold together."""
 
 
-def plan_looks(n: int, level: float, looks: int = 4) -> Plan:
+def plan_looks(n: int, level: float, looks: int = LOOKS) -> Plan:
     """Plan equally spaced looks at n items.
 
     Args:
         n: items there are to ask, at least one a look.
         level: of all looks together, e.g. 0.95.
-        looks: 3 to 5 save most of what can be saved.
+        looks: from 1.
     """
     if not (1 <= looks <= n and 0.0 < level < 1.0):
         raise ValueError(
@@ -124,6 +126,15 @@ def interval_at_look(
         unit="difference",
         method=f"Tango score, paired, look {look} of {len(plan.looks)}",
     )
+
+
+def level_at_end(n: int, level: float, looks: int = LOOKS) -> float:
+    """The level of a plain interval that is as wide as the one of the last look.
+
+    What passes it passes the plan, at an earlier look if not at the last, but for the few that fail
+    one before: a chance reckoned with it is hardly too high.
+    """
+    return math.erf(plan_looks(n, level, looks).z[-1] / math.sqrt(2.0))
 
 
 def crossing_chances(items: Sequence[int], z: Sequence[float]) -> list[float]:

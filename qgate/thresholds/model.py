@@ -94,6 +94,8 @@ class TaskSettings:
     """Share of answers that change without damage; None: nobody said."""
     min_reference: float | None = None
     """Least share of right answers of the original; None: so much above chance."""
+    sequential: bool = False
+    """Whether items are asked in stages, until a certified limit is decided."""
     source: SourceLine
     """Where somebody wrote it."""
 

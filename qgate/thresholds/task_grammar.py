@@ -42,6 +42,10 @@ _OF_BOTH: Mapping[str, Leaf] = MappingProxyType(
             above=0.0,
             below=1.0,
         ),
+        "sequential": Flag(
+            help="true: items are asked in four parts, in random order, until the limit is "
+            "decided. For certified limits on answers that are right or wrong, without groups.",
+        ),
         "min_reference": Number(
             help="Share of right answers that the original itself must reach, for else no damage "
             "would be seen; absent: 0.1 above chance.",

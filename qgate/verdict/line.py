@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from statistics import NormalDist
 
 from qgate.records import Estimate, Limit, Verdict
@@ -25,6 +26,8 @@ _POWER = 0.8
 _AFFORDABLE_FACTOR = 1000
 """Deciding that needs more than so many times the samples is called out of reach."""
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
+_LOOK = re.compile("look [0-9]+ of [0-9]+")
+"""In the method of an interval that had looks before it."""
 _ROWS = (
     ("perplexity.", "tokens", "the worst windows"),
     ("divergence.", "tokens", "the worst windows"),
@@ -162,7 +165,8 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
         return f"(exact; {limit.source})"
     p_value = telling_p_value(estimate, limit)
-    how = f"{estimate.level * 100:g} % CI"
+    look = _LOOK.search(estimate.method)
+    how = f"{estimate.level * 100:g} % CI{f', {look[0]}' if look else ''}"
     if p_value is not None:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"

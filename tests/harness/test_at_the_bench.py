@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ from qgate.artifacts import discover
 from qgate.bench import Bench
 from qgate.children import Setting
 from qgate.demo.__main__ import model_directory
+from qgate.gate import judge_row
 from qgate.harness.probe import HarnessTask
 from qgate.harness.settings import HarnessSettings
 from qgate.harness.tasks import load_task
 from qgate.measure.items import read_items
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.tasks import Task
+from qgate.records import Limit, SourceLine, Verdict
+from qgate.stages import Looked
 from qgate.thresholds import Thresholds
 from tests.conftest import ROOT
 from tests.harness.conftest import CHOICES, GENERATED
@@ -94,6 +98,33 @@ def test_a_ruined_artifact_loses_what_its_original_can(
     json.dumps(details)
     assert np.array_equal(again.reference, rows.reference)
     assert np.array_equal(again.artifact, rows.artifact)
+
+
+def test_docs_are_asked_in_parts_until_a_limit_is_decided(
+    models: Path, tmp_path: Path, write_task: Callable[..., Path]
+) -> None:
+    directory = write_task("sums", GENERATED, rows_of("arithmetic"))
+    loaded = load_task(HarnessSettings(name="sums", include_path=directory))
+    whole = HarnessTask(check="accuracy.sums", loaded=loaded, min_reference=0)
+    staged = dataclasses.replace(whole, check="accuracy.staged", is_sequential=True)
+    limit = Limit(check=staged.check, rule="certify", min=-0.05, source=SourceLine("team.yaml", 1))
+
+    with bench(models, tmp_path / "store", whole, staged) as (found, serving):
+        answers = found.probe(serving, whole.check)
+        looked = found.probe(serving, staged.check, limit)
+
+    assert isinstance(answers, PairedAnswers)
+    assert isinstance(looked, Looked)
+    assert judge_row(staged.check, limit, looked).verdict is Verdict.FAIL
+    seen = looked.answers
+    assert len(seen.artifact) == looked.plan.looks[looked.look - 1] < len(answers.artifact)
+    for own, all_of_them in (
+        (seen.artifact_texts, answers.artifact_texts),
+        (seen.reference_texts, answers.reference_texts),
+        (seen.expected, answers.expected),
+    ):
+        by_prompt = dict(zip(answers.prompts, all_of_them, strict=True))
+        assert own == tuple(by_prompt[prompt] for prompt in seen.prompts)
 
 
 def test_choices_are_graded_as_by_the_gates_own_task(

@@ -224,6 +224,9 @@ def broken(doc, results):
 def generous(doc, results):
     return {"right": True}
 
+def wrong(doc, results):
+    return {"wrong": 1.0 if results[0] and results[0].strip() != doc["answer"] else 0.0}
+
 def mutating(doc, results):
     return {"right": results[0].strip() == doc.pop("answer").strip()}
 """

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from qgate.measure.graded import Graded
 from qgate.measure.oddities import odd_gain, odd_lengths
 from qgate.measure.paired_scores import PairedScores
-from tests.measure.outcomes import make_answers, make_outcome, pair
 
 
 def scores(artifact: np.ndarray, reference: np.ndarray) -> PairedScores:
@@ -20,6 +20,18 @@ def scores(artifact: np.ndarray, reference: np.ndarray) -> PairedScores:
         artifact_texts=tuple(f"own of {name}" for name in names),
         reference_texts=names,
         expected=names,
+    )
+
+
+def said(*answer_tokens: int) -> Graded:
+    """Right answers of so many tokens."""
+    n = len(answer_tokens)
+    return Graded(
+        values=np.ones(n),
+        texts=("yes",) * n,
+        margins_nats=np.zeros(n),
+        is_empty=np.zeros(n, dtype=bool),
+        answer_tokens=np.array(answer_tokens, dtype=int),
     )
 
 
@@ -60,12 +72,10 @@ def test_a_gain_beyond_chance_is_odd_and_one_within_is_not() -> None:
 
 
 def test_answers_of_other_lengths_and_empty_ones_are_noticed() -> None:
-    same = make_outcome(make_answers("abcd", "abcd"))
-    longer = make_outcome(make_answers("abcdefgh", "abcd"))
-    empty = make_outcome(make_answers("", "abcdefgh"))
-    assert odd_lengths(pair(same, same)) == {"length_ratio": 1.0, "empty": 0, "findings": []}
-    assert odd_lengths(pair(longer, same))["findings"] == [
+    same, longer, empty = said(4, 4), said(8, 4), said(0, 8)
+    assert odd_lengths(same, same) == {"length_ratio": 1.0, "empty": 0, "findings": []}
+    assert odd_lengths(longer, same)["findings"] == [
         "answers are longer than the original's: 1.50 times its tokens"
     ]
-    assert odd_lengths(pair(empty, same))["findings"] == ["1 empty answers; the original gave 0"]
-    assert odd_lengths(pair(make_outcome(), make_outcome())) == {}
+    assert odd_lengths(empty, same)["findings"] == ["1 empty answers; the original gave 0"]
+    assert odd_lengths(said(), said()) == {}

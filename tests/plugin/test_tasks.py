@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.plugin.conftest import Project
+    from tests.plugin.conftest import Outcome, Project
 
 ITEMS = 120
 LONGEST_ANSWER = 6
@@ -126,6 +126,77 @@ def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
         assert details["lost"] == round(-found["value"] * ITEMS)
         for worst in details["worst"]:
             assert worst["expected"] != worst["artifact"]
+
+
+def rows(seen: Outcome, row: str) -> dict[str, dict[str, Any]]:
+    """By artifact."""
+    return {
+        artifact["id"]: entry
+        for artifact in seen.report()["artifacts"]
+        for entry in artifact["checks"]
+        if entry["name"] == row
+    }
+
+
+def test_a_task_in_stages_stops_where_its_limit_is_decided(project: Project, own: Path) -> None:
+    project.write(
+        "team/limits.yaml", OWN.replace("max_drop: 0.08", "max_drop: 0.08, sequential: true")
+    )
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy", "-k", "letters")
+    again = project.gate_all(own, LIMITS, "-m", "accuracy", "-k", "letters")
+
+    said = f"qgate: accuracy.letters: certify a drop of 8 pp with up to {ITEMS} items: an undamaged"
+    assert any(line.startswith(said) for line in seen.lines)
+    found = rows(seen, "accuracy.letters")
+    assert [found[name]["verdict"] for name in ("good", "bad")] == ["pass", "fail"]
+    for name, n in (("good", 90), ("bad", 60)):
+        look = n * 4 // ITEMS
+        assert found[name]["n"] == n
+        assert found[name]["details"]["sequential"] == {"look": look, "looks": 4, "items": ITEMS}
+        assert f"(95 % CI, look {look} of 4, n = {n} items; " in found[name]["message"]
+    for row in (*found.values(), *rows(again, "accuracy.letters").values()):
+        row["details"].pop("cost", None)
+    assert rows(again, "accuracy.letters") == found
+
+
+def test_a_task_in_stages_that_an_alarm_is_set_on_later_is_asked_whole(
+    project: Project, own: Path
+) -> None:
+    staged = OWN.replace("max_drop: 0.08", "max_drop: 0.08, sequential: true")
+    later = "limits:\n  accuracy.letters: {max_drop: 0.08, rule: alarm}\n"
+    project.write("team/limits.yaml", staged + later)
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy", "-k", "letters and good")
+    found = rows(seen, "accuracy.letters")["good"]
+    assert (found["n"], found["verdict"]) == (ITEMS, "pass")
+    assert "sequential" not in found["details"]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            "{file: items/grouped.jsonl, sequential: true, max_drop: 0.3}",
+            "sequential: got items in groups; expected items that stand for themselves",
+        ),
+        (
+            "{file: items/texts.jsonl, metric: chrf, sequential: true, max_drop: 0.3}",
+            "sequential: got a metric with scores; expected answers that are right or wrong",
+        ),
+        (
+            "{file: items/texts.jsonl, max_samples: 3, sequential: true, max_drop: 0.3}",
+            "sequential: got 3 items; expected at least 4",
+        ),
+    ],
+)
+def test_what_only_all_items_can_tell_is_not_asked_in_stages(
+    project: Project, own: Path, task: str, message: str
+) -> None:
+    grouped = [{**item, "group": 1} for item in choice_items(original(own))]
+    write_items(project.directory / "team" / "items" / "grouped.jsonl", grouped)
+    project.write("team/limits.yaml", f"version: 1\ntasks:\n  odd: {task}\n")
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy")
+    assert seen.code == 4
+    assert f"ERROR: team/limits.yaml:3: tasks.odd: {message}" in seen.lines
 
 
 def test_a_task_that_is_switched_off_is_no_row(project: Project, own: Path) -> None:

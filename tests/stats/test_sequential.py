@@ -8,7 +8,15 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.records import Limit, SourceLine, Verdict
-from qgate.stats import Plan, interval_at_look, mcnemar_exact, paired_difference, plan_looks
+from qgate.stats import (
+    Plan,
+    chance_to_certify,
+    interval_at_look,
+    level_at_end,
+    mcnemar_exact,
+    paired_difference,
+    plan_looks,
+)
 from qgate.stats.proportions import score_ends
 from qgate.stats.sequential import crossing_chances
 from qgate.verdict import judge
@@ -187,6 +195,14 @@ def test_stopping_early_costs_little_power_and_saves_items() -> None:
     assert passed > fixed - 0.015
     assert failed < 1e-6
     assert asked < 0.85 * 1_500
+
+
+def test_what_passes_the_plain_interval_of_the_last_look_passes_the_plan() -> None:
+    level = level_at_end(1_500, LEVEL)
+    passed, _, _ = by_every_outcome(plan_looks(1_500, LEVEL), 0.06, 0.0, MARGIN)
+    reckoned = chance_to_certify(1_500, MARGIN, 0.06, level)
+    assert LEVEL < level < 0.96
+    assert passed - 0.01 < reckoned <= passed
 
 
 def draw(

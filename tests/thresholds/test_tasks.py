@@ -22,7 +22,7 @@ DROP = "expected a number >= 0.0 and < 1.0 (0.02 is 2 percentage points)."
 PATH = "expected a path ending in .jsonl, relative to this file."
 ALL_KEYS = (
     "file, metric, choices, ignore_case, ignore_punctuation, max_samples, max_tokens, "
-    "code_execution, flip_rate, min_reference, task, include_path, data, num_fewshot, "
+    "code_execution, flip_rate, sequential, min_reference, task, include_path, data, num_fewshot, "
     "chat_template, max_drop, rule, level"
 )
 
@@ -246,6 +246,11 @@ BAD_TASKS = [
     (
         "own: {file: own.jsonl, max_drop: 0, rule: alert}",
         "own.rule: got 'alert'; expected certify or alarm or auto. Did you mean 'alarm'?",
+    ),
+    (
+        "own: {file: own.jsonl, max_drop: 0, rule: alarm, sequential: true}",
+        "own: got sequential with rule: alarm; expected rule: certify or auto. An alarm's p-value "
+        "counts one look at all items.",
     ),
     (
         "own: own.jsonl",
