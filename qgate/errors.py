@@ -16,9 +16,34 @@ None of them ever reads as a pass: fixtures turn them into ERROR rows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How far a request had come when it failed, by the runtime's own word."""
+
+    done: int
+    """Pieces that were through."""
+    total: int
+    first: int
+    """The first of those that were with the model, from 0."""
+    stop: int
+    """Behind the last of them."""
+
 
 class QGateError(Exception):
     """Anything that qgate reports to its user by a message instead of a traceback."""
+
+    reached: Reached | None = None
+    """Set by the host of the child that failed, where the runtime told."""
+    details: Mapping[str, Any] = MappingProxyType({})
+    """What the report tells beside the message: JSON values."""
 
 
 class UsageError(QGateError):
@@ -65,7 +90,14 @@ class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
 def with_subject(error: QGateError, subject: str) -> QGateError:
     """The same kind of error, its message beginning with what it is about."""
     message = str(error)
-    line = message if message.startswith(subject) else f"{subject}: {message}"
+    return reworded(error, message if message.startswith(subject) else f"{subject}: {message}")
+
+
+def reworded(error: QGateError, line: str) -> QGateError:
+    """The same error in other words."""
     if isinstance(error, RuntimeFailed):
-        return RuntimeFailed(line, error.last_words)
-    return type(error)(line)
+        said: QGateError = RuntimeFailed(line, error.last_words)
+    else:
+        said = type(error)(line)
+    said.reached, said.details = error.reached, error.details
+    return said

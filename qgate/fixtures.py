@@ -64,7 +64,8 @@ def _measuring(subject: str) -> Iterator[None]:
     except QGateError as error:
         text = str(error)
         line = text if text.startswith(subject) else f"{subject}: {text}"
-        failure = pytest.fail.Exception(line, pytrace=False)
+        failure: Any = pytest.fail.Exception(line, pytrace=False)
+        failure.qgate_details = dict(error.details)
         if isinstance(error, RuntimeFailed) and error.last_words:
             failure.add_note(error.last_words)
         raise failure from None

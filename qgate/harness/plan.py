@@ -50,8 +50,8 @@ class HarnessWork(Work):
 class _Pieces:
     """Work while it is put together."""
 
-    def __init__(self, speaker: Speaker) -> None:
-        self.encoder, self._speaker = Encoder(speaker), speaker
+    def __init__(self, speaker: Speaker, names: Mapping[int, str]) -> None:
+        self.encoder, self._speaker, self._names = Encoder(speaker), speaker, names
         self.spans: list[Span] = []
         self.prompts: list[Prompt] = []
         self.owners: dict[str, list[int]] = {"span": [], "prompt": []}
@@ -98,7 +98,8 @@ class _Pieces:
         ids = np.concatenate([before, behind]).astype(np.int32)[-(most + 1) :]
         if len(ids) < len(before) + len(behind):
             self.cut.add(number)
-        self.spans.append(Span(ids=ids, first=len(ids) - len(behind) - 1))
+        first, name = len(ids) - len(behind) - 1, self._names.get(number, "")
+        self.spans.append(Span(ids=ids, first=first, name=name))
         self.owners["span"].append(number)
 
     def add_prompt(self, number: int, request: Any) -> None:  # noqa: ANN401 - an Instance
@@ -112,18 +113,26 @@ class _Pieces:
             ids = np.array([self._speaker.first_token], dtype=np.int32)
         if len(ids) > room:
             self.cut.add(number)
-        self.prompts.append(Prompt(ids=ids[-room:], max_tokens=most))
+        name = self._names.get(number, "")
+        self.prompts.append(Prompt(ids=ids[-room:], max_tokens=most, name=name))
         self.owners["prompt"].append(number)
         self.stops.append(stops_of(how))
 
 
-def plan(requests: Sequence[Any], speaker: Speaker) -> HarnessWork:
+def plan(
+    requests: Sequence[Any], speaker: Speaker, names: Mapping[int, str] | None = None
+) -> HarnessWork:
     """The work that answers lm-eval's requests (`lm_eval.api.instance.Instance`).
+
+    Args:
+        requests: what is asked.
+        speaker: the tokenizer.
+        names: what messages call some of them, by their place.
 
     Raises:
         MeasurementError: a request asks for samples, or does not fit the model's context.
     """
-    pieces = _Pieces(speaker)
+    pieces = _Pieces(speaker, names or {})
     for request in requests:
         if request.request_type == "generate_until" and (why := refusal(request.args[1])):
             raise MeasurementError(f"{_named(request)}: {why}")

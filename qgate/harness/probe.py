@@ -47,7 +47,11 @@ class HarnessTask:
         Raises:
             MeasurementError: an answer does not fit the model's context.
         """
-        return plan(self.loaded.task.instances, speaker)
+        return plan(self.loaded.task.instances, speaker, self._names())
+
+    def _names(self) -> dict[int, str]:
+        items = self.loaded.items
+        return {place: f"doc {item.number + 1}" for item in items for place in item.places}
 
     @property
     def size(self) -> int:

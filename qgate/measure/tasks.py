@@ -75,7 +75,8 @@ class Task:
             self._require_room(item, len(ids) + most, speaker.context_tokens)
         batch = Batch(
             prompts=tuple(
-                Prompt(ids=ids, max_tokens=most) for ids, most in zip(prompts, lengths, strict=True)
+                Prompt(ids=ids, max_tokens=most, name=f"item {item.id}")
+                for item, ids, most in zip(items, prompts, lengths, strict=True)
             )
         )
         return Work(batches=(batch,))
@@ -95,7 +96,7 @@ class Task:
             for _ in item.choices:
                 ids = np.concatenate([prompt, next(choices)])
                 self._require_room(item, len(ids), speaker.context_tokens)
-                spans.append(Span(ids=ids, first=len(prompt) - 1))
+                spans.append(Span(ids=ids, first=len(prompt) - 1, name=f"item {item.id}"))
         return tuple(spans)
 
     def _require_room(self, item: Item, tokens: int, context: int) -> None:

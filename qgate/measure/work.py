@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.measure.asked import naming_asked
 from qgate.runtimes.ragged import from_flat, to_flat
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def perform(work: Work, host: Host, end_tokens: tuple[int, ...]) -> Outcome:
         end_tokens: what the model's file says about ending an answer.
 
     Raises:
-        QGateError: the runtime failed.
+        QGateError: the runtime failed; says what it was being asked, where the runtime told.
         MeasurementError: something was not answered.
     """
     nll, tops = _score(work.spans, host) if work.spans else ((), ())
@@ -151,11 +152,12 @@ def perform(work: Work, host: Host, end_tokens: tuple[int, ...]) -> Outcome:
 def _score(
     spans: Sequence[Span], host: Host
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    scored = host.call(
-        "score_spans",
-        ids=to_flat([span.ids for span in spans], "<i4"),
-        firsts=np.array([span.first for span in spans], dtype=np.int32),
-    )
+    with naming_asked(spans, "sequence"):
+        scored = host.call(
+            "score_spans",
+            ids=to_flat([span.ids for span in spans], "<i4"),
+            firsts=np.array([span.first for span in spans], dtype=np.int32),
+        )
     nll, tops = from_flat(scored["nll_nats"]), from_flat(scored["is_top"])
     wanted = [len(span.ids) - 1 - span.first for span in spans]
     for found in (nll, tops):
@@ -168,12 +170,13 @@ def _score(
 
 
 def _answer(batch: Batch, host: Host) -> Answers:
-    given = host.call(
-        "answer",
-        ids=to_flat([prompt.ids for prompt in batch.prompts], "<i4"),
-        max_tokens=np.array([prompt.max_tokens for prompt in batch.prompts], dtype=np.int32),
-        side_by_side=batch.side_by_side,
-    )
+    with naming_asked(batch.prompts, "prompt"):
+        given = host.call(
+            "answer",
+            ids=to_flat([prompt.ids for prompt in batch.prompts], "<i4"),
+            max_tokens=np.array([prompt.max_tokens for prompt in batch.prompts], dtype=np.int32),
+            side_by_side=batch.side_by_side,
+        )
     ids, texts = from_flat(given["answers"]), tuple(map(str, given["texts"]))
     if not len(ids) == len(texts) == len(given["ends"]) == len(batch.prompts):
         raise MeasurementError(

@@ -9,20 +9,36 @@ All of this runs in the child process.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import numpy as np
 
     from qgate.records import RuntimeFacts
 
-Progress = Callable[[str, int, int], None]
-"""progress(what, done, total)"""
 Scoring = Literal["logits", "top_k", "none"]
 """What a runtime tells of a prompt's likelihood: logits of the whole vocabulary; log-probabilities
 of the tokens themselves and of the likeliest ones; nothing."""
+
+
+class Progress(Protocol):
+    """What an adapter calls while it works."""
+
+    def __call__(
+        self, what: str, done: int, total: int, at: tuple[int, int] | None = None, /
+    ) -> None:
+        """Tell how far it is.
+
+        Args:
+            what: e.g. `answering`.
+            done: how many of `total` are through.
+            total: how many there are.
+            at: the first of the prompts or spans that are with the model from now on, and behind
+                the last: what is named where the model fails on them. None: as told before.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +102,8 @@ class Span:
     """Shape (n,), int32."""
     first: int
     """0 <= first < n - 1; the tokens at first + 1 ... n - 1 are scored."""
+    name: str = ""
+    """What messages call it; no part of what is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +113,8 @@ class Prompt:
     ids: np.ndarray
     """Shape (n,), int32, n > 0."""
     max_tokens: int
+    name: str = ""
+    """What messages call it; no part of what is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +249,7 @@ class Runtime(Protocol):
         Args:
             prompts: what to answer.
             side_by_side: how many are decoded at a time; 1: each alone.
-            progress: told now and then.
+            progress: told now and then, which of the prompts are with the model.
         """
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:

@@ -135,7 +135,11 @@ class Fake:
     def answer(
         self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
     ) -> list[Answer]:
-        return [self._answer(prompt) for prompt in prompts]
+        answers = []
+        for number, prompt in enumerate(prompts):
+            progress("answering", number, len(prompts), (number, number + 1))
+            answers.append(self._answer(prompt))
+        return answers
 
     def _answer(self, prompt: Prompt) -> Answer:
         ids: list[int] = []

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from qgate import errors
 from qgate.artifacts.escape import printable, quoted
-from qgate.errors import RuntimeFailed
+from qgate.errors import QGateError, Reached, RuntimeFailed
 from qgate.runtimes import child, wire
 
 ProgressSink = Callable[[str, int, int], None]
@@ -56,6 +56,8 @@ class Host:
     Raises:
         RuntimeFailed: the child crashed, hung or left; carries its last words.
         QGateError: whatever the adapter itself reported, by the same class.
+
+    Either tells how far the request had `reached`, where the adapter told that before.
     """
 
     def __init__(self, settings: HostSettings, progress: Progressing | None = None) -> None:
@@ -66,6 +68,7 @@ class Host:
         self._requests = 0
         self._sender: threading.Thread | None = None
         self._hung = ""
+        self._reached: Reached | None = None
         self._directory = tempfile.mkdtemp(prefix="qgate-child-")
         try:
             self._child = child.start(settings.python, settings.runtime, self._directory)
@@ -92,11 +95,16 @@ class Host:
     def call(self, verb: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON and arrays
         """Send one request and wait for its result."""
         self._requests += 1
+        self._reached = None
         request = wire.encode({"id": self._requests, "verb": verb, "args": args})
         # in a thread: a child that does not read blocks whoever writes more than a pipe holds
         self._sender = _thread(self._send, request)
         with self._progress() as report:
-            return self._wait(verb, report)
+            try:
+                return self._wait(verb, report)
+            except QGateError as error:
+                error.reached = self._reached
+                raise
 
     def _send(self, request: bytes) -> None:
         # a child that has gone is noticed where its answer is awaited
@@ -128,7 +136,8 @@ class Host:
                 return self._result(message)
             if "progress" in message:
                 stalled.renew()
-                progress = _read_progress(message)
+                progress, reached = _read_progress(message)
+                self._reached = reached or self._reached
             report(*progress)
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -233,12 +242,16 @@ def _unseen() -> contextlib.AbstractContextManager[ProgressSink]:
     return contextlib.nullcontext(lambda what, done, total: None)
 
 
-def _read_progress(message: dict[str, Any]) -> tuple[str, int, int]:
+def _read_progress(message: dict[str, Any]) -> tuple[tuple[str, int, int], Reached | None]:
     try:
         said = message["progress"]
-        return printable(str(said["what"]))[:60], int(said["done"]), int(said["total"])
+        what, done, total = printable(str(said["what"]))[:60], int(said["done"]), int(said["total"])
+        if "at" not in said:
+            return (what, done, total), None
+        first, stop = map(int, said["at"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise _unreadable(message) from None
+    return (what, done, total), Reached(done=done, total=total, first=first, stop=stop)
 
 
 def _unreadable(message: dict[str, Any]) -> RuntimeFailed:

@@ -229,7 +229,8 @@ class LlamaCpp:
         )
         answers: list[Answer] = []
         for group in groups:
-            progress("answering", len(answers), len(prompts))
+            begin, end = len(answers), len(answers) + len(group)
+            progress("answering", begin, len(prompts), (begin, end))
             answers += llama_generate.answer_together(context, group, self._vocab.is_end, progress)
         return answers
 

@@ -105,6 +105,9 @@ class OpenAIServer:
             asked = [pool.submit(self._answer, prompt) for prompt in prompts]
             try:
                 for done, one in enumerate(as_completed(asked), start=1):
+                    if one.exception() is not None:
+                        at = asked.index(one)
+                        progress("answering", done - 1, len(prompts), (at, at + 1))
                     one.result()
                     progress("answering", done, len(prompts))
             except BaseException:

@@ -33,7 +33,7 @@ def score_spans(runtime: Runtime, spans: Sequence[Span], progress: Progress) -> 
     tops: list[np.ndarray] = []
     with Crew(os.cpu_count() or 1) as crew:
         for pack in packs(spans, runtime.tokens_per_pack):
-            progress("scoring", len(nll), len(spans))
+            progress("scoring", len(nll), len(spans), (len(nll), len(nll) + len(pack)))
             found = _score_pack(runtime, pack, crew)
             sizes = [len(span.ids) - 1 - span.first for span in pack]
             for values, parts in ((nll, found[0]), (tops, found[1])):

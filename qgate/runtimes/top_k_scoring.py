@@ -181,11 +181,13 @@ def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress
     """As `qgate.runtimes.sequences.score_spans`."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
+    total = len(spans)
+    progress("scoring", 0, total, (0, total))
     for span, reading in zip(spans, runtime.read_prompts(spans, 0), strict=False):
-        progress("scoring", len(nll), len(spans))
         check_reading(reading, span, 0)
         nll.append(-reading.logprobs)
         tops.append(reading.is_top)
+        progress("scoring", len(nll), total, (len(nll), total))
     if len(nll) != len(spans):
         raise _lost(len(nll), len(spans))
     assert all(len(one) == rows_of(span) for one, span in zip(nll, spans, strict=True))

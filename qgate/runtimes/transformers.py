@@ -179,8 +179,8 @@ class Transformers:
     ) -> list[Answer]:
         answers: list[Answer] = []
         for start in range(0, len(prompts), side_by_side):
-            progress("answering", len(answers), len(prompts))
             group = prompts[start : start + side_by_side]
+            progress("answering", start, len(prompts), (start, start + len(group)))
             answers += transformers_generate.answer_together(
                 self._body, group, self._vocab.end_tokens, progress
             )

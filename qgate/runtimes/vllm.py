@@ -192,9 +192,11 @@ class Vllm:
                 )
                 for prompt in prompts[start : start + side_by_side]
             ]
+            stop = start + len(asked)
+            progress("answering", start, len(prompts), (start, stop))
             for output in self._engine.finished(asked):
                 answers.append(_answer(output.outputs[0], self._vocab.end_tokens))
-                progress("answering", len(answers), len(prompts))
+                progress("answering", len(answers), len(prompts), (len(answers), stop))
         return answers
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:

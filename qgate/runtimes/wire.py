@@ -4,7 +4,8 @@ Data only. Nothing that a child sends can name a class or a function, so a runti
 over by a hostile artifact can lie about numbers but not run anything in the parent.
 
     request   {"id": 1, "verb": "score", "args": {...}}
-    answers   {"id": 1, "progress": {"what": "scoring", "done": 3, "total": 64}}   any number
+    answers   {"id": 1, "progress": {"what": "scoring", "done": 3, "total": 64}}   any number;
+              `"at": [3, 7]` beside them: pieces 3 to 6 are with the model from now on
               {"id": 1, "result": {...}}  or  {"id": 1, "error": {"kind": ..., "message": ...}}
     heartbeat {"alive": true}
 """

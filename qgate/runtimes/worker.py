@@ -159,6 +159,8 @@ class _Worker:
         ids, most = from_flat(args["ids"]), args["max_tokens"].tolist()
         prompts = [Prompt(ids=one, max_tokens=top) for one, top in zip(ids, most, strict=True)]
         answers = self._adapter().answer(prompts, args["side_by_side"], self._progress)
+        count = len(prompts)
+        self._progress("answering", count, count, (count, count))
         ends = [-1 if answer.end is None else answer.end for answer in answers]
         return {
             "answers": to_flat([answer.ids for answer in answers], "<i4"),
@@ -206,8 +208,10 @@ class _Worker:
             self._runtime = runtimes.make(self._name)
         return self._runtime
 
-    def _progress(self, what: str, done: int, total: int) -> None:
-        progress = {"what": what, "done": done, "total": total}
+    def _progress(
+        self, what: str, done: int, total: int, at: tuple[int, int] | None = None, /
+    ) -> None:
+        progress = {"what": what, "done": done, "total": total, **({"at": at} if at else {})}
         self._send({"id": self._request, "progress": progress})
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -105,6 +105,24 @@ def test_the_report_tells_what_was_asked(write_task: Write, speak: Speak) -> Non
     }
 
 
+@pytest.mark.parametrize(("config", "rows"), [(GENERATED, SUMS), (CHOICES, QUESTIONS)])
+def test_what_is_asked_is_called_by_its_doc(
+    write_task: Write, speak: Speak, config: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    probe = make(write_task("made", config, rows), max_samples=3)
+
+    work = probe.work(speak(256))
+
+    pieces = [*work.spans, *(prompt for batch in work.batches for prompt in batch.prompts)]
+    asked = [item.number for item in probe.loaded.items]
+    each = 2 if config is CHOICES else 1
+    assert asked != [0, 1, 2]  # a sample: a doc's number is not its place
+    assert [one.name for one in pieces] == [f"doc {n + 1}" for n in asked for _ in range(each)]
+    for piece in pieces:
+        row = rows[int(piece.name.removeprefix("doc ")) - 1]
+        assert row["prompt"] in bytes(piece.ids.tolist()).decode()
+
+
 def test_the_digest_is_that_of_the_docs_and_not_of_their_spelling(
     write_task: Write,
 ) -> None:

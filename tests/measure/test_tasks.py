@@ -76,6 +76,18 @@ def test_every_choice_is_scored_behind_its_prompt(write: Write, speak: Speak) ->
         assert text_of(span.ids[span.first + 1 :]) == choice
 
 
+@pytest.mark.parametrize(("rows", "each"), [(choices(3), 4), (sums(3), 1)])
+def test_what_is_asked_is_called_by_its_item(
+    write: Write, speak: Speak, rows: list[dict[str, Any]], each: int
+) -> None:
+    file = write([{**row, "id": f"q{number}"} for number, row in enumerate(rows)])
+
+    work = Task(check="accuracy.x", file=file).work(speak(256))
+
+    pieces = [*work.spans, *(prompt for batch in work.batches for prompt in batch.prompts)]
+    assert [one.name for one in pieces] == [f"item q{n}" for n in range(3) for _ in range(each)]
+
+
 def test_generated_answers_have_room_beyond_the_expected_one(write: Write, speak: Speak) -> None:
     rows = [*sums(3), {"prompt": "Spell it:", "answer": " a b c d e"}]
     file = write(rows)

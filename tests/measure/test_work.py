@@ -108,6 +108,11 @@ def test_how_answers_are_read_is_not_what_is_asked() -> None:
     assert dataclasses.replace(WORK, marks=()).digest() == WORK.digest()
 
 
+def test_what_it_is_called_is_not_what_is_asked() -> None:
+    assert with_span(0, name="item a").digest() == WORK.digest()
+    assert with_prompt(0, name="item a").digest() == WORK.digest()
+
+
 # --- what is asked of a child ---------------------------------------------------------------------
 
 

@@ -126,10 +126,16 @@ def test_a_nan_while_answering_is_an_error_of_the_rows_that_need_answers(
         "edge.long_input": "pass",
         "edge.multilingual": "pass",
     }
-    for row in ("accuracy.code", "edge.math", "edge.termination", "edge.empty_prompt"):
-        assert seen.message("broken", row) == (
-            "broken: the model's logits are not finite while it generates text"
-        )
+    asked = {
+        "accuracy.code": "item code-0000",
+        "edge.math": "item arithmetic-0000",
+        "edge.termination": "prompt 1",
+        "edge.empty_prompt": "prompt 1",
+    }
+    for row, first in asked.items():
+        said, _, rest = seen.message("broken", row).partition("; asked at the time: ")
+        assert said == "broken: the model's logits are not finite while it generates text"
+        assert rest.startswith(f"{first}, after 0 of ")
 
 
 def test_constant_logits_never_pass(project: Project, toys: Callable[..., Path]) -> None:

@@ -38,6 +38,8 @@ class Planted:
     owner: str = "vllm"
     counted: Callable[[str], int] = len
     """Tokens of a prompt that is a text."""
+    refused: list[int] | None = None
+    """A prompt that gets no answer."""
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Paths and bodies, in order."""
     most_at_once: int = 0
@@ -155,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(30)
         elif self.toy.fault == "500":
             self._tell(500, {"error": {"message": "EngineCore encountered\nan issue"}})
-        elif self.toy.fault == "400":
+        elif self.toy.fault == "400" or body["prompt"] == self.toy.refused:
             self._tell(400, {"error": {"message": "maximum context length is 128 tokens"}})
         elif self.toy.fault == "cut short":
             raw = json.dumps(_answer(body, self.toy)).encode()

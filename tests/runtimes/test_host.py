@@ -256,6 +256,37 @@ class Planted(Fake):
     assert opened == [True, False] * 2
 
 
+TELLING = """
+import os
+from qgate.errors import MeasurementError
+from qgate.runtimes.fake import Fake
+class Planted(Fake):
+    def sample(self, sampling, progress):
+        progress("generating text", 4, 10, (4, 7))
+        progress("tokens", 3, 500)
+        os._exit(3) if sampling.seed else None
+        raise MeasurementError("no")
+"""
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["an error", "an end"])
+def test_a_failure_tells_what_was_with_the_model(planted: Planted, seed: int) -> None:
+    with start(planted(TELLING)) as host, pytest.raises(errors.QGateError) as caught:
+        host.call("sample", sequences=1, tokens=4, seed=seed)
+
+    assert caught.value.reached == errors.Reached(done=4, total=10, first=4, stop=7)
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["a living child", "a dead child"])
+def test_what_an_earlier_request_had_reached_is_not_told_again(planted: Planted, seed: int) -> None:
+    with start(planted(TELLING)) as host:
+        for verb, args in (("sample", {"sequences": 1, "tokens": 4, "seed": seed}), ("time", {})):
+            with pytest.raises(errors.QGateError) as caught:
+                host.call(verb, **args)
+
+    assert caught.value.reached is None
+
+
 LIES = {
     "no result": b'{"id": 1}',
     "a result that is a list": b'{"id": 1, "result": []}',
@@ -263,6 +294,9 @@ LIES = {
     "progress that is text": b'{"id": 1, "progress": "soon"}',
     "progress to infinity": b'{"id": 1, "progress": {"what": 1, "done": 1e999, "total": 1}}',
     "progress without an end": b'{"id": 1, "progress": {"what": "", "done": 1}}',
+    "a place that is text": b'{"id": 1, "progress": {"what": 1, "done": 1, "total": 1, "at": "1"}}',
+    "three places": b'{"id": 1, "progress": {"what": 1, "done": 1, "total": 1, "at": [1, 2, 3]}}',
+    "no place": b'{"id": 1, "progress": {"what": 1, "done": 1, "total": 1, "at": null}}',
     "not JSON": b"Segmentation fault",
 }
 

@@ -112,6 +112,20 @@ def test_the_same_server_without_a_fault_answers(model: Path) -> None:
         assert stream(toy, model).shape == (8,)
 
 
+def test_a_refused_request_is_told_by_its_place(model: Path) -> None:
+    told: list[tuple[object, ...]] = []
+    prompts = [prompt(letter, 5) for letter in "abcdefgh"]
+    with serving(Planted(refused=prompts[5].ids.tolist())) as toy:
+        runtime, _ = load(toy, model)
+        with pytest.raises(MeasurementError, match="got 400"):
+            runtime.answer(prompts, 2, lambda *said: told.append(said))
+
+    *before, (what, done, total, at) = told
+    assert (what, total, at) == ("answering", 8, (5, 6))
+    assert before == [("answering", number, 8) for number in range(1, len(before) + 1)]
+    assert done == len(before)
+
+
 def test_one_failed_request_fails_all_and_does_not_wait_for_the_rest(model: Path) -> None:
     with serving(Planted(fault="500", gap_s=0.05)) as toy:
         runtime, _ = load(toy, model)

@@ -267,4 +267,7 @@ def test_progress_is_told_before_each_pack() -> None:
     score_spans(cast("Runtime", runtime), spans_of(SIZES), lambda *said: told.append(said))
 
     done = np.cumsum([0, *runtime.asked])[:-1]
-    assert told == [("scoring", int(before), len(SIZES)) for before in done]
+    assert told == [
+        ("scoring", int(before), len(SIZES), (int(before), int(before) + pack))
+        for before, pack in zip(done, runtime.asked, strict=True)
+    ]

@@ -241,6 +241,17 @@ def test_a_lost_mass_is_noticed(scene: Scene) -> None:
         samples(found)
 
 
+def test_spans_that_are_not_scored_are_told_of_as_with_the_model(scene: Scene) -> None:
+    spans = [Span(ids=ids, first=3) for ids in scene.windows]
+    told: list[tuple[object, ...]] = []
+
+    top_k_scoring.score_spans(
+        loaded(TopKFake(), scene.artifact), spans, lambda *said: told.append(said)
+    )
+
+    assert told == [("scoring", done, WINDOWS, (done, WINDOWS)) for done in range(WINDOWS + 1)]
+
+
 def test_spans_score_as_with_logits(scene: Scene) -> None:
     rng = np.random.default_rng(8)
     spans = [

@@ -1,0 +1,173 @@
+"""A prompt kills the runtime or has it hang: the row is void and says what was being asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import Toy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plugin.conftest import Outcome, Project
+
+ITEMS, POISONED = 40, 20
+SIDE_BY_SIDE = 16
+STALL_S = 2
+LIMITS = f"""
+version: 1
+inherit: none
+runtime: {{stall_s: {STALL_S}}}
+tasks:
+  before: {{file: before.jsonl, max_tokens: 4, min_reference: 0, max_drop: 0.5, rule: alarm}}
+  poison: {{file: poison.jsonl, max_tokens: 4, min_reference: 0, max_drop: 0.5, rule: alarm}}
+  behind: {{file: behind.jsonl, max_tokens: 4, min_reference: 0, max_drop: 0.5, rule: alarm}}
+"""
+RUNTIME = """
+import os, signal, time
+from pathlib import Path
+
+from qgate.runtimes.fake import Fake
+
+POISON = bytes(ord(letter) % 64 for letter in "poison")
+
+class Planted(Fake):
+    def load(self, settings):
+        self.is_victim = Path(settings.path).stem == {victim!r}
+        return super().load(settings)
+
+    def answer(self, prompts, side_by_side, progress):
+        answers = []
+        for start in range(0, len(prompts), side_by_side):
+            group = prompts[start : start + side_by_side]
+            progress("answering", start, len(prompts), (start, start + len(group)))
+            progress("answering", 3, 500)  # tokens, as llama_cpp tells beside
+            self.read(group)
+            answers += [self._answer(prompt) for prompt in group]
+        return answers
+
+    def logits_of_spans(self, spans):
+        self.read(spans)
+        return super().logits_of_spans(spans)
+
+    def read(self, pieces):
+        if self.is_victim and any(POISON in bytes(piece.ids.tolist()) for piece in pieces):
+            {fault}
+"""
+CRASH, HANG = "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(3600)"
+RAISE = "raise KeyError('slot 7')"
+GROUP = [f"item q{number}" for number in range(SIDE_BY_SIDE, 2 * SIDE_BY_SIDE)]
+ASKED = "asked at the time: item q16, item q17, item q18 and 13 more, after 16 of 40 prompts"
+
+Gate = Callable[..., "Outcome"]
+
+
+def write_items(project: Project, more: dict[str, Any]) -> None:
+    """Three tasks; one item of the second is poison."""
+    for name in ("before", "poison", "behind"):
+        items = [
+            {"id": f"q{number}", "prompt": f"sweet {number}", "answer": "7", **more}
+            for number in range(ITEMS)
+        ]
+        if name == "poison":
+            items[POISONED]["prompt"] = f"poison {POISONED}"
+        text = "".join(f"{json.dumps(item)}\n" for item in items)
+        project.write(f"{name}.jsonl", text)
+
+
+@pytest.fixture
+def gate(project: Project, toys: Callable[..., Path], planted: Callable[[str], str]) -> Gate:
+    """gate(fault, victim="broken", **more of each item): a run of three tasks on two artifacts."""
+
+    def run(fault: str, victim: str = "broken", **more: Any) -> Outcome:
+        write_items(project, more)
+        project.write("limits.yaml", LIMITS)
+        runtime = planted(RUNTIME.format(victim=victim, fault=fault))
+        models = toys(broken=Toy(noise=0.001), good=Toy(noise=0.001))
+        options = ("--qgate-thresholds=limits.yaml", f"--qgate-runtime={runtime}")
+        path = os.environ["PYTHONPATH"]
+        return project.gate_all(models, *options, "-m", "accuracy", PYTHONPATH=path)
+
+    return run
+
+
+def row(seen: Outcome, artifact: str, check: str) -> dict[str, Any]:
+    rows = {entry["id"]: entry["checks"] for entry in seen.report()["artifacts"]}
+    return next(dict(found) for found in rows[artifact] if found["name"] == check)
+
+
+FAULTS = {
+    CRASH: "runtime crashed: SIGSEGV in answer",
+    HANG: f"runtime hung: no progress in answer for {STALL_S} s",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["crash", "hang"])
+def test_a_prompt_that_ends_the_runtime_is_named_with_those_beside_it(
+    gate: Gate, fault: str
+) -> None:
+    seen = gate(fault)
+
+    assert seen.code == 1
+    found = row(seen, "broken", "accuracy.poison")
+    assert found["verdict"] == "error"
+    assert found["message"] == f"broken: {FAULTS[fault]}; {ASKED}"
+    assert found["message"] in seen.text
+    assert found["details"] == {"asked": GROUP, "done": SIDE_BY_SIDE, "total": ITEMS}
+    assert f"item q{POISONED}" in GROUP
+
+
+def test_rows_before_it_and_other_artifacts_are_as_if_nothing_were(gate: Gate) -> None:
+    seen = gate(CRASH)
+
+    assert set(seen.verdicts("good").values()) == {"pass"}
+    assert seen.verdicts("broken") == {
+        "accuracy.before": "pass",
+        "accuracy.poison": "error",
+        "accuracy.behind": "error",
+    }
+
+
+def test_a_row_behind_it_accuses_no_prompt_of_its_own(gate: Gate) -> None:
+    seen = gate(CRASH)
+
+    found = row(seen, "broken", "accuracy.behind")
+    assert found["message"].startswith("broken: runtime crashed: SIGSEGV in ")
+    assert "asked" not in found["message"]
+    assert found["details"] == {}
+
+
+def test_an_exception_of_the_runtime_names_the_prompts_too(gate: Gate) -> None:
+    seen = gate(RAISE)
+
+    found = row(seen, "broken", "accuracy.poison")
+    assert found["message"].startswith("broken: KeyError in answer: 'slot 7'; last words: ")
+    assert found["message"].endswith(f"; {ASKED}")
+    assert seen.verdicts("broken")["accuracy.behind"] == "pass"  # the child lives
+
+
+def test_a_crash_while_choices_are_scored_names_their_items_once(gate: Gate) -> None:
+    seen = gate(CRASH, choices=["7", "8"])
+
+    found = row(seen, "broken", "accuracy.poison")
+    asked = found["details"]["asked"]
+    assert found["message"].startswith("broken: runtime crashed: SIGSEGV in score_spans; asked at")
+    assert found["message"].endswith(f"{found['details']['done']} of {2 * ITEMS} sequences")
+    assert f"item q{POISONED}" in asked
+    assert len(set(asked)) == len(asked) < ITEMS
+
+
+def test_a_prompt_that_kills_the_original_is_named_as_the_originals(gate: Gate) -> None:
+    seen = gate(CRASH, victim="original")
+
+    for artifact in ("broken", "good"):
+        found = row(seen, artifact, "accuracy.poison")
+        assert found["message"] == (
+            f"{artifact}: reference original: runtime crashed: SIGSEGV in answer; {ASKED}"
+        )
+        assert found["details"]["asked"] == GROUP
