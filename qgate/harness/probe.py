@@ -14,13 +14,14 @@ from qgate.harness.plan import HarnessWork, plan, responses
 from qgate.harness.scores import score
 from qgate.harness.tasks import take
 from qgate.measure.chance import require_known
-from qgate.measure.oddities import odd_lengths
+from qgate.measure.oddities import odd_answers
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qgate.harness.docs import Item
     from qgate.harness.tasks import LoadedTask
     from qgate.measure.graded import Graded
     from qgate.measure.work import Outcome, Pair, Speaker, Work
@@ -51,7 +52,7 @@ class HarnessTask:
 
     def _names(self) -> dict[int, str]:
         items = self.loaded.items
-        return {place: f"doc {item.number + 1}" for item in items for place in item.places}
+        return {place: _name(item) for item in items for place in item.places}
 
     @property
     def size(self) -> int:
@@ -104,7 +105,10 @@ class HarnessTask:
             "artifact_texts": artifact.texts,
             "reference_texts": reference.texts,
             "expected": tuple(item.expected for item in items),
-            "more": {**odd_lengths(artifact, reference), **self._more(artifact, reference)},
+            "more": {
+                **odd_answers([_name(item) for item in items], artifact, reference),
+                **self._more(artifact, reference),
+            },
         }
         if metric.is_graded or not (artifact.is_binary and reference.is_binary):
             return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
@@ -142,3 +146,7 @@ class HarnessTask:
                 "reference": int(reference.is_empty.sum()),
             },
         }
+
+
+def _name(item: Item) -> str:
+    return f"doc {item.number + 1}"

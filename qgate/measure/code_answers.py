@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qgate.sandbox import Outcome
+
 _FENCED = re.compile(r"```(?:python|py|Python)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 _ENDS = re.compile(r"\n(?:class|def|#|if|print)")
 
@@ -37,7 +39,16 @@ def run_in_sandbox(programs: Sequence[str]) -> list[bool]:
     Raises:
         MeasurementError: this machine cannot isolate a program.
     """
+    return [one.passed for one in run_all(programs)]
+
+
+def run_all(programs: Sequence[str]) -> list[Outcome]:
+    """How each program ended.
+
+    Raises:
+        MeasurementError: this machine cannot isolate a program.
+    """
     from qgate.sandbox import Limits, Program, find_isolation, run_programs
 
     named = [Program(name=f"program {n}", code=code) for n, code in enumerate(programs, 1)]
-    return [one.passed for one in run_programs(named, Limits(), find_isolation())]
+    return run_programs(named, Limits(), find_isolation())

@@ -20,7 +20,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.measure.answers import METRICS, SCORES, plain
-from qgate.measure.code_answers import program, run_in_sandbox
+from qgate.measure.code_answers import program, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,8 +42,13 @@ class Grading:
     def is_score(self) -> bool:
         return self.metric in SCORES
 
-    def grade(self, texts: Sequence[str], items: Sequence[Item]) -> np.ndarray:
+    def grade(
+        self, texts: Sequence[str], items: Sequence[Item]
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
         """One grade an answer, shape (n,): bool, or float from 0 to 1 where `is_score`.
+
+        And why the sandbox stopped each program, empty where it did not; of no answers where none
+        is run.
 
         Raises:
             MeasurementError: an expected answer says nothing, a package is missing, or this
@@ -52,12 +57,15 @@ class Grading:
         if self.metric == "code":
             pairs = zip(items, texts, strict=True)
             programs = [program(item.prompt, text, item.tests) for item, text in pairs]
-            return np.array(run_in_sandbox(programs))
+            outcomes = run_all(programs)
+            stops = tuple(one.why if one.is_stopped else "" for one in outcomes)
+            return np.array([one.passed for one in outcomes]), stops
         if self.is_score:
             score: Callable[[str, str], float] = _scorer(self.metric)
         else:
             score = self._is_right
-        return np.array([score(text, item.answer) for text, item in zip(texts, items, strict=True)])
+        said = zip(texts, items, strict=True)
+        return np.array([score(text, item.answer) for text, item in said]), ()
 
     def _is_right(self, text: str, answer: str) -> bool:
         return METRICS[self.metric](self._plain(text), self._plain(answer))

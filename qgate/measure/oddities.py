@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgate import stats
+from qgate.artifacts.escape import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qgate.measure.graded import Graded
 
 IMPLAUSIBLE = 0.01
@@ -27,18 +30,53 @@ def odd_gain(lost: int, gained: int) -> list[str]:
     return [f"implausible gain: {gained} answers are better than the original's, {lost} are worse"]
 
 
-def odd_lengths(artifact: Graded, reference: Graded) -> dict[str, Any]:
-    """Tokens of generated answers over the original's, empty ones, and findings; {} without any."""
-    own, theirs = artifact.answer_tokens, reference.answer_tokens
-    if not len(own):
+def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> dict[str, Any]:
+    """What is odd about generated answers, for the report; {} where answers are chosen.
+
+    Args:
+        names: of the items.
+        artifact: its answers.
+        reference: the original's.
+
+    Returns:
+        `length_ratio`, its tokens over the original's; `empty`, how many answers say nothing;
+        `stopped`, programs that the sandbox stopped, where some were run; `findings` that name the
+        items. All of these count as wrong.
+    """
+    if not len(artifact.answer_tokens):
         return {}
-    ratio = float(own.sum() / max(1, theirs.sum()))
+    ratio = float(artifact.answer_tokens.sum() / max(1, reference.answer_tokens.sum()))
+    empty, empty_before = (
+        [name for name, says_nothing in zip(names, side.is_empty, strict=True) if says_nothing]
+        for side in (artifact, reference)
+    )
+    stopped, stopped_before = (
+        [f"{name} ({stop})" for name, stop in zip(names, side.stops, strict=False) if stop]
+        for side in (artifact, reference)
+    )
+    return {
+        "length_ratio": ratio,
+        "empty": len(empty),
+        **({"stopped": len(stopped)} if artifact.stops else {}),
+        "findings": [
+            *_odd_length(ratio),
+            *_more_than("empty answers", empty, empty_before),
+            *_more_than("stopped programs", stopped, stopped_before),
+        ],
+    }
+
+
+def _odd_length(ratio: float) -> list[str]:
     low, high = LENGTHS
-    findings = []
-    if not low <= ratio <= high:
-        word = "longer" if ratio > 1 else "shorter"
-        findings.append(f"answers are {word} than the original's: {ratio:.2f} times its tokens")
-    empty, before = int((own == 0).sum()), int((theirs == 0).sum())
-    if empty > before:
-        findings.append(f"{empty} empty answers; the original gave {before}")
-    return {"length_ratio": ratio, "empty": empty, "findings": findings}
+    if low <= ratio <= high:
+        return []
+    word = "longer" if ratio > 1 else "shorter"
+    return [f"answers are {word} than the original's: {ratio:.2f} times its tokens"]
+
+
+def _more_than(what: str, own: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """A finding where there are more than of the original's, that names those that are new."""
+    if len(own) <= len(theirs):
+        return []
+    new = [name for name in own if name not in theirs]
+    return [f"{what}: {len(own)}, the original's {len(theirs)}: {listed(new)}"]

@@ -20,7 +20,7 @@ from qgate.errors import MeasurementError
 from qgate.measure.chance import require_known
 from qgate.measure.graded import Graded
 from qgate.measure.grading import Grading
-from qgate.measure.oddities import odd_lengths
+from qgate.measure.oddities import odd_answers
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
 from qgate.measure.work import Batch, Work
@@ -131,13 +131,14 @@ class Task:
         if self.file.has_choices:
             return self._grade_choices(outcome)
         (answers,) = outcome.answers
-        tokens = np.array([len(ids) for ids in answers.ids])
+        values, stops = self.grading.grade(answers.texts, items)
         return Graded(
-            values=self.grading.grade(answers.texts, items),
+            values=values,
             texts=answers.texts,
             margins_nats=np.zeros(len(items)),
-            is_empty=tokens == 0,
-            answer_tokens=tokens,
+            is_empty=np.array([not text.strip() for text in answers.texts]),
+            answer_tokens=np.array([len(ids) for ids in answers.ids]),
+            stops=stops,
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
@@ -151,7 +152,7 @@ class Task:
         more = {
             "items": self.file.digest,
             "file": self.file.name,
-            **odd_lengths(artifact, reference),
+            **odd_answers([f"item {item.id}" for item in items], artifact, reference),
         }
         shown = {
             "prompts": tuple(item.prompt for item in items),

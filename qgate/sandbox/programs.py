@@ -38,3 +38,5 @@ class Outcome:
     why: str
     """One line on what stopped it, in the program's own words in part; empty where it passed."""
     wall_s: float
+    is_stopped: bool = False
+    """Whether it was ended from outside, at its time or its output."""

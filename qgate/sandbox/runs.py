@@ -63,7 +63,8 @@ def _run(
             + (f"; last words: {words}" if words else "")
         )
     why = _why(ended)
-    return Outcome(passed=not why, why=why, wall_s=ended.wall_s)
+    stopped = bool(ended.stopped)
+    return Outcome(passed=not why, why=why, wall_s=ended.wall_s, is_stopped=stopped)
 
 
 def _why(ended: Ended) -> str:

@@ -24,7 +24,7 @@ def items(*answers: str) -> list[Item]:
 
 
 def grades(metric: str, texts: Sequence[str], *answers: str, **options: bool) -> list[float]:
-    return Grading(metric=metric, **options).grade(texts, items(*answers)).tolist()
+    return Grading(metric=metric, **options).grade(texts, items(*answers))[0].tolist()
 
 
 def test_case_and_punctuation_count_unless_the_task_says_otherwise() -> None:
@@ -66,8 +66,8 @@ def test_chrf_is_sacrebleus() -> None:
 
 def test_scores_are_floats_and_the_rest_is_right_or_wrong() -> None:
     pytest.importorskip("rouge_score")
-    assert Grading(metric="rouge_l").grade(["a"], items("a")).dtype == np.float64
-    assert Grading(metric="numeric").grade(["so 4"], items("4")).dtype == np.bool_
+    assert Grading(metric="rouge_l").grade(["a"], items("a"))[0].dtype == np.float64
+    assert Grading(metric="numeric").grade(["so 4"], items("4"))[0].dtype == np.bool_
 
 
 def test_a_metric_whose_package_is_absent_names_the_command(
@@ -112,5 +112,7 @@ def test_code_is_right_where_its_tests_pass() -> None:
         pytest.skip(str(error))
     tests = "assert double(2) == 4"
     asked = [Item(id=str(n), prompt=PROMPT, choices=(), answer="", tests=tests) for n in range(3)]
-    texts = ["    return 2 * x\n", "    return x\n", "    return 2 *\n"]
-    assert Grading(metric="code").grade(texts, asked).tolist() == [True, False, False]
+    texts = ["    return 2 * x\n", "    return x\n", "    while True: print(x)\n"]
+    grades, stops = Grading(metric="code").grade(texts, asked)
+    assert grades.tolist() == [True, False, False]
+    assert stops == ("", "", "stopped: printed more than 65536 bytes")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
 from qgate.measure.graded import Graded
-from qgate.measure.oddities import odd_gain, odd_lengths
+from qgate.measure.oddities import odd_answers, odd_gain
 from qgate.measure.paired_scores import PairedScores
 
 
@@ -30,9 +33,14 @@ def said(*answer_tokens: int) -> Graded:
         values=np.ones(n),
         texts=("yes",) * n,
         margins_nats=np.zeros(n),
-        is_empty=np.zeros(n, dtype=bool),
+        is_empty=np.array(answer_tokens, dtype=int) == 0,
         answer_tokens=np.array(answer_tokens, dtype=int),
     )
+
+
+def odd(artifact: Graded, reference: Graded) -> dict[str, Any]:
+    names = [f"item {number}" for number in range(1, len(artifact.values) + 1)]
+    return odd_answers(names, artifact, reference)
 
 
 def test_the_interval_is_that_of_a_paired_t_test() -> None:
@@ -73,9 +81,20 @@ def test_a_gain_beyond_chance_is_odd_and_one_within_is_not() -> None:
 
 def test_answers_of_other_lengths_and_empty_ones_are_noticed() -> None:
     same, longer, empty = said(4, 4), said(8, 4), said(0, 8)
-    assert odd_lengths(same, same) == {"length_ratio": 1.0, "empty": 0, "findings": []}
-    assert odd_lengths(longer, same)["findings"] == [
+    assert odd(same, same) == {"length_ratio": 1.0, "empty": 0, "findings": []}
+    assert odd(longer, same)["findings"] == [
         "answers are longer than the original's: 1.50 times its tokens"
     ]
-    assert odd_lengths(empty, same)["findings"] == ["1 empty answers; the original gave 0"]
-    assert odd_lengths(said(), said()) == {}
+    assert odd(empty, same)["findings"] == ["empty answers: 1, the original's 0: item 1"]
+    assert odd(empty, empty)["findings"] == []
+    assert odd(said(), said()) == {}
+
+
+def test_programs_that_the_sandbox_stopped_are_listed() -> None:
+    stuck = dataclasses.replace(said(4, 4, 4), stops=("", "stopped after 10 s", ""))
+    fine = dataclasses.replace(stuck, stops=("", "", ""))
+    assert odd(stuck, fine)["stopped"] == 1
+    assert odd(stuck, fine)["findings"] == [
+        "stopped programs: 1, the original's 0: item 2 (stopped after 10 s)"
+    ]
+    assert odd(fine, stuck)["findings"] == odd(stuck, stuck)["findings"] == []
