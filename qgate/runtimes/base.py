@@ -95,6 +95,9 @@ class Prompt:
     ids: np.ndarray
     """Shape (n,), int32, n > 0."""
     max_tokens: int
+    stops: tuple[str, ...] = ()
+    """Of the answer nobody reads on behind one of these: it may end there (`qgate.runtimes.stops`).
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,8 @@ class Answer:
     ids: np.ndarray
     """Shape (n,), int32, without the token that ended it."""
     end: int | None
-    """The token at which this runtime stops by itself; None where the answer reached its length."""
+    """The token at which this runtime stops by itself; None where the answer reached its length or
+    a stop string."""
     margins_nats: np.ndarray
     """How much more likely each token was than the next best, that of `end` too; float32."""
 

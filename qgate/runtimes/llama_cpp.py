@@ -230,7 +230,7 @@ class LlamaCpp:
         answers: list[Answer] = []
         for group in groups:
             progress("answering", len(answers), len(prompts))
-            answers += llama_generate.answer_together(context, group, self._vocab.is_end, progress)
+            answers += llama_generate.answer_together(context, group, self._vocab, progress)
         return answers
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:

@@ -182,7 +182,7 @@ class Transformers:
             progress("answering", len(answers), len(prompts))
             group = prompts[start : start + side_by_side]
             answers += transformers_generate.answer_together(
-                self._body, group, self._vocab.end_tokens, progress
+                self._body, group, self._vocab, progress
             )
         return answers
 
