@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's original, twice."""
+    """The demo's original, twice: `original` and `copy`, as GGUF files and as directories."""
     pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
     pytest.importorskip("gguf", reason="the file is written with the gguf package")
     from qgate.demo.convert import convert
@@ -33,20 +33,31 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
     convert(model_directory(), directory / "original.gguf")
     shutil.copy(directory / "original.gguf", directory / "copy.gguf")
+    for name in ("original", "copy"):
+        shutil.copytree(model_directory(), directory / name)
     return directory
 
 
-@pytest.mark.parametrize("program", ["llama-cpp-python", "llama-server"])
-@pytest.mark.parametrize("original_in", ["openai_server", "llama_cpp"])
+@pytest.mark.parametrize(
+    ("program", "original_in"),
+    [
+        ("llama-cpp-python", "openai_server"),
+        ("llama-cpp-python", "llama_cpp"),
+        ("llama-server", "llama_cpp"),
+        pytest.param("vllm", "transformers", marks=pytest.mark.vllm),
+    ],
+)
 def test_what_a_server_says_is_graded_nothing_flips_and_choices_are_an_error(
     project: Project, models: Path, tmp_path: Path, program: str, original_in: str
 ) -> None:
-    with SERVERS[program](models / "copy.gguf", tmp_path / "server.log") as url:
+    ending = "" if program == "vllm" else ".gguf"
+    copy, original = (models / f"{name}{ending}" for name in ("copy", "original"))
+    with SERVERS[program](copy, tmp_path / "server.log") as url:
         both = f', reference_url: "{url}"' if original_in == "openai_server" else ""
         server = f'runtimes: {{openai_server: {{url: "{url}"{both}}}}}'
         seen = project.pytest(
-            f"--qgate={models / 'copy.gguf'}",
-            f"--qgate-reference={models / 'original.gguf'}",
+            f"--qgate={copy}",
+            f"--qgate-reference={original}",
             f"--qgate-thresholds={write_tasks(project.directory, server)}",
             "--qgate-runtime=openai_server",
             f"--qgate-mlflow-uri={CLOSED_PORT}",
