@@ -18,6 +18,7 @@ from qgate.errors import MeasurementError
 from qgate.harness.encoding import Encoder, texts_of
 from qgate.measure.work import Batch, Work
 from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.stops import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,8 +40,6 @@ class HarnessWork(Work):
     """`request_type` of each request."""
     owners: tuple[int, ...] = ()
     """The request that each span is a part of, or the prompt's, spans first."""
-    stops: tuple[tuple[str, ...], ...] = ()
-    """Where the answer to each prompt ends."""
     truncated: int = 0
     """Requests of which the beginning did not fit the context."""
     drops_space: bool = False
@@ -55,7 +54,6 @@ class _Pieces:
         self.spans: list[Span] = []
         self.prompts: list[Prompt] = []
         self.owners: dict[str, list[int]] = {"span": [], "prompt": []}
-        self.stops: list[tuple[str, ...]] = []
         self.cut: set[int] = set()
 
     def add_continuation(self, number: int, request: Any) -> None:  # noqa: ANN401 - an Instance
@@ -114,9 +112,9 @@ class _Pieces:
         if len(ids) > room:
             self.cut.add(number)
         name = self._names.get(number, "")
-        self.prompts.append(Prompt(ids=ids[-room:], max_tokens=most, name=name))
+        prompt = Prompt(ids=ids[-room:], max_tokens=most, name=name, stops=stops_of(how))
+        self.prompts.append(prompt)
         self.owners["prompt"].append(number)
-        self.stops.append(stops_of(how))
 
 
 def plan(
@@ -149,7 +147,6 @@ def plan(
         batches=(Batch(prompts=tuple(pieces.prompts)),) if pieces.prompts else (),
         kinds=tuple(request.request_type for request in requests),
         owners=(*pieces.owners["span"], *pieces.owners["prompt"]),
-        stops=tuple(pieces.stops),
         truncated=len(pieces.cut),
         drops_space=pieces.encoder.drops_space,
     )
@@ -169,10 +166,11 @@ def responses(work: HarnessWork, outcome: Outcome) -> list[Response]:
         MeasurementError: something was not answered.
     """
     texts = [text for answers in outcome.answers for text in answers.texts]
-    if len(outcome.nll_nats) != len(work.spans) or len(texts) != len(work.stops):
+    prompts = [prompt for batch in work.batches for prompt in batch.prompts]
+    if len(outcome.nll_nats) != len(work.spans) or len(texts) != len(prompts):
         raise MeasurementError(
             f"lost answers: got {len(outcome.nll_nats)} likelihoods and {len(texts)} texts;"
-            f" expected {len(work.spans)} and {len(work.stops)}"
+            f" expected {len(work.spans)} and {len(prompts)}"
         )
     totals = np.zeros(len(work.kinds))
     is_top = np.ones(len(work.kinds), dtype=bool)
@@ -180,9 +178,9 @@ def responses(work: HarnessWork, outcome: Outcome) -> list[Response]:
     for number, nll, tops in zip(work.owners, outcome.nll_nats, outcome.is_top, strict=False):
         totals[number] -= float(nll.sum())
         is_top[number] &= bool(tops.all())
-    for number, text, stops in zip(work.owners[len(work.spans) :], texts, work.stops, strict=True):
+    for number, text, prompt in zip(work.owners[len(work.spans) :], texts, prompts, strict=True):
         whole = text.removeprefix(" ") if work.drops_space else text
-        said[number] = cut(whole, stops)
+        said[number] = cut(whole, prompt.stops)
     found: list[Response] = []
     for number, kind in enumerate(work.kinds):
         if kind == "generate_until":
@@ -192,14 +190,6 @@ def responses(work: HarnessWork, outcome: Outcome) -> list[Response]:
         else:
             found.append(float(totals[number]))
     return found
-
-
-def cut(text: str, stops: Sequence[str]) -> str:
-    """An answer up to the first of its stop strings, which are left out."""
-    for stop in stops:
-        if stop:
-            text = text.split(stop)[0]
-    return text
 
 
 def refusal(how: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ they answer is paired by position; the digest of the work names both.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,8 @@ class Work:
             for prompt in batch.prompts:
                 found.update(f"prompt {prompt.max_tokens} {len(prompt.ids)}:".encode())
                 found.update(prompt.ids.astype("<i4").tobytes())
+                if prompt.stops:
+                    found.update(f"stops {json.dumps(prompt.stops)}:".encode())
         return f"sha256:{found.hexdigest()}"
 
 
@@ -78,7 +81,7 @@ class Answers:
     ids: tuple[np.ndarray, ...]
     """Generated tokens, int32, without the one that ended the answer."""
     ends: np.ndarray
-    """The token that ended each, int32; `NO_END` where the answer reached its length."""
+    """The token that ended each, int32; `NO_END` where the answer reached its length or a stop."""
     texts: tuple[str, ...]
     margins_nats: tuple[np.ndarray, ...]
     """How much more likely each token was than the next best, that of the end too; float32."""
@@ -175,6 +178,7 @@ def _answer(batch: Batch, host: Host) -> Answers:
             "answer",
             ids=to_flat([prompt.ids for prompt in batch.prompts], "<i4"),
             max_tokens=np.array([prompt.max_tokens for prompt in batch.prompts], dtype=np.int32),
+            stops=[list(prompt.stops) for prompt in batch.prompts],
             side_by_side=batch.side_by_side,
         )
     ids, texts = from_flat(given["answers"]), tuple(map(str, given["texts"]))

@@ -113,6 +113,9 @@ class Prompt:
     ids: np.ndarray
     """Shape (n,), int32, n > 0."""
     max_tokens: int
+    stops: tuple[str, ...] = ()
+    """Of the answer nobody reads on behind one of these: it may end there (`qgate.runtimes.stops`).
+    """
     name: str = ""
     """What messages call it; no part of what is asked."""
 
@@ -124,7 +127,8 @@ class Answer:
     ids: np.ndarray
     """Shape (n,), int32, without the token that ended it."""
     end: int | None
-    """The token at which this runtime stops by itself; None where the answer reached its length."""
+    """The token at which this runtime stops by itself; None where the answer reached its length or
+    a stop string."""
     margins_nats: np.ndarray
     """How much more likely each token was than the next best, that of `end` too; float32."""
 

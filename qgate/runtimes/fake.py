@@ -29,6 +29,7 @@ from qgate.runtimes.base import (
     Sampling,
     Span,
 )
+from qgate.runtimes.stops import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,7 +153,8 @@ class Fake:
                 break
             ids.append(token)
         leads = np.array(margins, dtype=np.float32)
-        return Answer(ids=np.array(ids, dtype=np.int32), end=end, margins_nats=leads)
+        answer = Answer(ids=np.array(ids, dtype=np.int32), end=end, margins_nats=leads)
+        return shortened(answer, prompt.stops, self.decode)
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
         return (token for token, _ in self._follow(ids, count))

@@ -231,7 +231,7 @@ class LlamaCpp:
         for group in groups:
             begin, end = len(answers), len(answers) + len(group)
             progress("answering", begin, len(prompts), (begin, end))
-            answers += llama_generate.answer_together(context, group, self._vocab.is_end, progress)
+            answers += llama_generate.answer_together(context, group, self._vocab, progress)
         return answers
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.runtimes.base import Answer
 from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
+from qgate.runtimes.stops import SideBySide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Progress, Prompt, Sampling
+    from qgate.runtimes.base import Answer, Progress, Prompt, Sampling
     from qgate.runtimes.llama_context import Context
+    from qgate.runtimes.llama_vocab import Vocabulary
 
 _REPORT_EVERY = 16
 
@@ -36,29 +37,23 @@ def draw_text(
 
 
 def answer_together(
-    context: Context, prompts: Sequence[Prompt], is_end: Callable[[int], bool], progress: Progress
+    context: Context, prompts: Sequence[Prompt], vocab: Vocabulary, progress: Progress
 ) -> list[Answer]:
     """Greedy answers of prompts that are decoded side by side, each until its end or its length."""
     context.clear()
     chosen = _read_prompts(context, prompts)
-    given: list[list[int]] = [[] for _ in prompts]
-    margins: list[list[float]] = [[] for _ in prompts]
-    ends: list[int | None] = [None] * len(prompts)
+    given = SideBySide(prompts, vocab.decode)
     for step in range(max(prompt.max_tokens for prompt in prompts)):
-        going = []
-        for number, (token, margin) in chosen.items():
-            margins[number].append(margin)
-            if is_end(token):
-                ends[number] = token
-                continue
-            given[number].append(token)
-            if len(given[number]) < prompts[number].max_tokens:
-                going.append(number)
-        if not going:
+        going = [
+            number
+            for number, (token, margin) in chosen.items()
+            if given.add(number, token, margin, is_end=vocab.is_end(token))
+        ]
+        if given.are_settled(going):
             break
         batch = context.batch.fill_mixed(
-            np.array([given[number][-1] for number in going], dtype=np.int32),
-            np.array([len(prompts[number].ids) + len(given[number]) - 1 for number in going]),
+            np.array([given.ids[number][-1] for number in going], dtype=np.int32),
+            np.array([len(prompts[number].ids) + len(given.ids[number]) - 1 for number in going]),
             np.array(going, dtype=np.int32),
             wanted=np.ones(len(going), dtype=bool),
         )
@@ -66,12 +61,7 @@ def answer_together(
         chosen = dict(zip(going, best_by_far(context.logits(len(going))), strict=True))
         if step % _REPORT_EVERY == 0:
             progress("answering", step, prompts[0].max_tokens)
-    return [
-        Answer(
-            ids=np.array(ids, dtype=np.int32), end=end, margins_nats=np.array(own, dtype=np.float32)
-        )
-        for ids, end, own in zip(given, ends, margins, strict=True)
-    ]
+    return given.answers()
 
 
 def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:

@@ -26,6 +26,7 @@ from qgate.runtimes.openai_server_dialect import UNTOLD_NATS
 from qgate.runtimes.openai_server_http import Server
 from qgate.runtimes.openai_server_model import find_model
 from qgate.runtimes.openai_server_stream import one_by_one
+from qgate.runtimes.stops import first_of, settled_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,10 +129,19 @@ class OpenAIServer:
                 f"openai_server: token ids: got {int(ids.max())};"
                 f" expected less than the {served.n_vocab} of the vocabulary"
             )
-        self._texts[_key(ids)] = said.text
-        end = self._end_of(said)
         leads = said.leads_nats or [UNTOLD_NATS] * (len(ids) + said.has_ended)
-        return Answer(ids=ids, end=end, margins_nats=np.array(leads, dtype=np.float32))
+        answer = Answer(
+            ids=ids, end=self._end_of(said), margins_nats=np.array(leads, dtype=np.float32)
+        )
+        return self._kept(answer, said.text, prompt.stops)
+
+    def _kept(self, answer: Answer, text: str, stops: Sequence[str]) -> Answer:
+        """What is read of an answer, which a server gives whole: as many tokens as its text has."""
+        if (size := settled_at(text, stops)) is not None:
+            text = text[:size]
+            answer = first_of(answer, len(self._model.text.encode(text, begins=False)))
+        self._texts[_key(answer.ids)] = text
+        return answer
 
     def _end_of(self, said: Said) -> int | None:
         """A server that tells no ids stops at an end that the files declare: the first of them."""

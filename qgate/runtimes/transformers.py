@@ -182,7 +182,7 @@ class Transformers:
             group = prompts[start : start + side_by_side]
             progress("answering", start, len(prompts), (start, start + len(group)))
             answers += transformers_generate.answer_together(
-                self._body, group, self._vocab.end_tokens, progress
+                self._body, group, self._vocab, progress
             )
         return answers
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.runtimes.base import Answer
 from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
+from qgate.runtimes.stops import SideBySide
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Progress, Prompt, Sampling
+    from qgate.runtimes.base import Answer, Progress, Prompt, Sampling
+    from qgate.runtimes.hf_vocab import Vocabulary
     from qgate.runtimes.transformers_body import Body, Read
 
 _REPORT_EVERY = 16
@@ -49,35 +50,24 @@ def stream(body: Body, ids: np.ndarray, count: int) -> Iterator[int]:
 
 
 def answer_together(
-    body: Body, prompts: Sequence[Prompt], ends: Collection[int], progress: Progress
+    body: Body, prompts: Sequence[Prompt], vocab: Vocabulary, progress: Progress
 ) -> list[Answer]:
     """Greedy answers of prompts that are decoded side by side, each until its end or its length."""
     rows = _Rows(body, prompts)
-    given: list[list[int]] = [[] for _ in prompts]
-    margins: list[list[float]] = [[] for _ in prompts]
-    ended: list[int | None] = [None] * len(prompts)
+    given = SideBySide(prompts, vocab.decode)
     for step in range(max(prompt.max_tokens for prompt in prompts)):
-        going = []
-        for place, (token, margin) in enumerate(best_by_far(rows.logits())):
-            number = rows.numbers[place]
-            margins[number].append(margin)
-            if token in ends:
-                ended[number] = token
-                continue
-            given[number].append(token)
-            if len(given[number]) < prompts[number].max_tokens:
-                going.append(place)
-        if not going:
+        going = [
+            place
+            for place, (token, margin) in enumerate(best_by_far(rows.logits()))
+            if given.add(rows.numbers[place], token, margin, is_end=token in vocab.end_tokens)
+        ]
+        numbers = [rows.numbers[place] for place in going]
+        if given.are_settled(numbers):
             break
-        rows.go_on(going, [given[rows.numbers[place]][-1] for place in going])
+        rows.go_on(going, [given.ids[number][-1] for number in numbers])
         if step % _REPORT_EVERY == 0:
             progress("answering", step, prompts[0].max_tokens)
-    return [
-        Answer(
-            ids=np.array(ids, dtype=np.int32), end=end, margins_nats=np.array(own, dtype=np.float32)
-        )
-        for ids, end, own in zip(given, ended, margins, strict=True)
-    ]
+    return given.answers()
 
 
 class _Rows:

@@ -32,6 +32,7 @@ from qgate.runtimes.base import (
     Span,
 )
 from qgate.runtimes.hf_vocab import Vocabulary
+from qgate.runtimes.stops import SideBySide, shortened
 from qgate.runtimes.vllm_check import check_log_probabilities, check_named_tokens
 from qgate.runtimes.vllm_engine import Asked, Engine
 
@@ -183,21 +184,39 @@ class Vllm:
         self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
     ) -> list[Answer]:
         answers: list[Answer] = []
-        ends = list(self._vocab.end_tokens)
         for start in range(0, len(prompts), side_by_side):
-            asked = [
-                Asked(
-                    ids=prompt.ids,
-                    parameters=_parameters(prompt.max_tokens, logprobs=2, stop_token_ids=ends),
-                )
-                for prompt in prompts[start : start + side_by_side]
-            ]
-            stop = start + len(asked)
+            group = prompts[start : start + side_by_side]
+            stop = start + len(group)
             progress("answering", start, len(prompts), (start, stop))
-            for output in self._engine.finished(asked):
-                answers.append(_answer(output.outputs[0], self._vocab.end_tokens))
+            for prompt, output in zip(group, self._answered(group), strict=True):
+                answer = _answer(output.outputs[0], self._vocab.end_tokens)
+                answers.append(shortened(answer, prompt.stops, self.decode))
                 progress("answering", len(answers), len(prompts), (len(answers), stop))
         return answers
+
+    def _answered(self, group: Sequence[Prompt]) -> Iterator[Any]:
+        """The last RequestOutput of each; all are looked at on the way where they may end early."""
+        from vllm.sampling_params import RequestOutputKind
+
+        can_end = all(prompt.stops for prompt in group)
+        how = {"logprobs": 2, "stop_token_ids": list(self._vocab.end_tokens)}
+        if can_end:
+            how["output_kind"] = RequestOutputKind.CUMULATIVE
+        asked = [
+            Asked(ids=prompt.ids, parameters=_parameters(prompt.max_tokens, **how))
+            for prompt in group
+        ]
+        if not can_end:
+            return self._engine.finished(asked)
+
+        given = SideBySide(group, self.decode)
+
+        def are_settled(going: Mapping[int, Any]) -> bool:
+            for number, output in going.items():
+                given.ids[number] = output.outputs[0].token_ids
+            return given.are_settled(going)
+
+        return iter(self._engine.until(asked, are_settled))
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
         from vllm.sampling_params import RequestOutputKind

@@ -20,7 +20,7 @@ from qgate.runtimes.vllm_errors import one_line, while_loading, while_running
 from qgate.runtimes.vllm_loader import register_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -116,6 +116,29 @@ class Engine:
                     yield done.pop(waiting.popleft())
         finally:
             self._forget(waiting)
+
+    def until(
+        self, asked: Sequence[Asked], is_over: Callable[[Mapping[int, Any]], bool]
+    ) -> list[Any]:
+        """The last RequestOutput of each request, in their order; those that go on are ended.
+
+        Args:
+            asked: handed over all at once; their outputs are cumulative.
+            is_over: whether to end them, by their places and what they said so far; asked once
+                each has said something.
+        """
+        names = going = [self._add(one) for one in asked]
+        said: dict[str, Any] = {}
+        try:
+            while True:
+                said.update((output.request_id, output) for output in self._step())
+                going = [name for name in names if name not in said or not said[name].finished]
+                if len(said) == len(names) and is_over(
+                    {names.index(name): said[name] for name in going}
+                ):
+                    return [said[name] for name in names]
+        finally:
+            self._forget(going)
 
     def stream(self, asked: Asked) -> Iterator[Any]:
         """Each RequestOutput of one request as soon as there is one."""

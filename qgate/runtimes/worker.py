@@ -157,7 +157,11 @@ class _Worker:
         from qgate.runtimes.ragged import from_flat, to_flat
 
         ids, most = from_flat(args["ids"]), args["max_tokens"].tolist()
-        prompts = [Prompt(ids=one, max_tokens=top) for one, top in zip(ids, most, strict=True)]
+        stops = args.get("stops") or [()] * len(ids)
+        prompts = [
+            Prompt(ids=one, max_tokens=top, stops=tuple(until))
+            for one, top, until in zip(ids, most, stops, strict=True)
+        ]
         answers = self._adapter().answer(prompts, args["side_by_side"], self._progress)
         count = len(prompts)
         self._progress("answering", count, count, (count, count))

@@ -71,6 +71,10 @@ OTHERS = {
     "the order of the spans": dataclasses.replace(WORK, spans=SPANS[::-1]),
     "a token of a prompt": with_prompt(0, ids=ids(1, 5, 8)),
     "the length of an answer": with_prompt(2, max_tokens=10),
+    "where an answer may stop": with_prompt(2, stops=("\n",)),
+    "two stops in place of one": with_prompt(2, stops=("\n", "x")),
+    "the order of stops": with_prompt(2, stops=("x", "\n")),
+    "one stop that looks like two": with_prompt(2, stops=('\n", "x',)),
     "a prompt less": dataclasses.replace(
         WORK, batches=(Batch(prompts=PROMPTS[:2]), WORK.batches[1])
     ),
@@ -111,6 +115,13 @@ def test_how_answers_are_read_is_not_what_is_asked() -> None:
 def test_what_it_is_called_is_not_what_is_asked() -> None:
     assert with_span(0, name="item a").digest() == WORK.digest()
     assert with_prompt(0, name="item a").digest() == WORK.digest()
+
+
+def test_work_without_stops_is_named_as_it_was_before_there_were_any() -> None:
+    """Or whatever the original was asked so far would be asked again."""
+    assert WORK.digest() == (
+        "sha256:fb1c309eb7014b6e8751774ab44ceaf896610ef1f9acad0b48e86be6e2c25e6c"
+    )
 
 
 # --- what is asked of a child ---------------------------------------------------------------------

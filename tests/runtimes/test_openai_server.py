@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import TYPE_CHECKING
@@ -88,6 +89,24 @@ def test_answers_are_exactly_those_of_the_server_in_the_order_of_the_prompts(
         LETTERS[:size] for size in lengths
     ]
     assert told == [("answering", done, 5) for done in range(1, 6)]
+
+
+def test_of_an_answer_that_stops_the_tokens_of_its_text_are_kept(toy: Planted, model: Path) -> None:
+    runtime, _ = load(toy, model)
+    whole = prompt("x", 20)
+    stops = [("d",), ("zz", "d"), ("z",), ("gh",)]
+
+    asked = [dataclasses.replace(whole, stops=one) for one in stops]
+    answers = runtime.answer(asked, 2, nobody)
+
+    assert [runtime.decode(one.ids) for one in answers] == ["abcd", "abcde", LETTERS, LETTERS]
+    assert [one.ids.tolist() for one in answers] == [
+        ids_of(text) for text in ("abcd", "abcde", LETTERS, LETTERS)
+    ]
+    assert [one.end for one in answers] == [None, None, END, None]
+    assert [len(one.margins_nats) for one in answers] == [4, 5, 9, 8]
+    # the server is asked for the same as ever
+    assert not [body for path, body in toy.asked if "stop" in body]
 
 
 @pytest.mark.parametrize("side_by_side", [1, 4])

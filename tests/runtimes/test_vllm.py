@@ -19,6 +19,7 @@ from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.measure.perplexity import MIN_COVERED_MASS
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.stops import cut
 from tests.runtimes.conftest import open_model
 from tests.runtimes.vllm_served import CONTEXT, copy_of_demo, python_with_vllm, rewrite
 
@@ -84,12 +85,15 @@ def prompts(host: Host) -> tuple[np.ndarray, ...]:
     return from_flat(host.call("encode", texts=texts, begins=[True] * len(texts))["ids"])
 
 
-def answer(host: Host, ids: tuple[np.ndarray, ...], most: int, side_by_side: int) -> dict[str, Any]:
+def answer(
+    host: Host, ids: tuple[np.ndarray, ...], most: int, side_by_side: int, **more: Any
+) -> dict[str, Any]:
     return host.call(
         "answer",
         ids=to_flat(ids, "<i4"),
         max_tokens=np.full(len(ids), most, dtype=np.int32),
         side_by_side=side_by_side,
+        **more,
     )
 
 
@@ -226,6 +230,32 @@ def test_an_answer_ends_where_the_model_says_so(served: Host, windows: np.ndarra
 
     assert len(ended) > 0
     assert set(found["ends"].tolist()) & set(ENDS)
+
+
+@pytest.mark.parametrize("side_by_side", [2, 16])
+def test_an_answer_that_stops_is_the_beginning_of_the_whole_one_to_the_bit(
+    served: Host, side_by_side: int
+) -> None:
+    """In groups that end early and in one that goes on for one of its prompts."""
+    ids = prompts(served)
+    whole = answer(served, ids, 48, side_by_side)
+    texts = [str(text) for text in whole["texts"]]
+    stops = [[text[14:17], text[4:6]] if len(text) > 24 else [] for text in texts]
+    assert sum(map(bool, stops)) >= 3
+
+    for until in (stops, [stops[0], [], *stops[2:]]):
+        found = answer(served, ids, 48, side_by_side, stops=until)
+        after = answer(served, ids, 48, side_by_side)
+
+        for name in ("answers", "margins_nats"):
+            assert after[name]["flat"].tobytes() == whole[name]["flat"].tobytes()
+            for short, long, own in zip(
+                from_flat(found[name]), from_flat(whole[name]), until, strict=True
+            ):
+                assert short.tobytes() == long[: len(short)].tobytes()
+                assert (len(short) < len(long)) == bool(own)
+        for told, text, own in zip(found["texts"], texts, until, strict=True):
+            assert cut(told, own) == cut(text, own)
 
 
 def test_streaming_says_what_answering_says(served: Host) -> None:
