@@ -90,7 +90,7 @@ def test_decoding_ends_when_all_have_stopped(served: Served) -> None:
     stop = served.runtime.decode(said)[4:6]
     told: list[int] = []
 
-    def note(_: str, done: int, __: int) -> None:
+    def note(_: str, done: int, __: int, ___: tuple[int, int] | None = None, /) -> None:
         told.append(done)
 
     served.runtime.answer([prompt], 1, note)
