@@ -3,7 +3,8 @@
     QGATE_LLMCOMPRESSOR_PYTHON=llmc/bin/python pytest tests/formats -m gpu -rP
 
 ``-rP`` shows what the gate printed: kernel, memory and times of each. vLLM takes part where it is
-installed, or where QGATE_VLLM_PYTHON names an interpreter that has it.
+installed, or where QGATE_VLLM_PYTHON names an interpreter that has it. Where the formats' tools are
+not at hand, QGATE_FORMATS_MODELS names a directory of artifacts made elsewhere.
 """
 
 from __future__ import annotations
