@@ -3,6 +3,10 @@
 ``pytest -m formats``. GPTQ, AWQ, bitsandbytes and torchao are made in this environment, and
 compressed-tensors where QGATE_LLMCOMPRESSOR_PYTHON names an interpreter that has llm-compressor;
 a machine with two cores takes 20 to 30 minutes, most of them for the gate itself.
+
+Where the tools are not, as on a GPU machine without a network, QGATE_FORMATS_MODELS names a
+directory that was made elsewhere by ``python -m qgate.demo DIR --with-broken --formats ...``. Its
+artifacts are read and no others are made; a format that is not in it is skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import pytest
 
 from qgate.demo.__main__ import NEEDED, model_directory
 from qgate.demo.formats import child
-from qgate.demo.formats.make import PYTHON_VARIABLE, Order, check_tools
+from qgate.demo.formats.make import NAME, ORIGINAL, PYTHON_VARIABLE, Order, check_tools
 from qgate.demo.formats.recipes import GGUF, RECIPES
 from tests.plugin.conftest import CLOSED_PORT, CORE, Outcome, core_limits, new_project, script
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 PATIENCE_S = 3600
+READY_MADE = "QGATE_FORMATS_MODELS"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,9 +72,23 @@ def why_absent() -> dict[str, str]:
     return lines
 
 
+def ready_made(directory: Path) -> Models:
+    """What lies in a directory that was made elsewhere."""
+    assert (directory / ORIGINAL).is_dir(), f"{READY_MADE}: no {ORIGINAL} in {directory}"
+    places = {name: f"{NAME}-{recipe.suffix}" for name, recipe in RECIPES.items()}
+    absent = {
+        name: f"{name}: not in {directory}, which {READY_MADE} names"
+        for name, place in {GGUF: f"{NAME}-F16.gguf", **places}.items()
+        if not (directory / place).exists()
+    }
+    return Models(directory=directory, absent=MappingProxyType(absent))
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Made by ``python -m qgate.demo --formats ... --with-broken``."""
+    """Made by ``python -m qgate.demo --formats ... --with-broken``, here or elsewhere."""
+    if named := os.environ.get(READY_MADE):
+        return ready_made(Path(named).resolve())
     absent = why_absent()
     names = [name for name in (GGUF, *RECIPES) if name not in absent]
     directory = tmp_path_factory.mktemp("formats") / "models"
