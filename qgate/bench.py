@@ -1,7 +1,8 @@
 """Where artifacts are put to be measured: which child serves them, against which original.
 
 One object a run, without pytest. It starts children, reads the stores, and remembers what it
-measured or why it could not, so that asking again costs nothing and says the same.
+measured or why it could not, so that asking again costs nothing and says the same. Limits do not
+reach what it measures, but for tasks that are asked until theirs is decided (`qgate.stages`).
 """
 
 from __future__ import annotations
@@ -137,6 +138,7 @@ class Bench:
 
         self._require_same_tokens(serving)
         if limit is not None and is_staged(probe, limit):
+            self.plan(serving, probe)  # an item that cannot be asked voids the row at any look
             task = cast("Staged", probe)
             return ask_in_stages(task, limit, lambda *part: self._pair(serving, *part))
         return probe.read(self._pair(serving, probe))

@@ -3,6 +3,7 @@
 The items come in random order, always the same, in as many parts as the plan of
 `qgate.stats.sequential` has looks; both sides answer a part before it is looked at. Only what has
 a certified limit is asked so: the p-value that an alarm goes by counts one look at all items.
+That the original knows the task is required of the items that were asked.
 """
 
 from __future__ import annotations
@@ -50,9 +51,6 @@ class Staged(Protocol):
     def work(self, speaker: Speaker) -> Work:
         """What is asked."""
 
-    def read(self, pair: Pair) -> Measurement:
-        """Grades and compares, where all is asked at once."""
-
     def grade(self, work: Work, outcome: Outcome) -> Graded:
         """What one side's answers are worth."""
 
@@ -74,14 +72,13 @@ class Looked:
         return stats.interval_at_look(answers.artifact, answers.reference, self.plan, self.look)
 
     def details(self, check: str) -> dict[str, Any]:
-        looks = {"look": self.look, "looks": len(self.plan.looks), "items": self.plan.looks[-1]}
+        looks = {"look": self.look, "looks": len(self.plan.looks), "of_items": self.plan.looks[-1]}
         return {**self.answers.details(check), "sequential": looks}
 
 
-def is_staged(task: object, limit: Limit | None) -> bool:
+def is_staged(task: object, limit: Limit) -> bool:
     """Whether this task is asked in stages under this limit."""
-    may = getattr(task, "is_sequential", False)
-    return bool(may) and limit is not None and limit.rule == "certify"
+    return bool(getattr(task, "is_sequential", False)) and limit.rule == "certify"
 
 
 def ask_in_stages(task: Staged, limit: Limit, ask: Callable[[Staged, str], Pair]) -> Looked:
@@ -107,9 +104,13 @@ def ask_in_stages(task: Staged, limit: Limit, ask: Callable[[Staged, str], Pair]
         artifact.append(part.grade(pair.work, pair.artifact))
         reference.append(part.grade(pair.work, pair.reference))
         sides = Graded.joined(artifact), Graded.joined(reference)
+        if not all(side.is_binary for side in sides):
+            raise _got_scores(task)
         if end == task.size or _is_decided(sides, plan, look, limit):
             answers = task.take(order[:end]).compare(*sides)
-            return Looked(answers=_require_answers(task, answers), plan=plan, look=look)
+            if not isinstance(answers, PairedAnswers):
+                raise _got_scores(task)
+            return Looked(answers=answers, plan=plan, look=look)
         begin = end
     raise AssertionError("a plan ends with the last item")
 
@@ -120,9 +121,8 @@ def _is_decided(sides: tuple[Graded, Graded], plan: Plan, look: int, limit: Limi
     return judge(estimate, limit) is not Verdict.INCONCLUSIVE
 
 
-def _require_answers(task: Staged, found: Measurement) -> PairedAnswers:
-    if not isinstance(found, PairedAnswers):
-        raise MeasurementError(
-            f"{task.checks[0]}: sequential: got scores; expected answers that are right or wrong"
-        )
-    return found
+def _got_scores(task: Staged) -> MeasurementError:
+    return MeasurementError(
+        f"{task.checks[0]}: sequential: got scores; expected answers that are right or wrong."
+        " Leave sequential out"
+    )

@@ -47,8 +47,8 @@ def task(tmp_path: Path) -> Task:
 class Sides:
     """An original that knows every sum, and an artifact that has forgotten some."""
 
-    def __init__(self, forgotten: Collection[str]) -> None:
-        self._forgotten = forgotten
+    def __init__(self, forgotten: Collection[str], answer: str = "?") -> None:
+        self._forgotten, self._answer = forgotten, answer
         self.parts: list[tuple[str, list[str]]] = []
         """The labels that were asked for, and the ids of their items."""
 
@@ -56,7 +56,7 @@ class Sides:
         assert isinstance(part, Task)
         items = part.file.items
         self.parts.append((label, [item.id for item in items]))
-        own = ["?" if item.id in self._forgotten else item.answer for item in items]
+        own = [self._answer if item.id in self._forgotten else item.answer for item in items]
         artifact = make_outcome(make_answers(*own))
         reference = make_outcome(make_answers(*(item.answer for item in items)))
         return Pair(work=Work(), reference=reference, artifact=artifact)
@@ -75,7 +75,7 @@ def test_an_artifact_that_lost_nothing_is_asked_half(task: Task) -> None:
     assert record.verdict is Verdict.PASS
     assert record.estimate is not None
     assert record.estimate.n == 600
-    assert record.details["sequential"] == {"look": 2, "looks": 4, "items": ITEMS}
+    assert record.details["sequential"] == {"look": 2, "looks": 4, "of_items": ITEMS}
     assert [label for label, _ in sides.parts] == ["part 1 of 4", "part 2 of 4"]
     assert "(95 % CI, look 2 of 4, n = 600 items; team.yaml:3)" in record.message
 
@@ -136,22 +136,27 @@ def test_another_level_than_that_of_the_plan_is_no_estimate_of_the_limit(task: T
         judge_row(CHECK, certified(), found)
 
 
-def test_scores_are_not_asked_in_stages(task: Task) -> None:
+@pytest.mark.parametrize("answer", ["?", "1234"], ids=["none or all", "some"])
+def test_scores_are_not_asked_in_stages(task: Task, answer: str) -> None:
+    """Not even while they look as if there were only right and wrong ones."""
     scores = Task(check=CHECK, file=task.file, grading=Grading(metric="chrf"), is_sequential=True)
-    with pytest.raises(MeasurementError, match="right or wrong"):
-        ask_in_stages(scores, certified(), Sides(every(4)).ask)
+    with pytest.raises(MeasurementError) as caught:
+        ask_in_stages(scores, certified(), Sides(every(4), answer).ask)
+    assert str(caught.value) == (
+        "accuracy.sums: sequential: got scores; expected answers that are right or wrong."
+        " Leave sequential out"
+    )
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [
         (certified(), True),
-        (None, False),
         (Limit(check=CHECK, rule="alarm", min=-0.02, source=SourceLine("t", 1)), False),
     ],
 )
 def test_only_a_certified_limit_is_decided_in_stages(
-    task: Task, limit: Limit | None, expected: bool
+    task: Task, limit: Limit, expected: bool
 ) -> None:
     assert is_staged(task, limit) is expected
     assert not is_staged(Task(check=CHECK, file=task.file), certified())

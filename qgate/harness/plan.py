@@ -56,13 +56,18 @@ class _Pieces:
         self.owners: dict[str, list[int]] = {"span": [], "prompt": []}
         self.cut: set[int] = set()
 
+    def named(self, number: int, request: Any) -> str:  # noqa: ANN401 - an Instance
+        """What messages call a request."""
+        name = self._names.get(number, f"doc {request.doc_id}")
+        return f"{request.task_name or 'request'}: {name}"
+
     def add_continuation(self, number: int, request: Any) -> None:  # noqa: ANN401 - an Instance
         context, continuation = request.args[:2]
         before, behind = self.encoder.pair(context, continuation)
         if not len(behind):
             raise MeasurementError(
-                f"{_named(request)}: got no token of its own for {continuation[:40]!r}; expected a"
-                " continuation that adds some to its context"
+                f"{self.named(number, request)}: got no token of its own for"
+                f" {continuation[:40]!r}; expected a continuation that adds some to its context"
             )
         self._add_span(number, request, before, behind)
 
@@ -78,7 +83,9 @@ class _Pieces:
         )
         parts = [make_disjoint_window(window) for window in windows]
         if not parts:
-            raise MeasurementError(f"{_named(request)}: got an empty text; expected some tokens")
+            raise MeasurementError(
+                f"{self.named(number, request)}: got an empty text; expected some tokens"
+            )
         for before, behind in parts:
             self._add_span(number, request, np.array(before), np.array(behind))
 
@@ -91,7 +98,7 @@ class _Pieces:
     ) -> None:
         most = self._speaker.context_tokens
         if len(behind) > most:
-            raise _too_long(request, len(behind), most)
+            raise _too_long(self.named(number, request), len(behind), most)
         # the last token is predicted and never read: one more than the context fits
         ids = np.concatenate([before, behind]).astype(np.int32)[-(most + 1) :]
         if len(ids) < len(before) + len(behind):
@@ -105,7 +112,7 @@ class _Pieces:
         most = length_of(how)
         room = self._speaker.context_tokens - most
         if room < 1:
-            raise _too_long(request, most + 1, self._speaker.context_tokens)
+            raise _too_long(self.named(number, request), most + 1, room + most)
         ids = self.encoder.whole(text)
         if not len(ids):
             ids = np.array([self._speaker.first_token], dtype=np.int32)
@@ -131,9 +138,9 @@ def plan(
         MeasurementError: a request asks for samples, or does not fit the model's context.
     """
     pieces = _Pieces(speaker, names or {})
-    for request in requests:
+    for number, request in enumerate(requests):
         if request.request_type == "generate_until" and (why := refusal(request.args[1])):
-            raise MeasurementError(f"{_named(request)}: {why}")
+            raise MeasurementError(f"{pieces.named(number, request)}: {why}")
     pieces.encoder.learn(text for request in requests for text in _texts(request))
     add = {
         "loglikelihood": pieces.add_continuation,
@@ -221,12 +228,8 @@ def with_length(how: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     return {**rest, _LENGTHS[0]: tokens}
 
 
-def _named(request: Any) -> str:  # noqa: ANN401 - an Instance
-    return f"{request.task_name or 'request'}: doc {request.doc_id}"
-
-
-def _too_long(request: Any, tokens: int, most: int) -> MeasurementError:  # noqa: ANN401 - the same
+def _too_long(named: str, tokens: int, most: int) -> MeasurementError:
     return MeasurementError(
-        f"{_named(request)} does not fit the context: got {tokens} tokens to score or to generate;"
+        f"{named} does not fit the context: got {tokens} tokens to score or to generate;"
         f" expected at most {most}. Set max_tokens, or name a task with shorter answers"
     )

@@ -38,9 +38,9 @@ def naming_asked(pieces: Sequence[Prompt | Span], kind: str) -> Iterator[None]:
         done, total = error.reached.done, error.reached.total
         shown = listed([name[:_LONGEST_NAME] for name in asked])
         failure = reworded(
-            error, f"{error}; asked at the time: {shown}, after {done} of {total} {kind}s"
+            error, f"{error} (asked at the time: {shown}, after {done} of {total} {kind}s)"
         )
-        failure.details = {"asked": asked, "done": done, "total": total}
+        failure.details = {"asked_when_failed": asked, "done": done, "total": total}
         raise failure from error
 
 

@@ -25,7 +25,7 @@ class Graded:
     """Items of which the generated answer says nothing, shape (n,), bool."""
     answer_tokens: np.ndarray
     """Of each generated answer; of no items where nothing is generated."""
-    stops: tuple[str, ...] = ()
+    stopped_by: tuple[str, ...] = ()
     """Why the sandbox stopped each item's program, empty where it did not; () where none is run."""
     truncated: int = 0
     """Requests of which the beginning did not fit the context."""
@@ -44,6 +44,6 @@ class Graded:
             margins_nats=np.concatenate([part.margins_nats for part in parts]),
             is_empty=np.concatenate([part.is_empty for part in parts]),
             answer_tokens=np.concatenate([part.answer_tokens for part in parts]),
-            stops=tuple(stop for part in parts for stop in part.stops),
+            stopped_by=tuple(why for part in parts for why in part.stopped_by),
             truncated=sum(part.truncated for part in parts),
         )

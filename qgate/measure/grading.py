@@ -42,6 +42,16 @@ class Grading:
     def is_score(self) -> bool:
         return self.metric in SCORES
 
+    def require_telling(self, items: Sequence[Item]) -> None:
+        """Refuse expected answers that no answer could be held against.
+
+        Raises:
+            MeasurementError: one says nothing.
+        """
+        if self.metric in METRICS:
+            for item in items:
+                self._is_right(item.answer, item.answer)
+
     def grade(
         self, texts: Sequence[str], items: Sequence[Item]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -58,14 +68,17 @@ class Grading:
             pairs = zip(items, texts, strict=True)
             programs = [program(item.prompt, text, item.tests) for item, text in pairs]
             outcomes = run_all(programs)
-            stops = tuple(one.why if one.is_stopped else "" for one in outcomes)
-            return np.array([one.passed for one in outcomes]), stops
+            stopped_by = tuple(one.why if one.is_stopped else "" for one in outcomes)
+            # an empty answer is wrong even where the prompt alone is a program
+            said = (bool(text.strip()) for text in texts)
+            passed = [says and one.passed for says, one in zip(said, outcomes, strict=True)]
+            return np.array(passed), stopped_by
         if self.is_score:
             score: Callable[[str, str], float] = _scorer(self.metric)
         else:
             score = self._is_right
-        said = zip(texts, items, strict=True)
-        return np.array([score(text, item.answer) for text, item in said]), ()
+        graded = zip(texts, items, strict=True)
+        return np.array([score(text, item.answer) for text, item in graded]), ()
 
     def _is_right(self, text: str, answer: str) -> bool:
         return METRICS[self.metric](self._plain(text), self._plain(answer))

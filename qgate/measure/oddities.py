@@ -13,7 +13,7 @@ from qgate import stats
 from qgate.artifacts.escape import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qgate.measure.graded import Graded
 
@@ -46,21 +46,15 @@ def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> di
     if not len(artifact.answer_tokens):
         return {}
     ratio = float(artifact.answer_tokens.sum() / max(1, reference.answer_tokens.sum()))
-    empty, empty_before = (
-        [name for name, says_nothing in zip(names, side.is_empty, strict=True) if says_nothing]
-        for side in (artifact, reference)
-    )
-    stopped, stopped_before = (
-        [f"{name} ({stop})" for name, stop in zip(names, side.stops, strict=False) if stop]
-        for side in (artifact, reference)
-    )
+    own, theirs = (_without_words(names, side) for side in (artifact, reference))
+    stopped, stopped_before = (_stopped(names, side) for side in (artifact, reference))
     return {
         "length_ratio": ratio,
-        "empty": len(empty),
-        **({"stopped": len(stopped)} if artifact.stops else {}),
+        "empty": len(own),
+        **({"stopped": len(stopped)} if artifact.stopped_by else {}),
         "findings": [
             *_odd_length(ratio),
-            *_more_than("empty answers", empty, empty_before),
+            *_more_than("empty answers", own, theirs),
             *_more_than("stopped programs", stopped, stopped_before),
         ],
     }
@@ -74,9 +68,20 @@ def _odd_length(ratio: float) -> list[str]:
     return [f"answers are {word} than the original's: {ratio:.2f} times its tokens"]
 
 
-def _more_than(what: str, own: Sequence[str], theirs: Sequence[str]) -> list[str]:
+def _without_words(names: Sequence[str], side: Graded) -> dict[str, str]:
+    """By the name of each item with an empty answer: how it is shown."""
+    return {name: name for name, is_empty in zip(names, side.is_empty, strict=True) if is_empty}
+
+
+def _stopped(names: Sequence[str], side: Graded) -> dict[str, str]:
+    """By the name of each item whose program was stopped: how it is shown."""
+    stopped = zip(names, side.stopped_by, strict=False)  # of no items where none is run
+    return {name: f"{name} ({why})" for name, why in stopped if why}
+
+
+def _more_than(what: str, own: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
     """A finding where there are more than of the original's, that names those that are new."""
     if len(own) <= len(theirs):
         return []
-    new = [name for name in own if name not in theirs]
+    new = [shown for name, shown in own.items() if name not in theirs]
     return [f"{what}: {len(own)}, the original's {len(theirs)}: {listed(new)}"]

@@ -63,12 +63,14 @@ class Task:
         """Token ids of the items.
 
         Raises:
-            MeasurementError: an item is longer than the model's context.
+            MeasurementError: an item is longer than the model's context, or its answer says nothing
+                by which another could be graded.
         """
         items = self.file.items
         prompts = speaker.begin([item.prompt for item in items])
         if self.file.has_choices:
             return Work(spans=self._choices(speaker, prompts))
+        self.grading.require_telling(items)
         expected = speaker.follow([item.answer for item in items])
         lengths = [self._answer_tokens(len(answer)) for answer in expected]
         for item, ids, most in zip(items, prompts, lengths, strict=True):
@@ -131,14 +133,14 @@ class Task:
         if self.file.has_choices:
             return self._grade_choices(outcome)
         (answers,) = outcome.answers
-        values, stops = self.grading.grade(answers.texts, items)
+        values, stopped_by = self.grading.grade(answers.texts, items)
         return Graded(
             values=values,
             texts=answers.texts,
             margins_nats=np.zeros(len(items)),
             is_empty=np.array([not text.strip() for text in answers.texts]),
             answer_tokens=np.array([len(ids) for ids in answers.ids]),
-            stops=stops,
+            stopped_by=stopped_by,
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:

@@ -137,9 +137,14 @@ class OpenAIServer:
 
     def _kept(self, answer: Answer, text: str, stops: Sequence[str]) -> Answer:
         """What is read of an answer, which a server gives whole: as many tokens as its text has."""
-        if (size := settled_at(text, stops)) is not None:
-            text = text[:size]
-            answer = first_of(answer, len(self._model.text.encode(text, begins=False)))
+        size = settled_at(text, stops)
+        if size is None:
+            self._texts[_key(answer.ids)] = text
+            return answer
+        kept = first_of(answer, len(self._model.text.encode(text[:size], begins=False)))
+        # a server's own tokens may be others than those of the text: what begins alike may differ
+        if self._texts.setdefault(_key(kept.ids), text[:size]) == text[:size]:
+            return kept
         self._texts[_key(answer.ids)] = text
         return answer
 

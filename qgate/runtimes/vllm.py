@@ -12,6 +12,7 @@ GPU they are what the artifact declares, as in serving.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from qgate.runtimes.vllm_check import check_log_probabilities, check_named_token
 from qgate.runtimes.vllm_engine import Asked, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from qgate.runtimes.top_k import Reading
 
@@ -188,13 +189,15 @@ class Vllm:
             group = prompts[start : start + side_by_side]
             stop = start + len(group)
             progress("answering", start, len(prompts), (start, stop))
-            for prompt, output in zip(group, self._answered(group), strict=True):
+            at_work = partial(progress, "answering", start, len(prompts))
+            outputs = self._answered(group, at_work)
+            for prompt, output in zip(group, outputs, strict=True):
                 answer = _answer(output.outputs[0], self._vocab.end_tokens)
                 answers.append(shortened(answer, prompt.stops, self.decode))
                 progress("answering", len(answers), len(prompts), (len(answers), stop))
         return answers
 
-    def _answered(self, group: Sequence[Prompt]) -> Iterator[Any]:
+    def _answered(self, group: Sequence[Prompt], at_work: Callable[[], None]) -> Iterator[Any]:
         """The last RequestOutput of each; all are looked at on the way where they may end early."""
         from vllm.sampling_params import RequestOutputKind
 
@@ -212,6 +215,7 @@ class Vllm:
         given = SideBySide(group, self.decode)
 
         def are_settled(going: Mapping[int, Any]) -> bool:
+            at_work()
             for number, output in going.items():
                 given.ids[number] = output.outputs[0].token_ids
             return given.are_settled(going)

@@ -106,8 +106,10 @@ class Engine:
 
     def finished(self, asked: Sequence[Asked]) -> Iterator[Any]:
         """The RequestOutput of each request, in their order, handed over all at once."""
-        waiting, done = deque(self._add(one) for one in asked), {}
+        waiting: deque[str] = deque()
+        done = {}
         try:
+            waiting.extend(self._add(one) for one in asked)
             while waiting:
                 for output in self._step():
                     if output.finished:
@@ -127,9 +129,11 @@ class Engine:
             is_over: whether to end them, by their places and what they said so far; asked once
                 each has said something.
         """
-        names = going = [self._add(one) for one in asked]
+        names: list[str] = []
         said: dict[str, Any] = {}
+        going = names
         try:
+            names.extend(self._add(one) for one in asked)
             while True:
                 said.update((output.request_id, output) for output in self._step())
                 going = [name for name in names if name not in said or not said[name].finished]

@@ -42,9 +42,9 @@ LINES = {
 def test_the_line_names_the_first_and_the_details_all(at: tuple[int, int]) -> None:
     found = fail(RuntimeFailed("it crashed"), PROMPTS, done=2, total=8, first=at[0], stop=at[1])
 
-    assert str(found) == f"it crashed; asked at the time: {LINES[at]}"
+    assert str(found) == f"it crashed (asked at the time: {LINES[at]})"
     assert found.details == {
-        "asked": [prompt.name for prompt in PROMPTS[slice(*at)]],
+        "asked_when_failed": [prompt.name for prompt in PROMPTS[slice(*at)]],
         "done": 2,
         "total": 8,
     }
@@ -75,9 +75,9 @@ def test_what_has_no_name_is_told_by_its_place_and_one_name_once() -> None:
     places = fail(RuntimeFailed("x"), spans, "sequence", done=1, total=4, first=1, stop=3)
     items = fail(RuntimeFailed("x"), choices, "sequence", done=2, total=12, first=2, stop=7)
 
-    assert places.details["asked"] == ["sequence 2", "sequence 3"]
-    assert items.details["asked"] == ["item a", "item b", "item c"]
-    assert str(items).endswith(": item a, item b, item c, after 2 of 12 sequences")
+    assert places.details["asked_when_failed"] == ["sequence 2", "sequence 3"]
+    assert items.details["asked_when_failed"] == ["item a", "item b", "item c"]
+    assert str(items).endswith(": item a, item b, item c, after 2 of 12 sequences)")
 
 
 def test_a_name_cannot_break_the_line() -> None:
@@ -168,9 +168,9 @@ def test_a_runtime_that_is_killed_while_it_answers_was_asked_these(mortal: Host)
 
     assert str(caught.value).startswith(KILLED.format("answer"))
     assert str(caught.value).endswith(
-        "; asked at the time: item 4, item 5, item 6 and 1 more, after 4 of 10 prompts"
+        " (asked at the time: item 4, item 5, item 6 and 1 more, after 4 of 10 prompts)"
     )
-    assert caught.value.details["asked"] == ["item 4", "item 5", "item 6", "item 7"]
+    assert caught.value.details["asked_when_failed"] == ["item 4", "item 5", "item 6", "item 7"]
 
 
 def test_a_runtime_that_is_killed_while_it_scores_was_asked_these(mortal: Host) -> None:
@@ -184,5 +184,5 @@ def test_a_runtime_that_is_killed_while_it_scores_was_asked_these(mortal: Host) 
     assert str(caught.value).startswith(KILLED.format("score_spans"))
     assert found["total"] == len(spans)
     assert 0 < found["done"] < len(spans)
-    assert found["asked"][0] == f"item {found['done'] // 2}"
-    assert 0 < len(found["asked"]) <= 33
+    assert found["asked_when_failed"][0] == f"item {found['done'] // 2}"
+    assert 0 < len(found["asked_when_failed"]) <= 33

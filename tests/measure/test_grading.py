@@ -113,6 +113,17 @@ def test_code_is_right_where_its_tests_pass() -> None:
     tests = "assert double(2) == 4"
     asked = [Item(id=str(n), prompt=PROMPT, choices=(), answer="", tests=tests) for n in range(3)]
     texts = ["    return 2 * x\n", "    return x\n", "    while True: print(x)\n"]
-    grades, stops = Grading(metric="code").grade(texts, asked)
+    grades, stopped_by = Grading(metric="code").grade(texts, asked)
     assert grades.tolist() == [True, False, False]
-    assert stops == ("", "", "stopped: printed more than 65536 bytes")
+    assert stopped_by == ("", "", "stopped: printed more than 65536 bytes")
+
+
+def test_saying_nothing_is_wrong_even_where_the_prompt_is_a_program() -> None:
+    sandbox = pytest.importorskip("qgate.sandbox")
+    try:
+        sandbox.find_isolation()
+    except MeasurementError as error:
+        pytest.skip(str(error))
+    done = Item(id="1", prompt="x = 1\n", choices=(), answer="", tests="assert x == 1")
+    grades, _ = Grading(metric="code").grade(["y = 2\n", " \n"], [done, done])
+    assert grades.tolist() == [True, False]

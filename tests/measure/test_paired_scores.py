@@ -91,8 +91,8 @@ def test_answers_of_other_lengths_and_empty_ones_are_noticed() -> None:
 
 
 def test_programs_that_the_sandbox_stopped_are_listed() -> None:
-    stuck = dataclasses.replace(said(4, 4, 4), stops=("", "stopped after 10 s", ""))
-    fine = dataclasses.replace(stuck, stops=("", "", ""))
+    stuck = dataclasses.replace(said(4, 4, 4), stopped_by=("", "stopped after 10 s", ""))
+    fine = dataclasses.replace(stuck, stopped_by=("", "", ""))
     assert odd(stuck, fine)["stopped"] == 1
     assert odd(stuck, fine)["findings"] == [
         "stopped programs: 1, the original's 0: item 2 (stopped after 10 s)"

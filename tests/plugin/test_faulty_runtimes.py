@@ -133,7 +133,7 @@ def test_a_nan_while_answering_is_an_error_of_the_rows_that_need_answers(
         "edge.empty_prompt": "prompt 1",
     }
     for row, first in asked.items():
-        said, _, rest = seen.message("broken", row).partition("; asked at the time: ")
+        said, _, rest = seen.message("broken", row).partition(" (asked at the time: ")
         assert said == "broken: the model's logits are not finite while it generates text"
         assert rest.startswith(f"{first}, after 0 of ")
 

@@ -62,7 +62,7 @@ class Planted(Fake):
 CRASH, HANG = "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(3600)"
 RAISE = "raise KeyError('slot 7')"
 GROUP = [f"item q{number}" for number in range(SIDE_BY_SIDE, 2 * SIDE_BY_SIDE)]
-ASKED = "asked at the time: item q16, item q17, item q18 and 13 more, after 16 of 40 prompts"
+ASKED = "(asked at the time: item q16, item q17, item q18 and 13 more, after 16 of 40 prompts)"
 
 Gate = Callable[..., "Outcome"]
 
@@ -116,9 +116,9 @@ def test_a_prompt_that_ends_the_runtime_is_named_with_those_beside_it(
     assert seen.code == 1
     found = row(seen, "broken", "accuracy.poison")
     assert found["verdict"] == "error"
-    assert found["message"] == f"broken: {FAULTS[fault]}; {ASKED}"
+    assert found["message"] == f"broken: {FAULTS[fault]} {ASKED}"
     assert found["message"] in seen.text
-    assert found["details"] == {"asked": GROUP, "done": SIDE_BY_SIDE, "total": ITEMS}
+    assert found["details"] == {"asked_when_failed": GROUP, "done": SIDE_BY_SIDE, "total": ITEMS}
     assert f"item q{POISONED}" in GROUP
 
 
@@ -147,7 +147,7 @@ def test_an_exception_of_the_runtime_names_the_prompts_too(gate: Gate) -> None:
 
     found = row(seen, "broken", "accuracy.poison")
     assert found["message"].startswith("broken: KeyError in answer: 'slot 7'; last words: ")
-    assert found["message"].endswith(f"; {ASKED}")
+    assert found["message"].endswith(f" {ASKED}")
     assert seen.verdicts("broken")["accuracy.behind"] == "pass"  # the child lives
 
 
@@ -155,8 +155,8 @@ def test_a_crash_while_choices_are_scored_names_their_items_once(gate: Gate) -> 
     seen = gate(CRASH, choices=["7", "8"])
 
     found = row(seen, "broken", "accuracy.poison")
-    asked = found["details"]["asked"]
-    assert found["message"].startswith("broken: runtime crashed: SIGSEGV in score_spans; asked at")
+    asked = found["details"]["asked_when_failed"]
+    assert found["message"].startswith("broken: runtime crashed: SIGSEGV in score_spans (asked at")
     assert found["message"].endswith(f"{found['details']['done']} of {2 * ITEMS} sequences")
     assert f"item q{POISONED}" in asked
     assert len(set(asked)) == len(asked) < ITEMS
@@ -168,6 +168,6 @@ def test_a_prompt_that_kills_the_original_is_named_as_the_originals(gate: Gate) 
     for artifact in ("broken", "good"):
         found = row(seen, artifact, "accuracy.poison")
         assert found["message"] == (
-            f"{artifact}: reference original: runtime crashed: SIGSEGV in answer; {ASKED}"
+            f"{artifact}: reference original: runtime crashed: SIGSEGV in answer {ASKED}"
         )
-        assert found["details"]["asked"] == GROUP
+        assert found["details"]["asked_when_failed"] == GROUP

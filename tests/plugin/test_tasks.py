@@ -13,6 +13,7 @@ from qgate.runtimes.base import LoadSettings, Prompt
 from qgate.runtimes.fake import Fake
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy
+from tests.plugin.conftest import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,11 +153,28 @@ def test_a_task_in_stages_stops_where_its_limit_is_decided(project: Project, own
     for name, n in (("good", 90), ("bad", 60)):
         look = n * 4 // ITEMS
         assert found[name]["n"] == n
-        assert found[name]["details"]["sequential"] == {"look": look, "looks": 4, "items": ITEMS}
+        assert found[name]["details"]["sequential"] == {"look": look, "looks": 4, "of_items": ITEMS}
         assert f"(95 % CI, look {look} of 4, n = {n} items; " in found[name]["message"]
     for row in (*found.values(), *rows(again, "accuracy.letters").values()):
         row["details"].pop("cost", None)
     assert rows(again, "accuracy.letters") == found
+
+
+def test_an_item_that_cannot_be_asked_voids_a_task_whatever_part_it_is_in(
+    project: Project, own: Path
+) -> None:
+    items = [*choice_items(original(own)), {"prompt": "x" * 2 * LONG, "choices": ["a", "b"]}]
+    items[-1]["answer"] = "a"
+    write_items(project.directory / "team" / "items" / "letters.jsonl", items)
+    project.write(
+        "team/limits.yaml", OWN.replace("max_drop: 0.08", "max_drop: 0.3, sequential: true")
+    )
+    seen = project.gate_all(own, LIMITS, "-m", "accuracy", "-k", "letters")
+    for artifact in ("good", "bad"):
+        assert seen.verdicts(artifact)["accuracy.letters"] == "error"
+        assert f"item {ITEMS + 1} of letters.jsonl does not fit the context" in seen.message(
+            artifact, "accuracy.letters"
+        )
 
 
 def test_a_task_in_stages_that_an_alarm_is_set_on_later_is_asked_whole(
