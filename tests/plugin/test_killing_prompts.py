@@ -157,7 +157,7 @@ def test_a_crash_while_choices_are_scored_names_their_items_once(gate: Gate) -> 
     found = row(seen, "broken", "accuracy.poison")
     asked = found["details"]["asked_when_failed"]
     assert found["message"].startswith("broken: runtime crashed: SIGSEGV in score_spans (asked at")
-    assert found["message"].endswith(f"{found['details']['done']} of {2 * ITEMS} sequences")
+    assert found["message"].endswith(f"{found['details']['done']} of {2 * ITEMS} sequences)")
     assert f"item q{POISONED}" in asked
     assert len(set(asked)) == len(asked) < ITEMS
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
-from qgate.runtimes.base import Sampling, Span
+from qgate.runtimes.base import Answer, Sampling, Span
 from qgate.runtimes.child import child_environment
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.openai_server import OpenAIServer
@@ -107,6 +107,27 @@ def test_of_an_answer_that_stops_the_tokens_of_its_text_are_kept(toy: Planted, m
     assert [len(one.margins_nats) for one in answers] == [4, 5, 9, 8]
     # the server is asked for the same as ever
     assert not [body for path, body in toy.asked if "stop" in body]
+
+
+def test_answers_that_begin_with_the_same_tokens_of_the_server_stay_apart(
+    toy: Planted, model: Path
+) -> None:
+    """Its tokens need not be those of the text: as many of them may stand for other words."""
+    runtime, _ = load(toy, model)
+    given = {text: runtime._kept(said(ids), text, ("d",)) for text, ids in NOT_OF_THE_TEXT.items()}
+
+    assert {text: runtime.decode(one.ids) for text, one in given.items()} == {
+        text: text for text in NOT_OF_THE_TEXT
+    }
+    assert [one.ids.tolist() for one in given.values()] == [[7, 8, 9], [7, 8, 9, 10]]
+
+
+NOT_OF_THE_TEXT = {"abd": [7, 8, 9, 11], "xyd": [7, 8, 9, 10]}
+
+
+def said(ids: list[int]) -> Answer:
+    margins_nats = np.ones(len(ids), dtype=np.float32)
+    return Answer(ids=np.array(ids, dtype=np.int32), end=None, margins_nats=margins_nats)
 
 
 @pytest.mark.parametrize("side_by_side", [1, 4])
