@@ -32,6 +32,8 @@ class Item:
     """How many of its requests are choices, the first ones; 0: it has none."""
     gold: int | None
     """The right one of its choices, where one is right."""
+    group: str | None = None
+    """What it is about, where several docs are about the same."""
 
 
 def draw(available: int, settings: HarnessSettings) -> list[int] | None:
@@ -103,7 +105,20 @@ def _make_item(
         expected=str(choices[gold]) if is_named else _shown(target),
         n_choices=min(len(choices), len(places)) if len(places) > 1 else 0,
         gold=gold if is_named else None,
+        group=_group(doc, number, settings),
     )
+
+
+def _group(doc: Mapping[str, Any], number: int, settings: HarnessSettings) -> str | None:
+    if settings.group is None:
+        return None
+    if settings.group not in doc:
+        fields = ", ".join(map(str, doc))
+        raise _wrong(
+            settings, number, f"group: got no field {settings.group!r}; expected one of {fields}"
+        )
+    value = doc[settings.group]
+    return f"\0{number}" if value is None else str(value)
 
 
 def _is_blank(target: object, task: Any, doc: Mapping[str, Any]) -> bool:  # noqa: ANN401

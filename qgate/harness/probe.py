@@ -110,6 +110,8 @@ class HarnessTask:
                 **self._more(artifact, reference),
             },
         }
+        if self.loaded.settings.group is not None:
+            shown["groups"] = tuple(item.group for item in items)
         if metric.is_graded or not (artifact.is_binary and reference.is_binary):
             return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
         name, least = self.loaded.settings.name, self.min_reference

@@ -37,6 +37,8 @@ class HarnessSettings:
     """A metric, or `metric,filter` as lm-eval's tables have it; None: the task's first of each."""
     max_tokens: int | None = None
     """Length of a generated answer; None: what the task itself says."""
+    group: str | None = None
+    """The field of its docs that says what several are about; None: each stands for itself."""
     chat: Chat | None = None
     code_execution: Literal["sandbox"] | None = None
     is_offline: bool = True

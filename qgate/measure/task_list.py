@@ -75,7 +75,7 @@ class TaskList:
         else:
             loaded = self._loaded[task.name]
             items, is_yes_or_no = len(loaded.items), not loaded.metric.is_graded
-            is_grouped = False
+            is_grouped = loaded.settings.group is not None
         asked = Asked(
             check=task.check.name,
             items=items,
@@ -148,6 +148,7 @@ def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
         include_path=task.lm_eval.include_path,
         data=task.lm_eval.data,
         num_fewshot=task.lm_eval.num_fewshot,
+        group=task.lm_eval.group,
         max_samples=task.max_samples,
         max_tokens=task.max_tokens,
         metric=task.metric,

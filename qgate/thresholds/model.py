@@ -67,6 +67,8 @@ class LmEvalTask:
     data: Path | None = None
     """A file in place of its dataset."""
     num_fewshot: int | None = None
+    group: str | None = None
+    """The field of its docs that says what several are about; None: each stands for itself."""
     chat_template: bool = False
 
 

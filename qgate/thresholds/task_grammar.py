@@ -98,6 +98,12 @@ LM_EVAL_TASK: Mapping[str, Leaf] = MappingProxyType(
             at_least=0,
             at_most=1000,
         ),
+        "group": Word(
+            help="The field of its docs that says what several of them are about, e.g. their text: "
+            "they resemble each other, and intervals take that into account.",
+            pattern=r"\S+",
+            constraint="the name of a field",
+        ),
         "chat_template": Flag(help="true: questions are put into the model's chat template."),
         "metric": Word(
             help="Which of the task's metrics, and of its filters where there are several, as in "

@@ -143,7 +143,9 @@ def _of_lm_eval(
         for key in ("include_path", "data")
         if key in values
     }
-    own = {key: values.pop(key) for key in ("num_fewshot", "chat_template") if key in values}
+    own = {
+        key: values.pop(key) for key in ("num_fewshot", "group", "chat_template") if key in values
+    }
     task = LmEvalTask(name=values.pop("task", entry.key), **paths, **own)
     return {**values, "lm_eval": task}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from qgate.errors import ThresholdsError
 from qgate.measure.graded import Graded
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import Outcome, Pair
@@ -96,6 +97,21 @@ def test_a_part_tells_of_its_own_docs(write_task: Write, speak: Speak) -> None:
     assert found.prompts == ("Which is 5?", "Which is 2?")
     assert found.more["asked"] == 2
     assert found.more["available"] == DOCS
+
+
+def test_docs_on_the_same_text_are_a_group(write_task: Write, speak: Speak) -> None:
+    rows = [{**row, "text": f"text {number // 4}"} for number, row in enumerate(questions())]
+    directory = write_task("made", CHOICES, rows)
+    task = make(directory, group="text")
+    work = task.work(speak(256))
+    found = task.read(Pair(work=work, artifact=a_side(work), reference=a_side(work)))
+    assert found.groups == tuple(row["text"] for row in rows)
+
+    with pytest.raises(ThresholdsError) as caught:
+        make(directory, group="txet")
+    assert str(caught.value).endswith(
+        "doc 1: group: got no field 'txet'; expected one of prompt, choices, answer, text"
+    )
 
 
 def test_wrong_where_less_is_better_is_a_loss_too(write_task: Write, speak: Speak) -> None:

@@ -23,7 +23,7 @@ PATH = "expected a path ending in .jsonl, relative to this file."
 ALL_KEYS = (
     "file, metric, choices, ignore_case, ignore_punctuation, max_samples, max_tokens, "
     "code_execution, flip_rate, sequential, min_reference, task, include_path, data, num_fewshot, "
-    "chat_template, max_drop, rule, level"
+    "group, chat_template, max_drop, rule, level"
 )
 
 
@@ -76,7 +76,7 @@ def test_task_without_a_file_is_lm_evals_by_its_name(team: Path) -> None:
     text = (
         "version: 1\ninherit: none\ntasks:\n  gsm8k: {max_samples: 500, max_drop: 0.02}\n"
         "  german: {task: mgsm_direct_de, data: mgsm.tsv, include_path: mine, num_fewshot: 0,\n"
-        "    chat_template: true, metric: exact_match, max_drop: 0.05, rule: auto}\n"
+        "    group: text, chat_template: true, metric: exact_match, max_drop: 0.05, rule: auto}\n"
     )
     gsm8k, german = load(team, text).tasks
     assert (gsm8k.file, gsm8k.lm_eval, gsm8k.max_samples) == (None, LmEvalTask(name="gsm8k"), 500)
@@ -86,6 +86,7 @@ def test_task_without_a_file_is_lm_evals_by_its_name(team: Path) -> None:
         include_path=team / "mine",
         data=team / "mgsm.tsv",
         num_fewshot=0,
+        group="text",
         chat_template=True,
     )
 
