@@ -15,33 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qgate.records import Limit, SourceLine, Verdict
-from qgate.stats import Plan, interval_at_look, plan_looks
-from qgate.verdict import judge
+from qgate.records import Verdict
+from qgate.stats import plan_looks
+from tests.stats.test_sequential import LEVEL, MARGIN, draw, run
 
 ITEMS = 1_500
 ROWS = 4_000
-MARGIN = 0.02
-LEVEL = 0.95
 FLIPS = 0.06
-CERTIFY = Limit(
-    check="accuracy.x", rule="certify", source=SourceLine("thresholds.yaml", 1), min=-MARGIN
-)
-
-
-def draw(rng: np.random.Generator, drop: float) -> tuple[np.ndarray, np.ndarray]:
-    kind = rng.random(ITEMS)
-    is_gained, is_lost = kind < FLIPS / 2, (kind >= FLIPS / 2) & (kind < FLIPS + drop)
-    reference = np.where(is_gained, False, is_lost | (rng.random(ITEMS) < 0.75))
-    return reference ^ is_gained ^ is_lost, reference
-
-
-def run(artifact: np.ndarray, reference: np.ndarray, plan: Plan) -> tuple[Verdict, int]:
-    for look, n in enumerate(plan.looks, 1):
-        verdict = judge(interval_at_look(artifact[:n], reference[:n], plan, look), CERTIFY)
-        if verdict is not Verdict.INCONCLUSIVE:
-            return verdict, n
-    return Verdict.INCONCLUSIVE, plan.looks[-1]
 
 
 @pytest.mark.slow
@@ -61,7 +41,7 @@ def test_a_row_stops_before_its_last_item_and_peeking_passes_nothing_more(
     saves: float,
 ) -> None:
     rng, plan = np.random.default_rng(20_261_125), plan_looks(ITEMS, LEVEL)
-    found = [run(*draw(rng, drop), plan) for _ in range(ROWS)]
+    found = [run(*draw(rng, ITEMS, FLIPS, drop), plan) for _ in range(ROWS)]
     passed = np.mean([verdict is Verdict.PASS for verdict, _ in found])
     failed = np.mean([verdict is Verdict.FAIL for verdict, _ in found])
     saved = 1.0 - float(np.mean([n for _, n in found])) / ITEMS
