@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
+from qgate.errors import MeasurementError
 from qgate.records import (
     Artifact,
     ArtifactReport,
@@ -31,13 +32,10 @@ if TYPE_CHECKING:
 def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     """One record: the estimate at the limit's level, and the verdict on it.
 
-    Args:
-        name: the check.
-        limit: None where no file sets one: the row is shown and not judged.
-        measured: the samples.
+    Without a limit the row is shown and not judged.
 
     Raises:
-        MeasurementError: the samples do not carry an estimate.
+        MeasurementError: the samples do not carry an estimate, or none that could fail the limit.
     """
     level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
     found, details = measured.estimate(name, level, parameters), measured.details(name)
@@ -50,6 +48,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
         return Record(
             name=name, verdict=Verdict.SKIPPED, message=message, estimate=shown, details=details
         )
+    _require_room(name, limit, details)
     member = None
     if isinstance(found, Estimate):
         verdict = judge(found, limit)
@@ -67,11 +66,28 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
             member=member,
             member_count=len(members or ()),
             family=details.get("family", 1),
+            detectable=details.get("detectable_drop") or 0.0,
         ),
         estimate=found,
         limit=limit,
         details=details,
     )
+
+
+def _require_room(name: str, limit: Limit, details: Mapping[str, Any]) -> None:
+    """Refuse a task on which even losing everything would hold the limit.
+
+    Unless somebody said how little the original has to know.
+    """
+    known = details.get("reference_share")
+    if known is None or "min_reference" in details or not name.startswith("accuracy."):
+        return
+    if known + (limit.min or 0.0) <= 0.0:
+        raise MeasurementError(
+            f"{name}: the original itself has {known:.3g}, and may lose {-(limit.min or 0.0):g}"
+            f" ({limit.source}): nothing could fail; expected more than that. Name tasks that the"
+            " model is used for, or write min_reference: 0"
+        )
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:

@@ -50,6 +50,51 @@ def estimate(value: float = 0.1, level: float = 0.95) -> Estimate:
     )
 
 
+@dataclass(frozen=True)
+class Share:
+    """A difference of shares, and the original's own."""
+
+    reference: float
+    detectable: float = 0.0
+    least: float | None = None
+    """What somebody said is enough."""
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        return Estimate(
+            value=0.0, low=-0.004, high=0.004, level=level, n=1000, unit="difference",
+            method="Tango score, paired", p_value=0.7,
+        )  # fmt: skip
+
+    def details(self, check: str) -> dict[str, Any]:
+        said = {} if self.least is None else {"min_reference": self.least}
+        return {**said, "reference_share": self.reference, "detectable_drop": self.detectable}
+
+
+def drop_limit(rule: str, drop: float) -> Limit:
+    source = SourceLine("team.yaml", 3)
+    return Limit(check="accuracy.own", rule=rule, min=-drop, source=source)  # type: ignore[arg-type]
+
+
+def test_a_task_on_which_everything_may_be_lost_is_no_pass() -> None:
+    """All of nearly nothing is less than the limit allows."""
+    limit = drop_limit("certify", 0.01)
+    with pytest.raises(MeasurementError) as caught:
+        judge_row("accuracy.own", limit, Share(reference=0.004))
+    assert str(caught.value) == (
+        "accuracy.own: the original itself has 0.004, and may lose 0.01 (team.yaml:3): nothing"
+        " could fail; expected more than that. Name tasks that the model is used for, or write"
+        " min_reference: 0"
+    )
+    assert judge_row("accuracy.own", limit, Share(reference=0.02)).verdict is PASS
+    assert judge_row("accuracy.own", limit, Share(reference=0.004, least=0.0)).verdict is PASS
+
+
+def test_a_silent_alarm_promises_no_more_than_its_test_can_see() -> None:
+    silent = judge_row("accuracy.own", drop_limit("alarm", 0.01), Share(0.8, detectable=0.067))
+    assert silent.verdict is PASS
+    assert silent.message.endswith("would have seen -6.7 pp or less (4 times in 5)")
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_the_worst_verdict_is_the_verdict_of_all(count: int) -> None:
     for verdicts in itertools.product(Verdict, repeat=count):

@@ -85,8 +85,17 @@ class Chat:
 
 def _environment() -> Any:  # noqa: ANN401 - jinja2's
     from jinja2.exceptions import SecurityError
-    from jinja2.ext import loopcontrols
+    from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """Of transformers: `generation` marks what the model said, and changes no text."""
+
+        tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
+
+        def parse(self, parser: Any) -> Any:  # noqa: ANN401 - jinja2's
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     class Strict(ImmutableSandboxedEnvironment):
         """Raises where the sandbox would hand out something that prints as nothing."""
@@ -94,7 +103,8 @@ def _environment() -> Any:  # noqa: ANN401 - jinja2's
         def unsafe_undefined(self, obj: object, attribute: str) -> NoReturn:
             raise SecurityError(f"access to {attribute!r} of a {type(obj).__name__}")
 
-    environment = Strict(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    extensions = [Generation, loopcontrols]
+    environment = Strict(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _now

@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
@@ -84,26 +85,36 @@ def _pass_at(size: int, passed: Sequence[bool]) -> float:
 def sandboxed(runner: Runner | None) -> Iterator[None]:
     """While a task is loaded, let its `code_eval` be the sandbox; None: nothing is changed.
 
-    A task's module is imported once and kept: one that holds a stand-in is forgotten, so that the
-    next load gets its own.
+    A task's module is imported once and kept. One that names the metric is forgotten before, for it
+    may hold the real one, and afterwards, so that the next load gets its own. What tasks try while
+    they are imported is not run: where there is no sandbox, their rows say so.
     """
     if runner is None:
         yield
         return
+    is_loading = True
+
+    def run(programs: Sequence[str]) -> Sequence[bool]:
+        return [False] * len(programs) if is_loading else runner(programs)
+
     _forget()
     try:
-        with _evaluate(runner):
+        with evaluating(run):
             yield
     finally:
+        is_loading = False
         _forget()
 
 
 @contextlib.contextmanager
-def _evaluate(runner: Runner) -> Iterator[None]:
-    """What a task gets that imports `evaluate`: one that loads the stand-in.
+def evaluating(runner: Runner | None) -> Iterator[None]:
+    """What a task gets that imports `evaluate`: one that loads the stand-in; None: the real one.
 
     The real one imports torch and transformers (4 s); it is imported for another metric only.
     """
+    if runner is None:
+        yield
+        return
     real = sys.modules.get("evaluate")
 
     def load(path: str, *args: Any, **how: Any) -> Any:  # noqa: ANN401 - as evaluate.load
@@ -132,5 +143,10 @@ def _forget() -> None:
         # by its dictionary: asking some modules for what they lack has them import it
         held = getattr(module, "__dict__", {})
         is_of_a_task = name.startswith("lm_eval.tasks.") or "__mtime__" in held
-        if is_of_a_task and any(isinstance(one, CodeEval) for one in list(held.values())):
+        if is_of_a_task and _names_the_metric(held.get("__file__")):
             del sys.modules[name]
+
+
+def _names_the_metric(file: str | None) -> bool:
+    path = Path(file or "")
+    return path.is_file() and CODE_EVAL in path.read_text("utf-8", "replace")

@@ -58,21 +58,29 @@ def digest_of_all(items: Sequence[Item]) -> str:
 
 def make_items(
     task: Any,  # noqa: ANN401 - lm-eval's
-    numbers: Sequence[int] | None,
+    numbers: Sequence[int],
     settings: HarnessSettings,
 ) -> tuple[Item, ...]:
     """The docs of a task whose requests are built.
 
+    Args:
+        task: whose requests are of these docs.
+        numbers: of the docs in the split.
+        settings: how it is asked.
+
     Raises:
-        ThresholdsError: a doc without a target, or with one that is none of its choices.
+        ThresholdsError: a doc that asks nothing, without a target, or with one that is none of its
+            choices.
     """
     places: dict[int, list[int]] = {}
     for place, instance in enumerate(task.instances):
         places.setdefault(instance.doc_id, []).append(place)
     items = []
-    for asked, own in sorted(places.items()):
+    for asked, number in enumerate(numbers):
+        own = places.get(asked, [])
+        if not own:
+            raise _wrong(settings, number, "it asks nothing: got no request; expected at least one")
         own.sort(key=lambda place: task.instances[place].idx)
-        number = asked if numbers is None else numbers[asked]
         items.append(_make_item(task, number, tuple(own), settings))
     return tuple(items)
 
@@ -92,10 +100,14 @@ def _make_item(
     # where the choices are contexts, doc_to_text says which is right and doc_to_target what follows
     told = task.doc_to_text(doc) if getattr(task, "multiple_input", 0) else target
     gold = choices.index(told) if isinstance(told, str) and told in choices else told
-    is_named = isinstance(gold, int) and 0 <= gold < len(choices)
-    if task.OUTPUT_TYPE == "multiple_choice" and not isinstance(told, list) and not is_named:
-        wanted = f"one of its {len(choices)} choices"
-        raise _wrong(settings, number, f"target: got {told!r}; expected {wanted}")
+    is_named = _is_place(gold, choices)
+    if task.OUTPUT_TYPE == "multiple_choice":
+        if len(choices) < 2:
+            raise _wrong(settings, number, f"choices: got {len(choices)}; expected at least 2")
+        rights = told if isinstance(told, list) else [gold]
+        if not rights or not all(_is_place(right, choices) for right in rights):
+            wanted = f"one of its {len(choices)} choices"
+            raise _wrong(settings, number, f"target: got {told!r}; expected {wanted}")
     return Item(
         doc=doc,
         number=number,
@@ -107,6 +119,10 @@ def _make_item(
         gold=gold if is_named else None,
         group=_group(doc, number, settings),
     )
+
+
+def _is_place(gold: object, choices: Sequence[object]) -> bool:
+    return isinstance(gold, int) and 0 <= gold < len(choices)
 
 
 def _group(doc: Mapping[str, Any], number: int, settings: HarnessSettings) -> str | None:

@@ -10,6 +10,7 @@ Agrees with lm-eval's `hf` model at batch size 1 (tests/harness/test_agreement.p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,10 @@ Response = tuple[float, bool] | float | str
 text; an answer."""
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _DEFAULT_LENGTH = 256
+_CHANGES = MappingProxyType(
+    {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_new_tokens": 0, "min_length": 0}
+)
+"""What changes greedy answers in transformers, and its value that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,9 @@ def refusal(how: Mapping[str, Any]) -> str:
         )
     if (beams := int(how.get("num_beams") or 1)) > 1:
         return f"got num_beams {beams}; expected greedy answers"
+    for key, plain in _CHANGES.items():
+        if how.get(key) not in (None, plain):
+            return f"got {key} {how[key]}; expected greedy answers as the model gives them"
     return ""
 
 

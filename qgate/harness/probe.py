@@ -13,7 +13,7 @@ from qgate.harness.docs import digest_of_all
 from qgate.harness.plan import HarnessWork, plan, responses
 from qgate.harness.scores import score
 from qgate.harness.tasks import take
-from qgate.measure.chance import require_known
+from qgate.measure.chance import require_known, require_scored
 from qgate.measure.oddities import odd_answers
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
@@ -112,9 +112,10 @@ class HarnessTask:
         }
         if self.loaded.settings.group is not None:
             shown["groups"] = tuple(item.group for item in items)
-        if metric.is_graded or not (artifact.is_binary and reference.is_binary):
-            return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
         name, least = self.loaded.settings.name, self.min_reference
+        if metric.is_graded or not (artifact.is_binary and reference.is_binary):
+            require_scored(self.check, name, reference.values, least)
+            return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
         share, chance = float(reference.values.mean()), shown["more"]["chance"]
         require_known(self.check, name, share, chance, least)
         return PairedAnswers(
@@ -130,7 +131,9 @@ class HarnessTask:
 
         loaded, items = self.loaded, self.loaded.items
         choices = [item.n_choices for item in items if item.n_choices]
+        said = {} if self.min_reference is None else {"min_reference": self.min_reference}
         return {
+            **said,
             "harness": f"lm_eval {version('lm_eval')}",
             "task": loaded.settings.name,
             "task_version": str(loaded.task.VERSION),

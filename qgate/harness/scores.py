@@ -13,6 +13,7 @@ import numpy as np
 
 from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError, QGateError
+from qgate.harness.code import evaluating
 from qgate.harness.quiet import quiet, seeded
 from qgate.measure.graded import Graded
 
@@ -41,7 +42,7 @@ def score(loaded: LoadedTask, answers: Sequence[Response]) -> Graded:
         raise MeasurementError(
             f"{loaded.settings.name}: lost answers: got {len(answers)}; expected {len(instances)}"
         )
-    with quiet(), seeded():
+    with quiet(), seeded(), evaluating(loaded.runner):
         filtered = _filter(loaded, answers)
         values = np.array([_value(loaded, item, filtered) for item in loaded.items])
     is_empty = np.array([_says_nothing(item, instances, answers) for item in loaded.items])

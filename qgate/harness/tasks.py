@@ -53,6 +53,8 @@ class LoadedTask:
     repeated: int
     """Docs that are there more than once."""
     metric: Metric
+    runner: Runner | None = None
+    """Runs what is generated, where the task executes code and may."""
 
 
 def load_task(settings: HarnessSettings, runner: Runner | None = None) -> LoadedTask:
@@ -69,16 +71,18 @@ def load_task(settings: HarnessSettings, runner: Runner | None = None) -> Loaded
     _require_harness(settings)
     with quiet(), seeded(), network(is_allowed=not settings.is_offline):
         path = find_task(settings)
-        check_config(read_raw(path, settings), settings)
+        raw = read_raw(path, settings)
+        _guarded(settings, lambda: check_config(raw, settings))
         if settings.code_execution is not None and runner is None:
             raise settings.error("code_execution: got no sandbox; expected one that runs programs")
-        with sandboxed(runner if settings.code_execution else None):
+        allowed = runner if settings.code_execution else None
+        with sandboxed(allowed):
             task = _guarded(settings, lambda: _make(path, settings))
-        metric = choose_metric(task, settings)
+        metric = _guarded(settings, lambda: choose_metric(task, settings))
         available = len(getattr(task, "task_docs", None) or task.eval_docs)
         numbers = draw(available, settings)
         _guarded(settings, lambda: _build_requests(task, numbers, settings))
-        items = make_items(task, numbers, settings)
+        items = make_items(task, range(available) if numbers is None else numbers, settings)
     return LoadedTask(
         settings=settings,
         task=task,
@@ -86,6 +90,7 @@ def load_task(settings: HarnessSettings, runner: Runner | None = None) -> Loaded
         available=available,
         repeated=require_different(items, settings),
         metric=metric,
+        runner=allowed,
     )
 
 

@@ -8,13 +8,14 @@ sequences of HumanEval, Chen et al. 2021, arXiv:2107.03374; lm-evaluation-harnes
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from qgate.sandbox import Outcome
+    from qgate.sandbox import Isolation, Outcome
 
 _FENCED = re.compile(r"```(?:python|py|Python)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 _ENDS = re.compile(r"\n(?:class|def|#|if|print)")
@@ -33,16 +34,19 @@ def program(prompt: str, text: str, tests: str) -> str:
     return f"{code}\n\n{tests}\n"
 
 
-def run_in_sandbox(programs: Sequence[str]) -> list[bool]:
-    """Whether each program ended well.
+def make_runner() -> Callable[[Sequence[str]], list[bool]]:
+    """Something that runs programs in a sandbox: whether each ended well.
 
-    Raises:
-        MeasurementError: this machine cannot isolate a program.
+    It raises a MeasurementError where this machine cannot isolate a program. How it can is found
+    once, when the first is run: lm-eval asks for one program at a time, and looking takes longer.
     """
-    return [one.passed for one in run_all(programs)]
+    from qgate.sandbox import find_isolation
+
+    find = functools.cache(find_isolation)
+    return lambda programs: [one.passed for one in run_all(programs, find)]
 
 
-def run_all(programs: Sequence[str]) -> list[Outcome]:
+def run_all(programs: Sequence[str], find: Callable[[], Isolation] | None = None) -> list[Outcome]:
     """How each program ended.
 
     Raises:
@@ -51,4 +55,4 @@ def run_all(programs: Sequence[str]) -> list[Outcome]:
     from qgate.sandbox import Limits, Program, find_isolation, run_programs
 
     named = [Program(name=f"program {n}", code=code) for n, code in enumerate(programs, 1)]
-    return run_programs(named, Limits(), find_isolation())
+    return run_programs(named, Limits(), (find or find_isolation)())

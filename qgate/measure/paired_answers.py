@@ -72,14 +72,12 @@ class PairedAnswers:
 
     def details(self, check: str) -> dict[str, Any]:
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())
-        n = len(self.artifact)
         return {
             "share": float(self.artifact.mean()),
             "reference_share": float(self.reference.mean()),
             "lost": lost,
             "gained": gained,
-            # what flips without damage flips both ways
-            "detectable_drop": stats.detectable_drop(n, 2 * min(lost, gained), alpha=_ALPHA),
+            **self._detectable(lost, gained),
             "worst": side_by_side(
                 self._worst(),
                 self.prompts,
@@ -93,6 +91,19 @@ class PairedAnswers:
                 *(odd_gain(lost, gained) if self.expected else ()),
             ],
         }
+
+    def _detectable(self, lost: int, gained: int) -> dict[str, float]:
+        """What the row's test sees 4 times in 5; of items in groups that is not known.
+
+        Raises:
+            MeasurementError: so few items that it could see nothing.
+        """
+        if self.groups is not None:
+            return {}
+        # what flips without damage flips both ways
+        flips = 2 * min(lost, gained)
+        drop = stats.detectable_drop(len(self.artifact), flips, alpha=_ALPHA)
+        return {"detectable_drop": drop}
 
     def _worst(self) -> list[int]:
         numbers = np.flatnonzero(self.is_lost)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qgate.artifacts.chat_template import chat_template_of
 from qgate.errors import ThresholdsError
 from qgate.measure.answers import SCORES
-from qgate.measure.code_answers import run_in_sandbox
+from qgate.measure.code_answers import make_runner
 from qgate.measure.items import read_task
 from qgate.records import Asked
 from qgate.thresholds import SHIPPED_SHOWN
@@ -156,7 +156,7 @@ def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
         code_execution=task.code_execution,
         is_offline=any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE),
     )
-    return load_task(settings, run_in_sandbox if task.code_execution else None)
+    return load_task(settings, make_runner() if task.code_execution else None)
 
 
 def _chat(task: TaskSettings, original: Artifact | None) -> Chat:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.chance import require_known
+from qgate.measure.chance import require_known, require_scored
 from qgate.measure.graded import Graded
 from qgate.measure.grading import Grading
 from qgate.measure.oddities import odd_answers
@@ -144,16 +144,12 @@ class Task:
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
-        """Both sides' grades as the samples of the row.
-
-        Raises:
-            MeasurementError: the original is hardly better than chance.
-            NotApplicable where the task is a shipped one.
-        """
+        """Both sides' grades as the samples of the row; raises as `read`."""
         items = self.file.items
         more = {
             "items": self.file.digest,
             "file": self.file.name,
+            **({} if self.min_reference is None else {"min_reference": self.min_reference}),
             **odd_answers([f"item {item.id}" for item in items], artifact, reference),
         }
         shown = {
@@ -163,6 +159,7 @@ class Task:
             "expected": tuple(item.answer for item in items),
         }
         if not self.file.has_choices and self.grading.is_score:
+            require_scored(self.check, self.file.name, reference.values, self.min_reference)
             return PairedScores(
                 artifact=artifact.values,
                 reference=reference.values,

@@ -18,6 +18,9 @@ import types
 from typing import Any
 
 _NAME = "<program>"
+_MODULE = "program"
+"""Not `__main__`: what a program does only as a script it does not under its tests, as under
+`exec` of Hugging Face's code_eval."""
 _LONGEST = 300
 """Characters of what a program's exception says."""
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
@@ -78,8 +81,8 @@ def _refuse(code: bytes) -> None:
 
 def _run(source: str) -> str:
     """Run a program; an empty text where it reached its end, else what stopped it."""
-    module = types.ModuleType("__main__")
-    sys.modules["__main__"] = module
+    module = types.ModuleType(_MODULE)
+    sys.modules[_MODULE] = sys.modules["__main__"] = module
     sys.argv = [_NAME]
     linecache.cache[_NAME] = (len(source), None, source.splitlines(keepends=True), _NAME)
     try:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from qgate.stats.clusters import Clustered
 
+FEWEST_FLIPPED_GROUPS = 12
+"""A test by flipped signs of so many groups can reach 2^-12, an alarm's error among 200 of them."""
 _BISECTION_WIDTH = 1e-12
 # where no group has a flip, each may have lost as one: the groups are all that was drawn
 _PRIOR = Prior(icc=1.0, weight=1.0)
@@ -69,7 +71,8 @@ def paired_difference(
     Wald's it has a width where nothing flipped: z^2 / (n + z^2) to both sides. Agrees with R's
     `contingencytables::Tango_asymptotic_score_CI_paired_2x2`.
 
-    `p_value` is that of `mcnemar_exact`, with groups of `mcnemar_clustered`.
+    `p_value` is that of `mcnemar_exact`, with groups of `mcnemar_clustered`; None with fewer than
+    `FEWEST_FLIPPED_GROUPS`, of which the interval decides.
 
     Args:
         artifact: 0/1 or bool, right or wrong per item, shape (n,).
@@ -78,17 +81,16 @@ def paired_difference(
         level: e.g. 0.95.
 
     Raises:
-        MeasurementError: unpaired items, none at all, an answer that is neither right nor wrong, or
-            one group only.
+        MeasurementError: unpaired items, none, one group only, or one neither right nor wrong.
     """
     flips = count_flips(artifact, reference)
     z = normal_quantile(0.5 + level / 2.0)
-    worth, method, p_value = 1.0, "Tango score, paired", mcnemar_exact(flips.lost, flips.gained)
+    worth, method, p_value = 1.0, "Tango score, paired", _exact(flips)
     if groups is not None and len(np.unique(groups)) < flips.n:
         differences = np.asarray(artifact, np.float64) - np.asarray(reference, np.float64)
         sample = group_items("paired difference", differences, groups)
         worth, why = _worth(sample, level)
-        method, p_value = f"{method}, {why}", mcnemar_clustered(differences, sample.index)
+        method, p_value = f"{method}, {why}", _flipped(sample)
     low, high = score_ends(flips.gained * worth, flips.lost * worth, flips.n * worth, z)
     return Estimate(
         value=(flips.gained - flips.lost) / flips.n,
@@ -148,6 +150,17 @@ def _answers(side: str, flags: NDArray[Any]) -> NDArray[np.bool_]:
             f"nor wrong: got {flags[wrong[0]]} at index {wrong[0]}; expected 0 or 1."
         )
     return right
+
+
+def _exact(flips: Flips) -> float | None:
+    return mcnemar_exact(flips.lost, flips.gained)
+
+
+def _flipped(sample: Clustered) -> float | None:
+    """Of the test that flips the signs of whole groups; None with so few that it shows nothing."""
+    if sample.sizes.size < FEWEST_FLIPPED_GROUPS:
+        return None
+    return mcnemar_clustered(sample.values, sample.index)
 
 
 def _worth(sample: Clustered, level: float) -> tuple[float, str]:

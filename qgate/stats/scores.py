@@ -3,11 +3,14 @@
 Agrees with `scipy.stats.ttest_rel` but for the skewness and a doubt: scores that hardly ever change
 do not show how they vary. Their sum of squares is taken to be larger by z^2 * 4 / (4 + changed
 items), so that n items without a change leave about the doubt of as many answers without a flip,
-z^2 / n, and 200 changed ones next to none.
+z^2 / n, and 200 changed ones next to none. Where items come in groups, these are what is counted.
 
 Nominal 95 % covered in 0.945 to 1.00 of 6,000 simulated artifacts (50 to 1,319 items; scores that
 change in all, in half, heavy-tailed, skewed, by half a score in 1 or 3 of 100), and 0 to 3.3 % of
-those exactly at their limit were certified; by Student's t alone 2 to 22 %.
+those exactly at their limit were certified; by Student's t alone 2 to 22 %. More are where hardly
+any item can lose while all scores vary a little: a half lost by 2 of 100 items, +-0.02 in the rest,
+limit 1 point: 13 %. Groups that are hit whole, by 0.2 to 0.4 in 2.5 to 10 % of them, 10 to 200
+groups: 0 %, but 8 % where 100 groups of 10 are held to 1 point.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from qgate.stats.clusters import Clustered, Floats
 
 _PRIOR_WEIGHT = 4.0
-"""How many items with a changed score it takes to halve the doubt about those not seen."""
+"""How many items, or groups, with a changed score halve the doubt about those not seen."""
 
 
 def paired_scores(
@@ -96,9 +99,10 @@ def _scores(side: str, scores: NDArray[Any]) -> Floats:
 
 
 def _doubt(sample: Clustered, level: float) -> float:
-    changed = np.count_nonzero(sample.values)
+    changed = len(np.unique(sample.index[sample.values != 0.0]))
     fade = _PRIOR_WEIGHT / (_PRIOR_WEIGHT + changed)
-    return normal_quantile(0.5 + level / 2.0) * math.sqrt(float(fade)) / sample.n
+    groups = sample.n**2 / float(np.square(sample.sizes).sum())
+    return normal_quantile(0.5 + level / 2.0) * math.sqrt(fade) / groups
 
 
 def _name(sample: Clustered) -> str:

@@ -56,6 +56,15 @@ def test_a_template_that_knows_no_system_gets_the_chat_without_it() -> None:
     assert Chat(template=template).render(messages, adds_prompt=True) == "hello"
 
 
+def test_what_transformers_marks_as_generated_is_text_like_any_other() -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+        "{% endgeneration %}{% else %}{{ m.content }}{% endif %}|{% endfor %}"
+    )
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    assert Chat(template=template).render(said, adds_prompt=True) == "hi|ho|"
+
+
 def test_a_last_message_is_gone_on_with_where_it_ends() -> None:
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"
     messages = [*MESSAGES, {"role": "assistant", "content": "It is "}]

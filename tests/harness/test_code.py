@@ -5,6 +5,7 @@ The sandbox here is a FAKE, made for these tests: it runs nothing and knows some
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def test_programs_run_in_the_sandbox_and_nowhere_else(
     loaded = load(tmp_path, sandbox, code_execution="sandbox")
     probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
     work = probe.work(speak(256))
-    sandbox.programs.clear()
+    assert sandbox.programs == []  # what lm-eval tries while it imports the task is not run
 
     found = probe.read(
         Pair(
@@ -107,15 +108,73 @@ def test_programs_run_in_the_sandbox_and_nowhere_else(
     )
 
 
-def test_each_load_gets_its_own_sandbox(tmp_path: Path) -> None:
+def grade(loaded: LoadedTask, speak: Callable[[int], Speaker]) -> PairedAnswers:
+    probe = HarnessTask(check="accuracy.code", loaded=loaded, min_reference=0)
+    side = make_outcome(make_answers(*(" # right" for _ in loaded.items)))
+    found = probe.read(Pair(work=probe.work(speak(256)), reference=side, artifact=side))
+    assert isinstance(found, PairedAnswers)
+    return found
+
+
+def test_each_load_gets_its_own_sandbox(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
     first, second = FakeSandbox(), FakeSandbox()
-    load(tmp_path, first, code_execution="sandbox")
-    first.programs.clear()
+    loaded = [load(tmp_path, one, code_execution="sandbox") for one in (first, second)]
 
-    load(tmp_path, second, code_execution="sandbox")
+    grade(loaded[1], speak)
 
-    assert second.programs
+    assert len(second.programs) == 2 * len(PROBLEMS)
     assert first.programs == []
+
+
+def test_a_task_that_was_imported_before_gets_the_sandbox_all_the_same(
+    tmp_path: Path, speak: Callable[[int], Speaker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a conftest, say, or by lm-eval itself: its module is kept, with the metric it has."""
+    unconfined: list[str] = []
+
+    class Real:
+        def compute(self, predictions: Sequence[Sequence[str]], **_: Any) -> Any:
+            unconfined.extend(text for texts in predictions for text in texts)
+            return {"pass@1": 1.0}, {}
+
+    real = type(sys)("evaluate")
+    vars(real)["load"] = lambda *_: Real()
+    monkeypatch.setitem(sys.modules, "evaluate", real)
+    importlib.import_module("lm_eval.tasks.humaneval.utils")
+    unconfined.clear()
+
+    sandbox = FakeSandbox()
+    grade(load(tmp_path, sandbox, code_execution="sandbox"), speak)
+
+    assert len(sandbox.programs) == 2 * len(PROBLEMS)
+    assert unconfined == []
+
+
+METRIC_INSIDE = """
+def run(doc, results):
+    import evaluate
+    shares, _ = evaluate.load("code_eval").compute(
+        references=[doc["answer"]], predictions=[results], k=[1]
+    )
+    return {"passed": shares["pass@1"]}
+"""
+
+
+def test_a_task_that_loads_the_metric_when_it_grades_gets_the_sandbox(
+    write_task: Callable[..., Path], speak: Callable[[int], Speaker]
+) -> None:
+    told = {"metric": "passed", "aggregation": "mean", "higher_is_better": True}
+    rows = [{"prompt": f"say {number}", "answer": "assert True"} for number in range(3)]
+    directory = write_task("made", GENERATED, rows, metric_list=[told])
+    (directory / "grade.py").write_text(METRIC_INSIDE)
+    with (directory / "made.yaml").open("a") as file:
+        file.write("\nprocess_results: !function grade.run\n")
+    settings = HarnessSettings(name="made", include_path=directory, code_execution="sandbox")
+
+    sandbox = FakeSandbox()
+    grade(load_task(settings, sandbox), speak)
+
+    assert len(sandbox.programs) == 2 * len(rows)
 
 
 @pytest.mark.parametrize("is_imported", [True, False])
@@ -166,10 +225,7 @@ def test_a_lost_program_is_an_error() -> None:
 
 
 def test_a_sandbox_that_fails_is_heard_of(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
-    sandbox = FakeSandbox()
-    loaded = load(
-        tmp_path, lambda programs: fail_later(sandbox, programs), code_execution="sandbox"
-    )
+    loaded = load(tmp_path, fail, code_execution="sandbox")
     probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
     work = plan(loaded.task.instances, speak(256))
     outcome = make_outcome(make_answers("a", "b", "c"))
@@ -178,10 +234,8 @@ def test_a_sandbox_that_fails_is_heard_of(tmp_path: Path, speak: Callable[[int],
         probe.read(Pair(work=work, reference=outcome, artifact=outcome))
 
 
-def fail_later(sandbox: FakeSandbox, programs: Sequence[str]) -> list[bool]:
-    if "assert add(2, 3)==5" not in programs[0]:  # what lm-eval tries while it imports the task
-        raise MeasurementError("the sandbox broke")
-    return sandbox(programs)
+def fail(programs: Sequence[str]) -> list[bool]:
+    raise MeasurementError("the sandbox broke")
 
 
 @pytest.mark.parametrize("name", ["cruxeval_input", "longproc_countdown_0.5k"])

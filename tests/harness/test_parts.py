@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from qgate.errors import ThresholdsError
+from qgate.errors import MeasurementError, ThresholdsError
 from qgate.measure.graded import Graded
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import Outcome, Pair
@@ -111,6 +112,43 @@ def test_docs_on_the_same_text_are_a_group(write_task: Write, speak: Speak) -> N
         make(directory, group="txet")
     assert str(caught.value).endswith(
         "doc 1: group: got no field 'txet'; expected one of prompt, choices, answer, text"
+    )
+
+
+@pytest.mark.parametrize("least", [None, 0.5], ids=["nothing said", "half asked for"])
+def test_scores_of_an_original_that_knows_nothing_are_refused(
+    write_task: Write, speak: Speak, least: float | None
+) -> None:
+    task = make(graded(write_task, "f1", metric="f1"))
+    task = dataclasses.replace(task, min_reference=least)
+    work = task.work(speak(256))
+    nothing = make_outcome(make_answers("z", "z", "z"))
+    with pytest.raises(MeasurementError) as caught:
+        task.read(Pair(work=work, artifact=nothing, reference=nothing))
+    wanted = "more than 0" if least is None else "at least 0.5"
+    assert str(caught.value).startswith(
+        "accuracy.made: the original itself does not know made: got a mean score of 0; expected"
+        f" {wanted}. Name"
+    )
+
+
+BAD_DOCS: dict[str, tuple[dict[str, Any], str]] = {
+    "no choice": ({"choices": []}, "got no request; expected at least one"),
+    "one choice": ({"choices": [" o"], "answer": " o"}, "choices: got 1; expected at least 2"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_DOCS)
+def test_a_doc_that_asks_nothing_is_refused_and_not_left_out(write_task: Write, bad: str) -> None:
+    changed, message = BAD_DOCS[bad]
+    rows = questions()
+    rows[4] = {**rows[4], **changed}
+    target = "{{choices.index(answer) if answer in choices else 0}}"
+    directory = write_task("made", CHOICES, rows, doc_to_target=target)
+    with pytest.raises(ThresholdsError) as caught:
+        make(directory)
+    assert f"doc 5: {message}" in str(caught.value) or f"doc 5: it asks nothing: {message}" in str(
+        caught.value
     )
 
 

@@ -123,6 +123,9 @@ def test_a_lost_answer_is_never_left_out(speak: Speak) -> None:
         ({"do_sample": False, "num_beams": 4}, True),
         ({"do_sample": False, "temperature": 0.2}, False),
         ({"do_sample": True, "temperature": 0.0}, False),
+        ({"repetition_penalty": 1.1}, True),
+        ({"repetition_penalty": 1.0, "min_new_tokens": 0}, False),
+        ({"min_new_tokens": 5}, True),
         ({}, False),
     ],
 )

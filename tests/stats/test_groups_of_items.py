@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
+from qgate.records import Limit, SourceLine, Verdict
 from qgate.stats import mcnemar_clustered, paired_difference
+from qgate.verdict import judge
 
 LEVEL = 0.95
 SEED = 20_261_125
@@ -143,3 +145,15 @@ def test_bad_groups_are_refused_in_one_line(bad: str) -> None:
     with pytest.raises(MeasurementError) as caught:
         paired_difference(np.array([1, 0, 1]), np.array([1, 1, 1]), np.array(labels), level=LEVEL)
     assert str(caught.value) == f"paired difference: {message}"
+
+
+@pytest.mark.parametrize("groups", [4, 7, 11])
+def test_with_few_groups_the_interval_decides_for_no_test_of_them_could(groups: int) -> None:
+    """Everything lost in 4 groups has a sign-flip p of 2^-4: an alarm by it never goes off."""
+    right, labels = np.ones(200, bool), np.arange(200) % groups
+    found = paired_difference(~right, right, labels, level=LEVEL)
+    alarm = Limit(check="accuracy.x", rule="alarm", min=-0.03, source=SourceLine("a.yaml", 1))
+    assert found.p_value is None
+    assert judge(found, alarm) is Verdict.FAIL
+    many = paired_difference(~right, right, np.arange(200) % 12, level=LEVEL)
+    assert many.p_value == pytest.approx(2**-12)
