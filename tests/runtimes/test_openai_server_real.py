@@ -144,7 +144,8 @@ def test_a_stream_has_the_models_own_tokens_each_with_its_time(real: Real) -> No
 def test_a_prompt_that_was_sent_before_is_not_answered_sooner(real: Real) -> None:
     ids = np.random.default_rng(5).integers(8, real.facts.n_vocab, 400).astype(np.int32)
 
-    requests = [undisturbed(lambda: time_request(real.runtime, ids, 64)) for _ in range(6)]
+    # few tokens: the more it says to noise, the likelier half a character is among them
+    requests = [undisturbed(lambda: time_request(real.runtime, ids, 8)) for _ in range(6)]
     ttft_s = [request["at_s"][0] for request in requests]
 
     assert min(ttft_s[1:]) > 0.5 * min(ttft_s[0], float(np.median(ttft_s)))
