@@ -34,7 +34,7 @@ from qgate.stats.clusters import (
     design_effect,
     group,
 )
-from qgate.stats.student import normal_quantile, t_quantile
+from qgate.stats.student import normal_quantile, t_quantile, t_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +90,16 @@ def mean_ends(found: ClusteredMean, level: float) -> tuple[float, float]:
     low, high = _hall_ends(found, t)
     reach = t * found.standard_error
     return min(low, found.mean - reach), max(high, found.mean + reach)
+
+
+def mean_tail(found: ClusteredMean) -> float:
+    """The one-sided p-value of "the mean is not below 0" that goes with the upper of `mean_ends`.
+
+    The larger of Student's and the skewness-corrected one: below p where the ends at level 1 - 2p
+    lie below 0, and only there.
+    """
+    t = found.mean / found.standard_error
+    return max(t_tail(-t, found.df), t_tail(-_hall(found, t), found.df))
 
 
 def exponential(what: str, exponent: float) -> float:
@@ -204,6 +214,12 @@ def _quantile_reach(
             f"Score a longer text."
         )
     return reach, found.df
+
+
+def _hall(found: ClusteredMean, t: float) -> float:
+    """Hall's cubic transformation of t, whose inverse `_hall_ends` takes."""
+    skewness = found.skewness
+    return t + skewness * t**2 / 3.0 + skewness**2 * t**3 / 27.0 + skewness / 6.0
 
 
 def _hall_ends(found: ClusteredMean, t: float) -> tuple[float, float]:

