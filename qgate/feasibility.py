@@ -8,13 +8,14 @@ whatever is measured: it is refused, or becomes an alarm where its rule is `auto
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError, ThresholdsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qgate.noise import Noise
     from qgate.records import Asked, Limit
@@ -78,9 +79,14 @@ class Feasibility:
 
     def describe(self, limits: Iterable[Mapping[str, Limit]]) -> list[str]:
         """Lines for a run's header: what is certified on items, of any of these settled limits."""
-        certified = (one for each in limits for one in each.values() if one.rule == "certify")
-        prospects = (self._prospect(limit) for limit in certified)
-        return list(dict.fromkeys(f"qgate: {one.describe()}" for one in prospects if one))
+        rows: list[str] = []
+        together: list[str] = []
+        for each in limits:
+            certified = (one for one in each.values() if one.rule == "certify")
+            prospects = [found for one in certified if (found := self._prospect(one))]
+            rows += [one.describe() for one in prospects]
+            together += [_together(prospects)] if len(prospects) > 1 else []
+        return [f"qgate: {line}" for line in dict.fromkeys([*rows, *together])]
 
     def _settled(self, limit: Limit) -> Limit:
         if limit.rule == "alarm":
@@ -103,6 +109,15 @@ class Feasibility:
             chance = _chance(asked, _margin(limit), flips, limit.level)
             self._prospects[key] = Prospect(limit=limit, asked=asked, flips=flips, chance=chance)
         return dataclasses.replace(self._prospects[key], limit=limit)
+
+
+def _together(prospects: Sequence[Prospect]) -> str:
+    chance = math.prod(one.chance for one in prospects)
+    most = "at most " if any(one.asked.is_grouped for one in prospects) else ""
+    return (
+        f"an undamaged artifact passes these {len(prospects)} certified rows together with a chance"
+        f" of {most}{chance:.0%}, were they independent"
+    )
 
 
 def _chance(asked: Asked, margin: float, flips: FlipRate, level: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from qgate import stats
@@ -142,3 +144,23 @@ def test_the_header_says_once_how_likely_a_decision_is() -> None:
         f" passes with a chance of {chance:.0%} (6 % of answers assumed to flip)"
     ]
     assert chance > 0.8
+
+
+def test_the_header_says_how_likely_all_certified_rows_pass_together() -> None:
+    other = "accuracy.intents"
+    asked = [Asked(check=CHECK, items=1500), Asked(check=other, items=1200)]
+    limits = {
+        CHECK: a_limit(),
+        other: dataclasses.replace(a_limit(), check=other),
+        "accuracy.alarm": dataclasses.replace(a_limit("alarm"), check="accuracy.alarm"),
+    }
+    chances = [stats.chance_to_certify(n, 0.02, ASSUMED_FLIP_RATE, 0.95) for n in (1500, 1200)]
+
+    *rows, together = Feasibility(asked).describe([limits, limits])
+
+    assert len(rows) == 2
+    assert together == (
+        "qgate: an undamaged artifact passes these 2 certified rows together with a chance of"
+        f" {chances[0] * chances[1]:.0%}, were they independent"
+    )
+    assert chances[0] * chances[1] < min(chances) - 0.05
