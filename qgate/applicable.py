@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from qgate import errors, runtimes
 from qgate.checks import area_of
-from qgate.thresholds import SHIPPED_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +60,9 @@ class Applicable:
             name: limit
             for name, limit in self._all(artifact).items()
             if area_of(name) not in beyond
-            and not (_is_shipped(limit) and _is_untrue(name, choice, is_elsewhere=is_elsewhere))
+            and not (
+                limit.source.is_shipped and _is_untrue(name, choice, is_elsewhere=is_elsewhere)
+            )
         }
 
     def is_beyond(self, check: str, artifact: Artifact) -> bool:
@@ -84,7 +85,7 @@ class Applicable:
                 continue
             beyond = runtimes.beyond(choice.name)
             for check, limit in self._all(artifact).items():
-                if area_of(check) in beyond and not _is_shipped(limit):
+                if area_of(check) in beyond and not limit.source.is_shipped:
                     raise errors.ThresholdsError(
                         f"{limit.source}: {check}: got a limit for {artifact.id}, which"
                         f" {choice.name!r} serves; expected a runtime that measures"
@@ -109,7 +110,3 @@ class Applicable:
 def _is_untrue(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:
     is_of_serving = choice.is_stand_in and area_of(check) in _OF_SERVING
     return is_of_serving or (is_elsewhere and check in _OVER_THE_ORIGINALS)
-
-
-def _is_shipped(limit: Limit) -> bool:
-    return limit.source.path == SHIPPED_SHOWN

@@ -93,6 +93,17 @@ def test_a_limit_of_the_users_own_holds_on_a_stand_in_too(own: Thresholds) -> No
     assert held["latency.tps"].min == 0.5
 
 
+def test_a_file_of_the_users_own_may_have_the_shipped_ones_name(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds" / "default.yaml"
+    path.parent.mkdir()
+    path.write_text(OWN)
+
+    held = applicable(load_thresholds(path, tmp_path), CPU).limits(artifact("hf"))
+
+    assert str(held["latency.tps"].source).startswith("thresholds/default.yaml:")
+    assert held["latency.tps"].min == 0.5
+
+
 def test_gguf_on_a_cpu_is_served_as_it_will_be(shipped: Thresholds) -> None:
     assert areas(applicable(shipped, CPU), "gguf") == AREAS
 

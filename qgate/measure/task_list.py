@@ -14,7 +14,6 @@ from qgate.measure.answers import SCORES
 from qgate.measure.code_answers import make_runner
 from qgate.measure.items import read_task
 from qgate.records import Asked
-from qgate.thresholds import SHIPPED_SHOWN
 
 if TYPE_CHECKING:
     from qgate.harness.chat import Chat
@@ -120,7 +119,7 @@ def _of_file(task: TaskSettings, file: ItemFile) -> Task:
         ),
         max_tokens=task.max_tokens,
         min_reference=task.min_reference,
-        is_shipped=task.source.path == SHIPPED_SHOWN,
+        is_shipped=task.source.is_shipped,
         is_sequential=task.sequential,
     )
 

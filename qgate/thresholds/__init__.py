@@ -47,7 +47,6 @@ from qgate.thresholds.reader import (
 from qgate.thresholds.tasks import read_tasks
 
 __all__ = [
-    "SHIPPED_SHOWN",
     "EdgeSettings",
     "LatencySettings",
     "Layer",
@@ -63,7 +62,7 @@ __all__ = [
     "shipped_path",
 ]
 
-SHIPPED_SHOWN = "thresholds/default.yaml"
+_SHIPPED_SHOWN = "thresholds/default.yaml"
 
 
 def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
@@ -84,7 +83,7 @@ def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
     if profile is not None:
         thresholds = _over(None, profile, f"thresholds/{profile.name}")
     elif path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
-        thresholds = _over(Thresholds(), shipped, SHIPPED_SHOWN)
+        thresholds = _over(Thresholds(), shipped, _SHIPPED_SHOWN)
     else:
         thresholds = _over(None, path, _displayed(path, shown_relative_to))
     _require_decidable(thresholds)
@@ -106,11 +105,11 @@ def shipped_profile(path: Path) -> Path | None:
 
 def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Thresholds:
     """The file's content over `inherited`; None: over what the file itself asks for."""
-    document = read_document(path, displayed)
+    document = read_document(path, displayed, is_shipped=path == shipped_path())
     sections = read_sections(document)
     if inherited is None:
         wants_shipped = does_inherit(document, sections)
-        below = _over(Thresholds(), shipped_path(), SHIPPED_SHOWN) if wants_shipped else None
+        below = _over(Thresholds(), shipped_path(), _SHIPPED_SHOWN) if wants_shipped else None
         inherited = below or Thresholds()
     file = ThresholdsFile(shown=displayed, digest=document.digest)
     tasks, task_layers = read_tasks(document, sections, inherited.tasks)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from qgate.errors import ThresholdsError
+from qgate.records import SourceLine
 from qgate.thresholds.scalars import Leaf, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Document:
     shown: str
     digest: str
     root: yaml.Node
+    is_shipped: bool = False
+
+    def source(self, line: int) -> SourceLine:
+        """What a limit says of where it was written."""
+        return SourceLine(self.shown, line, self.is_shipped)
 
     def error(self, line: int, message: str) -> ThresholdsError:
         return ThresholdsError(f"{self.shown}:{line}: {message}")
@@ -118,7 +124,7 @@ class Document:
                 raise self.error(line, f"{where}: no {key}; expected {leaf.constraint}.")
 
 
-def read_document(path: Path, displayed: str) -> Document:
+def read_document(path: Path, displayed: str, *, is_shipped: bool = False) -> Document:
     """Read and compose one file.
 
     Raises:
@@ -151,7 +157,7 @@ def read_document(path: Path, displayed: str) -> Document:
             "nothing. Begin with 'version: 1'."
         )
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Document(path=path, shown=displayed, digest=digest, root=root)
+    return Document(path=path, shown=displayed, digest=digest, root=root, is_shipped=is_shipped)
 
 
 def _compose(text: str, displayed: str) -> yaml.Node | None:

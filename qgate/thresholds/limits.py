@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from qgate.checks import CHECKS
-from qgate.records import SourceLine
 from qgate.thresholds.document import seen
 from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import OFF
@@ -88,7 +87,7 @@ def _limit(document: Document, entry: Entry, check: Check) -> Limit | None:
     values = document.values(node, name, form.keys)
     _require_one_bound(document, entry, values, name, form)
     document.require(entry.line, name, form.required, values)
-    return form.limit(check, values, SourceLine(document.shown, entry.line))
+    return form.limit(check, values, document.source(entry.line))
 
 
 def refuse_misnomers(document: Document, node: yaml.Node, where: str, form: LimitForm) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from qgate.checks import accuracy_check
-from qgate.records import SourceLine
 from qgate.thresholds.document import seen
 from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import OFF
@@ -71,7 +70,7 @@ def _is_off(document: Document, entry: Entry, inherited: Mapping[str, TaskSettin
 
 
 def _task(document: Document, entry: Entry) -> tuple[TaskSettings, Limit]:
-    where, source = f"tasks.{entry.key}", SourceLine(document.shown, entry.line)
+    where, source = f"tasks.{entry.key}", document.source(entry.line)
     if not re.fullmatch(TASK_NAME, entry.key):
         raise document.error(
             entry.line,
