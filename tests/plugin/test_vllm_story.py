@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,12 @@ import pytest
 
 import qgate
 from tests.plugin.conftest import CLOSED_PORT, new_project
+from tests.runtimes.vllm_served import python_with_vllm
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Outcome, Project
 
-PYTHON = os.environ.get("QGATE_VLLM_PYTHON", "")
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON, reason="QGATE_VLLM_PYTHON names no python that has vLLM"),
-]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 MODEL = Path(qgate.__file__).parent / "demo" / "model"
 QUICK = """
@@ -61,7 +56,7 @@ def rows(seen: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def test_vllm_is_chosen_where_its_interpreter_is_named(project: Project, models: Path) -> None:
-    more = f"runtimes: {{vllm: {{python: {PYTHON}}}}}"
+    more = f"runtimes: {{vllm: {{python: {python_with_vllm()}}}}}"
     seen = gate(project, models, more, "-m", "perplexity or accuracy or edge or integrity")
 
     (entry,) = seen.report()["artifacts"]
@@ -79,7 +74,8 @@ def test_vllm_is_chosen_where_its_interpreter_is_named(project: Project, models:
 def test_the_same_model_in_two_runtimes_shows_what_these_differ_by(
     project: Project, models: Path
 ) -> None:
-    more = f"runtime: {{reference: transformers}}\nruntimes: {{vllm: {{python: {PYTHON}}}}}"
+    more = f"runtimes: {{vllm: {{python: {python_with_vllm()}}}}}"
+    more += "\nruntime: {reference: transformers}"
     seen = gate(project, models, more, "--qgate-runtime=vllm", "-m", "perplexity")
 
     found = rows(seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from qgate.measure.work import Outcome, Pair, Speaker, perform
 from qgate.runtimes.host import Host, HostSettings
 from tests.plugin.conftest import CLOSED_PORT
 from tests.plugin.served_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
+from tests.runtimes.vllm_served import python_with_vllm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from qgate.harness.plan import HarnessWork
     from tests.plugin.conftest import Project
 
-PYTHON = os.environ.get("QGATE_VLLM_PYTHON", "")
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON, reason="QGATE_VLLM_PYTHON names no python that has vLLM"),
-]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 SAME_NATS = 1e-3
 """Both runtimes compute in 32 bits here, each in its own order: so near, they may disagree."""
 
@@ -41,7 +36,7 @@ def test_tasks_of_lm_eval_are_answered_by_vllms_child_and_nothing_flips(
     original, copy = tmp_path / "original", tmp_path / "copy"
     for directory in (original, copy):
         shutil.copytree(model_directory(), directory)
-    limits = write_tasks(project.directory, f"runtimes: {{vllm: {{python: {PYTHON}}}}}")
+    limits = write_tasks(project.directory, f"runtimes: {{vllm: {{python: {python_with_vllm()}}}}}")
     seen = project.pytest(
         f"--qgate={copy}",
         f"--qgate-reference={original}",
@@ -84,7 +79,7 @@ def sides() -> Iterator[dict[str, Side]]:
     pytest.importorskip("transformers", reason="needs the Hugging Face runtime")
     with (
         Host(HostSettings(runtime="transformers")) as one,
-        Host(HostSettings(runtime="vllm", python=PYTHON)) as other,
+        Host(HostSettings(runtime="vllm", python=python_with_vllm())) as other,
     ):
         yield {"transformers": Side(one), "vllm": Side(other)}
 

@@ -9,19 +9,24 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
+from qgate.runtimes.ragged import from_flat, to_flat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
+    from qgate.runtimes.host import Host
 
 VARIABLE = "QGATE_VLLM_PYTHON"
 CONTEXT = 512
 """Of the demo's model, tokens."""
+SEQUENCES, TOKENS = 12, 192
+ENDS = (1, 4)
+"""End of text and end of a turn, by the model's generation_config.json."""
 
 
 def python_with_vllm() -> str:
@@ -50,3 +55,37 @@ def rewrite(
     path = directory / "model.safetensors"
     numpy.save_file(change(numpy.load_file(path)), path, metadata={"format": "pt"})
     return directory
+
+
+def load(host: Host, path: Path, **settings: Any) -> dict[str, Any]:
+    wanted = {"window_tokens": TOKENS, "context_tokens": CONTEXT, **settings}
+    return host.call("load", path=str(path), **wanted)
+
+
+def sample_windows(host: Host) -> np.ndarray:
+    """Text of the model's own."""
+    load(host, model_directory())
+    sampled = host.call("sample", sequences=SEQUENCES, tokens=TOKENS, seed=3)
+    return np.asarray(sampled["windows"])
+
+
+def score(host: Host, windows: np.ndarray, **kept: Any) -> dict[str, Any]:
+    settings = {"stored": None, "anchors": None, "tops": None, **kept}
+    return host.call("score", windows=windows, first=TOKENS // 2, **settings)
+
+
+def prompts(host: Host) -> tuple[np.ndarray, ...]:
+    texts = ["Once upon a time", "Translate: cat", "3 + 4 =", "red blue green", "def f(x):"]
+    return from_flat(host.call("encode", texts=texts, begins=[True] * len(texts))["ids"])
+
+
+def answer(
+    host: Host, ids: tuple[np.ndarray, ...], most: int, side_by_side: int, **more: Any
+) -> dict[str, Any]:
+    return host.call(
+        "answer",
+        ids=to_flat(ids, "<i4"),
+        max_tokens=np.full(len(ids), most, dtype=np.int32),
+        side_by_side=side_by_side,
+        **more,
+    )
