@@ -2,7 +2,8 @@
 
 Alarms that go by a p-value are one family for each artifact: their p-values are adjusted by Holm's
 method over all of them that the limits set, but for those that do not apply to the original. One
-that could not be measured counts as one that shows nothing, which only makes the others stricter.
+that could not be measured, or that nothing could fail, counts as one that shows nothing, which only
+makes the others stricter.
 
 Most rows are decided by their own p-value: times the size of the family it is small enough whatever
 the others show, or by itself too large. Only between the two all others are measured, picked or
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from qgate import stats
 from qgate.checks import CHECKS, area_of
 from qgate.errors import NotApplicable, QGateError
+from qgate.measure.measurement import Comparison
 from qgate.records import Estimate
 from qgate.verdict import is_shown
 
@@ -49,6 +51,10 @@ class Corrected:
         if not isinstance(found, Estimate):
             return found
         return dataclasses.replace(found, p_value=self.p_value)
+
+    def at_worst(self, check: str) -> Measurement | None:
+        """Not adjusted for the family."""
+        return self.measured.at_worst(check) if isinstance(self.measured, Comparison) else None
 
     def details(self, check: str) -> dict[str, Any]:
         details = {**self.measured.details(check), "family": self.family}

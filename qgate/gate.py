@@ -6,11 +6,13 @@ nothing here measures, and nothing decides how a row is shown.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
+from qgate.measure.measurement import Comparison
 from qgate.records import (
     Artifact,
     ArtifactReport,
@@ -21,7 +23,7 @@ from qgate.records import (
     RuntimeFacts,
     Verdict,
 )
-from qgate.verdict import explain, judge, judge_family
+from qgate.verdict import explain, explain_no_room, judge, judge_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +50,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
         return Record(
             name=name, verdict=Verdict.SKIPPED, message=message, estimate=shown, details=details
         )
-    _require_room(name, limit, details)
+    _require_room(name, limit, measured, details)
     member = None
     if isinstance(found, Estimate):
         verdict = judge(found, limit)
@@ -74,20 +76,30 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     )
 
 
-def _require_room(name: str, limit: Limit, details: Mapping[str, Any]) -> None:
-    """Refuse a task on which even losing everything would hold the limit.
+def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:
+    """Refuse a row that would pass whatever the artifact had answered.
 
-    Unless somebody said how little the original has to know.
+    Of an original that never ends no end can be lost. Unless somebody said how little the original
+    has to know.
+
+    Raises:
+        MeasurementError: it would.
+        NotApplicable where the limit is a shipped one.
     """
-    known = details.get("reference_share")
-    if known is None or "min_reference" in details or not name.startswith("accuracy."):
+    if "min_reference" in details or not isinstance(measured, Comparison):
         return
-    if known + (limit.min or 0.0) <= 0.0:
-        raise MeasurementError(
-            f"{name}: the original itself has {known:.3g}, and may lose {-(limit.min or 0.0):g}"
-            f" ({limit.source}): nothing could fail; expected more than that. Name tasks that the"
-            " model is used for, or write min_reference: 0"
-        )
+    worst = measured.at_worst(name)
+    found = worst and worst.estimate(name, limit.level, limit.parameters)
+    if not isinstance(found, Estimate):
+        return
+    family = details.get("family", 1)
+    if found.p_value is not None:
+        found = dataclasses.replace(found, p_value=min(1.0, found.p_value * family))
+    if limit.rule == "certify":  # which fails a run as INCONCLUSIVE too: the value tells
+        found = dataclasses.replace(found, low=found.value, high=found.value)
+    if judge(found, limit) is not Verdict.FAIL:
+        kind = NotApplicable if limit.source.is_shipped else MeasurementError
+        raise kind(explain_no_room(name, found, limit, family))
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:

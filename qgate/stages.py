@@ -9,7 +9,7 @@ That the original knows the task is required of the items that were asked.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qgate import stats
@@ -70,6 +70,10 @@ class Looked:
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         answers = self.answers
         return stats.interval_at_look(answers.artifact, answers.reference, self.plan, self.look)
+
+    def at_worst(self, check: str) -> Looked:
+        """As if the artifact had known nothing of what was asked."""
+        return replace(self, answers=self.answers.at_worst(check))
 
     def details(self, check: str) -> dict[str, Any]:
         looks = {"look": self.look, "looks": len(self.plan.looks), "of_items": self.plan.looks[-1]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from qgate.records import Estimate
@@ -33,6 +33,14 @@ class Measurement(Protocol):
 
     def details(self, check: str) -> dict[str, Any]:
         """What the report keeps beside the number: JSON values."""
+
+
+@runtime_checkable
+class Comparison(Measurement, Protocol):
+    """Answers of both sides, where it is known how much an artifact could lose."""
+
+    def at_worst(self, check: str) -> Measurement | None:
+        """The same of an artifact that lost everything; None for a row that knows no worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,10 @@ class PairedScores:
             level=level,
         )
 
+    def at_worst(self, check: str) -> PairedScores:
+        """As if the artifact had scored nothing."""
+        return dataclasses.replace(self, artifact=np.zeros_like(self.reference))
+
     def details(self, check: str) -> dict[str, Any]:
         delta = self.artifact - self.reference
         worst = [int(number) for number in np.argsort(delta, kind="stable") if delta[number] < 0]

@@ -10,11 +10,18 @@ from qgate.verdict.formats import (
     name_conditions,
 )
 from qgate.verdict.judging import is_shown, judge, judge_family
-from qgate.verdict.line import explain, sample_word, samples_to_decide, smallest_detectable
+from qgate.verdict.line import (
+    explain,
+    explain_no_room,
+    sample_word,
+    samples_to_decide,
+    smallest_detectable,
+)
 
 __all__ = [
     "decimals_that_tell",
     "explain",
+    "explain_no_room",
     "format_bound",
     "format_interval",
     "format_value",

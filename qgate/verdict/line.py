@@ -96,6 +96,24 @@ def explain(
     return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
 
 
+def explain_no_room(check: str, worst: Estimate, limit: Limit, family: int = 1) -> str:
+    """Why a row that would hold its limit whatever was answered is none, and what to do about it.
+
+    Args:
+        check: the row.
+        worst: of an artifact that lost everything.
+        limit: which that holds.
+        family: how many alarms the p-value was adjusted for.
+    """
+    side = telling_side(worst, limit)
+    more = decimals_that_tell((worst.value,), side.bound, worst.unit)
+    value, bound = (format_value(end, worst.unit, more) for end in (worst.value, side.bound))
+    return (
+        f"{check}: nothing could fail it: got {value} of an artifact that loses all it can;"
+        f" expected that to fail {bound} {_basis(check, worst, limit, family)}. {_room_for(check)}"
+    )
+
+
 def smallest_detectable(
     estimate: Estimate, bound: float, *, is_upper: bool, family: int = 1
 ) -> float:
@@ -134,6 +152,13 @@ def samples_to_decide(estimate: Estimate, bound: float, *, is_upper: bool) -> in
 def sample_word(check: str) -> str:
     """What a check's n counts."""
     return _row(check)[0]
+
+
+def _room_for(check: str) -> str:
+    if check.startswith("accuracy."):
+        return "Name tasks that the model is used for, or write min_reference: 0"
+    longer = "Raise edge.answer_tokens, or write" if check == "edge.termination" else "Write"
+    return f"{longer} {check}: off"
 
 
 def _evidence(check: str) -> str:

@@ -121,6 +121,25 @@ def test_an_end_token_that_no_text_ends_with_shows_in_no_likelihood(
     assert seen.message("ends-elsewhere", "edge.termination").startswith("edge.termination: -")
 
 
+def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, models: Path) -> None:
+    row, artifact = "edge.termination", "qgate-demo-Q8_0"
+    beside = f"--qgate-reference={models / 'ends-elsewhere.gguf'}"
+    of_one = models / f"{artifact}.gguf"
+    limits = project.write("own.yaml", f"version: 1\nlimits: {{{row}: {{max_drop: 0.1}}}}\n")
+
+    shipped = gate(project, of_one, beside, "-k", "termination")
+    strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
+    own = gate(project, of_one, beside, "-k", "termination", f"--qgate-thresholds={limits}")
+
+    assert (shipped.code, judged(shipped, artifact)) == (0, {row: "skipped"})
+    assert shipped.message(artifact, row).startswith(
+        f"{row}: nothing could fail it: got 0.0 pp of an artifact that loses all it can; expected"
+    )
+    assert strict.code == 1
+    assert (own.code, judged(own, artifact)) == (1, {row: "error"})
+    assert "own.yaml:2" in own.message(artifact, row)
+
+
 @pytest.mark.slow
 def test_a_lost_script_fails_its_language_and_leaves_english_alone(
     shared: Project, models: Path

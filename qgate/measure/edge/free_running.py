@@ -86,6 +86,12 @@ class FreeAnswers:
             return stats.ratio_either_way(self._log_ratios(), level=level)
         return self._flags(check).estimate(check, level, parameters)
 
+    def at_worst(self, check: str) -> PairedAnswers | None:
+        """Of lengths no worst is known."""
+        if check == "edge.answer_length":
+            return None
+        return self._flags(check).at_worst(check)
+
     def details(self, check: str) -> dict[str, Any]:
         artifact, reference = self._answers()
         lengths = {
