@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.errors import MeasurementError, ThresholdsError
+from qgate.errors import MeasurementError
 from qgate.harness.docs import digest_of, digest_of_all
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
-from qgate.measure.work import Outcome, Pair, Work
+from qgate.measure.work import Pair, Work
 from tests.harness.conftest import CHOICES, GENERATED
+from tests.harness.probing import QUESTIONS, SUMS, chosen, graded, make, read
 from tests.measure.conftest import bytes_child, speak
 from tests.measure.outcomes import make_answers, make_outcome
 
@@ -29,26 +27,6 @@ if TYPE_CHECKING:
     Speak = Callable[[int], Speaker]
 
 __all__ = ["bytes_child", "speak"]
-SUMS = [{"prompt": f"{number} + 1 =", "answer": f" {number + 1}"} for number in range(4)]
-QUESTIONS = [
-    {"prompt": f"Is {number} odd?", "choices": [" no", " certainly"], "answer": answer}
-    for number, answer in enumerate([" no", " certainly", " no", " certainly"])
-]
-
-
-def make(directory: Path, name: str = "made", **settings: Any) -> HarnessTask:
-    loaded = load_task(HarnessSettings(name=name, include_path=directory, **settings))
-    return HarnessTask(check="accuracy.made", loaded=loaded, min_reference=0)
-
-
-def read(probe: HarnessTask, speak: Speak, artifact: Outcome, reference: Outcome) -> Any:
-    work = probe.work(speak(256))
-    return probe.read(Pair(work=work, artifact=artifact, reference=reference))
-
-
-def chosen(*totals: tuple[float, float]) -> Outcome:
-    """A side with these log-likelihoods of the two choices of each question."""
-    return make_outcome(nll=[[-total] for pair in totals for total in pair])
 
 
 def test_answers_are_paired_with_what_a_report_shows(write_task: Write, speak: Speak) -> None:
@@ -136,129 +114,6 @@ def test_the_digest_is_that_of_the_docs_and_not_of_their_spelling(
     assert digest() == first
     rows = [*SUMS[:3], {"prompt": "3 + 1 =", "answer": " 5"}]
     assert digest() != first
-
-
-@pytest.mark.parametrize(
-    ("metric", "right", "text"),
-    [
-        (None, [False, True], " no"),
-        ("acc", [False, True], " no"),
-        ("acc_norm", [True, True], " certainly"),
-    ],
-)
-def test_a_choice_is_taken_by_its_likelihood_or_by_that_of_its_letters(
-    write_task: Write, speak: Speak, metric: str | None, right: list[bool], text: str
-) -> None:
-    """The second question's answer is likelier by its ten letters than the other by its three."""
-    probe = make(write_task("made", CHOICES, QUESTIONS[1:3]), metric=metric)
-    side = chosen((-5.0, -6.0), (-1.0, -6.0))
-
-    found = read(probe, speak, side, side)
-
-    assert found.artifact.tolist() == right
-    assert found.artifact_texts[0] == text
-    assert found.expected == (" certainly", " no")
-    assert found.more["chance"] == 0.5
-
-
-def test_choices_may_be_what_comes_before(write_task: Write, speak: Speak) -> None:
-    """As in winogrande: the same ending behind two beginnings."""
-    rows = [
-        {"choices": [f"{number} cats", f"{number} dogs"], "ending": "bark", "label": number % 2}
-        for number in range(2)
-    ]
-    directory = write_task(
-        "made", CHOICES, rows, doc_to_text="{{label}}", doc_to_target="{{ending}}"
-    )
-    probe = make(directory)
-    side = chosen((-2.0, -1.0), (-2.0, -1.0))
-
-    found = read(probe, speak, side, side)
-
-    assert found.artifact.tolist() == [False, True]
-    assert found.artifact_texts == ("0 dogs", "1 dogs")
-    assert found.expected == ("0 cats", "1 dogs")
-
-
-def test_mutual_information_asks_twice_and_shows_the_choices(
-    write_task: Write, speak: Speak
-) -> None:
-    directory = write_task(
-        "made", CHOICES, QUESTIONS[:1], metric_list=[{"metric": "acc_mutual_info"}]
-    )
-    probe = make(directory)
-    side = make_outcome(nll=[[2.0], [3.0], [0.5], [0.1]])  # with the question, and without it
-
-    found = read(probe, speak, side, side)
-
-    assert found.artifact.tolist() == [True]
-    assert found.artifact_texts == (" no",)
-    assert found.more["chance"] == 0.5
-
-
-def test_the_words_that_follow_are_right_where_greedy_decoding_says_them(
-    write_task: Write, speak: Speak
-) -> None:
-    """As in lambada: `acc` is whether every token of the target is the likeliest."""
-    directory = write_task(
-        "made",
-        {**GENERATED, "output_type": "loglikelihood", "generation_kwargs": None},
-        SUMS[:2],
-        metric_list=[{"metric": "perplexity"}, {"metric": "acc"}],
-    )
-    side = make_outcome(nll=[[1.0, 2.0], [0.5, 0.5]], tops=[[True, False], [True, True]])
-
-    found = read(make(directory, metric="acc"), speak, side, side)
-
-    assert found.artifact.tolist() == [False, True]
-    assert found.artifact_texts == ("not said (-3.000 nats)", "said (-1.000 nats)")
-    with pytest.raises(ThresholdsError, match="metric: got perplexity, one number for all docs"):
-        make(directory)
-
-
-def test_what_was_lost_most_surely_comes_first(write_task: Write, speak: Speak) -> None:
-    more = [{**QUESTIONS[0], "prompt": f"Is {number} odd?"} for number in range(4, 40, 2)]
-    probe = make(write_task("made", CHOICES, [*QUESTIONS, *more]))
-    rest = [(-1, -9)] * len(more)
-    reference = chosen((-1, -9), (-9, -1), (-1, -9), (-9, -1), *rest)
-    artifact = chosen((-3, -2), (-1, -9), (-1, -9), (-2, -4), *rest)
-
-    worst = read(probe, speak, artifact, reference).details("accuracy.made")["worst"]
-
-    assert [one["prompt"] for one in worst] == ["Is 1 odd?", "Is 3 odd?", "Is 0 odd?"]
-
-
-GRADES = """
-def f1(doc, results):
-    said, wanted = set(results[0].split()), set(doc["answer"].split())
-    return {"f1": 2 * len(said & wanted) / max(len(said) + len(wanted), 1), "edits": 3 - len(said)}
-
-def corpus(doc, results):
-    return {"f1": (doc["answer"], results[0])}
-
-def broken(doc, results):
-    doc.clear()
-    raise RuntimeError("no\\nway")
-
-def generous(doc, results):
-    return {"right": True}
-
-def wrong(doc, results):
-    return {"wrong": 1.0 if results[0] and results[0].strip() != doc["answer"] else 0.0}
-
-def mutating(doc, results):
-    return {"right": results[0].strip() == doc.pop("answer").strip()}
-"""
-
-
-def graded(write_task: Write, function: str, **metric: Any) -> Path:
-    rows = [{"prompt": f"say {number}", "answer": f"a b c {number}"} for number in range(3)]
-    told = {"aggregation": "mean", "higher_is_better": True, **metric}
-    directory = write_task("made", GENERATED, rows, metric_list=[told])
-    (directory / "grades.py").write_text(GRADES)
-    with (directory / "made.yaml").open("a") as file:
-        file.write(f"\nprocess_results: !function grades.{function}\n")
-    return directory
 
 
 def test_scores_between_right_and_wrong_are_kept_as_they_are(

@@ -1,17 +1,22 @@
-"""A child that holds a model whose tokens are bytes, so that ids can be read."""
+"""A child whose tokens are bytes, so that ids can be read; and files of items."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qgate.measure.items import ItemFile, read_items
 from qgate.measure.work import Speaker
 from qgate.runtimes.host import Host, HostSettings
 from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.measure.task_items import Write
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,15 @@ def bytes_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def speak(bytes_child: Host) -> Callable[[int], Speaker]:
     """speak(context_tokens) -> a speaker of that child."""
     return lambda context_tokens: Speaker(bytes_child, context_tokens, 1)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """write(rows) -> a file of items, read."""
+
+    def make(rows: Sequence[dict[str, Any]]) -> ItemFile:
+        path = tmp_path / "items.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return read_items(path, "items.jsonl")
+
+    return make

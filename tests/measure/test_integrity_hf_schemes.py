@@ -1,7 +1,4 @@
-"""integrity.scheme of Hugging Face directories: the claim is how the tensors are stored.
-
-Layouts as the tools write them, by hand: a module of 256 inputs and 128 outputs, twice.
-"""
+"""integrity.scheme of Hugging Face directories: the claim is how the tensors are stored."""
 
 from __future__ import annotations
 
@@ -13,109 +10,39 @@ from qgate.artifacts import discover
 from qgate.artifacts.hf_modules import is_skipped
 from qgate.errors import ArtifactError
 from qgate.measure.integrity_hf import check_scheme
-from tests.artifacts.safetensors_files import write_model
+from tests.measure.hf_layouts import (
+    AWQ,
+    BLOCKS,
+    BNB4,
+    BNB4_DOUBLE,
+    BNB8,
+    F8,
+    FP8,
+    FP8_BLOCKS,
+    GPTQ,
+    INT8,
+    MX,
+    MXFP4,
+    NV,
+    NVFP4,
+    PLAIN,
+    QDATA,
+    TORCHAO,
+    W4,
+    W8,
+    W8A8,
+    Tensors,
+    awq,
+    compressed,
+    double,
+    gptq,
+    nf4,
+    scheme_of,
+    w4a16,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from qgate.measure.measurement import Finding
-
-Tensors = dict[str, tuple[str, tuple[int, ...]]]
-UNQUANTIZED: Tensors = {
-    "model.embed_tokens.weight": ("BF16", (512, 256)),
-    "model.norm.weight": ("BF16", (256,)),
-    "lm_head.weight": ("BF16", (512, 256)),
-}
-PLAIN: Tensors = {"weight": ("BF16", (128, 256))}
-
-
-def gptq(bits: int = 4, groups: int = 2) -> Tensors:
-    return {
-        "qweight": ("I32", (256 * bits // 32, 128)),
-        "qzeros": ("I32", (groups, 128 * bits // 32)),
-        "scales": ("F16", (groups, 128)),
-        "g_idx": ("I32", (256,)),
-    }
-
-
-def awq(bits: int = 4, groups: int = 2) -> Tensors:
-    return {
-        "qweight": ("I32", (256, 128 * bits // 32)),
-        "qzeros": ("I32", (groups, 128 * bits // 32)),
-        "scales": ("F16", (groups, 128)),
-    }
-
-
-def nf4(kind: str = "nf4", blocks: int = 512) -> Tensors:
-    return {
-        "weight": ("U8", (128 * 256 // 2, 1)),
-        "weight.absmax": ("F32", (blocks,)),
-        "weight.quant_map": ("F32", (16,)),
-        f"weight.quant_state.bitsandbytes__{kind}": ("U8", (79,)),
-    }
-
-
-def double() -> Tensors:
-    nested: Tensors = {
-        "weight.absmax": ("U8", (512,)),
-        "weight.nested_absmax": ("F32", (2,)),
-        "weight.nested_quant_map": ("F32", (256,)),
-    }
-    return {**nf4(), **nested}
-
-
-INT8: Tensors = {"weight": ("I8", (128, 256)), "SCB": ("F32", (128,))}
-FP8: Tensors = {"weight": ("F8_E4M3", (128, 256)), "weight_scale": ("BF16", (128, 1))}
-FP8_BLOCKS: Tensors = {"weight": ("F8_E4M3", (128, 256)), "weight_scale_inv": ("F32", (1, 2))}
-W8A8: Tensors = {"weight": ("I8", (128, 256)), "weight_scale": ("BF16", (128, 1))}
-NVFP4: Tensors = {
-    "weight_packed": ("U8", (128, 128)),
-    "weight_scale": ("F8_E4M3", (128, 16)),
-    "weight_global_scale": ("F32", (1,)),
-}
-MXFP4: Tensors = {"weight_packed": ("U8", (128, 128)), "weight_scale": ("U8", (128, 8))}
-QDATA: Tensors = {"_weight_qdata": ("I8", (128, 256)), "_weight_scale": ("F32", (128, 1))}
-
-
-def w4a16(groups: int = 2) -> Tensors:
-    return {
-        "weight_packed": ("I32", (128, 32)),
-        "weight_scale": ("BF16", (128, groups)),
-        "weight_shape": ("I64", (2,)),
-    }
-
-
-GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "checkpoint_format": "gptq"}
-AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
-BNB4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
-BNB4_DOUBLE = {**BNB4, "bnb_4bit_use_double_quant": True}
-BNB8 = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-TORCHAO = {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}
-BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-
-
-def compressed(form: str, **weights: Any) -> dict[str, Any]:
-    group = {"weights": weights, "targets": ["Linear"], "format": form}
-    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
-
-
-W4 = compressed("pack-quantized", num_bits=4, type="int", strategy="group", group_size=128)
-W8 = compressed("int-quantized", num_bits=8, type="int", strategy="channel")
-F8 = compressed("float-quantized", num_bits=8, type="float", strategy="channel")
-NV = compressed("nvfp4-pack-quantized", num_bits=4, type="float", group_size=16)
-MX = compressed("mxfp4-pack-quantized", num_bits=4, type="float", group_size=32)
-
-
-def scheme_of(tmp_path: Path, claim: dict[str, Any], *modules: Tensors, **config: Any) -> Finding:
-    """Of a model whose layers are these modules, beside an embedding and an output matrix."""
-    tensors = dict(UNQUANTIZED)
-    for number, module in enumerate(modules):
-        for part, stored in module.items():
-            tensors[f"model.layers.{number}.mlp.up_proj.{part}"] = stored
-    write_model(tmp_path / "m", tensors, quantization_config=claim or None, **config)
-    (artifact,) = discover([tmp_path / "m"])
-    assert artifact.problem is None
-    return check_scheme(artifact)
 
 
 SOUND: dict[str, tuple[dict[str, Any], Tensors]] = {
@@ -175,74 +102,6 @@ def test_quantized_weights_without_a_claim_fail(name: str, tmp_path: Path) -> No
     finding = scheme_of(tmp_path, {}, SOUND[name][1], dtype="bfloat16")
     assert not finding.holds
     assert "claims no quantization, but 1 modules hold quantized weights" in finding.message
-
-
-WRONG = {
-    "gptq: bits": ({**GPTQ, "bits": 8}, gptq(), "stored in 4 bit"),
-    "gptq: group": ({**GPTQ, "group_size": 64}, gptq(), "stored in 2 groups of 256 rows"),
-    "gptq: no scales": (GPTQ, {k: v for k, v in gptq().items() if k != "scales"}, "without scales"),
-    "gptq: g_idx": (
-        GPTQ,
-        {**gptq(), "g_idx": ("I32", (128,))},
-        "g_idx does not fit: I32 32 x 128 and I32 128",
-    ),
-    "gptq: scales": (
-        GPTQ,
-        {**gptq(), "scales": ("F16", (3, 128))},
-        "do not fit: I32 2 x 16 and F16 3 x 128",
-    ),
-    "gptq: floats": (
-        GPTQ,
-        {**gptq(), "qweight": ("F32", (32, 128))},
-        "got F32 32 x 128 and I32 2 x 16 and F16 2 x 128",
-    ),
-    "gptq stored as awq": (GPTQ, awq(), "do not fit: I32 2 x 16 and F16 2 x 128"),
-    "awq: bits": ({**AWQ, "bits": 8}, awq(), "stored in 4 bit"),
-    "awq: group": ({**AWQ, "group_size": 32}, awq(), "stored in 2 groups of 256 rows"),
-    "awq stored as gptq": (AWQ, gptq(), "qzeros do not fit"),
-    "nf4: kind": (BNB4, nf4("fp4"), "stored as fp4"),
-    "nf4: blocks": (BNB4, nf4(blocks=7), "do not fit: U8 16384 x 1 and F32 7"),
-    "nf4: double": (BNB4_DOUBLE, nf4(), "without double quantization"),
-    "nf4: not double": (BNB4, double(), "with double quantization"),
-    "nf4 stored as int8": (BNB4, INT8, "without absmax or quant_state"),
-    "int8 stored as nf4": (BNB8, nf4(), "not int8 with SCB"),
-    "int8: scales": (
-        BNB8,
-        {**INT8, "SCB": ("F32", (7,))},
-        "SCB does not fit: I8 128 x 256 and F32 7",
-    ),
-    "w4a16: bits": (
-        compressed("pack-quantized", num_bits=8, type="int", strategy="group", group_size=128),
-        w4a16(),
-        "weights and scales do not fit: 128 x 32 and 128 x 2",
-    ),
-    "w4a16: group": (W4, w4a16(4), "weights and scales do not fit: 128 x 32 and 128 x 4"),
-    "w4a16 stored as fp8": (W4, FP8, "stored in F8_E4M3"),
-    "fp8 stored as int8": (F8, W8A8, "stored in I8"),
-    "fp8: no scale": (F8, {"weight": FP8["weight"]}, "without weight_scale"),
-    "nvfp4: scales": (NV, {**NVFP4, "weight_scale": ("F8_E4M3", (128, 8))}, "do not fit"),
-    "fp8 in blocks: scales": (BLOCKS, {**FP8_BLOCKS, "weight_scale_inv": ("F32", (2, 2))}, "fit"),
-    "torchao: type": (
-        TORCHAO,
-        {**QDATA, "_weight_qdata": ("F8_E4M3", (128, 256))},
-        "stored in F8_E4M3",
-    ),
-    "torchao: no scale": (
-        TORCHAO,
-        {"_weight_qdata": QDATA["_weight_qdata"]},
-        "without qdata or scale",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_stored_otherwise_fails_by_its_module(name: str, tmp_path: Path) -> None:
-    claim, module, problem = WRONG[name]
-    finding = scheme_of(tmp_path, claim, module)
-    assert not finding.holds
-    head = f"integrity.scheme: claims {claim['quant_method']}, but 1 of 1 modules are not: "
-    assert finding.message.startswith(f"{head}model.layers.0.mlp.up_proj: ")
-    assert problem in finding.message
 
 
 def test_modules_that_are_listed_as_skipped_do_not_count(tmp_path: Path) -> None:

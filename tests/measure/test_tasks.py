@@ -1,168 +1,29 @@
-"""A task counts every item once, by rules that others use, and only where the original knows it."""
+"""A task counts every item once, by rules that others use."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from qgate.errors import MeasurementError, NotApplicable
+from qgate.errors import MeasurementError
 from qgate.measure.grading import Grading
-from qgate.measure.items import ItemFile, read_items
 from qgate.measure.tasks import Task
-from qgate.measure.work import NO_END, SIDE_BY_SIDE, Outcome, Pair, perform
-from tests.measure.outcomes import make_answers, make_outcome, pair
+from qgate.measure.work import NO_END, Outcome, Pair, perform
+from tests.measure.outcomes import make_answers, make_outcome
+from tests.measure.task_items import FOUR, Speak, Write, choices, chosen, read, sums
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from qgate.measure.paired_answers import PairedAnswers
-    from qgate.measure.work import Speaker
+    from qgate.measure.items import ItemFile
     from qgate.runtimes.host import Host
-
-Write = Callable[[Sequence[dict[str, Any]]], ItemFile]
-Speak = Callable[[int], "Speaker"]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """write(rows) -> a file of items, read."""
-
-    def make(rows: Sequence[dict[str, Any]]) -> ItemFile:
-        path = tmp_path / "items.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return read_items(path, "items.jsonl")
-
-    return make
-
-
-def sums(count: int) -> list[dict[str, Any]]:
-    return [{"prompt": f"{number} + 1 =", "answer": f" {number + 1}"} for number in range(count)]
-
-
-def choices(count: int, answer: int = 0) -> list[dict[str, Any]]:
-    return [
-        {
-            "prompt": f"Question {number}?",
-            "choices": [" yes", " no", " neither one", " nobody knows it"],
-            "answer": answer,
-        }
-        for number in range(count)
-    ]
-
-
-# --- what is asked --------------------------------------------------------------------------------
-
-
-def text_of(ids: np.ndarray) -> str:
-    return bytes(ids.tolist()).decode()
-
-
-def test_every_choice_is_scored_behind_its_prompt(write: Write, speak: Speak) -> None:
-    file = write(choices(3))
-
-    work = Task(check="accuracy.x", file=file).work(speak(256))
-
-    asked = [(item.prompt, choice) for item in file.items for choice in item.choices]
-    assert work.batches == ()
-    assert len(work.spans) == len(asked) == 12
-    for span, (prompt, choice) in zip(work.spans, asked, strict=True):
-        assert text_of(span.ids) == f"\x01{prompt}{choice}"
-        assert text_of(span.ids[span.first + 1 :]) == choice
-
-
-@pytest.mark.parametrize(("rows", "each"), [(choices(3), 4), (sums(3), 1)])
-def test_what_is_asked_is_called_by_its_item(
-    write: Write, speak: Speak, rows: list[dict[str, Any]], each: int
-) -> None:
-    file = write([{**row, "id": f"q{number}"} for number, row in enumerate(rows)])
-
-    work = Task(check="accuracy.x", file=file).work(speak(256))
-
-    pieces = [*work.spans, *(prompt for batch in work.batches for prompt in batch.prompts)]
-    assert [one.name for one in pieces] == [f"item q{n}" for n in range(3) for _ in range(each)]
-
-
-def test_generated_answers_have_room_beyond_the_expected_one(write: Write, speak: Speak) -> None:
-    rows = [*sums(3), {"prompt": "Spell it:", "answer": " a b c d e"}]
-    file = write(rows)
-
-    [batch] = Task(check="accuracy.x", file=file).work(speak(512)).batches
-
-    assert batch.side_by_side == SIDE_BY_SIDE
-    assert [text_of(prompt.ids) for prompt in batch.prompts] == [
-        f"\x01{row['prompt']}" for row in rows
-    ]
-    assert [prompt.max_tokens for prompt in batch.prompts] == [10, 10, 10, 18]
-
-
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
-        ({"grading": Grading(metric="numeric")}, 256),
-        ({"max_tokens": 5}, 5),
-        ({"grading": Grading(metric="numeric"), "max_tokens": 5}, 5),
-    ],
-)
-def test_the_room_is_that_of_the_metric_or_what_the_user_says(
-    write: Write, speak: Speak, changes: dict[str, Any], wanted: int
-) -> None:
-    task = Task(check="accuracy.x", file=write(sums(2)), **changes)
-
-    [batch] = task.work(speak(512)).batches
-
-    assert [prompt.max_tokens for prompt in batch.prompts] == [wanted] * 2
-
-
-def test_an_item_may_fill_the_context_and_not_exceed_it(write: Write, speak: Speak) -> None:
-    # with the token that begins it: 12 and 16 bytes of the longest choice
-    chosen = Task(check="accuracy.x", file=write(choices(3)))
-    chosen.work(speak(1 + 11 + 16))
-    with pytest.raises(MeasurementError) as caught:
-        chosen.work(speak(27))
-    assert str(caught.value) == (
-        "accuracy.x: item 1 of items.jsonl does not fit the context:"
-        " got 28 tokens; expected at most 27"
-    )
-
-
-def test_a_generated_answer_has_to_fit_too(write: Write, speak: Speak) -> None:
-    generated = Task(check="accuracy.x", file=write([{"id": "q", "prompt": "2=", "answer": " 2"}]))
-
-    generated.work(speak(1 + 2 + 10))
-    with pytest.raises(MeasurementError) as caught:
-        generated.work(speak(12))
-
-    assert str(caught.value) == (
-        "accuracy.x: item q of items.jsonl does not fit the context:"
-        " got 13 tokens; expected at most 12"
-    )
 
 
 # --- choices --------------------------------------------------------------------------------------
-
-FOUR = 4
-"""Choices of each item."""
-
-
-def chosen(file: ItemFile, *preferred: int, by: float = 1.0) -> Outcome:
-    """One side that prefers the given choice of each item, by so many nats."""
-    nll = []
-    for place in preferred:
-        totals = [20.0] * FOUR
-        totals[place] -= by
-        nll += [[total / 2, total / 2] for total in totals]
-    assert len(nll) == FOUR * len(file.items)
-    return make_outcome(nll=nll)
-
-
-def read(task: Task, artifact: Outcome, reference: Outcome) -> PairedAnswers:
-    return task.read(pair(artifact, reference))
 
 
 def test_the_choice_with_the_largest_total_likelihood_is_taken(write: Write) -> None:
@@ -318,73 +179,6 @@ def test_a_lost_answer_is_never_left_out(
             read(task, artifact, reference)
 
 
-# --- a task that the original does not know -------------------------------------------------------
-
-
-def guess(file: ItemFile, right: int) -> Outcome:
-    """A side that has the first so many items right; the answer is the first choice."""
-    return chosen(file, *[0] * right, *[1] * (len(file.items) - right))
-
-
-@pytest.mark.parametrize(("is_shipped", "kind"), [(True, NotApplicable), (False, MeasurementError)])
-def test_a_task_that_the_original_guesses_at_says_nothing(
-    write: Write, is_shipped: bool, kind: type[Exception]
-) -> None:
-    file = write(choices(100))
-    task = Task(check="accuracy.x", file=file, is_shipped=is_shipped)
-
-    with pytest.raises(MeasurementError) as caught:
-        read(task, guess(file, 100), guess(file, 34))
-
-    assert type(caught.value) is kind
-    assert str(caught.value) == (
-        "accuracy.x: the original itself does not know items.jsonl: got 34% right;"
-        " expected at least 35%. Name tasks that the model is used for, and switch this one off"
-    )
-    assert read(task, guess(file, 0), guess(file, 35)).reference.sum() == 35
-
-
-def test_chance_is_that_of_each_items_choices(write: Write) -> None:
-    two = [{"prompt": f"{number}?", "choices": [" a", " b"], "answer": 0} for number in range(50)]
-    file = write([*two, *choices(50)])  # (1/2 + 1/4) / 2 = 37.5 % by chance
-
-    def side(right: int) -> Outcome:
-        flags = [number < right for number in range(100)]
-        nll = [
-            [0.0] if place == (0 if flag else 1) else [9.0]
-            for flag, item in zip(flags, file.items, strict=True)
-            for place in range(len(item.choices))
-        ]
-        return make_outcome(nll=nll)
-
-    task = Task(check="accuracy.x", file=file)
-
-    with pytest.raises(MeasurementError, match="got 47% right; expected at least 48%"):
-        read(task, side(100), side(47))
-    assert read(task, side(100), side(48)).reference.sum() == 48
-
-
-@pytest.mark.parametrize("right", [0, 9])
-def test_generated_answers_are_not_right_by_chance(write: Write, right: int) -> None:
-    file = write(sums(100))
-    texts = [item.answer if at < right else " no" for at, item in enumerate(file.items)]
-    reference = make_outcome(make_answers(*texts))
-
-    with pytest.raises(MeasurementError, match=f"got {right}% right; expected at least 10%"):
-        read(Task(check="accuracy.x", file=file), reference, reference)
-
-
-def test_a_bad_artifact_is_no_reason_to_skip(write: Write) -> None:
-    file = write(choices(100))
-    task = Task(check="accuracy.x", file=file, is_shipped=True)
-
-    found = read(task, guess(file, 0), guess(file, 90)).estimate("accuracy.x", 0.95, {})
-
-    assert found.value == -0.9
-    assert found.p_value is not None
-    assert found.p_value < 1e-20
-
-
 # --- with a child ---------------------------------------------------------------------------------
 
 
@@ -425,12 +219,3 @@ def said(file: ItemFile, outcome: Outcome) -> list[str]:
         for at in range(0, len(totals), FOUR)
     ]
     return [item.choices[place] for item, place in zip(file.items, best, strict=True)]
-
-
-def test_the_same_items_are_the_same_work(write: Write, speak: Speak) -> None:
-    first, again = (
-        Task(check="accuracy.x", file=write(choices(5))).work(speak(256)) for _ in range(2)
-    )
-    other = Task(check="accuracy.x", file=write(choices(6))).work(speak(256))
-
-    assert first.digest() == again.digest() != other.digest()

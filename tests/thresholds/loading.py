@@ -24,6 +24,8 @@ CHECKS = GATED.replace("latency.tps", "latency.tps, latency.ttft_slo, latency.it
     ", memory.fits"
 )
 """Rows that may have a limit where the shipped tasks are inherited."""
+OWN = "  own: {file: own.jsonl, max_drop: 0.02}\n"
+"""A task of a team's own, in the section `tasks`; the file lies in the fixture `team`."""
 LAYERED = """\
 version: 1
 inherit: none

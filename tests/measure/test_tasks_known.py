@@ -1,0 +1,80 @@
+"""A task that the original itself does not know says nothing, and is no pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgate.errors import MeasurementError, NotApplicable
+from qgate.measure.tasks import Task
+from tests.measure.outcomes import make_answers, make_outcome
+from tests.measure.task_items import Write, choices, chosen, read, sums
+
+if TYPE_CHECKING:
+    from qgate.measure.items import ItemFile
+    from qgate.measure.work import Outcome
+
+
+def guess(file: ItemFile, right: int) -> Outcome:
+    """A side that has the first so many items right; the answer is the first choice."""
+    return chosen(file, *[0] * right, *[1] * (len(file.items) - right))
+
+
+@pytest.mark.parametrize(("is_shipped", "kind"), [(True, NotApplicable), (False, MeasurementError)])
+def test_a_task_that_the_original_guesses_at_says_nothing(
+    write: Write, is_shipped: bool, kind: type[Exception]
+) -> None:
+    file = write(choices(100))
+    task = Task(check="accuracy.x", file=file, is_shipped=is_shipped)
+
+    with pytest.raises(MeasurementError) as caught:
+        read(task, guess(file, 100), guess(file, 34))
+
+    assert type(caught.value) is kind
+    assert str(caught.value) == (
+        "accuracy.x: the original itself does not know items.jsonl: got 34% right;"
+        " expected at least 35%. Name tasks that the model is used for, and switch this one off"
+    )
+    assert read(task, guess(file, 0), guess(file, 35)).reference.sum() == 35
+
+
+def test_chance_is_that_of_each_items_choices(write: Write) -> None:
+    two = [{"prompt": f"{number}?", "choices": [" a", " b"], "answer": 0} for number in range(50)]
+    file = write([*two, *choices(50)])  # (1/2 + 1/4) / 2 = 37.5 % by chance
+
+    def side(right: int) -> Outcome:
+        flags = [number < right for number in range(100)]
+        nll = [
+            [0.0] if place == (0 if flag else 1) else [9.0]
+            for flag, item in zip(flags, file.items, strict=True)
+            for place in range(len(item.choices))
+        ]
+        return make_outcome(nll=nll)
+
+    task = Task(check="accuracy.x", file=file)
+
+    with pytest.raises(MeasurementError, match="got 47% right; expected at least 48%"):
+        read(task, side(100), side(47))
+    assert read(task, side(100), side(48)).reference.sum() == 48
+
+
+@pytest.mark.parametrize("right", [0, 9])
+def test_generated_answers_are_not_right_by_chance(write: Write, right: int) -> None:
+    file = write(sums(100))
+    texts = [item.answer if at < right else " no" for at, item in enumerate(file.items)]
+    reference = make_outcome(make_answers(*texts))
+
+    with pytest.raises(MeasurementError, match=f"got {right}% right; expected at least 10%"):
+        read(Task(check="accuracy.x", file=file), reference, reference)
+
+
+def test_a_bad_artifact_is_no_reason_to_skip(write: Write) -> None:
+    file = write(choices(100))
+    task = Task(check="accuracy.x", file=file, is_shipped=True)
+
+    found = read(task, guess(file, 0), guess(file, 90)).estimate("accuracy.x", 0.95, {})
+
+    assert found.value == -0.9
+    assert found.p_value is not None
+    assert found.p_value < 1e-20
