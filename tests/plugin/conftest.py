@@ -18,7 +18,7 @@ import pytest
 
 from qgate.checks import CHECKS, area_of
 from qgate.thresholds import load_thresholds
-from tests.conftest import Toy, write_toy
+from tests.conftest import ROOT, Toy, write_toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,18 @@ limits:
   latency.tps: {min: 0.001, rule: alarm}
 """
 """Thresholds under which noise in a toy's microseconds decides nothing; ends within `limits`."""
+BRIEF = """version: 1
+text: {{source: generated, windows: 4, window_tokens: 128}}
+latency: {{prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}}
+tasks:
+  next_sentence: off
+  drill: off
+  {tasks}
+"""
+"""Thresholds of a calibration with few requests; `tasks` are the last of its tasks."""
+OWN_TASK = "classification: off\n  code: off\n  own: {file: own.jsonl, max_drop: 0.1}"
+ITEMS = 400
+"""Of that task of a team's own."""
 PATIENCE_S = 400
 """A run that takes longer hangs."""
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -196,3 +208,35 @@ def new_project(directory: Path) -> Project:
     (directory / "pytest.ini").write_text("[pytest]\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return Project(directory=directory, environ={**kept, **ORDERLY})
+
+
+@pytest.fixture
+def calibrate(project: Project) -> Callable[..., Outcome]:
+    """calibrate(*arguments) -> what a user sees; planted runtimes are found."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        known = os.environ.get("PYTHONPATH", "")
+        paths = os.pathsep.join([str(ROOT), *([known] if known else [])])
+        command = [sys.executable, "-m", "qgate.calibrate", *arguments]
+        return project.run(command, PYTHONPATH=paths, OMP_WAIT_POLICY="passive")
+
+    return run
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """An original that the fake runtime serves: a byte is a token."""
+    pytest.importorskip("gguf")
+    (tmp_path / "models").mkdir()
+    return write_toy(
+        tmp_path / "models" / "original.gguf", Toy(scheme="F32", vocabulary=256, context=LONG)
+    )
+
+
+@pytest.fixture
+def brief(project: Project) -> Path:
+    """A thresholds file of one task, whose answer is always yes, and few requests."""
+    project.write("brief.yaml", BRIEF.format(tasks=OWN_TASK))
+    items = [{"prompt": f"Is {number} a number?", "answer": "yes"} for number in range(ITEMS)]
+    project.write("own.jsonl", "".join(f"{json.dumps(item)}\n" for item in items))
+    return Path("brief.yaml")

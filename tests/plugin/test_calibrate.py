@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,24 +11,14 @@ from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
 from qgate.noise import Noise, read_noise
 from tests.conftest import ROOT, Toy, write_toy
-from tests.plugin.conftest import LONG
+from tests.plugin.conftest import BRIEF, ITEMS, LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.plugin.conftest import Outcome, Project
 
-NAME = "python -m qgate.calibrate: "
-BRIEF = """version: 1
-text: {{source: generated, windows: 4, window_tokens: 128}}
-latency: {{prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}}
-tasks:
-  next_sentence: off
-  drill: off
-  {tasks}
-"""
-OWN_TASK = "classification: off\n  code: off\n  own: {file: own.jsonl, max_drop: 0.1}"
-ITEMS = 400
 SPOILT = 0.1
 NOISY = """
 import hashlib
@@ -61,52 +47,8 @@ class Planted(Fake):
 """
 
 
-@pytest.fixture
-def calibrate(project: Project) -> Callable[..., Outcome]:
-    """calibrate(*arguments) -> what a user sees; planted runtimes are found."""
-
-    def run(*arguments: str | Path) -> Outcome:
-        known = os.environ.get("PYTHONPATH", "")
-        paths = os.pathsep.join([str(ROOT), *([known] if known else [])])
-        command = [sys.executable, "-m", "qgate.calibrate", *arguments]
-        return project.run(command, PYTHONPATH=paths, OMP_WAIT_POLICY="passive")
-
-    return run
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    """An original that the fake runtime serves: a byte is a token."""
-    pytest.importorskip("gguf")
-    (tmp_path / "models").mkdir()
-    return write_toy(
-        tmp_path / "models" / "original.gguf", Toy(scheme="F32", vocabulary=256, context=LONG)
-    )
-
-
-@pytest.fixture
-def brief(project: Project) -> Path:
-    """A thresholds file of one task, whose answer is always yes, and few requests."""
-    project.write("brief.yaml", BRIEF.format(tasks=OWN_TASK))
-    items = [{"prompt": f"Is {number} a number?", "answer": "yes"} for number in range(ITEMS)]
-    project.write("own.jsonl", "".join(f"{json.dumps(item)}\n" for item in items))
-    return Path("brief.yaml")
-
-
 def noises(outcome: Outcome, path: str = ".qgate/noise.json") -> tuple[Noise, ...]:
     return read_noise(outcome.directory / path)
-
-
-def line_of(outcome: Outcome) -> str:
-    """The one line that a run which measured nothing says."""
-    assert outcome.code == 2, outcome.text
-    assert outcome.out == ""
-    [line] = outcome.err.splitlines()
-    assert line.startswith(NAME)
-    return line.removeprefix(NAME)
-
-
-# --- ordinary runs --------------------------------------------------------------------------------
 
 
 def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
@@ -203,105 +145,3 @@ def test_each_original_and_runtime_has_one_entry(
     assert "not measured, the original knows none of the tasks" in seen.out
     assert found[1].all_flips is None
     assert set(found[1].left_out) == {"accuracy.own", "edge.math"}
-
-
-# --- bad input ------------------------------------------------------------------------------------
-
-
-def test_without_an_original_it_says_how_to_name_one(
-    calibrate: Callable[..., Outcome], toy: Path
-) -> None:
-    toy.unlink()
-    write_toy(toy.with_name("quantized.gguf"), Toy())
-
-    line = line_of(calibrate(toy.parent, "--runtime", "fake"))
-
-    assert line == (
-        f"{toy.parent}: no original: got quantized models only; expected an unquantized one in or"
-        " beside it. Name one with --reference PATH"
-    )
-
-
-def test_an_unknown_runtime_is_refused_with_the_ones_there_are(
-    calibrate: Callable[..., Outcome], toy: Path
-) -> None:
-    line = line_of(calibrate(toy, "--runtime", "fkae"))
-
-    assert line.startswith("--runtime: unknown runtime: got 'fkae'; expected one of fake, ")
-    assert line.endswith("Did you mean 'fake'?")
-
-
-def test_a_file_that_is_no_model_is_refused(
-    calibrate: Callable[..., Outcome], project: Project
-) -> None:
-    project.write("notes.txt", "hello")
-
-    assert line_of(calibrate("notes.txt")) == "notes.txt is neither a .gguf file nor a directory."
-    assert line_of(calibrate("nowhere")) == "nowhere does not exist."
-
-
-@pytest.mark.parametrize(
-    ("name", "got"), [("taken", "a directory"), ("notes.txt/noise.json", "a path inside a file")]
-)
-def test_a_json_file_that_cannot_be_written_is_refused_before_anything_is_measured(
-    calibrate: Callable[..., Outcome], project: Project, toy: Path, name: str, got: str
-) -> None:
-    (project.directory / "taken").mkdir()
-    project.write("notes.txt", "hello")
-
-    line = line_of(calibrate(toy, "--runtime", "fake", "--json", name))
-
-    assert line == (
-        f"{name}: the report cannot be written: got {got}; expected a file."
-        " Name another one with --json FILE."
-    )
-    assert not (project.directory / ".qgate").exists()
-
-
-def test_a_file_that_is_no_noise_is_kept_and_refused_before_anything_is_measured(
-    calibrate: Callable[..., Outcome], project: Project, toy: Path
-) -> None:
-    mine = project.write("mine.json", '{"mine": true}')
-
-    line = line_of(calibrate(toy, "--runtime", "fake", "--json", "mine.json"))
-
-    assert line.startswith("mine.json: the file: schema_version is missing. Delete it")
-    assert mine.read_text() == '{"mine": true}'
-    assert not (project.directory / ".qgate").exists()
-
-
-def test_a_runtime_that_crashes_leaves_no_entry(
-    calibrate: Callable[..., Outcome], project: Project, toy: Path, brief: Path
-) -> None:
-    write_toy(toy, Toy(scheme="F32", vocabulary=256, context=LONG, fault="segfault:score"))
-
-    line = line_of(calibrate(toy, "--runtime", "fake", "--thresholds", brief))
-
-    assert "original" in line
-    assert "SIGSEGV" in line
-    assert not (project.directory / ".qgate" / "noise.json").exists()
-
-
-def test_nothing_is_written_into_a_model_directory(
-    calibrate: Callable[..., Outcome], project: Project
-) -> None:
-    write_toy(project.directory / "original.gguf", Toy(scheme="F32"))
-
-    line = line_of(calibrate(".", "--runtime", "fake"))
-
-    assert line.startswith(".: started inside the model directory: got ")
-    assert not (project.directory / ".qgate").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((), "the following arguments are required: DIR"),
-        (("models", "--rutime", "fake"), "unrecognized arguments: --rutime fake"),
-        (("models", "--thresholds", "nowhere.yaml"), "nowhere.yaml"),
-    ],
-)
-def test_a_wrong_command_line_is_told_in_one_line(
-    calibrate: Callable[..., Outcome], arguments: tuple[str, ...], told: str
-) -> None:
-    assert told in line_of(calibrate(*arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from qgate.records import (
     Verdict,
 )
 from qgate.report.json import write
-from tests.report.full_report import full_report
+from tests.report.full_report import full_report, mixed_report
 
 UPLOAD_DEADLINE_S = 60.0
 EDGES_NATS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -157,3 +158,9 @@ def report_path(report: Report, tmp_path: Path) -> Path:
 def full() -> Report:
     """Every row of the checklist, of an artifact that holds and of one that is damaged."""
     return full_report()
+
+
+@pytest.fixture
+def mixed() -> dict[str, Any]:
+    """Artifacts in several runtimes, of which a test may change what it likes."""
+    return copy.deepcopy(mixed_report().to_json())

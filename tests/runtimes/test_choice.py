@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate import runtimes
 from qgate.artifacts.hf import hf_artifact
 from qgate.demo.__main__ import model_directory
-from qgate.errors import RuntimeUnavailable, UsageError
-from qgate.records import Artifact
 from qgate.runtimes.choice import Choice, Machine, choose, serves
+from tests.runtimes.choices import (
+    BARE,
+    CPU,
+    CPU_WITHOUT_VLLM,
+    EVERYTHING,
+    GPU,
+    GPU_WITHOUT_VLLM,
+    gguf,
+    named,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from qgate.records import Artifact
     from qgate.runtimes.builds import Device
-
-EVERYTHING = frozenset({"llama_cpp", "transformers", "vllm"})
-WITHOUT_VLLM = EVERYTHING - {"vllm"}
-GPU, CPU = Machine(has_gpu=True, installed=EVERYTHING), Machine(has_gpu=False, installed=EVERYTHING)
-GPU_WITHOUT_VLLM = Machine(has_gpu=True, installed=WITHOUT_VLLM)
-CPU_WITHOUT_VLLM = Machine(has_gpu=False, installed=WITHOUT_VLLM)
-BARE = Machine(has_gpu=False, installed=frozenset())
 
 GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True}
 AWQ: dict[str, Any] = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
@@ -69,26 +70,6 @@ def directory(tmp_path: Path) -> Callable[[dict[str, Any] | None], Artifact]:
         return found
 
     return make
-
-
-def gguf(format: Literal["gguf", "hf"] = "gguf") -> Artifact:
-    path = Path("models/llama-Q4_K_M.gguf")
-    return Artifact(
-        id="llama-Q4_K_M",
-        path=path,
-        format=format,
-        scheme="Q4_K_M",
-        size_bytes=1,
-        files=(path,),
-        is_quantized=True,
-    )
-
-
-def named(choice: Choice) -> tuple[str, str]:
-    return choice.name, choice.reason
-
-
-# The table
 
 
 @pytest.mark.parametrize("machine", [GPU, CPU, GPU_WITHOUT_VLLM, CPU_WITHOUT_VLLM, BARE])
@@ -253,66 +234,6 @@ def test_a_cpu_stands_in_for_the_gpu_that_hf_models_are_made_for(runtime: str) -
 @pytest.mark.parametrize("runtime", ["llama_cpp", "openai_server", "fake"])
 def test_what_is_served_as_it_will_be_stands_in_for_nothing(runtime: str) -> None:
     assert not choose(gguf(), runtime, CPU).is_stand_in
-
-
-# What the user names
-
-
-def test_a_named_runtime_is_taken_and_the_reason_says_who_named_it() -> None:
-    artifact = hf_artifact(model_directory(), model_directory())
-    assert named(choose(artifact, "vllm", BARE)) == ("vllm", "--qgate-runtime")
-    assert named(choose(artifact, "transformers", GPU, by="runtime.name")) == (
-        "transformers",
-        "thresholds file",
-    )
-
-
-@pytest.mark.parametrize("runtime", ["openai_server", "fake"])
-def test_some_runtimes_read_anything(runtime: str) -> None:
-    for artifact in (gguf(), hf_artifact(model_directory(), model_directory())):
-        assert choose(artifact, runtime, CPU).name == runtime
-        assert serves(runtime, artifact, CPU)
-
-
-def test_a_runtime_of_another_package_is_taken_at_its_word(
-    planted: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = planted("class Planted: pass\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
-    assert choose(gguf(), name, CPU) == Choice(name=name, reason="--qgate-runtime")
-    assert serves(name, gguf(), CPU)
-
-
-def test_llama_cpp_reads_no_directories() -> None:
-    artifact = hf_artifact(model_directory(), model_directory())
-    with pytest.raises(RuntimeUnavailable) as refusal:
-        choose(artifact, "llama_cpp", CPU)
-    assert str(refusal.value) == (
-        "model: runtime 'llama_cpp' does not read Hugging Face directories: got model; expected a"
-        " .gguf file. Leave out --qgate-runtime, and each artifact gets the runtime that fits"
-    )
-    assert not serves("llama_cpp", artifact, CPU)
-
-
-@pytest.mark.parametrize("runtime", ["transformers", "vllm"])
-def test_hf_runtimes_read_no_gguf(runtime: str) -> None:
-    with pytest.raises(RuntimeUnavailable) as refusal:
-        choose(gguf(), runtime, CPU, by="runtime.name")
-    assert str(refusal.value) == (
-        f"llama-Q4_K_M: runtime {runtime!r} does not read GGUF files: got llama-Q4_K_M.gguf;"
-        " expected a directory with config.json and *.safetensors. Leave out runtime.name, and"
-        " each artifact gets the runtime that fits"
-    )
-    assert not serves(runtime, gguf(), CPU)
-
-
-def test_a_misspelt_runtime_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError) as refusal:
-        choose(gguf(), "vlm", CPU)
-    assert str(refusal.value) == (
-        "--qgate-runtime: unknown runtime: got 'vlm'; expected one of"
-        f" {', '.join(runtimes.names())}. Did you mean 'vllm'?"
-    )
 
 
 def test_the_original_is_served_where_the_artifact_is_if_it_loads_there(

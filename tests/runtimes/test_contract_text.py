@@ -1,4 +1,4 @@
-"""What every adapter promises of packed sequences, answers and streams; as `test_contract.py`."""
+"""What every adapter promises of answers and streams; as `test_contract.py`."""
 
 from __future__ import annotations
 
@@ -8,96 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate import runtimes
 from qgate.errors import MeasurementError
-from qgate.runtimes.base import LoadSettings, Prompt, Span
+from qgate.runtimes.base import Prompt
 from tests.conftest import Toy, write_toy
-from tests.runtimes.conftest import TOKENS, Served, find_hf, open_model
+from tests.runtimes.conftest import PACKED, Served, open_model, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-ROUNDING = 0.01
-"""Between one call and two of the same sequence in 16 bits; 0.0025 was measured."""
-PACKED = 0.1
-"""Beside other sequences llama.cpp takes other kernels: 0.04 was measured in 16 bits, where logits
-have a standard deviation of 10."""
-SHAPES = [(2, 0), (3, 1), (17, 0), (17, 10), (64, 0), (64, 32), (64, 62)]
-
-
-def spans_of(served: Served, sizes: list[int], seed: int = 0) -> list[Span]:
-    rng = np.random.default_rng(seed)
-    return [
-        Span(ids=served.ids(100 * seed + number, size), first=int(rng.integers(0, size - 1)))
-        for number, size in enumerate(sizes)
-    ]
-
-
-class TestSpans:
-    @pytest.mark.parametrize(("count", "first"), SHAPES)
-    def test_a_span_alone_has_the_logits_of_its_sequence(
-        self, served: Served, count: int, first: int
-    ) -> None:
-        ids = served.ids(count, count)
-
-        wanted = served.runtime.logits(ids[:-1], first).copy()
-        rows = served.rows([Span(ids=ids, first=first)])
-
-        assert rows.shape == (count - 1 - first, served.facts.n_vocab)
-        assert rows.dtype == np.float32
-        assert rows == pytest.approx(wanted, abs=ROUNDING)
-
-    @pytest.mark.parametrize(
-        "sizes", [[2] * 64, list(range(2, 22)), [60, 2, 60, 3, 60, 4]], ids=len
-    )
-    def test_a_span_in_a_pack_has_the_logits_that_it_has_alone(
-        self, served: Served, sizes: list[int]
-    ) -> None:
-        spans = spans_of(served, sizes)
-        assert sum(sizes) <= served.runtime.tokens_per_pack
-
-        together = served.rows(spans)
-        alone = np.concatenate([served.rows([span]) for span in spans])
-
-        assert together.shape == alone.shape
-        assert together == pytest.approx(alone, abs=PACKED)
-
-    def test_a_span_knows_nothing_of_what_lies_beside_it(self, served: Served) -> None:
-        spans = spans_of(served, [30, 17, 40])
-        others = [Span(ids=served.ids(9, 30), first=spans[0].first), spans[1], spans[2]]
-        others[2] = Span(ids=served.ids(8, 40), first=spans[2].first)
-        mine = slice(29 - spans[0].first, 29 - spans[0].first + 16 - spans[1].first)
-
-        before, after = served.rows(spans), served.rows(others)
-
-        assert before[mine].tobytes() == after[mine].tobytes()
-        assert before.tobytes() != after.tobytes()
-
-    def test_a_pack_repeats_itself_to_the_bit(self, served: Served) -> None:
-        spans = spans_of(served, [12, 40, 3, 25])
-
-        once = served.rows(spans)
-        served.rows(spans_of(served, [60, 50], seed=1))
-        served.runtime.logits(served.ids(2), 5)
-        served.sample(sequences=3, tokens=10, seed=0)
-        again = served.rows(spans)
-
-        assert once.tobytes() == again.tobytes()
-
-    def test_a_span_longer_than_a_pack_has_the_logits_of_its_window(self, served: Served) -> None:
-        longest = served.runtime.tokens_per_pack + 77
-        with closing(open_model(served.name, served.path, longest).runtime) as runtime:
-            long = Served(runtime=runtime, facts=served.facts, path=served.path, name=served.name)
-            windows = np.stack(
-                [long.ids(seed, longest) for seed in range(runtime.windows_per_call)]
-            )
-            wanted = long.windows(windows, longest // 2)
-
-            for ids, rows in zip(windows, wanted, strict=True):
-                found = long.rows([Span(ids=ids, first=longest // 2)])
-                assert found == pytest.approx(rows[:-1], abs=PACKED)
-
 
 PROMPTS = [1, 29, 4, 17, 2, 9, 30, 3, 12, 5, 8, 21, 1, 6, 25, 11, 7]
 """Sizes."""
@@ -283,110 +201,6 @@ class TestStreams:
             assert logits.max() - logits[said[0]] <= PACKED
         [answer] = served.answer([Prompt(ids=ids, max_tokens=3)])
         assert answer.ids.tolist() == said
-
-
-TEXTS = ["a", " wet", "wet", "\n", "  two", "Tschüß, 世界! 🙂\t\tone\n\ntwo ", "Привет\r\n"]
-
-
-class TestTexts:
-    @pytest.mark.parametrize("text", TEXTS)
-    def test_what_follows_a_text_is_decoded_to_itself(self, speaking: Served, text: str) -> None:
-        ids = speaking.runtime.encode(text, begins=False)
-
-        assert ids.dtype == np.int32
-        assert speaking.runtime.decode(ids) == text
-
-    @pytest.mark.parametrize("text", TEXTS)
-    def test_what_begins_a_text_begins_as_the_tokenizer_says(
-        self, speaking: Served, text: str
-    ) -> None:
-        ids = speaking.runtime.encode(text, begins=True)
-
-        assert speaking.facts.adds_bos
-        assert ids[0] == speaking.facts.bos
-        assert speaking.facts.bos not in ids[1:]
-        # SentencePiece puts a space before it
-        assert speaking.runtime.decode(ids[1:]) in (text, f" {text}")
-
-    @pytest.mark.parametrize("end", [" wet", "\n", " 42\n", "\nRecall: the fox has", "。", " \n"])
-    @pytest.mark.parametrize("begin", ["Water is", "Note: the fox has 42.\n", "世界"])
-    def test_two_texts_are_the_ids_of_both(self, speaking: Served, begin: str, end: str) -> None:
-        encode = speaking.runtime.encode
-
-        apart = np.concatenate([encode(begin, begins=True), encode(end, begins=False)])
-
-        assert speaking.runtime.decode(apart) == speaking.runtime.decode(
-            encode(begin + end, begins=True)
-        )
-
-    def test_nothing_is_no_tokens_but_the_first(self, speaking: Served) -> None:
-        assert speaking.runtime.encode("", begins=False).tolist() == []
-        assert speaking.runtime.encode("", begins=True).tolist() == [speaking.facts.bos]
-        assert speaking.runtime.decode(np.zeros(0, dtype=np.int32)) == ""
-
-    def test_bytes_that_are_no_text_are_replaced(self, speaking: Served) -> None:
-        ids = speaking.runtime.encode("世", begins=False)
-
-        assert "\ufffd" in speaking.runtime.decode(ids[:-1])
-
-
-MARKERS = {
-    "stories260K": ("<s>", "</s>"),
-    "demo": ("<|im_start|>", "<|im_end|>"),
-    "stories260K-hf": ("<s>", "</s>"),
-    "demo-hf": ("<|im_start|>", "<|im_end|>"),
-}
-
-
-@pytest.mark.parametrize("name", MARKERS)
-def test_special_tokens_in_a_prompt_are_themselves_and_leave_no_text(
-    request: pytest.FixtureRequest, name: str
-) -> None:
-    begin, end = MARKERS[name]
-    adapter = "llama_cpp"
-    if name.endswith("-hf"):
-        adapter, path = "transformers", find_hf(name, request)
-    elif name == "demo":
-        path = request.getfixturevalue("demo")
-    else:
-        path = request.getfixturevalue("stories") / "stories260K-f16.gguf"
-    with closing(open_model(adapter, path).runtime) as runtime:
-        for begins in (True, False):
-            ids = runtime.encode(f"{begin}cat{end}", begins=begins)[1 if begins else 0 :]
-            [opened], [closed] = (runtime.encode(one, begins=False) for one in (begin, end))
-            assert (ids[0], ids[-1]) == (opened, closed)
-            assert runtime.decode(ids).strip() == "cat"
-            assert len(runtime.tokenize(begin)[0]) > 2
-
-
-@pytest.mark.parametrize("scheme", ["q8_0", "q5_0", "q4_0"])
-def test_packing_moves_a_quantized_model_to_and_fro_and_no_way(stories: Path, scheme: str) -> None:
-    # llama.cpp rounds activations otherwise in calls of many tokens: up to 0.3 nats at a token
-    with closing(runtimes.make("llama_cpp")) as runtime:
-        path = stories / f"stories260K-{scheme}.gguf"
-        facts = runtime.load(LoadSettings(path=str(path), window_tokens=TOKENS, threads=1))
-        served = Served(runtime=runtime, facts=facts, path=path, name="llama_cpp")
-        spans = [Span(ids=served.ids(number, 40), first=0) for number in range(25)]
-        targets = np.concatenate([span.ids[1:] for span in spans])
-
-        together, alone = (
-            negative_log_likelihood(rows, targets)
-            for rows in (
-                served.rows(spans),
-                np.concatenate([served.rows([span]) for span in spans]),
-            )
-        )
-
-    moved = together - alone
-    assert abs(moved.mean()) < 0.02
-    assert np.abs(moved).max() < 0.8
-
-
-def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    from scipy.special import log_softmax
-
-    found: np.ndarray = -log_softmax(logits.astype(float), axis=1)[np.arange(len(targets)), targets]
-    return found
 
 
 def test_logits_that_are_none_are_never_said(toys: Callable[..., Path]) -> None:

@@ -1,0 +1,126 @@
+"""What `python -m qgate.calibrate` cannot work with is told in one line, and leaves no entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Toy, write_toy
+from tests.plugin.conftest import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.plugin.conftest import Outcome, Project
+
+NAME = "python -m qgate.calibrate: "
+
+
+def line_of(outcome: Outcome) -> str:
+    """The one line that a run which measured nothing says."""
+    assert outcome.code == 2, outcome.text
+    assert outcome.out == ""
+    [line] = outcome.err.splitlines()
+    assert line.startswith(NAME)
+    return line.removeprefix(NAME)
+
+
+def test_without_an_original_it_says_how_to_name_one(
+    calibrate: Callable[..., Outcome], toy: Path
+) -> None:
+    toy.unlink()
+    write_toy(toy.with_name("quantized.gguf"), Toy())
+
+    line = line_of(calibrate(toy.parent, "--runtime", "fake"))
+
+    assert line == (
+        f"{toy.parent}: no original: got quantized models only; expected an unquantized one in or"
+        " beside it. Name one with --reference PATH"
+    )
+
+
+def test_an_unknown_runtime_is_refused_with_the_ones_there_are(
+    calibrate: Callable[..., Outcome], toy: Path
+) -> None:
+    line = line_of(calibrate(toy, "--runtime", "fkae"))
+
+    assert line.startswith("--runtime: unknown runtime: got 'fkae'; expected one of fake, ")
+    assert line.endswith("Did you mean 'fake'?")
+
+
+def test_a_file_that_is_no_model_is_refused(
+    calibrate: Callable[..., Outcome], project: Project
+) -> None:
+    project.write("notes.txt", "hello")
+
+    assert line_of(calibrate("notes.txt")) == "notes.txt is neither a .gguf file nor a directory."
+    assert line_of(calibrate("nowhere")) == "nowhere does not exist."
+
+
+@pytest.mark.parametrize(
+    ("name", "got"), [("taken", "a directory"), ("notes.txt/noise.json", "a path inside a file")]
+)
+def test_a_json_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path, name: str, got: str
+) -> None:
+    (project.directory / "taken").mkdir()
+    project.write("notes.txt", "hello")
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--json", name))
+
+    assert line == (
+        f"{name}: the report cannot be written: got {got}; expected a file."
+        " Name another one with --json FILE."
+    )
+    assert not (project.directory / ".qgate").exists()
+
+
+def test_a_file_that_is_no_noise_is_kept_and_refused_before_anything_is_measured(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path
+) -> None:
+    mine = project.write("mine.json", '{"mine": true}')
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--json", "mine.json"))
+
+    assert line.startswith("mine.json: the file: schema_version is missing. Delete it")
+    assert mine.read_text() == '{"mine": true}'
+    assert not (project.directory / ".qgate").exists()
+
+
+def test_a_runtime_that_crashes_leaves_no_entry(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path, brief: Path
+) -> None:
+    write_toy(toy, Toy(scheme="F32", vocabulary=256, context=LONG, fault="segfault:score"))
+
+    line = line_of(calibrate(toy, "--runtime", "fake", "--thresholds", brief))
+
+    assert "original" in line
+    assert "SIGSEGV" in line
+    assert not (project.directory / ".qgate" / "noise.json").exists()
+
+
+def test_nothing_is_written_into_a_model_directory(
+    calibrate: Callable[..., Outcome], project: Project
+) -> None:
+    write_toy(project.directory / "original.gguf", Toy(scheme="F32"))
+
+    line = line_of(calibrate(".", "--runtime", "fake"))
+
+    assert line.startswith(".: started inside the model directory: got ")
+    assert not (project.directory / ".qgate").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the following arguments are required: DIR"),
+        (("models", "--rutime", "fake"), "unrecognized arguments: --rutime fake"),
+        (("models", "--thresholds", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(
+    calibrate: Callable[..., Outcome], arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in line_of(calibrate(*arguments))
