@@ -103,6 +103,17 @@ def test_a_row_that_somebody_asked_for_is_an_error_instead() -> None:
     )
 
 
+def test_a_task_that_the_original_hardly_knows_is_told_from_one_it_knows() -> None:
+    with pytest.raises(MeasurementError) as caught:
+        judge_row("accuracy.a", limit("accuracy.a", rule="certify", min=-0.01), flags(2, 500))
+
+    assert str(caught.value) == (
+        "accuracy.a: nothing could fail it: got -0.4 pp of an artifact that loses all it can;"
+        " expected that to fail -1.0 pp (95 % CI, n = 500 items; team.yaml:3). Name tasks that the"
+        " model is used for, or write min_reference: 0"
+    )
+
+
 def test_who_says_how_little_the_original_has_to_know_is_judged() -> None:
     assert not is_judged("accuracy.a", flags(0))
     assert is_judged("accuracy.a", flags(0, more={"min_reference": 0.0}))

@@ -13,7 +13,7 @@ from qgate.measure.graded import Graded
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import Outcome, Pair
 from tests.harness.conftest import CHOICES, GENERATED
-from tests.harness.test_probe import graded, make
+from tests.harness.probing import graded, make
 from tests.measure.conftest import bytes_child, speak
 from tests.measure.outcomes import make_answers, make_outcome
 

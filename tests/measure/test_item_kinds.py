@@ -10,19 +10,10 @@ from qgate.errors import ThresholdsError
 from qgate.measure.items import read_items, read_task
 from qgate.records import SourceLine
 from qgate.thresholds import TaskSettings
+from tests.measure.item_files import GOOD, read
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from qgate.measure.items import ItemFile
-
-GOOD = '{"prompt": "2 + 2 =", "answer": " 4"}\n'
-
-
-def read(tmp_path: Path, content: str) -> ItemFile:
-    path = tmp_path / "items.jsonl"
-    path.write_text(content)
-    return read_items(path, "items.jsonl")
 
 
 CODE = '{"prompt": "def one():\\n", "tests": ["assert one() == 1", "assert one() < 2"]}\n'

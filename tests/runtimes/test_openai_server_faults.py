@@ -17,7 +17,6 @@ from tests.runtimes.openai_server_planted import (
     load,
     prompt,
     serving,
-    write_model,
 )
 
 if TYPE_CHECKING:
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 0.4
 SLOW = ("hang", "trickle")
 """Faults that are seen by nothing but the clock."""
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "toy")
 
 
 def answer(toy: Planted, model: Path) -> list[Answer]:

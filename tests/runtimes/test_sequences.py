@@ -98,7 +98,7 @@ def test_a_real_model_says_the_same_of_a_sequence_as_its_logits_do(served: Serve
         logits = served.runtime.logits(span.ids[:-1], span.first).astype(float)
         targets = span.ids[span.first + 1 :]
         wanted = -log_softmax(logits, axis=1)[np.arange(len(targets)), targets]
-        # beside others llama.cpp takes other kernels, see test_contract_text.py
+        # beside others llama.cpp takes other kernels, see test_contract_spans.py
         assert own == pytest.approx(wanted, abs=0.1)
 
 

@@ -27,7 +27,6 @@ pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
 from safetensors.numpy import load_file, save_file
 
 WEIGHTS = "model.safetensors"
-EMBEDDING = "model.embed_tokens.weight"
 Tensors = dict[str, Any]
 
 
