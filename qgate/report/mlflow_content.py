@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
-from qgate.report.table import render_markdown
+from qgate.report.table import render_artifact_markdown, render_markdown
 from qgate.report.text import cut_lines, escape_line
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def make_parent(report_json: dict[str, Any]) -> RunContent:
                 **_describe_source(report_json),
                 "qgate.role": "invocation",
                 "qgate.verdict": report_json["verdict"],
-                _NOTE: cut_lines(render_markdown(report_json), _TAG_LENGTH, _CUT_NOTE),
+                _NOTE: _cut_note(render_markdown(report_json)),
             }
         ),
         is_measured=bool(artifacts) and all(map(_is_measured, artifacts)),
@@ -151,6 +151,7 @@ def make_child(
         "mlflow.parentRunId": parent_run_id,
         "qgate.artifact_digest": artifact.get("digest"),
         **{f"qgate.verdict.{check['name']}": check["verdict"] for check in checks},
+        _NOTE: _cut_note(render_artifact_markdown(report_json, artifact)),
     }
     return RunContent(
         name=get_artifact_tag(artifact),
@@ -172,6 +173,11 @@ def make_dataset(report_json: dict[str, Any]) -> DatasetContent | None:
         digest=digest[:_DATASET_DIGEST_LENGTH],
         source=json.dumps({"uri": str(text.get("source") or text.get("name") or "")}),
     )
+
+
+def _cut_note(text: str) -> str:
+    """What MLflow shows as a run's description."""
+    return cut_lines(text, _TAG_LENGTH, _CUT_NOTE)
 
 
 def _is_measured(artifact: dict[str, Any]) -> bool:

@@ -81,11 +81,21 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
 
 def render_markdown(report_json: dict[str, Any]) -> str:
     """Return the tables of a report's JSON as Markdown: for MLflow's note and for GitHub."""
+    smallest = [escape_markdown(_describe_smallest(report_json))]
+    return _join([*_list_parts(report_json), smallest])
+
+
+def render_artifact_markdown(report_json: dict[str, Any], artifact: dict[str, Any]) -> str:
+    """Return the same of one artifact beside the reference."""
+    return _join(_list_parts({**report_json, "artifacts": [artifact]}))
+
+
+def _list_parts(report_json: dict[str, Any]) -> list[list[str]]:
     reference, artifacts = report_json["reference"], report_json["artifacts"]
     facts = _describe_reference(reference)
     said = escape_markdown("reference: " + ", ".join(facts)) if facts else "no reference"
     messages = [f"* {escape_markdown(text)}" for text, _ in _find_messages(artifacts)]
-    parts = (
+    return [
         [said],
         compare_markdown(report_json),
         runtimes_markdown(report_json),
@@ -93,8 +103,10 @@ def render_markdown(report_json: dict[str, Any]) -> str:
         messages,  # before the rows: MLflow's note ends somewhere among those
         _tabulate_rows(artifacts),
         tabulate_phases(report_json),
-        [escape_markdown(_describe_smallest(report_json))],
-    )
+    ]
+
+
+def _join(parts: list[list[str]]) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 

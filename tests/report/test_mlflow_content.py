@@ -108,6 +108,18 @@ def test_everything_is_cut_to_mlflows_lengths(report: Report) -> None:
     assert json.loads(dataset.source) == {"uri": "self-generated"}
 
 
+def test_each_run_is_described_by_its_own_rows(report: Report) -> None:
+    report_json = report.to_json()
+    first, second = report_json["artifacts"][:2]
+    note = content.make_child(report_json, first, "parent").tags["mlflow.note.content"]
+    assert note.startswith("reference: ")
+    assert f"| {first['id']} |" in note
+    assert second["id"] not in note
+    assert "smallest artifact" not in note
+    for check in first["checks"]:
+        assert check["verdict"] == "pass" or check["message"].split(":")[0] in note
+
+
 @pytest.mark.parametrize("session_id", [None, "", "a' OR 1=1", "x" * 65, 7])
 def test_a_session_id_that_a_query_could_not_hold_is_refused(
     session_id: object, report: Report
