@@ -48,6 +48,11 @@ def describe(environ: Mapping[str, str], invocation_dir: Path | None = None) -> 
     }
 
 
+def until_now(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and how far the session has come; MLflow's duration is made of it."""
+    return {**environment, "ended_at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
 def strip_credentials(text: str) -> str:
     """Remove user names, passwords and query strings from every address in a text."""
     # greedy up to the last @ before the path: a password may hold one

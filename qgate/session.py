@@ -232,7 +232,7 @@ class GateSession:
 
     def report(self) -> Report:
         files = [{"path": file.shown, "digest": file.digest} for file in self.thresholds.files]
-        return self.ledger.report(self.environment, {"files": files})
+        return self.ledger.report(environment.until_now(self.environment), {"files": files})
 
     def write_report(self) -> None:
         from qgate.report.json import write

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import qgate
-from qgate.environment import describe, strip_credentials
+from qgate.environment import describe, strip_credentials, until_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,14 @@ def test_the_machine_is_described_without_its_name(tmp_path: Path) -> None:
     assert os.uname().nodename not in json.dumps(environment)
     started = datetime.fromisoformat(environment["started_at"])
     assert abs(datetime.now(UTC) - started) < timedelta(seconds=30)
+
+
+def test_a_session_is_told_until_now(tmp_path: Path) -> None:
+    environment = describe({}, tmp_path)
+    before = datetime.now(UTC).replace(microsecond=0)
+    told = until_now(environment)
+    assert before <= datetime.fromisoformat(told.pop("ended_at")) <= datetime.now(UTC)
+    assert told == environment
 
 
 def test_each_session_has_an_id_of_its_own(tmp_path: Path) -> None:

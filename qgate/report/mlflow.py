@@ -69,7 +69,8 @@ def upload(report_json: dict[str, Any], report_path: Path, uri: str) -> Uploaded
             client=client,
             experiment_id=_get_experiment(client, experiment, uri),
             session_id=session_id,
-            timestamp_ms=content.get_timestamp_ms(report_json),
+            started_ms=content.get_time_ms(report_json, "started_at"),
+            ended_ms=content.get_time_ms(report_json, "ended_at"),
         )
         parent, children = session.upload(report_json, report_path)
     except QGateError:
@@ -92,7 +93,8 @@ class _Session:
     client: Any
     experiment_id: str
     session_id: str
-    timestamp_ms: int
+    started_ms: int
+    ended_ms: int
 
     def upload(self, report_json: dict[str, Any], report_path: Path) -> tuple[str, tuple[str, ...]]:
         """Return the parent's run id and the children's."""
@@ -131,13 +133,13 @@ class _Session:
         identity = {name: value for name, value in run_content.tags.items() if name in _IDENTITY}
         run = known or self.client.create_run(
             self.experiment_id,
-            start_time=self.timestamp_ms or None,
+            start_time=self.started_ms or None,
             tags=identity,
             run_name=run_content.name,
         )
         run_id: str = run.info.run_id
         metrics = [
-            Metric(key, value, self.timestamp_ms, 0) for key, value in run_content.metrics.items()
+            Metric(key, value, self.started_ms, 0) for key, value in run_content.metrics.items()
         ]
         params = [Param(key, value) for key, value in run_content.params.items()]
         tags = [RunTag(key, value) for key, value in run_content.tags.items()]
@@ -176,7 +178,7 @@ class _Session:
 
     def _finish(self, run_id: str, run_content: content.RunContent) -> None:
         status = "FINISHED" if run_content.is_measured else "FAILED"
-        self.client.set_terminated(run_id, status=status)
+        self.client.set_terminated(run_id, status=status, end_time=self.ended_ms or None)
 
 
 def _get_experiment(client: Any, name: str, uri: str) -> str:  # noqa: ANN401 - mlflow's

@@ -70,14 +70,14 @@ def get_session_id(report_json: dict[str, Any]) -> str:
     return session_id
 
 
-def get_timestamp_ms(report_json: dict[str, Any]) -> int:
-    """Return the run's start; 0 where unknown.
+def get_time_ms(report_json: dict[str, Any], name: str) -> int:
+    """Return a time of the run, `started_at` or `ended_at`; 0 where unknown.
 
     Not the time of the upload: a metric sent again must be the same point, not a second one.
     """
     try:
-        started = datetime.fromisoformat(str(report_json["environment"].get("started_at")))
-        return max(0, int(started.timestamp() * 1000))
+        time = datetime.fromisoformat(str(report_json["environment"].get(name)))
+        return max(0, int(time.timestamp() * 1000))
     except (ValueError, OverflowError):
         return 0
 

@@ -108,6 +108,7 @@ def report() -> Report:
         environment={
             "session_id": "6a1c2d3e-0000-4000-8000-000000000001",
             "started_at": "2026-11-23T10:00:00+00:00",
+            "ended_at": "2026-11-23T10:05:00+00:00",
             "qgate": "0.1.0",
             "git": {
                 "commit": "0123456789abcdef0123456789abcdef01234567",

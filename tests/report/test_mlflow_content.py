@@ -134,4 +134,4 @@ def test_a_session_id_that_a_query_could_not_hold_is_refused(
 def test_a_start_that_is_no_time_is_time_zero(started_at: object, report: Report) -> None:
     report_json = report.to_json()
     report_json["environment"] = {"started_at": started_at}
-    assert content.get_timestamp_ms(report_json) == 0
+    assert content.get_time_ms(report_json, "started_at") == 0

@@ -28,7 +28,7 @@ runs = client.search_runs([experiment.experiment_id for experiment in experiment
 print(json.dumps({
     "experiments": {experiment.name: experiment.artifact_location for experiment in experiments},
     "runs": [{
-        "id": run.info.run_id, "ended": run.info.end_time,
+        "id": run.info.run_id, "started": run.info.start_time, "ended": run.info.end_time,
         "name": run.info.run_name, "status": run.info.status,
         "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
         "files": [file.path for file in client.list_artifacts(run.info.run_id)],
@@ -103,6 +103,7 @@ def _check_what_is_stored(found: dict[str, Any], outcome: UploadOutcome) -> None
     statuses = [runs[name]["status"] for name in children]
     assert statuses == ["FINISHED", "FINISHED", "FAILED"]
     assert parent["status"] == "FAILED"
+    assert {run["ended"] - run["started"] for run in found["runs"]} == {300_000}
     assert {runs[name]["tags"]["mlflow.parentRunId"] for name in children} == {parent["id"]}
     assert parent["tags"]["mlflow.note.content"].startswith("reference: qgate-demo-F16, F16")
     bad = runs["qgate-demo-Q2_K"]
