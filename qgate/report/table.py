@@ -130,7 +130,8 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style]]:
     """One line for each row that needs attention; rows with one and the same cause share it.
 
-    Below them what was noticed and is judged by no limit.
+    Below them what was noticed and is judged by no limit, and once for all artifacts why a row that
+    says nothing about this original was skipped.
     """
     for artifact in artifacts:
         causes: dict[tuple[str, str], list[str]] = {}
@@ -144,6 +145,20 @@ def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style
         for check in artifact["checks"]:
             for finding in check["details"].get("findings") or []:
                 yield f"{artifact['id']}: {check['name']}: noticed: {finding}", "yellow"
+    yield from ((f"skipped: {reason}", "plain") for reason in _find_reasons(artifacts))
+
+
+def _find_reasons(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+    """Why rows were skipped without being measured."""
+    causes: dict[str, dict[str, None]] = {}
+    for artifact in artifacts:
+        for check in artifact["checks"]:
+            if check["verdict"] == "skipped" and check["value"] is None:
+                cause = check["message"].removeprefix(f"{check['name']}: ")
+                causes.setdefault(cause, {})[check["name"]] = None
+    for cause, names in causes.items():
+        one, *others = names
+        yield f"{cause} ({_name_rows([one, *others])})" if others else f"{one}: {cause}"
 
 
 def _describe_cause(artifact_id: str, cause: str, names: list[str]) -> str:
@@ -151,8 +166,11 @@ def _describe_cause(artifact_id: str, cause: str, names: list[str]) -> str:
     text = cause if cause.startswith(f"{artifact_id}: ") else f"{artifact_id}: {cause}"
     if names[0] in cause:
         return text
-    shown = names[0] if len(names) == 1 else f"{len(names)} rows: {names[0]} ... {names[-1]}"
-    return f"{text} ({shown})"
+    return f"{text} ({_name_rows(names)})"
+
+
+def _name_rows(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} rows: {names[0]} ... {names[-1]}"
 
 
 def _render_header(artifact: dict[str, Any], width: int) -> Line:

@@ -101,7 +101,9 @@ def report() -> Report:
         4_100_000,
         Verdict.ERROR,
         Record(name="perplexity.increase", verdict=Verdict.ERROR, message=message),
-        Record(name="divergence.kl_p99", verdict=Verdict.SKIPPED, message="no limit"),
+        Record(
+            name="divergence.kl_p99", verdict=Verdict.SKIPPED, message="divergence.kl_p99: no limit"
+        ),
     )
     return Report(
         verdict=Verdict.ERROR,

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from qgate.records import Record, Report, Verdict
-from qgate.report.table import render, render_markdown
+from qgate.report.table import render, render_json, render_markdown
 from qgate.report.text import count_cells
 
 AT_100 = """\
@@ -30,6 +30,7 @@ qgate-demo-Q2_K: divergence.kl_p99: 0.71 against {'max': 0.4} (thresholds/defaul
 qgate-demo-Q2_K: divergence.same_top: 0.9 against {'min': 0.9} (thresholds/default.yaml:14)
 broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result. \
 (perplexity.increase)
+skipped: divergence.kl_p99: no limit
 scheme     size  perplexity  KL nats  verdict
 F16     13.9 MB       4.213        –  reference
 Q8_0     7.4 MB     +0.0081  0.00120  PASS
@@ -183,3 +184,21 @@ def test_the_markdown_table_has_every_row_and_message(report: Report) -> None:
     assert text.endswith(
         "smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"
     )
+
+
+def test_why_rows_were_skipped_is_said_once_for_all_artifacts(report: Report) -> None:
+    report_json = report.to_json()
+    same, other = "the original itself does not know them", "the runtime does not tell"
+    for artifact in report_json["artifacts"]:
+        artifact["checks"] = [
+            {**artifact["checks"][0], "name": name, "verdict": "skipped", "value": None,
+             "message": f"{name}: {cause}", "limit": None, "details": {}}
+            for name, cause in (("accuracy.a", same), ("accuracy.b", other), ("accuracy.c", same))
+        ]  # fmt: skip
+
+    found = [line.text for line in render_json(report_json, 100) if line.text.startswith("skipped")]
+
+    assert found == [
+        f"skipped: {same} (2 rows: accuracy.a ... accuracy.c)",
+        f"skipped: accuracy.b: {other}",
+    ]
