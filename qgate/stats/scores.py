@@ -10,7 +10,8 @@ change in all, in half, heavy-tailed, skewed, by half a score in 1 or 3 of 100),
 those exactly at their limit were certified; by Student's t alone 2 to 22 %. More are where hardly
 any item can lose while all scores vary a little: a half lost by 2 of 100 items, +-0.02 in the rest,
 limit 1 point: 13 %. Groups that are hit whole, by 0.2 to 0.4 in 2.5 to 10 % of them, 10 to 200
-groups: 0 %, but 8 % where 100 groups of 10 are held to 1 point.
+groups: 0 %, but 8 % where 100 groups of 10 are held to 1 point. 50 items of which 10 % gain 0.45
+and the others lose 0.05 set off an alarm at 5 % in 0.4 %, by Student's t alone in 11 %.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ def paired_scores(
     The outer ends of Student's t and the same corrected for skewness (see `mean_interval`), with
     the cluster-robust (CR2) standard error where items come in groups, and a doubt: see above.
 
-    `p_value` is the one-sided one of "no worse" that goes with these ends: 50 items of which 10 %
-    gain 0.45 and the others lose 0.05 set off an alarm at 5 % in 0.4 %, by Student's alone in 11 %.
+    `p_value` is the one-sided one of "no worse" that goes with these ends.
 
     Args:
         artifact: from 0 to 1, shape (n,).
