@@ -37,7 +37,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     Without a limit the row is shown and not judged.
 
     Raises:
-        MeasurementError: the samples do not carry an estimate, or none that could fail the limit.
+        MeasurementError: the samples do not carry an estimate, or nothing could fail the limit.
     """
     level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
     found, details = measured.estimate(name, level, parameters), measured.details(name)
@@ -50,10 +50,11 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
         return Record(
             name=name, verdict=Verdict.SKIPPED, message=message, estimate=shown, details=details
         )
-    _require_room(name, limit, measured, details)
     member = None
     if isinstance(found, Estimate):
         verdict = judge(found, limit)
+        if verdict is Verdict.PASS:
+            _require_room(name, limit, measured, details)
     else:
         member, verdict = judge_family(found, limit)
         found, details = found[member], {**details, "member": member}
@@ -77,13 +78,13 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
 
 
 def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:
-    """Refuse a row that would pass whatever the artifact had answered.
+    """Refuse a pass that the worst artifact would have had too.
 
     Of an original that never ends no end can be lost. Unless somebody said how little the original
     has to know.
 
     Raises:
-        MeasurementError: it would.
+        MeasurementError: it would have passed.
         NotApplicable where the limit is a shipped one.
     """
     if "min_reference" in details or not isinstance(measured, Comparison):

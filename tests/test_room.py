@@ -48,10 +48,12 @@ def flags(good: int, n: int = N, *, is_good: bool = True, **more: Any) -> Paired
     )
 
 
-def in_family(measured: Measurement, check: str, size: int) -> Measurement:
-    """As one of so many alarms, none of which shows anything."""
+def in_family(
+    measured: Measurement, check: str, size: int, others: PairedAnswers | None = None
+) -> Measurement:
+    """As one of so many alarms; without `others` none of them shows anything."""
     family = {check: limit(check), **{f"accuracy.t{at}": limit("a") for at in range(size - 1)}}
-    return correct(check, measured, family, lambda _: flags(N))
+    return correct(check, measured, family, lambda _: others or flags(N))
 
 
 def is_judged(check: str, measured: Measurement, **changes: Any) -> bool:
@@ -78,6 +80,17 @@ def test_so_much_has_to_be_there_that_its_loss_would_fail(
     for good, judged in rooms.items():
         p_value = binomtest(good, good, alternative="greater").pvalue if good else 1.0
         assert judged == (good / N > 0.05 and p_value * size <= 0.05), good
+
+
+def test_what_is_lost_beside_other_losses_fails_however_little_there_was() -> None:
+    """Holm's method asks less of the last alarm than of the first."""
+    measured, others = flags(5).at_worst("edge.termination"), flags(N).at_worst("accuracy.t0")
+
+    alone = in_family(measured, "edge.termination", 9)
+    beside = in_family(measured, "edge.termination", 9, others)
+
+    assert judge_row("edge.termination", limit("edge.termination"), beside).verdict is Verdict.FAIL
+    assert not is_judged("edge.termination", alone)
 
 
 def test_an_original_that_never_ends_says_nothing_of_ends() -> None:
