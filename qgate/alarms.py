@@ -2,8 +2,7 @@
 
 Alarms that go by a p-value are one family for each artifact: their p-values are adjusted by Holm's
 method over all of them that the limits set, but for those that do not apply to the original. One
-that could not be measured, or that nothing could fail, counts as one that shows nothing, which only
-makes the others stricter.
+that could not be measured counts as one that shows nothing, which only makes the others stricter.
 
 Most rows are decided by their own p-value: times the size of the family it is small enough whatever
 the others show, or by itself too large. Only between the two all others are measured, picked or
@@ -41,6 +40,8 @@ class Corrected:
 
     measured: Measurement
     p_value: float
+    p_at_worst: float | None
+    """Adjusted likewise, of an artifact that lost everything."""
     n: int
     family: int
 
@@ -52,9 +53,9 @@ class Corrected:
             return found
         return dataclasses.replace(found, p_value=self.p_value)
 
-    def at_worst(self, check: str) -> Measurement | None:
-        """Not adjusted for the family."""
-        return self.measured.at_worst(check) if isinstance(self.measured, Comparison) else None
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
+        worst = _worst(self.measured, check, level, parameters)
+        return worst and dataclasses.replace(worst, p_value=self.p_at_worst)
 
     def details(self, check: str) -> dict[str, Any]:
         details = {**self.measured.details(check), "family": self.family}
@@ -98,10 +99,35 @@ def correct(
     own = measured.estimate(check, limit.level, limit.parameters)
     if not isinstance(own, Estimate) or own.p_value is None:
         return measured
-    p_value, size = min(1.0, own.p_value * len(family)), len(family)
-    if is_shown(own.p_value, limit) and not is_shown(p_value, limit):
-        p_value, size = _among_others(check, own.p_value, family, measure)
-    return Corrected(measured=measured, p_value=p_value, n=own.n, family=size)
+    worst = _worst(measured, check, limit.level, limit.parameters)
+    p_at_worst = None
+    if worst is not None and worst.p_value is not None:
+        p_at_worst, _ = _adjusted(check, worst.p_value, family, measure)
+    p_value, size = _adjusted(check, own.p_value, family, measure)
+    return Corrected(
+        measured=measured, p_value=p_value, p_at_worst=p_at_worst, n=own.n, family=size
+    )
+
+
+def _worst(
+    measured: Measurement, check: str, level: float, parameters: Mapping[str, float]
+) -> Estimate | None:
+    if isinstance(measured, Comparison):
+        return measured.worst(check, level, parameters)
+    return None
+
+
+def _adjusted(
+    check: str,
+    p_value: float,
+    family: Mapping[str, Limit],
+    measure: Callable[[str], Measurement],
+) -> tuple[float, int]:
+    """The p-value in its family, and how many alarms that is."""
+    limit, whole = family[check], min(1.0, p_value * len(family))
+    if is_shown(p_value, limit) and not is_shown(whole, limit):
+        return _among_others(check, p_value, family, measure)
+    return whole, len(family)
 
 
 def _among_others(

@@ -49,7 +49,7 @@ def describe(environ: Mapping[str, str], invocation_dir: Path | None = None) -> 
 
 
 def until_now(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and how far the session has come; MLflow's duration is made of it."""
+    """The same with `ended_at`, which MLflow's duration is made of."""
     return {**environment, "ended_at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 

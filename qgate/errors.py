@@ -7,7 +7,7 @@
     ├── RuntimeUnavailable   the library or device that an artifact needs is not there
     ├── RuntimeFailed        the runtime crashed, hung or ended without a result
     └── MeasurementError     the runtime answered, but not with what was asked for
-        └── NotApplicable    a shipped row that says nothing about this model; it is skipped
+        └── NotApplicable    the row says nothing about this model; a shipped one is skipped
 
 Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>.
 <remedy>`.
@@ -80,10 +80,10 @@ class MeasurementError(QGateError):
 
 
 class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
-    """A row that qgate ships for every model and that tells nothing about this one.
+    """A row that tells nothing about this model: its original has nothing that could be lost.
 
-    Such a row is skipped, which --qgate-strict does not let pass. A row that somebody asked for in
-    a thresholds file of their own is an error in its place.
+    Where its limit is one that qgate ships for every model it is skipped, which --qgate-strict does
+    not let pass. Where somebody set a limit in a thresholds file of their own it is an error.
     """
 
 

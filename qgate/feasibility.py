@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from qgate.errors import MeasurementError, ThresholdsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from qgate.noise import Noise
     from qgate.records import Asked, Limit
@@ -79,14 +79,14 @@ class Feasibility:
 
     def describe(self, limits: Iterable[Mapping[str, Limit]]) -> list[str]:
         """Lines for a run's header: what is certified on items, of any of these settled limits."""
-        rows: list[str] = []
-        together: list[str] = []
-        for each in limits:
-            certified = (one for one in each.values() if one.rule == "certify")
-            prospects = [found for one in certified if (found := self._prospect(one))]
-            rows += [one.describe() for one in prospects]
-            together += [_together(prospects)] if len(prospects) > 1 else []
-        return [f"qgate: {line}" for line in dict.fromkeys([*rows, *together])]
+        by_artifact = [self._prospects_of(each) for each in limits]
+        lines = dict.fromkeys(one.describe() for each in by_artifact for one in each)
+        worst = min(by_artifact, key=_chance_together, default=[])
+        return [f"qgate: {line}" for line in (*lines, *_describe_together(worst))]
+
+    def _prospects_of(self, limits: Mapping[str, Limit]) -> list[Prospect]:
+        certified = (limit for limit in limits.values() if limit.rule == "certify")
+        return [found for limit in certified if (found := self._prospect(limit))]
 
     def _settled(self, limit: Limit) -> Limit:
         if limit.rule == "alarm":
@@ -111,12 +111,17 @@ class Feasibility:
         return dataclasses.replace(self._prospects[key], limit=limit)
 
 
-def _together(prospects: Sequence[Prospect]) -> str:
-    chance = math.prod(one.chance for one in prospects)
+def _chance_together(prospects: Sequence[Prospect]) -> float:
+    return math.prod(one.chance for one in prospects)
+
+
+def _describe_together(prospects: Sequence[Prospect]) -> Iterator[str]:
+    if len(prospects) < 2:
+        return
     most = "at most " if any(one.asked.is_grouped for one in prospects) else ""
-    return (
-        f"an undamaged artifact passes these {len(prospects)} certified rows together with a chance"
-        f" of {most}{chance:.0%}, were they independent"
+    yield (
+        f"an undamaged artifact passes its {len(prospects)} certified rows of items together with a"
+        f" chance of {most}{_chance_together(prospects):.0%}, were they independent"
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qgate.measure.latency import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
     from qgate.measure.memory import MemorySamples
-    from qgate.records import Artifact, Estimate, Record
+    from qgate.records import Artifact, Estimate, Limit, Record
     from qgate.reference import Reference
     from qgate.serving import Serving
     from qgate.session import GateSession
@@ -55,14 +55,23 @@ def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
 
 
 @contextmanager
-def _measuring(subject: str) -> Iterator[None]:
-    """Turn qgate's errors into one line; the child's last words become a section of the report."""
+def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
+    """Turn qgate's errors into one line; the child's last words become a section of the report.
+
+    Args:
+        subject: what messages begin with.
+        limit: of the row. One that says nothing about this model is skipped, unless somebody set
+            its limit in a file of their own.
+    """
     try:
         yield
-    except NotApplicable as error:
-        pytest.skip(str(error))
     except QGateError as error:
         text = str(error)
+        is_asked_for = limit is not None and not limit.source.is_shipped
+        if isinstance(error, NotApplicable) and not is_asked_for:
+            left_out: Any = pytest.skip.Exception(text)
+            left_out.qgate_details, left_out.qgate_limit = dict(error.details), limit
+            raise left_out from None
         line = text if text.startswith(subject) else f"{subject}: {text}"
         failure: Any = pytest.fail.Exception(line, pytrace=False)
         failure.qgate_details = dict(error.details)
@@ -118,8 +127,8 @@ def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Dive
 def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement | BoundaryFindings:
     """Both sides' answers behind this test's row of accuracy or edge cases."""
     session, check = _session(request.config), check_of(request.node)
-    with _measuring(serving.artifact.id):
-        limit = session.limits(serving.artifact).get(check)
+    limit = session.limits(serving.artifact).get(check)
+    with _measuring(serving.artifact.id, limit):
         return session.bench.probe(serving, check, limit)
 
 
@@ -143,7 +152,7 @@ def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> 
     """Refuse what sharing the machine would falsify; skip what the runtime does not tell."""
     session, check = _session(request.config), check_of(request.node)
     if session.applicable.is_beyond(check, artifact):
-        pytest.skip(f"{check}: the runtime of {artifact.id} does not measure it")
+        pytest.skip(f"{check}: its runtime does not measure it")
     if session.is_worker:
         raise MeasurementError(
             f"{check}: refused under pytest-xdist: artifacts beside each other falsify it."
@@ -175,9 +184,10 @@ class Gate:
 
         check = check_of(self.item)
         limits = self.session.limits(self.artifact)
-        with _measuring(self.artifact.id):
+        limit = limits.get(check)
+        with _measuring(self.artifact.id, limit):
             corrected = self.session.bench.corrected(self.artifact, check, measured, limits)
-            record = judge_row(check, limits.get(check), corrected)
+            record = judge_row(check, limit, corrected)
         self._conclude(record, self.session.bench.subject(self.artifact))
 
     def find(self, finding: Finding, *, is_served: bool = False) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
-from qgate.errors import MeasurementError, NotApplicable
+from qgate.errors import NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import (
     Artifact,
@@ -37,7 +37,8 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     Without a limit the row is shown and not judged.
 
     Raises:
-        MeasurementError: the samples do not carry an estimate, or nothing could fail the limit.
+        MeasurementError: the samples do not carry an estimate.
+        NotApplicable: nothing could fail the limit.
     """
     level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
     found, details = measured.estimate(name, level, parameters), measured.details(name)
@@ -78,29 +79,25 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
 
 
 def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:
-    """Refuse a pass that the worst artifact would have had too.
+    """Refuse a pass where too little could be lost: of an original that never ends, no end.
 
-    Of an original that never ends no end can be lost. Unless somebody said how little the original
-    has to know.
+    So little is what would not fail an alarm, or is no more than a certified row may lose. It is
+    enough where somebody said how little the original has to know.
 
     Raises:
-        MeasurementError: it would have passed.
-        NotApplicable where the limit is a shipped one.
+        NotApplicable: it is too little.
     """
     if "min_reference" in details or not isinstance(measured, Comparison):
         return
-    worst = measured.at_worst(name)
-    found = worst and worst.estimate(name, limit.level, limit.parameters)
-    if not isinstance(found, Estimate):
+    worst = measured.worst(name, limit.level, limit.parameters)
+    if worst is None:
         return
-    family = details.get("family", 1)
-    if found.p_value is not None:
-        found = dataclasses.replace(found, p_value=min(1.0, found.p_value * family))
-    if limit.rule == "certify":  # which fails a run as INCONCLUSIVE too: the value tells
-        found = dataclasses.replace(found, low=found.value, high=found.value)
-    if judge(found, limit) is not Verdict.FAIL:
-        kind = NotApplicable if limit.source.is_shipped else MeasurementError
-        raise kind(explain_no_room(name, found, limit, family))
+    if limit.rule == "certify" or worst.p_value is None:
+        worst = dataclasses.replace(worst, low=worst.value, high=worst.value)
+    if judge(worst, limit) is not Verdict.FAIL:
+        error = NotApplicable(explain_no_room(name, worst, limit))
+        error.details = details
+        raise error
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:

@@ -83,7 +83,7 @@ class SourceLine:
     path: str
     line: int
     is_shipped: bool = False
-    """Whether the file is qgate's own `default.yaml`, and not one that a user named or wrote."""
+    """Whether the file is qgate's own `default.yaml`, whose limits are for every model."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"

@@ -35,15 +35,21 @@ def attach_failure(
 ) -> None:
     """Give a row that ended without a record one that says why; keep the child's last words.
 
-    What else the report tells is the exception's `qgate_details`, where it has some.
+    What else the report tells are the exception's `qgate_details`, and `qgate_limit` of a row that
+    was skipped although it has one.
     """
     name, artifact = row_of(item)
     has_record = any(key == _RESULT for key, _ in item.user_properties)
     if name and artifact and not has_record:
         verdict = Verdict.SKIPPED if report.skipped else Verdict.ERROR
         error = excinfo.value
-        details = getattr(error, "qgate_details", {})
-        record = Record(name=name, verdict=verdict, message=_one_line(error), details=details)
+        record = Record(
+            name=name,
+            verdict=verdict,
+            message=_one_line(error),
+            limit=getattr(error, "qgate_limit", None),
+            details=getattr(error, "qgate_details", {}),
+        )
         attach(item, artifact.id, record, None)
         report.user_properties = list(item.user_properties)
     for note in getattr(excinfo.value, "__notes__", ()):

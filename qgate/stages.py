@@ -71,9 +71,9 @@ class Looked:
         answers = self.answers
         return stats.interval_at_look(answers.artifact, answers.reference, self.plan, self.look)
 
-    def at_worst(self, check: str) -> Looked:
-        """As if the artifact had known nothing of what was asked."""
-        return replace(self, answers=self.answers.at_worst(check))
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        lost = replace(self, answers=self.answers.at_worst())
+        return lost.estimate(check, level, parameters)
 
     def details(self, check: str) -> dict[str, Any]:
         looks = {"look": self.look, "looks": len(self.plan.looks), "of_items": self.plan.looks[-1]}

@@ -156,11 +156,11 @@ def test_the_header_says_how_likely_all_certified_rows_pass_together() -> None:
     }
     chances = [stats.chance_to_certify(n, 0.02, ASSUMED_FLIP_RATE, 0.95) for n in (1500, 1200)]
 
-    *rows, together = Feasibility(asked).describe([limits, limits])
+    *rows, together = Feasibility(asked).describe([{CHECK: a_limit()}, limits, limits])
 
     assert len(rows) == 2
     assert together == (
-        "qgate: an undamaged artifact passes these 2 certified rows together with a chance of"
-        f" {chances[0] * chances[1]:.0%}, were they independent"
+        "qgate: an undamaged artifact passes its 2 certified rows of items together with a chance"
+        f" of {chances[0] * chances[1]:.0%}, were they independent"
     )
     assert chances[0] * chances[1] < min(chances) - 0.05

@@ -67,8 +67,8 @@ class HarnessTask:
         """What each side's answers are worth, compared: right or wrong, or a score between.
 
         Raises:
-            MeasurementError: a lost answer, one that the task cannot grade, or the original is
-                hardly better than chance.
+            MeasurementError: a lost answer, or one that the task cannot grade.
+            NotApplicable: the original is hardly better than chance.
         """
         artifact, reference = pair.artifact, pair.reference
         return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
@@ -97,7 +97,7 @@ class HarnessTask:
         """Both sides' grades as the samples of the row.
 
         Raises:
-            MeasurementError: the original is hardly better than chance.
+            NotApplicable: the original is hardly better than chance.
         """
         metric, items = self.loaded.metric, self.loaded.items
         shown: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgate.errors import MeasurementError, NotApplicable
+from qgate.errors import NotApplicable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +23,13 @@ def require_scored(check: str, asked: str, scores: np.ndarray, least: float | No
         least: what the user says their mean must be; None: any that is not 0.
 
     Raises:
-        MeasurementError: they are.
+        NotApplicable: they are.
     """
     mean = float(scores.mean())
     if scores.any() if least is None else mean >= least:
         return
     wanted = "more than 0" if least is None else f"at least {least:g}"
-    raise MeasurementError(
+    raise NotApplicable(
         f"{check}: the original itself does not know {asked}: got a mean score of {mean:.3g};"
         f" expected {wanted}. Name tasks that the model is used for, and switch this one off"
     )
@@ -41,8 +41,6 @@ def require_known(
     share: float,
     chance: float,
     least: float | None = None,
-    *,
-    is_shipped: bool = False,
 ) -> None:
     """Refuse a task that the original does not know.
 
@@ -52,17 +50,14 @@ def require_known(
         share: of right answers of the original.
         chance: the share that guessing reaches.
         least: what the user says is enough; None: `LEAST_ABOVE_CHANCE` above chance.
-        is_shipped: whether the task is asked of every model, and not because a user named it.
 
     Raises:
-        MeasurementError: the original is hardly better than chance.
-        NotApplicable where the task is a shipped one.
+        NotApplicable: the original is hardly better than chance.
     """
     enough = chance + LEAST_ABOVE_CHANCE if least is None else least
     if share >= enough:
         return
-    kind = NotApplicable if is_shipped else MeasurementError
-    raise kind(
+    raise NotApplicable(
         f"{check}: the original itself does not know {asked}: got {share:.0%} right; expected at"
         f" least {enough:.0%}. Name tasks that the model is used for, and switch this one off"
     )

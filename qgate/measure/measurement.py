@@ -39,8 +39,11 @@ class Measurement(Protocol):
 class Comparison(Measurement, Protocol):
     """Answers of both sides, where it is known how much an artifact could lose."""
 
-    def at_worst(self, check: str) -> Measurement | None:
-        """The same of an artifact that lost everything; None for a row that knows no worst."""
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
+        """As `estimate`, of an artifact that lost everything; None for a row that knows no worst.
+
+        A p-value is the smallest that there could be; None where that is not known.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

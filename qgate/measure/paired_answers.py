@@ -70,9 +70,12 @@ class PairedAnswers:
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())
         return dataclasses.replace(found, p_value=stats.mcnemar_exact(lost, gained))
 
-    def at_worst(self, check: str) -> PairedAnswers:
+    def at_worst(self) -> PairedAnswers:
         """As if the artifact had every flag that is bad."""
         return dataclasses.replace(self, artifact=np.full_like(self.reference, not self.is_good))
+
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        return self.at_worst().estimate(check, level, parameters)
 
     def details(self, check: str) -> dict[str, Any]:
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())

@@ -48,9 +48,10 @@ class PairedScores:
             level=level,
         )
 
-    def at_worst(self, check: str) -> PairedScores:
-        """As if the artifact had scored nothing."""
-        return dataclasses.replace(self, artifact=np.zeros_like(self.reference))
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        lost = dataclasses.replace(self, artifact=np.zeros_like(self.reference))
+        # to lose less, and of all items alike, may show more
+        return dataclasses.replace(lost.estimate(check, level, parameters), p_value=None)
 
     def details(self, check: str) -> dict[str, Any]:
         delta = self.artifact - self.reference

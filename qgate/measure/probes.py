@@ -70,7 +70,7 @@ def find_probes(thresholds: Thresholds, tasks: TaskList) -> tuple[Probe, ...]:
         *tasks.probes(),
         LongInput(fillers=fillers, most_tokens=edge.context_tokens),
         Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
-        Task(check="edge.math", file=read_items(shipped / _MATH, _MATH), is_shipped=True),
+        Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
         FreeRunning(prompts=prompts, answer_tokens=edge.answer_tokens),
         BatchInvariance(prompts=prompts),
         Boundaries(fillers=fillers, most_tokens=edge.context_tokens),

@@ -119,7 +119,6 @@ def _of_file(task: TaskSettings, file: ItemFile) -> Task:
         ),
         max_tokens=task.max_tokens,
         min_reference=task.min_reference,
-        is_shipped=task.source.is_shipped,
         is_sequential=task.sequential,
     )
 

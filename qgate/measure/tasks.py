@@ -50,8 +50,6 @@ class Task:
     code."""
     min_reference: float | None = None
     """Least share of right answers of the original; None: so much above chance."""
-    is_shipped: bool = False
-    """Whether it is asked of every model, and not because a user named it."""
     is_sequential: bool = False
     """Whether it is asked in stages where its limit is certified."""
 
@@ -121,8 +119,7 @@ class Task:
         """What each side's answers are worth, compared.
 
         Raises:
-            MeasurementError: the original is hardly better than chance.
-            NotApplicable where the task is a shipped one.
+            NotApplicable: the original is hardly better than chance.
         """
         artifact, reference = pair.artifact, pair.reference
         return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
@@ -174,7 +171,6 @@ class Task:
             float(reference.values.mean()),
             float(chance),
             self.min_reference,
-            is_shipped=self.is_shipped,
         )
         return PairedAnswers(
             artifact=artifact.values,

@@ -130,8 +130,8 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style]]:
     """One line for each row that needs attention; rows with one and the same cause share it.
 
-    Below them what was noticed and is judged by no limit, and once for all artifacts why a row that
-    says nothing about this original was skipped.
+    Below them what was noticed and is judged by no limit, and once for all artifacts why rows were
+    skipped.
     """
     for artifact in artifacts:
         causes: dict[tuple[str, str], list[str]] = {}

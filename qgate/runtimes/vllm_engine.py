@@ -12,7 +12,6 @@ import gc
 import os
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +55,9 @@ def prepare_environment() -> None:
             os.environ[name] = value
         else:
             os.environ.setdefault(name, value)
-    # it never removes its sockets; the child's own directory goes with the child
-    os.environ.setdefault("VLLM_RPC_BASE_PATH", str(Path.cwd()))
+    # it never removes its sockets; the child's working directory goes with the child. A whole path
+    # could be longer than a socket's may be
+    os.environ.setdefault("VLLM_RPC_BASE_PATH", ".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

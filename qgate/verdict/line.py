@@ -96,21 +96,26 @@ def explain(
     return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
 
 
-def explain_no_room(check: str, worst: Estimate, limit: Limit, family: int = 1) -> str:
+def explain_no_room(check: str, worst: Estimate, limit: Limit) -> str:
     """Why a row that would hold its limit whatever was answered is none, and what to do about it.
 
     Args:
         check: the row.
         worst: of an artifact that lost everything.
         limit: which that holds.
-        family: how many alarms the p-value was adjusted for.
     """
     side = telling_side(worst, limit)
     more = decimals_that_tell((worst.value,), side.bound, worst.unit)
     value, bound = (format_value(end, worst.unit, more) for end in (worst.value, side.bound))
+    got = f"got {value} of an artifact that loses all it can"
+    if side.slack(worst.value) >= 0:
+        return (
+            f"{check}: nothing could fail it: {got}; expected worse than {bound} ({limit.source})."
+            f" {_room_for(check, 'Name tasks that it knows, or write min_reference: 0')}"
+        )
     return (
-        f"{check}: nothing could fail it: got {value} of an artifact that loses all it can;"
-        f" expected that to fail {bound} {_basis(check, worst, limit, family)}. {_room_for(check)}"
+        f"{check}: too little to lose: {got} {_basis(check, worst, limit, family=1)};"
+        f" expected p <= {1 - limit.level:.2g}. {_room_for(check, 'Add items')}"
     )
 
 
@@ -154,9 +159,9 @@ def sample_word(check: str) -> str:
     return _row(check)[0]
 
 
-def _room_for(check: str) -> str:
+def _room_for(check: str, of_items: str) -> str:
     if check.startswith("accuracy."):
-        return "Name tasks that the model is used for, or write min_reference: 0"
+        return of_items
     longer = "Raise edge.answer_tokens, or write" if check == "edge.termination" else "Write"
     return f"{longer} {check}: off"
 

@@ -50,7 +50,7 @@ def test_each_row_has_exactly_one_probe(tmp_path: Path) -> None:
     )
 
 
-def test_what_ships_is_there_and_is_known_as_shipped(tmp_path: Path) -> None:
+def test_what_ships_is_there(tmp_path: Path) -> None:
     tasks = [
         probe for probe in probes_of(load_thresholds(None, tmp_path)) if isinstance(probe, Task)
     ]
@@ -62,7 +62,6 @@ def test_what_ships_is_there_and_is_known_as_shipped(tmp_path: Path) -> None:
         "accuracy.drill",
         "edge.math",
     }
-    assert all(task.is_shipped for task in tasks)
     assert all(len(task.file.items) == 200 for task in tasks)
 
 
@@ -82,21 +81,17 @@ def test_a_task_is_as_the_thresholds_file_says(
     assert "accuracy.code" not in tasks
     sums = tasks["accuracy.sums"]
     assert (sums.grading.metric, sums.max_tokens, len(sums.file.items)) == ("numeric", 9, 7)
-    assert not sums.is_shipped
-    assert tasks["accuracy.drill"].is_shipped
 
 
 def test_a_shipped_task_that_the_user_writes_again_is_the_users(tmp_path: Path) -> None:
     write_items(tmp_path / "sums.jsonl")
     path = thresholds_file(tmp_path, "tasks:\n  code: {file: sums.jsonl, max_drop: 0.1}\n")
 
-    [code] = [
-        task
-        for task in TaskList(load_thresholds(path, tmp_path), None).probes()
-        if task.check == "accuracy.code"
-    ]
+    limits = load_thresholds(path, tmp_path).limits_for("any", "Q8_0")
 
-    assert not code.is_shipped
+    assert not limits["accuracy.code"].source.is_shipped
+    assert limits["accuracy.drill"].source.is_shipped
+    assert limits["edge.math"].source.is_shipped
 
 
 def test_a_wrong_item_is_found_before_anything_is_loaded(

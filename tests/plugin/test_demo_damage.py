@@ -134,6 +134,8 @@ def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, model
         f"{row}: nothing could fail it: got 0.0 pp of an artifact that loses all it can; expected"
     )
     assert f"skipped: {reason}" in seen.lines
+    strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
+    assert strict.code == 1
 
     seen = gate(project, of_one, beside, "-k", "termination", f"--qgate-thresholds={limits}")
     assert (seen.code, judged(seen, artifact)) == (1, {row: "error"})

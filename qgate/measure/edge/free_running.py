@@ -86,11 +86,10 @@ class FreeAnswers:
             return stats.ratio_either_way(self._log_ratios(), level=level)
         return self._flags(check).estimate(check, level, parameters)
 
-    def at_worst(self, check: str) -> PairedAnswers | None:
-        """Of lengths no worst is known."""
+    def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
         if check == "edge.answer_length":
             return None
-        return self._flags(check).at_worst(check)
+        return self._flags(check).worst(check, level, parameters)
 
     def details(self, check: str) -> dict[str, Any]:
         artifact, reference = self._answers()
