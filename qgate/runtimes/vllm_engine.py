@@ -55,9 +55,6 @@ def prepare_environment() -> None:
             os.environ[name] = value
         else:
             os.environ.setdefault(name, value)
-    # it never removes its sockets; the child's working directory goes with the child. A whole path
-    # could be longer than a socket's may be
-    os.environ.setdefault("VLLM_RPC_BASE_PATH", ".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

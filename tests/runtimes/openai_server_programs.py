@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,8 +95,10 @@ def vllm(model: Path, log: Path) -> Iterator[str]:
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "demo", "--port", port, "--host", "127.0.0.1"]
     facts = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    with started([*command, "--enforce-eager"], int(port), log, **facts) as url:
-        yield url
+    with TemporaryDirectory() as sockets:  # it leaves them behind
+        facts["VLLM_RPC_BASE_PATH"] = sockets
+        with started([*command, "--enforce-eager"], int(port), log, **facts) as url:
+            yield url
 
 
 SERVERS = {"llama-cpp-python": llama_cpp_python, "llama-server": llama_server, "vllm": vllm}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,14 +132,3 @@ def _sessions() -> set[int]:
         except (ProcessLookupError, PermissionError):
             continue
     return found
-
-
-def test_its_sockets_go_with_the_child() -> None:
-    before = {path for path in Path(gettempdir()).iterdir() if path.is_socket()}
-    with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
-        load(host, model_directory())
-        directory = host._directory
-        assert any(path.is_socket() for path in Path(directory).iterdir())
-
-    assert not Path(directory).exists()
-    assert {path for path in Path(gettempdir()).iterdir() if path.is_socket()} <= before
