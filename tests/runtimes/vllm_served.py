@@ -62,13 +62,6 @@ def load(host: Host, path: Path, **settings: Any) -> dict[str, Any]:
     return host.call("load", path=str(path), **wanted)
 
 
-def sample_windows(host: Host) -> np.ndarray:
-    """Text of the model's own."""
-    load(host, model_directory())
-    sampled = host.call("sample", sequences=SEQUENCES, tokens=TOKENS, seed=3)
-    return np.asarray(sampled["windows"])
-
-
 def score(host: Host, windows: np.ndarray, **kept: Any) -> dict[str, Any]:
     settings = {"stored": None, "anchors": None, "tops": None, **kept}
     return host.call("score", windows=windows, first=TOKENS // 2, **settings)

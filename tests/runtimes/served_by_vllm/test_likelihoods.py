@@ -1,6 +1,6 @@
 r"""vLLM through a real child, on the demo's model, beside transformers and llama.cpp.
 
-QGATE_VLLM_PYTHON=vllm-env/bin/python pytest tests/runtimes/test_vllm.py -m vllm
+QGATE_VLLM_PYTHON=vllm-env/bin/python pytest tests/runtimes/served_by_vllm -m vllm
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from scipy.special import log_softmax
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity import MIN_COVERED_MASS
-from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
 from tests.runtimes.conftest import open_model
 from tests.runtimes.vllm_served import (
@@ -26,38 +25,19 @@ from tests.runtimes.vllm_served import (
     copy_of_demo,
     load,
     prompts,
-    python_with_vllm,
     rewrite,
-    sample_windows,
     score,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from qgate.runtimes.host import Host
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 NEAR_NATS = 2e-3
 """Of one token's log-likelihood in two libraries, both computing in 32 bits."""
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
-        yield host
-
-
-@pytest.fixture
-def served(host: Host) -> Host:
-    """The child with the demo's model; loaded once, unless a test loaded another."""
-    load(host, model_directory())
-    return host
-
-
-@pytest.fixture(scope="module")
-def windows(host: Host) -> np.ndarray:
-    return sample_windows(host)
 
 
 def torch_logits(directory: Path, windows: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,16 +21,7 @@ from tests.runtimes.vllm_served import (
     score,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
-        yield host
 
 
 def test_an_unknown_scheme_is_refused_in_one_line(host: Host, tmp_path: Path) -> None:

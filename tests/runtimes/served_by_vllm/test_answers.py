@@ -7,41 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.demo.__main__ import model_directory
-from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat
 from qgate.runtimes.stops import cut
 from tests.runtimes.vllm_served import (
     ENDS,
     answer,
-    load,
     prompts,
-    python_with_vllm,
-    sample_windows,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from qgate.runtimes.host import Host
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
-        yield host
-
-
-@pytest.fixture
-def served(host: Host) -> Host:
-    """The child with the demo's model; loaded once, unless a test loaded another."""
-    load(host, model_directory())
-    return host
-
-
-@pytest.fixture(scope="module")
-def windows(host: Host) -> np.ndarray:
-    return sample_windows(host)
 
 
 def test_greedy_answers_are_repeatable_and_exactly_as_many(served: Host) -> None:
