@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.divergence import Divergence, measure_divergence
+from qgate.divergence import Divergence, measure_divergence, window_ends
 from qgate.errors import ArtifactError, MeasurementError
 from qgate.measure.perplexity import ROWS, explain
+from qgate.planning.looks import Rows
+from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.host import Host, HostSettings
 from qgate.serving import Serving
+from qgate.verdict import judge
 from tests.conftest import Toy
 from tests.measuring import SETTINGS, make_plan, measure
 
@@ -32,11 +35,15 @@ def serve(path: Path, host: type[Host] = Host) -> Serving:
 
 
 def diverge(
-    path: Path, store: Path, host: type[Host] = Host, settings: TextSettings = SETTINGS
+    path: Path,
+    store: Path,
+    host: type[Host] = Host,
+    settings: TextSettings = SETTINGS,
+    rows: Rows | None = None,
 ) -> Divergence:
     reference, _ = measure(store, make_plan(path.parent / "original.gguf", settings))
     with contextlib.closing(serve(path, host)) as serving:
-        return measure_divergence(serving, reference)
+        return measure_divergence(serving, reference, rows)
 
 
 def test_an_equal_model_does_not_diverge(toys: Toys, tmp_path: Path) -> None:
@@ -124,3 +131,62 @@ def test_every_row_is_the_formula_of_its_samples(toys: Toys, tmp_path: Path) -> 
     times = found.headline()
     assert 0 < times["decode_s"] <= times["scoring_s"]
     assert times["compared_positions"] == len(found.samples.kl_nats)
+
+
+MANY = dataclasses.replace(SETTINGS, windows=48)
+
+
+def rows_of(**most: float) -> Rows:
+    source = SourceLine("team.yaml", 1)
+    limits = {
+        f"divergence.{name}": Limit(
+            check=f"divergence.{name}", rule="certify", max=bound, source=source
+        )
+        for name, bound in most.items()
+    }
+    return Rows.of(ROWS, limits)
+
+
+def test_scoring_stops_where_every_row_is_decided(toys: Toys, tmp_path: Path) -> None:
+    path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
+    whole = diverge(path, tmp_path / "store", settings=MANY)
+    mean = float(whole.samples.kl_nats.mean())
+
+    early = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=mean * 20))
+    late = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=mean))
+    both = rows_of(kl_mean=mean * 20, kl_p99=float(np.quantile(whole.samples.kl_nats, 0.99)))
+
+    assert early.looks is not None
+    assert (early.looks.look, early.looks.n) == (1, 12)
+    found = early.estimate("divergence.kl_mean", 0.95, {})
+    assert found.method.endswith(", look 1 of 3")
+    assert judge(found, both.limits["divergence.kl_mean"]) is Verdict.PASS
+    looked = {"sequential": {"look": 1, "looks": 3, "of_windows": 48}}
+    assert early.details("divergence.same_top") == looked
+    assert late.looks is not None
+    assert late.looks.is_last
+    # one row that is not decided keeps all of them going
+    assert (
+        len(diverge(path, tmp_path / "store", settings=MANY, rows=both).samples.nll_nats) == 48 * 31
+    )
+
+
+def test_windows_in_parts_say_what_they_say_at_once(toys: Toys, tmp_path: Path) -> None:
+    path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
+    whole = diverge(path, tmp_path / "store", settings=MANY)
+    mean = float(whole.samples.kl_nats.mean())
+    parts = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=mean))
+    first = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=mean * 20))
+
+    for name in ("nll_nats", "reference_nll_nats", "clusters", "kl_nats", "same_top", "compared"):
+        own, other = getattr(parts.samples, name), getattr(whole.samples, name)
+        assert np.array_equal(own, other)
+        some = getattr(first.samples, name)
+        assert np.array_equal(some, other[: len(some)])
+
+
+@pytest.mark.parametrize(
+    ("count", "ends"), [(64, (16, 32, 64)), (20, (10, 20)), (12, (12,)), (2, (2,))]
+)
+def test_few_windows_are_looked_at_less_often(count: int, ends: tuple[int, ...]) -> None:
+    assert window_ends(count) == ends

@@ -16,9 +16,9 @@ from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.paired_scores import PairedScores
 from qgate.measure.work import NO_END
+from qgate.planning.looks import Looked
 from qgate.records import Limit, SourceLine, Verdict
-from qgate.stages import Looked
-from qgate.stats import plan_looks
+from qgate.stats import Looks, look_ends
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
@@ -177,9 +177,9 @@ def test_scores_have_room_where_they_are_above_the_limit(found: np.ndarray, expe
 def test_what_is_certified_has_room_where_so_much_is_there_as_may_not_be_lost(
     good: int, expected: bool
 ) -> None:
-    plan = plan_looks(500, 0.95)
+    ends = look_ends(500)
     answers = flags(good, 500)
-    staged = Looked(answers=answers, plan=plan, look=len(plan.looks))
+    staged = Looked(measured=answers, looks=Looks(ends=ends, look=len(ends)))
 
     assert is_judged("accuracy.a", answers, rule="certify") is expected
     assert is_judged("accuracy.a", staged, rule="certify") is expected

@@ -161,9 +161,7 @@ def find_effort(name: str | None) -> Effort:
     if found is None:
         names = ", ".join(EFFORTS)
         hint = did_you_mean(str(name), EFFORTS)
-        raise UsageError(
-            f"--qgate-effort: got {shown(str(name))}; expected one of {names}.{hint}"
-        )
+        raise UsageError(f"--qgate-effort: got {shown(str(name))}; expected one of {names}.{hint}")
     return found
 
 

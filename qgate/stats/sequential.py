@@ -56,6 +56,7 @@ the early looks' own error, here at most 0.0015 of 0.025. Simulated, artifacts e
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -63,16 +64,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.errors import MeasurementError
-from qgate.records import Estimate
-from qgate.stats.proportions import count_flips, score_ends
 from qgate.stats.student import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qgate.records import Estimate
     from qgate.stats.binomial import Floats
 
 LOOKS = 4
@@ -81,12 +78,15 @@ _FEWEST_A_LOOK = 8
 """Items: fewer decide nothing at an early look."""
 _SUREST = 1.0 - 1e-12
 """No interval is asked for a level above."""
-_P_HALVINGS = 24
+_SHOWS_NOTHING = 0.4
+"""No error that anybody allows is as large as a p-value above."""
+_CLOSE = 1e-3
+"""When a p-value is known well enough: to a thousandth of itself."""
 _LEAST_P = 1e-15
 _NODES = 96
 _FARTHEST = 8.5
 """In standard deviations: where the integration begins, and no bound is needed beyond."""
-_HALVINGS = 60
+_HALVINGS = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +159,16 @@ def repeated_p_value(p_value: float, ends: Sequence[int], look: int) -> float:
     """
     if len(ends) == 1:
         return p_value
-    reached = normal_quantile(1.0 - min(max(p_value, _LEAST_P), 0.5))
+    if p_value >= _SHOWS_NOTHING:
+        return 1.0
+    reached = normal_quantile(1.0 - max(p_value, _LEAST_P))
+
     low, high = math.log(max(p_value, _LEAST_P)), 0.0
-    for _ in range(_P_HALVINGS):
+    while high - low > _CLOSE:
         middle = (low + high) / 2.0
         bound = _bounds(ends[:look], _steps(ends, math.exp(middle))[:look])[-1]
         low, high = (low, middle) if bound <= reached else (middle, high)
-    return 1.0 if p_value >= 0.5 else math.exp(high)
+    return math.exp(high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,42 +208,6 @@ class Looks:
         if len(self.ends) == 1:
             return {}
         return {"sequential": {"look": self.look, "looks": len(self.ends), of: self.ends[-1]}}
-
-
-def interval_at_look(
-    artifact: NDArray[Any], reference: NDArray[Any], plan: Plan, look: int
-) -> Estimate:
-    """Estimate share(artifact) - share(reference) at a look: Tango's interval at that look's z.
-
-    There is no `p_value`: that of the McNemar test counts one look only.
-
-    Args:
-        artifact: 0/1 or bool, right or wrong per item, in the order asked: all up to this look.
-        reference: of the same items.
-        plan: made before the first look.
-        look: from 1.
-
-    Raises:
-        MeasurementError: answers that `paired_difference` refuses, or as many as are not planned.
-    """
-    if not 1 <= look <= len(plan.looks):
-        raise ValueError(f"look: got {look}; expected 1 to {len(plan.looks)}")
-    flips = count_flips(artifact, reference)
-    if flips.n != plan.looks[look - 1]:
-        raise MeasurementError(
-            f"look {look} of {len(plan.looks)}: got {flips.n} answers; expected "
-            f"{plan.looks[look - 1]}, as planned."
-        )
-    low, high = score_ends(flips.gained, flips.lost, flips.n, plan.z[look - 1])
-    return Estimate(
-        value=(flips.gained - flips.lost) / flips.n,
-        low=low,
-        high=high,
-        level=plan.level,
-        n=flips.n,
-        unit="difference",
-        method=f"Tango score, paired, look {look} of {len(plan.looks)}",
-    )
 
 
 def level_at_end(n: int, level: float) -> float:
@@ -289,13 +256,19 @@ class _Reached:
 
     def on(self, items: int, z: float) -> _Reached:
         """Integrate up to z standard deviations of so many items (Gauss-Legendre)."""
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        nodes, weights = _rule()
         scale, variance = math.sqrt(items), items - self.items
         half = (min(z, _FARTHEST) + _FARTHEST) / 2.0 * scale
         sums = (nodes + 1.0) * half - _FARTHEST * scale
         steps = sums[:, None] - self.sums
         density = np.exp(-(steps**2) / (2.0 * variance)) / math.sqrt(2.0 * math.pi * variance)
         return _Reached(items=items, sums=sums, masses=weights * half * (density @ self.masses))
+
+
+@functools.cache
+def _rule() -> tuple[Floats, Floats]:
+    """Nodes and weights on -1..1: they take longer than all the rest."""
+    return np.polynomial.legendre.leggauss(_NODES)
 
 
 def _bounds(items: Sequence[int], chances: Sequence[float]) -> list[float]:

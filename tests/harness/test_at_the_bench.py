@@ -21,8 +21,8 @@ from qgate.harness.tasks import load_task
 from qgate.measure.items import read_items
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.tasks import Task
+from qgate.planning.looks import Looked
 from qgate.records import Limit, SourceLine, Verdict
-from qgate.stages import Looked
 from qgate.thresholds import Thresholds
 from tests.conftest import ROOT
 from tests.harness.conftest import CHOICES, GENERATED

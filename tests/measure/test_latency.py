@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, RuntimeFailed
-from qgate.measure.latency import LatencySamples, measure_latency
+from qgate.measure.latency import LatencySamples, measure_latency, pair_ends
 from qgate.measure.turns import FIRST_ORDINARY_TOKEN, fit
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import LatencySettings
@@ -46,12 +46,18 @@ class Desk:
     def host(self, side: str) -> Host:
         return cast("Host", _Side(side=side, desk=self))
 
-    def measure(self, settings: LatencySettings = SETTINGS, **facts: Any) -> LatencySamples:
+    def measure(
+        self,
+        settings: LatencySettings = SETTINGS,
+        is_decided: Callable[[LatencySamples], bool] | None = None,
+        **facts: Any,
+    ) -> LatencySamples:
         return measure_latency(
             self.host("artifact"),
             self.host("reference"),
             settings,
             dataclasses.replace(FACTS, **facts),
+            is_decided,
         )
 
 
@@ -170,11 +176,11 @@ def test_a_child_that_fails_is_heard_of() -> None:
 @pytest.mark.parametrize(
     ("context", "lengths"),
     [
-        (256, (128, 48)),
-        (176, (128, 48)),
-        (175, (127, 48)),
-        (60, (12, 48)),
-        (40, (8, 32)),
+        (256, (128, 32)),
+        (160, (128, 32)),
+        (159, (127, 32)),
+        (44, (12, 32)),
+        (30, (8, 22)),
         (16, (8, 8)),
     ],
 )
@@ -186,12 +192,48 @@ def test_a_short_context_cuts_the_prompt_first(context: int, lengths: tuple[int,
 
 
 def test_requests_that_were_cut_say_so() -> None:
-    cut = Desk().measure(LatencySettings(pairs=6), context_length=60).details("latency.ttft")
+    cut = Desk().measure(LatencySettings(pairs=6), context_length=44).details("latency.ttft")
     whole = Desk().measure(LatencySettings(pairs=6)).details("latency.ttft")
 
-    assert (cut["prompt_tokens"], cut["output_tokens"]) == (12, 48)
-    assert (cut["asked_prompt_tokens"], cut["asked_output_tokens"]) == (128, 48)
+    assert (cut["prompt_tokens"], cut["output_tokens"]) == (12, 32)
+    assert (cut["asked_prompt_tokens"], cut["asked_output_tokens"]) == (128, 32)
     assert "asked_prompt_tokens" not in whole
+
+
+LONG = dataclasses.replace(SETTINGS, pairs=24)
+
+
+@pytest.mark.parametrize(("undecided", "pairs", "look"), [(0, 12, 1), (1, 16, 2), (9, 24, 3)])
+def test_pairs_end_where_every_row_is_decided(undecided: int, pairs: int, look: int) -> None:
+    desk, looked = Desk(), []
+
+    def is_decided(samples: LatencySamples) -> bool:
+        looked.append(samples.pairs)
+        return len(looked) > undecided
+
+    found = desk.measure(LONG, is_decided=is_decided)
+
+    assert len(desk.asked) == 2 * (LONG.warmup + pairs)
+    assert looked == [12, 16][: undecided + 1]
+    details = found.details("latency.itl")
+    assert (details["pairs"], len(details["samples"]["artifact"])) == (pairs, pairs)
+    assert details["sequential"] == {"look": look, "looks": 3, "of_pairs": 24}
+    assert found.estimate("latency.itl", 0.95, {}).method.endswith(f", look {look} of 3")
+
+
+def test_the_pairs_of_a_shorter_run_are_the_first_of_a_longer() -> None:
+    short, long = Desk(), Desk()
+    short.measure(LONG, is_decided=lambda _: True)
+    long.measure(LONG)
+    for own, other in zip(short.asked, long.asked, strict=False):
+        assert (own[0], own[2], own[1].tolist()) == (other[0], other[2], other[1].tolist())
+
+
+def test_few_pairs_are_looked_at_once() -> None:
+    assert pair_ends(23) == (23,)
+    assert pair_ends(48) == (24, 32, 48)
+    found = Desk().measure(is_decided=lambda _: pytest.fail("was looked at early"))
+    assert "sequential" not in found.details("latency.itl")
 
 
 @pytest.mark.parametrize("facts", [{"context_length": 15}, {"n_vocab": 9}])

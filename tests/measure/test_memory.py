@@ -13,10 +13,10 @@ import pytest
 from qgate import stats
 from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
-from qgate.measure.footprint import WARMUP_BATCHES
 from qgate.measure.memory import (
     ROWS,
     Footprint,
+    Growth,
     MemorySamples,
     measure_footprint,
     measure_growth,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
 MIB = 2**20
+WARMUP_BATCHES = MemorySettings().warmup_batches
 OWN = Footprint(
     weights_bytes=500 * MIB,
     kv_cache_bytes=64 * MIB,
@@ -43,7 +44,7 @@ THEIRS = dataclasses.replace(OWN, weights_bytes=1500 * MIB, compute_bytes=36 * M
 SAMPLES = MemorySamples(
     artifact=OWN,
     reference=THEIRS,
-    growth_bytes=np.full(60, 640 * MIB),
+    growth=Growth(bytes=np.full(60, 640 * MIB), warmup_batches=60),
     header_kv_bytes_per_token=16384,
 )
 BUDGET = {"context": 4096.0, "sequences": 1.0, "is_vram": 0.0}
@@ -176,7 +177,7 @@ def test_a_budget_of_the_other_memory_is_refused(device: str, is_vram: float, li
 def test_growth_is_the_slope_of_the_series() -> None:
     noise = np.random.default_rng(0).normal(0, 4096, 60)
     series = 640 * MIB + 10_000 * np.arange(60) + noise
-    growing = dataclasses.replace(SAMPLES, growth_bytes=series)
+    growing = dataclasses.replace(SAMPLES, growth=Growth(bytes=series, warmup_batches=60))
 
     found = growing.estimate("memory.growth", 0.95, {})
 
@@ -194,18 +195,49 @@ def test_a_plateau_does_not_grow() -> None:
 def test_batches_that_warm_up_are_left_out() -> None:
     host, planted = child()
 
-    series = measure_growth(host, MemorySettings(), n_vocab=64)
+    growth = measure_growth(host, MemorySettings(), n_vocab=64)
 
-    assert series.tolist() == (np.arange(WARMUP_BATCHES, WARMUP_BATCHES + 60) * 4096).tolist()
+    assert growth.bytes.tolist() == (np.arange(WARMUP_BATCHES, WARMUP_BATCHES + 60) * 4096).tolist()
     asked = planted.asked["repeat"]
     assert asked["times"] == WARMUP_BATCHES + 60
     assert (asked["ids"].dtype, asked["ids"].max() < 64) == (np.int32, True)
 
 
+@dataclass
+class Repeating:
+    """A host whose memory grows by so much a batch, and how often it was asked for how many."""
+
+    step_bytes: int
+    asked: list[int] = field(default_factory=list)
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        assert verb == "repeat"
+        begin = sum(self.asked)
+        self.asked.append(args["times"])
+        return {"anonymous_bytes": np.arange(begin, begin + args["times"]) * self.step_bytes}
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "look"), [((True,), [90], 1), ((False, False), [90, 30], 2)]
+)
+def test_batches_end_where_the_row_is_decided(
+    answers: tuple[bool, ...], asked: list[int], look: int
+) -> None:
+    host, said = Repeating(step_bytes=4096), iter(answers)
+
+    growth = measure_growth(cast("Host", host), MemorySettings(), 64, lambda _: next(said))
+
+    assert host.asked == asked
+    assert len(growth.bytes) == sum(asked) - WARMUP_BATCHES
+    assert growth.details() == {"sequential": {"look": look, "looks": 2, "of_batches": 60}}
+    assert growth.estimate(0.95).method.endswith(f", look {look} of 2")
+    assert np.diff(growth.bytes).tolist() == [4096] * (len(growth.bytes) - 1)
+
+
 def test_lost_batches_are_refused() -> None:
     host, _ = child()
 
-    with pytest.raises(MeasurementError, match=r"lost batches: got .*\(160,\); expected 161"):
+    with pytest.raises(MeasurementError, match=r"lost batches: got .*\(120,\); expected 121"):
         measure_growth(host, MemorySettings(batches=61), n_vocab=64)
 
 

@@ -60,7 +60,8 @@ def test_eight_bits_are_certified_to_lose_no_more_than_two_points(seen: Outcome)
         row = found[f"accuracy.{task}"]
         assert row["verdict"] == "pass", row["message"]
         assert row["limit"]["rule"] == "certify"
-        assert (row["limit"]["min"], row["n"]) == (-0.02, ITEMS)
+        assert row["limit"]["min"] == -0.02
+        assert row["n"] <= ITEMS
         assert row["low"] >= -0.02
 
 
@@ -87,4 +88,6 @@ def test_the_original_against_itself_flips_nothing(seen: Outcome) -> None:
 def test_how_likely_a_decision_is_was_said_before(seen: Outcome) -> None:
     said = [line for line in seen.lines if line.startswith("qgate: accuracy.")]
     assert len(said) == len(TASKS)
-    assert all(f"certify a drop of 2 pp with {ITEMS} items: an undamaged" in line for line in said)
+    assert all(
+        f"certify a drop of 2 pp with up to {ITEMS} items: an undamaged" in line for line in said
+    )

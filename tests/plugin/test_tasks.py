@@ -177,44 +177,13 @@ def test_an_item_that_cannot_be_asked_voids_a_task_whatever_part_it_is_in(
         )
 
 
-def test_a_task_in_stages_that_an_alarm_is_set_on_later_is_asked_whole(
-    project: Project, own: Path
-) -> None:
-    staged = OWN.replace("max_drop: 0.08", "max_drop: 0.08, sequential: true")
-    later = "limits:\n  accuracy.letters: {max_drop: 0.08, rule: alarm}\n"
-    project.write("team/limits.yaml", staged + later)
+def test_a_task_that_says_so_is_asked_whole(project: Project, own: Path) -> None:
+    whole = OWN.replace("max_drop: 0.08", "max_drop: 0.08, sequential: false")
+    project.write("team/limits.yaml", whole)
     seen = project.gate_all(own, LIMITS, "-m", "accuracy", "-k", "letters and good")
     found = rows(seen, "accuracy.letters")["good"]
     assert (found["n"], found["verdict"]) == (ITEMS, "pass")
     assert "sequential" not in found["details"]
-
-
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        (
-            "{file: items/grouped.jsonl, sequential: true, max_drop: 0.3}",
-            "sequential: got items in groups; expected items that stand for themselves",
-        ),
-        (
-            "{file: items/texts.jsonl, metric: chrf, sequential: true, max_drop: 0.3}",
-            "sequential: got a metric with scores; expected answers that are right or wrong",
-        ),
-        (
-            "{file: items/texts.jsonl, max_samples: 3, sequential: true, max_drop: 0.3}",
-            "sequential: got 3 items; expected at least 4",
-        ),
-    ],
-)
-def test_what_only_all_items_can_tell_is_not_asked_in_stages(
-    project: Project, own: Path, task: str, message: str
-) -> None:
-    grouped = [{**item, "group": 1} for item in choice_items(original(own))]
-    write_items(project.directory / "team" / "items" / "grouped.jsonl", grouped)
-    project.write("team/limits.yaml", f"version: 1\ntasks:\n  odd: {task}\n")
-    seen = project.gate_all(own, LIMITS, "-m", "accuracy")
-    assert seen.code == 4
-    assert f"ERROR: team/limits.yaml:3: tasks.odd: {message}" in seen.lines
 
 
 def test_a_task_that_is_switched_off_is_no_row(project: Project, own: Path) -> None:

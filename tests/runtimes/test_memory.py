@@ -19,6 +19,7 @@ from qgate.demo.quantize import quantize
 from qgate.errors import MeasurementError
 from qgate.measure.memory import (
     Footprint,
+    Growth,
     MemorySamples,
     measure_footprint,
     measure_growth,
@@ -163,7 +164,7 @@ def footprint(path: Path) -> Footprint:
 
 def samples_of(path: Path, own: Footprint, reference: Footprint) -> MemorySamples:
     [artifact] = discover([path])
-    return MemorySamples.of(artifact, own, reference, np.zeros(60))
+    return MemorySamples.of(artifact, own, reference, Growth(bytes=np.zeros(60), warmup_batches=60))
 
 
 def test_the_caches_bytes_are_those_of_the_header(models: dict[str, Path]) -> None:
@@ -221,7 +222,7 @@ def growth(path: Path, runtime: str) -> np.ndarray:
     with Host(HostSettings(runtime=runtime)) as host:
         facts = host.call("load", path=str(path), window_tokens=CONTEXT, threads=1)
         measure_footprint(host, CONTEXT)
-        return measure_growth(host, MemorySettings(), facts["n_vocab"])
+        return measure_growth(host, MemorySettings(), facts["n_vocab"]).bytes
 
 
 @pytest.mark.slow

@@ -29,12 +29,12 @@ from qgate.stats import (
     chance_to_alarm,
     chance_to_certify,
     holm,
-    interval_at_look,
     mcnemar_exact,
     paired_difference,
     plan_looks,
 )
 from qgate.verdict import judge
+from tests.stats.test_sequential import interval_at_look
 
 SEED = 20_261_125
 FILES = 4_000

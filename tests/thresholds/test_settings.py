@@ -40,9 +40,9 @@ def test_what_is_served_is_taken_key_by_key_too(tmp_path: Path) -> None:
     )
     assert thresholds.edge == EdgeSettings(context_tokens=4096, answer_tokens=16)
     assert thresholds.latency == LatencySettings(
-        prompt_tokens=128, output_tokens=48, pairs=90, warmup=1
+        prompt_tokens=128, output_tokens=32, pairs=90, warmup=1
     )
-    assert thresholds.memory == MemorySettings(context_tokens=4096, batches=30)
+    assert thresholds.memory == MemorySettings(context_tokens=2048, batches=30)
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ BAD_SETTINGS = [
     (
         "edge: {answer_token: 64}",
         "2: unknown key 'answer_token' in edge. Did you mean 'answer_tokens'? "
-        "Valid: context_tokens, answer_tokens.",
+        "Valid: context_tokens, answer_tokens, long_texts, documents, prompts, batch_prompts.",
     ),
     (
         "latency: {pair: 90}",
@@ -172,7 +172,7 @@ BAD_SETTINGS = [
     (
         "memory: {context: 8192}",
         "2: unknown key 'context' in memory. Did you mean 'context_tokens'? "
-        "Valid: context_tokens, batches.",
+        "Valid: context_tokens, batches, warmup_batches.",
     ),
     (
         "edge: {context_tokens: 63}",

@@ -92,11 +92,6 @@ BAD_TASKS = [
         "own.rule: got 'alert'; expected certify or alarm or auto. Did you mean 'alarm'?",
     ),
     (
-        "own: {file: own.jsonl, max_drop: 0, rule: alarm, sequential: true}",
-        "own: got sequential with rule: alarm; expected rule: certify or auto. An alarm's p-value "
-        "counts one look at all items.",
-    ),
-    (
         "own: own.jsonl",
         "own: got 'own.jsonl'; expected a mapping such as {file: ..., max_drop: ...}, or off to "
         "drop an inherited task.",
