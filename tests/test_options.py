@@ -53,3 +53,12 @@ def test_what_is_no_interpreter_is_refused(pytester: pytest.Pytester, given: str
         f"qgate_vllm_python: got {given!r}; expected an executable file, absolute or relative to"
         " the ini file. Name the python of the environment that vLLM is installed in"
     )
+
+
+def test_effort_is_what_the_command_line_says_and_else_the_ini_file(
+    pytester: pytest.Pytester,
+) -> None:
+    assert read(pytester, "").effort is None
+    assert read(pytester, "qgate_effort = quick").effort == "quick"
+    config = pytester.parseconfig("vllm-env", "--qgate-effort=thorough")
+    assert Options.from_config(config).effort == "thorough"

@@ -111,7 +111,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 output_tokens=24,
                 warmup=1,
                 batches=30,
-                warmup_batches=20,
+                warmup_batches=10,
                 context_tokens=512,
             ),
             Effort(
@@ -127,7 +127,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 output_tokens=32,
                 warmup=2,
                 batches=60,
-                warmup_batches=60,
+                warmup_batches=30,
                 context_tokens=2048,
             ),
             Effort(

@@ -146,7 +146,7 @@ class MemorySettings:
     """In the context of `memory.peak`, at least 64; the model's own limit holds too."""
     batches: int = 60
     """Identical ones of `memory.growth`, at least 30."""
-    warmup_batches: int = 60
+    warmup_batches: int = 30
     """Before the first that counts: until the allocator has settled."""
 
 

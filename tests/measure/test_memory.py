@@ -218,7 +218,7 @@ class Repeating:
 
 
 @pytest.mark.parametrize(
-    ("answers", "asked", "look"), [((True,), [90], 1), ((False, False), [90, 30], 2)]
+    ("answers", "asked", "look"), [((True,), [60], 1), ((False, False), [60, 30], 2)]
 )
 def test_batches_end_where_the_row_is_decided(
     answers: tuple[bool, ...], asked: list[int], look: int
@@ -237,7 +237,7 @@ def test_batches_end_where_the_row_is_decided(
 def test_lost_batches_are_refused() -> None:
     host, _ = child()
 
-    with pytest.raises(MeasurementError, match=r"lost batches: got .*\(120,\); expected 121"):
+    with pytest.raises(MeasurementError, match=r"lost batches: got .*\(90,\); expected 91"):
         measure_growth(host, MemorySettings(batches=61), n_vocab=64)
 
 

@@ -24,6 +24,23 @@ def test_a_missing_path(project: Project) -> None:
     assert f"ERROR: --qgate: {project.directory}/nowhere does not exist." in seen.lines
 
 
+def test_an_effort_that_there_is_not(project: Project, toys: Toys) -> None:
+    seen = project.gate(toys(good=Toy()), "--qgate-effort=through")
+
+    assert seen.code == 4
+    assert (
+        "ERROR: --qgate-effort: got 'through'; expected one of quick, standard, thorough."
+        " Did you mean 'thorough'?"
+    ) in seen.lines
+
+
+def test_the_effort_is_in_the_header_and_in_the_report(project: Project, toys: Toys) -> None:
+    seen = project.gate(toys(good=Toy()), "--qgate-effort=quick", "-k", "integrity")
+
+    assert any(line.endswith(", effort quick") for line in seen.lines)
+    assert seen.report()["thresholds"]["effort"] == "quick"
+
+
 def test_an_empty_directory(project: Project) -> None:
     (project.directory / "models").mkdir()
     seen = project.gate(Path("models"))
