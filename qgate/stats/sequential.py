@@ -40,8 +40,8 @@ Holm's method take it as any other.
 What an estimate does from look to look must be no less alike than a mean's is: correlated by the
 root of t1 / t2. More alike, as where a document is spread over two looks, errs less. Less alike, as
 for a slope, of which the information grows with the third power of the steps, errs by no more than
-the early looks' own error, here at most 0.0015 of 0.025. Simulated artifacts exactly at their limit,
-nominal 0.025 to pass and to fail (tests/stats/test_looks.py):
+the early looks' own error, here at most 0.0015 of 0.025. Simulated artifacts exactly at their
+limit, nominal 0.025 to pass and to fail (tests/stats/test_looks.py):
 
     quantity, looks                               passed           failed
     mean KL, lognormal, 16, 32, 64 windows        0.046 (0.045)    0.011 (0.011)
