@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity import ROWS, Samples, explain
-from qgate.reference import require_same_vocabulary, score_arguments
+from qgate.measure.perplexity import ROWS, explain
+from qgate.reference import pair, require_same_vocabulary, score_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qgate.measure.perplexity import Samples
     from qgate.records import Estimate
     from qgate.reference import Reference
     from qgate.serving import Serving
@@ -57,14 +58,5 @@ def measure_divergence(serving: Serving, reference: Reference) -> Divergence:
             f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
             f" got {len(scored['digests'])} windows; expected the {len(windows.ids)} that were sent"
         )
-    samples = Samples(
-        nll_nats=scored["nll_nats"],
-        reference_nll_nats=reference.nll_nats,
-        clusters=windows.clusters.reshape(-1),
-        kl_nats=scored["kl_nats"],
-        same_top=scored["same_top"],
-        compared=reference.compared,
-        scored_per_window=windows.clusters.shape[1],
-        covered_mass=scored.get("covered_mass"),
-    )
+    samples = pair(reference, scored)
     return Divergence(samples=samples, seconds=scored["total_s"], decode_seconds=scored["decode_s"])

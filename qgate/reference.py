@@ -6,11 +6,13 @@ Another machine, library or text is another entry; nothing is ever overwritten o
 
     <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts
                   ids.npy      token ids of the windows
-                  clusters.npy which scored tokens belong together
-                  nll.npy      the original's negative log-likelihood of each scored token
+                  clusters.npy which of the tokens that were asked about belong together
+                  scored.npy   which of them count
+                  nll.npy      the original's negative log-likelihood of each of them
                   kept.npy     its hidden states (or logits) at the compared positions, float16
                   anchors.npy  logsumexp of its logits there
                   tops.npy     the token it ranks first there
+                  top_logprobs.npy  and that token's log-probability
 """
 
 from __future__ import annotations
@@ -23,20 +25,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.entries import get_or_make, name_entry
-from qgate.errors import ArtifactError
+from qgate.errors import ArtifactError, MeasurementError
 from qgate.measure.original import Loaded, keep_original
 from qgate.measure.output_matrix import find_output_matrix
-from qgate.measure.texts import Text, Windows, cut_windows
+from qgate.measure.perplexity import Samples
+from qgate.measure.texts import Text, cut_windows
+from qgate.measure.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.original import Encoding, Stored
 from qgate.runtimes.scoring import window_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qgate.records import Artifact, RuntimeFacts
     from qgate.serving import Serving
     from qgate.thresholds import TextSettings
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raised when an entry's meaning changes."""
 
 
@@ -63,24 +69,30 @@ class Reference:
     text: Text
     windows: Windows
     nll_nats: np.ndarray
-    """Shape (scored tokens,), float64."""
+    """Shape (tokens that count,), float64."""
     stored: Stored
     anchors: np.ndarray
     """logsumexp of what is kept, shape (kept positions,), float64."""
     tops: np.ndarray
     """Token ranked first, shape (kept positions,), int32."""
-    compared: np.ndarray
-    """Indices of the kept positions among the scored tokens."""
+    top_logprobs: np.ndarray | None
+    """Log-probability of that token, shape (kept positions,), float32; None where its runtime does
+    not tell."""
     self_kl_nats: float
     """Mean KL of the original, as decoded, against its own stored self."""
     was_stored: bool
     """True where the store had it and nothing was measured."""
     seconds: float
 
+    @property
+    def compared(self) -> np.ndarray:
+        """Indices of the kept positions that count among the tokens that count."""
+        return self.windows.compared(self.stored.stride)
+
     def storage(self) -> dict[str, Any]:
         """What storing costs, and what llama.cpp's base file for the same windows would."""
         count, size = self.windows.ids.shape
-        scored = size - 1 - size // 2
+        scored = size - 1 - self.windows.first
         row_bytes = 2 * (2 * ((self.facts.n_vocab + 1) // 2) + 4)
         files = Path(self.stored.array).parent.iterdir()
         return {
@@ -141,13 +153,17 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     )
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
+    np.save(work / "scored.npy", windows.scored)
     np.save(work / "nll.npy", scored["nll_nats"])
     np.save(work / "anchors.npy", scored["anchors"])
     np.save(work / "tops.npy", scored["tops"])
+    if "top_logprobs" in scored:
+        np.save(work / "top_logprobs.npy", scored["top_logprobs"])
     return {
         "key_made_of": _ingredients(plan, serving.describe()),
         "facts": facts.to_json(),
         "clustered_by": windows.clustered_by,
+        "slices": list(windows.slices),
         "encoding": stored.encoding,
         "stride": stored.stride,
         "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
@@ -166,6 +182,35 @@ def score_arguments(reference: Reference) -> dict[str, Any]:
     }
 
 
+def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
+    """What the `score` verb told of an artifact, beside the original: of the tokens that count.
+
+    Raises:
+        MeasurementError: something was not scored.
+    """
+    windows, stride = reference.windows, reference.stored.stride
+    kept, mass = windows.kept(stride), scored.get("covered_mass")
+    for name, wanted in (("nll_nats", windows.scored.size), ("kl_nats", len(kept))):
+        if len(scored[name]) != wanted:
+            raise MeasurementError(
+                f"lost samples: got {len(scored[name])} {name}; expected {wanted}"
+            )
+    tops = reference.top_logprobs
+    return Samples(
+        nll_nats=windows.pick(scored["nll_nats"]),
+        reference_nll_nats=reference.nll_nats,
+        clusters=windows.owners,
+        kl_nats=scored["kl_nats"][kept],
+        same_top=scored["same_top"][kept],
+        compared=reference.compared,
+        windows=windows.numbers,
+        places=windows.positions / windows.ids.shape[1],
+        slices=windows.slices,
+        confidence=None if tops is None else np.exp(tops[kept].astype(np.float64)),
+        covered_mass=None if mass is None else mass[kept],
+    )
+
+
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
     facts = ModelFacts.from_json(entry["facts"])
     encoding: Encoding = entry["encoding"]
@@ -174,6 +219,8 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         ids=_load(place / "ids.npy"),
         clusters=_load(place / "clusters.npy"),
         clustered_by=entry["clustered_by"],
+        scored=_load(place / "scored.npy"),
+        slices=tuple(entry["slices"]),
     )
     stored = Stored(
         encoding=encoding,
@@ -181,8 +228,7 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         stride=entry["stride"],
         matrix=matrix,
     )
-    count, scored = windows.clusters.shape
-    compared = np.arange(count)[:, None] * scored + np.arange(0, scored, stored.stride)
+    top_logprobs = place / "top_logprobs.npy"
     return Reference(
         artifact=plan.artifact,
         digest=plan.digest,
@@ -190,11 +236,11 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         facts=facts,
         text=plan.text,
         windows=windows,
-        nll_nats=_load(place / "nll.npy"),
+        nll_nats=windows.pick(_load(place / "nll.npy")),
         stored=stored,
         anchors=_load(place / "anchors.npy"),
         tops=_load(place / "tops.npy"),
-        compared=compared.reshape(-1),
+        top_logprobs=_load(top_logprobs) if top_logprobs.is_file() else None,
         self_kl_nats=entry["self_kl_nats"],
         was_stored=True,
         seconds=entry["seconds"],

@@ -23,7 +23,7 @@ from qgate.runtimes.top_k import TOP
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgate.measure.texts import Windows
+    from qgate.measure.windows import Windows
     from qgate.records import Artifact
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
@@ -116,4 +116,4 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encodin
     room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
     by_storage = math.ceil(row_bytes / max(room, 1.0))
     by_cost = 1 if encoding == "top_k" else cost_stride(facts)
-    return thin_out(max(by_storage, by_cost), windows.clusters.size)
+    return thin_out(max(by_storage, by_cost), int(windows.scored.sum()))

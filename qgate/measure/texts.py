@@ -25,8 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.measure.conversations import converse, find_recipe
+from qgate.measure.windows import Windows, by_window
 
 if TYPE_CHECKING:
+    from qgate.measure.conversations import Recipe
+    from qgate.records import Artifact
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
     from qgate.thresholds import TextSettings
@@ -48,34 +52,21 @@ class Text:
     digest: str
     """`sha256:...` of the documents, or of the recipe where it is generated."""
     documents: tuple[str, ...] | None
+    recipe: Recipe | None = None
+    """How it is generated where it is answers; None: from nothing, or there are documents."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
-    """What is scored, and which scored tokens belong together."""
-
-    ids: np.ndarray
-    """Shape (n, window_tokens), int32."""
-    clusters: np.ndarray
-    """Cluster of each scored token, shape (n, scored per window), int64."""
-    clustered_by: str
-    """`document` or `window`."""
-
-    @property
-    def first(self) -> int:
-        """First position whose successor is scored: the middle of the window."""
-        return int(self.ids.shape[1]) // 2
-
-
-def find_text(settings: TextSettings, directory: Path) -> Text:
+def find_text(settings: TextSettings, directory: Path, original: Artifact | None = None) -> Text:
     """The text that the settings name; `auto` takes WikiText-2 from disk, else generates.
 
     Args:
         settings: the `text` section of the thresholds file.
         directory: where WikiText-2 is looked for, the working directory of the user.
+        original: whose answers are the text where none is named; None: one without a chat frame.
 
     Raises:
         MeasurementError: the file is missing, too large, changed, or holds no text.
+        ArtifactError: the original's files cannot be read.
     """
     if isinstance(settings.source, Path):
         documents = _read_documents(settings.source)
@@ -89,8 +80,11 @@ def find_text(settings: TextSettings, directory: Path) -> Text:
             f"text.source: WikiText-2 is not on disk: looked for {', '.join(_WIKITEXT_PLACES)} in"
             f" {directory}. Put wiki.test.raw there, or write text.source: generated"
         )
-    recipe = f"generated, seed {settings.seed}"
-    return Text(name=recipe, digest=_digest((recipe,)), documents=None)
+    if settings.source == "generated":
+        name = f"generated, seed {settings.seed}"
+        return Text(name=name, digest=_digest((name,)), documents=None)
+    recipe = find_recipe(settings, original)
+    return Text(name=recipe.name, digest=recipe.digest(), documents=None, recipe=recipe)
 
 
 def _wikitext(path: Path) -> Text:
@@ -146,19 +140,22 @@ def _digest(documents: tuple[str, ...]) -> str:
 def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
     """Tokenize (or generate) in the original's own runtime and cut into windows."""
     size = min(settings.window_tokens, facts.context_length)
+    if text.recipe is not None:
+        return converse(text.recipe, settings, host, facts, size)
     if text.documents is None:
         sampled = host.call("sample", sequences=settings.windows, tokens=size, seed=settings.seed)
-        ids = np.asarray(sampled["windows"], dtype=np.int32)
-        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+        return _windows(np.asarray(sampled["windows"], dtype=np.int32))
     tokens = host.call("tokenize", text="".join(text.documents))
     ids, spread = _spread(np.asarray(tokens["ids"], dtype=np.int32), size, settings.windows)
     if facts.adds_bos and facts.bos is not None:
         ids[:, 0] = facts.bos
     if len(text.documents) < _MIN_DOCUMENTS:
-        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+        return _windows(ids)
     owners = _owners(text.documents, np.asarray(tokens["piece_bytes"]))
     rows = owners[spread[:, None] * size + np.arange(size)]
-    return Windows(ids=ids, clusters=rows[:, size // 2 + 1 :], clustered_by="document")
+    clusters = rows[:, size // 2 + 1 :]
+    every = np.ones(clusters.shape, dtype=bool)
+    return Windows(ids=ids, clusters=clusters, clustered_by="document", scored=every)
 
 
 def _spread(ids: np.ndarray, size: int, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,9 +172,11 @@ def _spread(ids: np.ndarray, size: int, most: int) -> tuple[np.ndarray, np.ndarr
     return windows[numbers].copy(), numbers
 
 
-def _by_window(ids: np.ndarray) -> np.ndarray:
-    scored = ids.shape[1] - 1 - ids.shape[1] // 2
-    return np.repeat(np.arange(len(ids), dtype=np.int64)[:, None], scored, axis=1)
+def _windows(ids: np.ndarray) -> Windows:
+    """Windows by llama.cpp's convention, each for itself."""
+    clusters = by_window(ids, ids.shape[1] // 2)
+    every = np.ones(clusters.shape, dtype=bool)
+    return Windows(ids=ids, clusters=clusters, clustered_by="window", scored=every)
 
 
 def _owners(documents: tuple[str, ...], piece_bytes: np.ndarray) -> np.ndarray:
@@ -206,7 +205,7 @@ def describe(text: Text, windows: Windows) -> dict[str, Any]:
         "digest": text.digest if text.documents else f"sha256:{_sha256(windows.ids)}",
         "windows": count,
         "window_tokens": size,
-        "scored_tokens": int(windows.clusters.size),
-        "clusters": len(np.unique(windows.clusters)),
+        "scored_tokens": int(windows.scored.sum()),
+        "clusters": len(np.unique(windows.owners)),
         "clustered_by": windows.clustered_by,
     }

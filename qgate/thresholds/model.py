@@ -23,7 +23,7 @@ class TextSettings:
     """What perplexity and divergence are measured on."""
 
     source: str | Path = "auto"
-    """A str is one of `auto`, `generated`, `wikitext-2`; a Path is a file that exists."""
+    """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
     windows: int = 64
     """How many at most; at least 2."""
     window_tokens: int = 512
