@@ -83,7 +83,7 @@ class GateSession:
     def _find_probes(self) -> tuple[Probe, ...]:
         from qgate.measure.probes import find_probes  # numpy, which collecting does without
 
-        return find_probes(self.thresholds, self.tasks)
+        return find_probes(self.thresholds, self.tasks, self.reference_artifact)
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:

@@ -59,7 +59,7 @@ def read_texts(path: Path, shown: str | None = None) -> tuple[str, ...]:
 
 
 def read_prompts(path: Path, shown: str | None = None) -> tuple[str, ...]:
-    """Read beginnings; arguments and errors as `read_languages`. Ids are for people."""
+    """Read prompts; arguments and errors as `read_languages`. Ids are for people."""
     return _different(_read(path, shown, '{"id": "story-1", "prompt": "Anna had a"}'), "prompt")
 
 

@@ -114,7 +114,8 @@ class Fake:
 
     def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         def read(tokens: np.ndarray, _: int, wanted: np.ndarray) -> np.ndarray:
-            return (self._embedding[tokens[wanted]] @ self._output.T).astype(np.float32)
+            logits: np.ndarray = self._embedding[tokens[wanted]] @ self._output.T
+            return logits.astype(np.float32)
 
         return write(sampling, 1, read, progress)
 

@@ -115,7 +115,7 @@ class Writing:
 
     def give(self) -> int:
         """Take the next given token."""
-        token = self._waiting.popleft()
+        token: int = self._waiting.popleft()
         self.ids.append(token)
         self.drawn.append(False)
         return token
