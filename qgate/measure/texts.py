@@ -15,9 +15,7 @@ the cluster that intervals respect; elsewhere (one book, generated text) the win
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.measure.conversations import converse, find_recipe
+from qgate.measure.wikitext import WIKITEXT_NAME, from_datasets, on_disk
 from qgate.measure.windows import Windows, by_window
 
 if TYPE_CHECKING:
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from qgate.runtimes.host import Host
     from qgate.thresholds import TextSettings
 
-WIKITEXT_SHA256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"
-"""The official `wiki.test.raw`, the corpus of the published perplexity tables."""
-_WIKITEXT_PLACES = ("wiki.test.raw", "wikitext-2-raw/wiki.test.raw", ".qgate/wiki.test.raw")
-_WIKITEXT_TITLE = re.compile(r"(?<=\n \n) = [^=\n]+ = (?=\n \n)")
-"""Alone between empty lines, for formulas look like titles; the first article begins the file."""
 _MIN_DOCUMENTS = 10
 _MAX_TEXT_BYTES = 256 * 1024 * 1024
 
@@ -71,34 +65,17 @@ def find_text(settings: TextSettings, directory: Path, original: Artifact | None
     if isinstance(settings.source, Path):
         documents = _read_documents(settings.source)
         return Text(name=settings.source.name, digest=_digest(documents), documents=documents)
-    places = [directory / place for place in _WIKITEXT_PLACES]
-    found = next((place for place in places if place.is_file()), None)
-    if settings.source in ("auto", "wikitext-2") and found is not None:
-        return _wikitext(found)
-    if settings.source == "wikitext-2":
-        raise MeasurementError(
-            f"text.source: WikiText-2 is not on disk: looked for {', '.join(_WIKITEXT_PLACES)} in"
-            f" {directory}. Put wiki.test.raw there, or write text.source: generated"
-        )
+    if settings.source in ("auto", "wikitext-2"):
+        found = on_disk(directory)
+        if found is None and settings.source == "wikitext-2":
+            found = from_datasets(directory)
+        if found is not None:
+            return Text(name=WIKITEXT_NAME, digest=found.digest, documents=found.articles)
     if settings.source == "generated":
         name = f"generated, seed {settings.seed}"
         return Text(name=name, digest=_digest((name,)), documents=None)
     recipe = find_recipe(settings, original)
     return Text(name=recipe.name, digest=recipe.digest(), documents=None, recipe=recipe)
-
-
-def _wikitext(path: Path) -> Text:
-    raw = path.read_bytes()
-    digest = hashlib.sha256(raw).hexdigest()
-    if digest != WIKITEXT_SHA256:
-        raise MeasurementError(
-            f"{path}: not the official WikiText-2 test split: got sha256 {digest[:12]}…; expected"
-            f" {WIKITEXT_SHA256[:12]}…. Name it as text.source: {path.name} to use it all the same"
-        )
-    text = raw.decode()
-    starts = [0, *(match.start() for match in _WIKITEXT_TITLE.finditer(text)), len(text)]
-    documents = tuple(text[begin:end] for begin, end in itertools.pairwise(starts) if end > begin)
-    return Text(name="wikitext-2 (raw, test)", digest=f"sha256:{digest}", documents=documents)
 
 
 def _read_documents(path: Path) -> tuple[str, ...]:
