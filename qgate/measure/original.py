@@ -39,8 +39,8 @@ arithmetic leaves; bfloat16 itself is 1.2e-4 away from float32."""
 MAX_SHARE_OF_BASE_FILE = 0.1
 """Of the size of llama.cpp's base file for the same windows. Fewer positions are kept to hold it,
 as long as enough are left for the tail's percentile."""
-_OTHER_BYTES = 24
-"""A scored token's share of ids, clusters and likelihoods."""
+_OTHER_BYTES = 29
+"""A scored token's share of ids, clusters, likelihoods and what else is kept of each."""
 _TOP_K_PAIR_BYTES = 8
 """A token and its log-probability."""
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.texts import Text, Windows, cut_windows, describe, find_text
+from qgate.measure.texts import Text, cut_windows, describe, find_text
+from qgate.measure.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import TextSettings
 

@@ -12,7 +12,8 @@ import pytest
 
 from qgate import runtimes
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed
-from qgate.measure.texts import Text, Windows, cut_windows
+from qgate.measure.texts import Text, cut_windows
+from qgate.measure.windows import Windows
 from qgate.runtimes.base import LoadSettings, ModelFacts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import TextSettings
