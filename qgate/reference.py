@@ -8,6 +8,7 @@ Another machine, library or text is another entry; nothing is ever overwritten o
                   ids.npy      token ids of the windows
                   clusters.npy which of the tokens that were asked about belong together
                   scored.npy   which of them count
+                  topics.npy   what each of them is about, where that is known
                   nll.npy      the original's negative log-likelihood of each of them
                   kept.npy     its hidden states (or logits) at the compared positions, float16
                   anchors.npy  logsumexp of its logits there
@@ -154,6 +155,8 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
     np.save(work / "scored.npy", windows.scored)
+    if windows.topics is not None:
+        np.save(work / "topics.npy", windows.topics)
     np.save(work / "nll.npy", scored["nll_nats"])
     np.save(work / "anchors.npy", scored["anchors"])
     np.save(work / "tops.npy", scored["tops"])
@@ -190,11 +193,12 @@ def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
     """
     windows, stride = reference.windows, reference.stored.stride
     kept, mass = windows.kept(stride), scored.get("covered_mass")
-    for name, wanted in (("nll_nats", windows.scored.size), ("kl_nats", len(kept))):
-        if len(scored[name]) != wanted:
-            raise MeasurementError(
-                f"lost samples: got {len(scored[name])} {name}; expected {wanted}"
-            )
+    for found, wanted, what in (
+        (scored["nll_nats"], windows.scored.size, "scored tokens"),
+        (scored["kl_nats"], len(kept), "divergences"),
+    ):
+        if len(found) != wanted:
+            raise MeasurementError(f"lost samples: got {len(found)} {what}; expected {wanted}")
     tops = reference.top_logprobs
     return Samples(
         nll_nats=windows.pick(scored["nll_nats"]),
@@ -206,6 +210,7 @@ def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
         windows=windows.numbers,
         places=windows.positions / windows.ids.shape[1],
         slices=windows.slices,
+        topics=None if windows.topics is None else windows.pick(windows.topics),
         confidence=None if tops is None else np.exp(tops[kept].astype(np.float64)),
         covered_mass=None if mass is None else mass[kept],
     )
@@ -221,6 +226,7 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         clustered_by=entry["clustered_by"],
         scored=_load(place / "scored.npy"),
         slices=tuple(entry["slices"]),
+        topics=_load(place / "topics.npy") if entry["slices"] else None,
     )
     stored = Stored(
         encoding=encoding,

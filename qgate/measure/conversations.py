@@ -2,9 +2,9 @@
 
 A window is one conversation. A prompt is put to the model as a server would put it, its answer is
 drawn until the token that ends it, then the next prompt follows as the next turn, until the window
-is full. Only what the model said is scored, ends of answers included. The prompts of a window are
-of one slice (`thresholds/prompts/conversations.jsonl`), and slices take turns, so that any leading
-part of the windows is a fair mix.
+is full. Only what the model said is scored, ends of answers included. Slices of the prompts
+(`thresholds/prompts/conversations.jsonl`) take turns within each window and from window to window:
+windows differ less, which is what intervals live on, and any leading part of them is a fair mix.
 
 A model without a chat template goes on with each prompt as with the beginning of a text; behind
 its end token, or behind the longest answer, the next prompt begins another text.
@@ -28,6 +28,7 @@ from qgate.measure.windows import Windows, by_window
 from qgate.measure.work import Speaker
 from qgate.runtimes.base import Heat
 from qgate.runtimes.ragged import to_flat
+from qgate.runtimes.sampling import GIVEN
 from qgate.thresholds import shipped_path
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ SERVED = Heat(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05)
 """Defaults of llama.cpp's server (`llama-server --help`), for models whose files name no others."""
 _ANSWER = "QGATE-ANSWER"
 """Stands for the model's answer while the next turn is rendered behind it."""
-_ANSWER_SHARE = 2
-"""The longest answer takes one part in so many of a window, and so does a first prompt."""
+_ANSWER_SHARE = 4
+"""The longest answer takes one part in so many of a window, and so does the longest prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,28 +155,37 @@ def converse(
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
-    slices, turns = _plan(settings.windows, _ids(recipe, host, facts), size)
+    names, plan = _plan(settings.windows, _ids(recipe, host, facts), size)
     sampled = host.call(
         "sample",
-        sequences=len(turns),
+        sequences=len(plan),
         tokens=size,
         seed=recipe.seed,
         heat=dataclasses.asdict(recipe.heat),
-        turns=[to_flat(one, "<i4") for one in turns],
+        turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
         answer_tokens=max(1, size // _ANSWER_SHARE),
     )
-    ids, drawn = (np.asarray(sampled[name]) for name in ("windows", "drawn"))
-    if ids.shape != drawn.shape or ids.shape != (len(turns), size):
+    ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
+    if ids.shape != answers.shape or ids.shape != (len(plan), size):
         raise MeasurementError(
-            f"text: lost tokens: got windows of shape {ids.shape}; expected {(len(turns), size)}"
+            f"text: lost tokens: got windows of shape {ids.shape}; expected {(len(plan), size)}"
         )
     return Windows(
         ids=ids.astype(np.int32),
         clusters=by_window(ids, 0),
         clustered_by="conversation",
-        scored=drawn[:, 1:].astype(bool),
-        slices=slices,
+        scored=answers[:, 1:] != GIVEN,
+        slices=names,
+        topics=_topics(names, plan, answers[:, 1:]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What is said to the model at once."""
+
+    slice: str
+    ids: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +210,8 @@ def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> list[_Ids]:
 
 def _plan(
     windows: int, prompts: Sequence[_Ids], size: int
-) -> tuple[tuple[str, ...], list[tuple[np.ndarray, ...]]]:
-    """The slice and the turns of each window.
+) -> tuple[tuple[str, ...], list[list[_Turn]]]:
+    """All slices, and the turns of each window.
 
     A prompt that takes more than its part of a window is left out. Where all do, each is cut to
     its end.
@@ -213,13 +223,29 @@ def _plan(
             _Ids(slice=one.slice, first=one.first[-most:], follow=one.follow[-most:])
             for one in prompts
         ]
-    names = list(dict.fromkeys(one.slice for one in fitting))
-    slices = tuple(names[number % len(names)] for number in range(windows))
-    turns = []
-    for number, name in enumerate(slices):
-        own = [one for one in fitting if one.slice == name]
-        rounds = -(-windows // len(names))
-        start = (number // len(names)) * len(own) // rounds
-        order = [*own[start:], *own[:start]]
-        turns.append((order[0].first, *(one.follow for one in [*order[1:], order[0]])))
-    return slices, turns
+    names = tuple(dict.fromkeys(one.slice for one in fitting))
+    own = [[one for one in fitting if one.slice == name] for name in names]
+    count = max(2 * len(names), 2)
+    plan = []
+    for window in range(windows):
+        turns = []
+        for turn in range(count):
+            number = window + turn
+            mine = own[number % len(names)]
+            # each window begins elsewhere in each slice, as far from the others as it can be
+            start = window * len(mine) // windows
+            one = mine[(start + turn // len(names)) % len(mine)]
+            turns.append(_Turn(slice=one.slice, ids=one.follow if turn else one.first))
+        plan.append(turns)
+    return names, plan
+
+
+def _topics(names: tuple[str, ...], plan: list[list[_Turn]], answers: np.ndarray) -> np.ndarray:
+    """The slice of each token; behind a window's last turn its second one comes again."""
+    found = np.full(answers.shape, -1, dtype=np.int32)
+    for row, (turns, own) in enumerate(zip(plan, answers, strict=True)):
+        of_turns = np.array([names.index(turn.slice) for turn in turns])
+        again = max(len(turns) - 1, 1)
+        places = np.where(own == 0, 0, (own - 1) % again + 1)
+        found[row] = np.where(own == GIVEN, -1, of_turns[np.minimum(places, len(turns) - 1)])
+    return found

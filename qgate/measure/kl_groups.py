@@ -3,7 +3,7 @@
 confidence   the original's probability of its first token. Where it is undecided divergences
 are large whatever the artifact; damage shows where it is sure (exllamav3's qbench
 uses the same buckets)
-slice        what the window is about
+slice        what the question is about
 position     which quarter of the window the token lies in
 """
 
@@ -30,11 +30,9 @@ def group(samples: Samples, kl_nats: np.ndarray) -> dict[str, dict[str, dict[str
     quarters = np.minimum((samples.places[samples.compared] * _QUARTERS).astype(int), _QUARTERS - 1)
     names = [f"{number + 1} of {_QUARTERS}" for number in range(_QUARTERS)]
     found = {"position": _means(quarters, names, kl_nats)}
-    if samples.slices:
-        names = list(dict.fromkeys(samples.slices))
-        of_windows = np.array([names.index(name) for name in samples.slices])
-        numbers = of_windows[samples.windows[samples.compared]]
-        found = {"slice": _means(numbers, names, kl_nats), **found}
+    if samples.topics is not None:
+        topics = samples.topics[samples.compared]
+        found = {"slice": _means(topics, list(samples.slices), kl_nats), **found}
     if samples.confidence is not None:
         inner = CONFIDENCE_EDGES[1:-1]
         numbers = np.digitize(samples.confidence, inner)

@@ -66,7 +66,9 @@ class Samples:
     places: np.ndarray
     """Where in its window each scored token lies, above 0 and below 1."""
     slices: tuple[str, ...] = ()
-    """What each window is about; empty where nobody said."""
+    """What tokens are about; empty where nobody said."""
+    topics: np.ndarray | None = None
+    """Which of these each scored token is about."""
     confidence: np.ndarray | None = None
     """The original's probability of the token that it ranks first at each compared position; None
     where its runtime does not tell."""

@@ -24,7 +24,9 @@ class Windows:
     scored: np.ndarray
     """Whether each of these tokens counts, the same shape, bool."""
     slices: tuple[str, ...] = ()
-    """What each window is about, e.g. `code`; empty where nobody said."""
+    """What tokens are about, e.g. `code`; empty where nobody said."""
+    topics: np.ndarray | None = None
+    """Which of these each token behind `first` is about, the same shape, int32; -1: none."""
 
     @property
     def first(self) -> int:

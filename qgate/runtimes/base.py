@@ -186,8 +186,9 @@ class Sampled:
 
     ids: np.ndarray
     """Shape (sequences, tokens), int32."""
-    drawn: np.ndarray
-    """Whether the model said the token, ends of answers included; the same shape, bool."""
+    answers: np.ndarray
+    """The turn that each token is the model's answer to, counted from 0 in its sequence, ends of
+    answers included; -1 of what was given. The same shape, int32."""
 
 
 class Runtime(Protocol):

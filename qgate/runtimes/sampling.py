@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from qgate.runtimes.base import Heat, Progress, Sampling
 
 _REPORT_EVERY = 16
+GIVEN = -1
+"""In place of a turn: the token is no answer."""
 
 
 def best(rows: np.ndarray) -> list[int]:
@@ -92,9 +94,9 @@ class Writing:
     def __init__(self, sampling: Sampling, number: int, first_token: int) -> None:
         self._turns = sampling.turns[number] if sampling.turns else ()
         self._sampling = sampling
-        self._next, self._said = 1, 0
+        self._next, self._said, self._turn = 1, 0, 0
         self.ids: list[int] = []
-        self.drawn: list[bool] = []
+        self.answers: list[int] = []
         self._waiting = deque(self._turns[0].tolist() if self._turns else [first_token])
 
     @property
@@ -117,13 +119,13 @@ class Writing:
         """Take the next given token."""
         token: int = self._waiting.popleft()
         self.ids.append(token)
-        self.drawn.append(False)
+        self.answers.append(GIVEN)
         return token
 
     def say(self, token: int) -> int:
         """Take a token that the model has said; behind an answer the next turn is given."""
         self.ids.append(token)
-        self.drawn.append(True)
+        self.answers.append(self._turn)
         self._said += 1
         if self._turns:
             has_ended = token in self._sampling.ends
@@ -137,7 +139,7 @@ class Writing:
             turn = turn[1:]
         self._waiting.extend(turn)
         self._next = self._next + 1 if self._next + 1 < len(self._turns) else 1
-        self._said = 0
+        self._said, self._turn = 0, self._turn + 1
 
 
 Read = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
@@ -177,5 +179,5 @@ def gathered(writings: Sequence[Writing]) -> Sampled:
     """Sequences that are full."""
     return Sampled(
         ids=np.array([one.ids for one in writings], dtype=np.int32),
-        drawn=np.array([one.drawn for one in writings], dtype=bool),
+        answers=np.array([one.answers for one in writings], dtype=np.int32),
     )

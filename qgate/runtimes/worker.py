@@ -129,7 +129,7 @@ class _Worker:
             groups.append(self._adapter().sample(sampling, self._progress))
         return {
             "windows": np.concatenate([group.ids for group in groups]),
-            "drawn": np.concatenate([group.drawn for group in groups]),
+            "answers": np.concatenate([group.answers for group in groups]),
         }
 
     def _score(self, args: dict[str, Any]) -> dict[str, Any]:

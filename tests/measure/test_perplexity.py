@@ -275,7 +275,8 @@ def test_the_divergence_is_told_by_groups_of_tokens() -> None:
         kl_nats=np.arange(6.0),
         same_top=np.ones(6, bool),
         compared=np.array([0, 12, 24, 36, 48, 59]),
-        slices=("chat", "code", "chat", "code", "chat", "code"),
+        slices=("chat", "code"),
+        topics=np.arange(60) // 12 % 2,
         confidence=confidence,
     )
 

@@ -13,7 +13,6 @@ import pytest
 from qgate import runtimes
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed
 from qgate.measure.texts import Text, cut_windows
-from qgate.measure.windows import Windows
 from qgate.runtimes.base import LoadSettings, ModelFacts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import TextSettings
@@ -21,6 +20,8 @@ from qgate.thresholds import TextSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from qgate.measure.windows import Windows
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
 
