@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 SERVED = Heat(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05)
 """Defaults of llama.cpp's server (`llama-server --help`), for models whose files name no others."""
+_LAYOUT = 1
+"""Part of the digest: raised when the same recipe comes to mean other windows."""
 _ANSWER = "QGATE-ANSWER"
 """Stands for the model's answer while the next turn is rendered behind it."""
 _ANSWER_SHARE = 4
@@ -118,6 +120,7 @@ class Recipe:
         found = chat_template_of(self.original) if self.original is not None else None
         whole = json.dumps(
             [
+                _LAYOUT,
                 [[one.slice, one.prompt] for one in self.prompts],
                 None if found is None else dataclasses.asdict(found),
                 dataclasses.asdict(self.heat),
@@ -225,27 +228,34 @@ def _plan(
         ]
     names = tuple(dict.fromkeys(one.slice for one in fitting))
     own = [[one for one in fitting if one.slice == name] for name in names]
-    count = max(2 * len(names), 2)
-    plan = []
-    for window in range(windows):
-        turns = []
-        for turn in range(count):
-            number = window + turn
-            mine = own[number % len(names)]
-            # each window begins elsewhere in each slice, as far from the others as it can be
-            start = window * len(mine) // windows
-            one = mine[(start + turn // len(names)) % len(mine)]
-            turns.append(_Turn(slice=one.slice, ids=one.follow if turn else one.first))
-        plan.append(turns)
-    return names, plan
+    return names, [_turns(window, windows, own, size) for window in range(windows)]
+
+
+def _turns(window: int, windows: int, own: Sequence[Sequence[_Ids]], size: int) -> list[_Turn]:
+    """The turns of one window: as many as fill it, whatever is answered.
+
+    Args:
+        window: its number.
+        windows: how many there are.
+        own: the prompts of each slice.
+        size: tokens of a window.
+    """
+    turns: list[_Turn] = []
+    left = size
+    while left > 0:
+        mine = own[(window + len(turns)) % len(own)]
+        # each window begins elsewhere in each slice, as far from the others as it can be
+        place = window * len(mine) // windows + len(turns) // len(own)
+        one = mine[place % len(mine)]
+        turns.append(_Turn(slice=one.slice, ids=one.follow if turns else one.first))
+        left -= max(len(turns[-1].ids), 1)
+    return turns
 
 
 def _topics(names: tuple[str, ...], plan: list[list[_Turn]], answers: np.ndarray) -> np.ndarray:
-    """The slice of each token; behind a window's last turn its second one comes again."""
+    """The slice that each token is an answer in; -1 of what was given."""
     found = np.full(answers.shape, -1, dtype=np.int32)
     for row, (turns, own) in enumerate(zip(plan, answers, strict=True)):
         of_turns = np.array([names.index(turn.slice) for turn in turns])
-        again = max(len(turns) - 1, 1)
-        places = np.where(own == 0, 0, (own - 1) % again + 1)
-        found[row] = np.where(own == GIVEN, -1, of_turns[np.minimum(places, len(turns) - 1)])
+        found[row] = np.where(own == GIVEN, -1, of_turns[own])
     return found

@@ -171,8 +171,8 @@ class Sampling:
     heat: Heat = field(default_factory=Heat)
     turns: tuple[tuple[np.ndarray, ...], ...] = ()
     """What is said to the model in each sequence, one array of ids a turn: the first begins the
-    sequence, each other one follows an answer, and behind the last the second comes again. Empty:
-    nothing is said, and no token ends anything."""
+    sequence, each other one follows an answer; enough of them to fill it. Empty: nothing is said,
+    and no token ends anything."""
     answer_tokens: int = 0
     """The longest answer to a turn."""
     ends: tuple[int, ...] = ()

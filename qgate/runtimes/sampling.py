@@ -94,7 +94,7 @@ class Writing:
     def __init__(self, sampling: Sampling, number: int, first_token: int) -> None:
         self._turns = sampling.turns[number] if sampling.turns else ()
         self._sampling = sampling
-        self._next, self._said, self._turn = 1, 0, 0
+        self._said, self._turn = 0, 0
         self.ids: list[int] = []
         self.answers: list[int] = []
         self._waiting = deque(self._turns[0].tolist() if self._turns else [first_token])
@@ -134,12 +134,17 @@ class Writing:
         return token
 
     def _take_turn(self, has_ended: bool) -> None:
-        turn = self._turns[self._next].tolist()
-        if has_ended and turn[0] in self._sampling.ends:
-            turn = turn[1:]
-        self._waiting.extend(turn)
-        self._next = self._next + 1 if self._next + 1 < len(self._turns) else 1
         self._said, self._turn = 0, self._turn + 1
+        if self._turn == len(self._turns):
+            if self.room:
+                raise MeasurementError(
+                    f"lost turns: got {self._turn}; expected enough to fill"
+                    f" {self._sampling.tokens} tokens"
+                )
+            return
+        turn = self._turns[self._turn].tolist()
+        is_said = has_ended and turn[:1] and turn[0] in self._sampling.ends
+        self._waiting.extend(turn[1:] if is_said else turn)
 
 
 Read = Callable[[np.ndarray, int, np.ndarray], np.ndarray]

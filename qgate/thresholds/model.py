@@ -24,7 +24,7 @@ class TextSettings:
 
     source: str | Path = "auto"
     """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
-    windows: int = 64
+    windows: int = 32
     """How many at most; at least 2."""
     window_tokens: int = 512
     seed: int = 0
