@@ -28,9 +28,7 @@ def describe(original: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str
 
 def measurements(reference: Reference) -> dict[str, Any]:
     """What that section tells of the original's likelihoods and what keeping them costs."""
-    perplexity = stats.perplexity(
-        reference.nll_nats, reference.windows.clusters.reshape(-1), level=0.95
-    )
+    perplexity = stats.perplexity(reference.nll_nats, reference.windows.owners, level=0.95)
     return {
         "perplexity": {
             "value": perplexity.value,
@@ -53,9 +51,7 @@ def runtime_difference(here: Reference, there: Reference) -> dict[str, Any]:
     Raises:
         MeasurementError: what was scored differs.
     """
-    found = stats.perplexity_ratio(
-        here.nll_nats, there.nll_nats, here.windows.clusters.reshape(-1), level=0.95
-    )
+    found = stats.perplexity_ratio(here.nll_nats, there.nll_nats, here.windows.owners, level=0.95)
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 

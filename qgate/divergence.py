@@ -14,12 +14,13 @@ import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity import ROWS, Samples, explain
-from qgate.reference import require_same_vocabulary, score_arguments
+from qgate.measure.perplexity import ROWS, explain
+from qgate.reference import pair, require_same_vocabulary, score_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qgate.measure.perplexity import Samples
     from qgate.planning.looks import Rows
     from qgate.records import Estimate
     from qgate.reference import Reference
@@ -30,6 +31,8 @@ _SHARES = (0.25, 0.5, 1.0)
 """Of the windows: when the rows are looked at."""
 _FEWEST_WINDOWS = 8
 """Fewer decide nothing at an early look."""
+_VALUES = ("nll_nats", "kl_nats", "same_top", "covered_mass")
+"""What the `score` verb tells of tokens, the last only where not all of the vocabulary is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +64,6 @@ class Divergence:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """What the artifact's child said of some windows that follow each other."""
-
-    nll_nats: np.ndarray
-    kl_nats: np.ndarray
-    same_top: np.ndarray
-    covered_mass: np.ndarray | None
-    seconds: float
-    decode_seconds: float
-
-
 def measure_divergence(
     serving: Serving, reference: Reference, rows: Rows | None = None
 ) -> Divergence:
@@ -89,7 +80,7 @@ def measure_divergence(
     require_same_vocabulary(serving.artifact, serving.load(), reference)
     count = len(reference.windows.ids)
     ends = window_ends(count) if rows is not None and rows.can_stop else (count,)
-    parts: list[Part] = []
+    parts: list[dict[str, Any]] = []
     for look, (begin, end) in enumerate(itertools.pairwise((0, *ends)), 1):
         parts.append(score_part(serving, reference, begin, end))
         looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
@@ -105,8 +96,8 @@ def window_ends(count: int) -> tuple[int, ...]:
     return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
 
 
-def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> Part:
-    """Score windows begin..end with the artifact.
+def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> dict[str, Any]:
+    """What the artifact's child says of windows begin..end, as the `score` verb tells it.
 
     Raises:
         QGateError: the runtime failed, or lost something.
@@ -120,36 +111,18 @@ def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> 
             f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
             f" got {len(scored['digests'])} windows; expected the {end - begin} that were sent"
         )
-    return Part(
-        nll_nats=scored["nll_nats"],
-        kl_nats=scored["kl_nats"],
-        same_top=scored["same_top"],
-        covered_mass=scored.get("covered_mass"),
-        seconds=scored["total_s"],
-        decode_seconds=scored["decode_s"],
-    )
+    return scored
 
 
 def _joined(
-    reference: Reference, parts: Sequence[Part], end: int, looks: Looks | None
+    reference: Reference, parts: Sequence[Mapping[str, Any]], end: int, looks: Looks | None
 ) -> Divergence:
     """The parts so far as the samples of the first windows."""
-    windows = reference.windows
-    scored = windows.clusters.shape[1]
-    masses = [part.covered_mass for part in parts if part.covered_mass is not None]
-    samples = Samples(
-        nll_nats=np.concatenate([part.nll_nats for part in parts]),
-        reference_nll_nats=reference.nll_nats[: end * scored],
-        clusters=windows.clusters[:end].reshape(-1),
-        kl_nats=np.concatenate([part.kl_nats for part in parts]),
-        same_top=np.concatenate([part.same_top for part in parts]),
-        compared=reference.compared[: end * reference.kept_per_window],
-        scored_per_window=scored,
-        covered_mass=np.concatenate(masses) if masses else None,
-    )
+    names = [name for name in _VALUES if name in parts[0]]
+    scored = {name: np.concatenate([part[name] for part in parts]) for name in names}
     return Divergence(
-        samples=samples,
-        seconds=sum(part.seconds for part in parts),
-        decode_seconds=sum(part.decode_seconds for part in parts),
+        samples=pair(reference.leading(end), scored),
+        seconds=sum(part["total_s"] for part in parts),
+        decode_seconds=sum(part["decode_s"] for part in parts),
         looks=looks,
     )

@@ -71,7 +71,7 @@ class Originals:
         plan = Plan(
             artifact=original,
             digest=self._children.digest(original),
-            text=find_text(text, self._setting.directory),
+            text=find_text(text, self._setting.directory, original),
             settings=text,
             windows=windows,
         )

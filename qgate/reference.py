@@ -6,11 +6,14 @@ Another machine, library or text is another entry; nothing is ever overwritten o
 
     <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts
                   ids.npy      token ids of the windows
-                  clusters.npy which scored tokens belong together
-                  nll.npy      the original's negative log-likelihood of each scored token
+                  clusters.npy which of the tokens that were asked about belong together
+                  scored.npy   which of them count
+                  topics.npy   what each of them is about, where that is known
+                  nll.npy      the original's negative log-likelihood of each of them
                   kept.npy     its hidden states (or logits) at the compared positions, float16
                   anchors.npy  logsumexp of its logits there
                   tops.npy     the token it ranks first there
+                  top_logprobs.npy  and that token's log-probability
 """
 
 from __future__ import annotations
@@ -23,20 +26,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.entries import get_or_make, name_entry
-from qgate.errors import ArtifactError
+from qgate.errors import ArtifactError, MeasurementError
 from qgate.measure.original import Loaded, keep_original
 from qgate.measure.output_matrix import find_output_matrix
-from qgate.measure.texts import Text, Windows, cut_windows
+from qgate.measure.perplexity import Samples
+from qgate.measure.texts import Text, cut_windows
+from qgate.measure.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.original import Encoding, Stored
 from qgate.runtimes.scoring import window_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qgate.records import Artifact, RuntimeFacts
     from qgate.serving import Serving
     from qgate.thresholds import TextSettings
 
-FORMAT = 4
+FORMAT = 5
 """Part of every key: raised when an entry's meaning changes."""
 _SEED = 0
 
@@ -64,14 +71,15 @@ class Reference:
     text: Text
     windows: Windows
     nll_nats: np.ndarray
-    """Shape (scored tokens,), float64."""
+    """Shape (tokens that count,), float64."""
     stored: Stored
     anchors: np.ndarray
     """logsumexp of what is kept, shape (kept positions,), float64."""
     tops: np.ndarray
     """Token ranked first, shape (kept positions,), int32."""
-    compared: np.ndarray
-    """Indices of the kept positions among the scored tokens."""
+    top_logprobs: np.ndarray | None
+    """Log-probability of that token, shape (kept positions,), float32; None where its runtime does
+    not tell."""
     self_kl_nats: float
     """Mean KL of the original, as decoded, against its own stored self."""
     was_stored: bool
@@ -81,12 +89,30 @@ class Reference:
     @property
     def kept_per_window(self) -> int:
         """Kept positions of each window."""
-        return len(self.compared) // len(self.windows.ids)
+        return len(self.tops) // len(self.windows.ids)
+
+    @property
+    def compared(self) -> np.ndarray:
+        """Indices of the kept positions that count among the tokens that count."""
+        return self.windows.compared(self.stored.stride)
+
+    def leading(self, end: int) -> Reference:
+        """The same, of the first windows alone."""
+        windows, kept = self.windows.take(np.arange(end)), end * self.kept_per_window
+        tops = self.top_logprobs
+        return dataclasses.replace(
+            self,
+            windows=windows,
+            nll_nats=self.nll_nats[: int(windows.scored.sum())],
+            anchors=self.anchors[:kept],
+            tops=self.tops[:kept],
+            top_logprobs=None if tops is None else tops[:kept],
+        )
 
     def storage(self) -> dict[str, Any]:
         """What storing costs, and what llama.cpp's base file for the same windows would."""
         count, size = self.windows.ids.shape
-        scored = size - 1 - size // 2
+        scored = size - 1 - self.windows.first
         row_bytes = 2 * (2 * ((self.facts.n_vocab + 1) // 2) + 4)
         files = Path(self.stored.array).parent.iterdir()
         return {
@@ -147,13 +173,19 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     )
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
+    np.save(work / "scored.npy", windows.scored)
+    if windows.topics is not None:
+        np.save(work / "topics.npy", windows.topics)
     np.save(work / "nll.npy", scored["nll_nats"])
     np.save(work / "anchors.npy", scored["anchors"])
     np.save(work / "tops.npy", scored["tops"])
+    if "top_logprobs" in scored:
+        np.save(work / "top_logprobs.npy", scored["top_logprobs"])
     return {
         "key_made_of": _ingredients(plan, serving.describe()),
         "facts": facts.to_json(),
         "clustered_by": windows.clustered_by,
+        "slices": list(windows.slices),
         "encoding": stored.encoding,
         "stride": stored.stride,
         "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
@@ -163,8 +195,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
 
 def _mixed(windows: Windows) -> Windows:
     """The same windows in random order, always the same: the first of them speak for all."""
-    order = np.random.default_rng(_SEED).permutation(len(windows.ids))
-    return dataclasses.replace(windows, ids=windows.ids[order], clusters=windows.clusters[order])
+    return windows.take(np.random.default_rng(_SEED).permutation(len(windows.ids)))
 
 
 def score_arguments(reference: Reference, begin: int, end: int) -> dict[str, Any]:
@@ -180,6 +211,37 @@ def score_arguments(reference: Reference, begin: int, end: int) -> dict[str, Any
     }
 
 
+def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
+    """What the `score` verb told of an artifact, beside the original: of the tokens that count.
+
+    Raises:
+        MeasurementError: something was not scored.
+    """
+    windows, stride = reference.windows, reference.stored.stride
+    kept, mass = windows.kept(stride), scored.get("covered_mass")
+    for found, wanted, what in (
+        (scored["nll_nats"], windows.scored.size, "scored tokens"),
+        (scored["kl_nats"], len(kept), "divergences"),
+    ):
+        if len(found) != wanted:
+            raise MeasurementError(f"lost samples: got {len(found)} {what}; expected {wanted}")
+    tops = reference.top_logprobs
+    return Samples(
+        nll_nats=windows.pick(scored["nll_nats"]),
+        reference_nll_nats=reference.nll_nats,
+        clusters=windows.owners,
+        kl_nats=scored["kl_nats"][kept],
+        same_top=scored["same_top"][kept],
+        compared=reference.compared,
+        windows=windows.numbers,
+        places=windows.positions / windows.ids.shape[1],
+        slices=windows.slices,
+        topics=None if windows.topics is None else windows.pick(windows.topics),
+        confidence=None if tops is None else np.exp(tops[kept].astype(np.float64)),
+        covered_mass=None if mass is None else mass[kept],
+    )
+
+
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
     facts = ModelFacts.from_json(entry["facts"])
     encoding: Encoding = entry["encoding"]
@@ -188,6 +250,9 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         ids=_load(place / "ids.npy"),
         clusters=_load(place / "clusters.npy"),
         clustered_by=entry["clustered_by"],
+        scored=_load(place / "scored.npy"),
+        slices=tuple(entry["slices"]),
+        topics=_load(place / "topics.npy") if entry["slices"] else None,
     )
     stored = Stored(
         encoding=encoding,
@@ -195,8 +260,7 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         stride=entry["stride"],
         matrix=matrix,
     )
-    count, scored = windows.clusters.shape
-    compared = np.arange(count)[:, None] * scored + np.arange(0, scored, stored.stride)
+    top_logprobs = place / "top_logprobs.npy"
     return Reference(
         artifact=plan.artifact,
         digest=plan.digest,
@@ -204,11 +268,11 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         facts=facts,
         text=plan.text,
         windows=windows,
-        nll_nats=_load(place / "nll.npy"),
+        nll_nats=windows.pick(_load(place / "nll.npy")),
         stored=stored,
         anchors=_load(place / "anchors.npy"),
         tops=_load(place / "tops.npy"),
-        compared=compared.reshape(-1),
+        top_logprobs=_load(top_logprobs) if top_logprobs.is_file() else None,
         self_kl_nats=entry["self_kl_nats"],
         was_stored=True,
         seconds=entry["seconds"],

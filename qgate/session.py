@@ -89,7 +89,8 @@ class GateSession:
         from qgate.measure.probes import find_probes  # numpy, which collecting does without
 
         edge = self.thresholds.edge
-        return tuple(cut(probe, edge) for probe in find_probes(self.thresholds, self.tasks))
+        probes = find_probes(self.thresholds, self.tasks, self.reference_artifact)
+        return tuple(cut(probe, edge) for probe in probes)
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:

@@ -61,13 +61,15 @@ def arrays(reference: Reference) -> dict[str, bytes]:
     loaded = {
         "ids": reference.windows.ids,
         "clusters": reference.windows.clusters,
+        "scored": reference.windows.scored,
         "nll": reference.nll_nats,
         "compared": reference.compared,
         "anchors": reference.anchors,
         "tops": reference.tops,
+        "top_logprobs": reference.top_logprobs,
         "kept": np.load(reference.stored.array),
     }
-    return {name: array.tobytes() for name, array in loaded.items()}
+    return {name: array.tobytes() for name, array in loaded.items() if array is not None}
 
 
 def entries(store: Path) -> list[str]:

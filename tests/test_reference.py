@@ -52,7 +52,8 @@ def test_the_first_run_measures_and_the_second_reads(store: Path, original: Path
     assert (first.was_stored, second.was_stored) == (False, True)
     assert arrays(first) == arrays(second)
     for field in dataclasses.fields(Reference):
-        if field.name not in ("was_stored", "windows", "nll_nats", "compared", "anchors", "tops"):
+        is_array = isinstance(getattr(first, field.name), np.ndarray)
+        if not is_array and field.name not in ("was_stored", "windows"):
             assert getattr(first, field.name) == getattr(second, field.name), field.name
 
 

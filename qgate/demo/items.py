@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.demo.__main__ import model_directory
-from qgate.demo.corpus import chat, languages, recall, story
+from qgate.demo.corpus import chat, languages, recall
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
-from qgate.demo.corpus.vocabulary import LANGUAGES, WELL_KNOWN
+from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.tokenizer import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from qgate.demo.corpus.document import Document
 
     Length = Callable[[str], int]
 
@@ -35,7 +33,6 @@ FILLERS = 300
 LONGEST_FILLER = 120
 """In tokens; leaves out the longest Hindi documents."""
 OPEN = 32
-"""For each kind."""
 
 
 def distinct(make: Callable[[], str], count: int, key: Callable[[str], str] = str) -> list[str]:
@@ -80,29 +77,16 @@ def filler_text(rng: random.Random, length: Length) -> str:
 
 
 def open_rows() -> list[dict[str, str]]:
-    """Return beginnings after which the demo model soon ends the text by itself.
-
-    Exercises stand in the chat template, where one answer ends the text: bare ones stand in lists
-    in the training text, and the model goes on with the next one. The kinds take turns, so that
-    the first few are mixed too.
-    """
-    rng = _rng("open")
-    makers: dict[str, Callable[[], Document]] = {
-        "story": lambda: story.document(rng, "heldout"),
-        "chat": lambda: chat.document(rng, "heldout"),
-        "languages": lambda: languages.document(rng, "heldout", rng.choice(WELL_KNOWN)),
-    }
-    texts = {kind: distinct(partial(beginning, make), OPEN) for kind, make in makers.items()}
-    return [
-        {"id": f"{kind}-{number:04d}", "prompt": texts[kind][number]}
-        for number in range(OPEN)
-        for kind in texts
-    ]
+    """Return questions that the demo model soon ends its answer to, without the chat template."""
+    make = partial(question, _rng("open"))
+    texts = distinct(make, OPEN)
+    return [{"id": f"chat-{number:04d}", "prompt": text} for number, text in enumerate(texts)]
 
 
-def beginning(make: Callable[[], Document]) -> str:
-    """Return a document up to the first piece that follows from what was said."""
-    return make().pieces[0]
+def question(rng: random.Random) -> str:
+    """Return what a user says in a chat of two turns."""
+    said = chat.document(rng, "heldout").pieces[0]
+    return said.removeprefix(chat.USER).removesuffix(chat.ASSISTANT)
 
 
 def write_files(directory: Path) -> None:

@@ -23,7 +23,7 @@ from qgate.runtimes.top_k import TOP
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgate.measure.texts import Windows
+    from qgate.measure.windows import Windows
     from qgate.records import Artifact
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
@@ -39,8 +39,8 @@ arithmetic leaves; bfloat16 itself is 1.2e-4 away from float32."""
 MAX_SHARE_OF_BASE_FILE = 0.1
 """Of the size of llama.cpp's base file for the same windows. Fewer positions are kept to hold it,
 as long as enough are left for the tail's percentile."""
-_OTHER_BYTES = 24
-"""A scored token's share of ids, clusters and likelihoods."""
+_OTHER_BYTES = 29
+"""A scored token's share of ids, clusters, likelihoods and what else is kept of each."""
 _TOP_K_PAIR_BYTES = 8
 """A token and its log-probability."""
 
@@ -116,4 +116,4 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encodin
     room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
     by_storage = math.ceil(row_bytes / max(room, 1.0))
     by_cost = 1 if encoding == "top_k" else cost_stride(facts)
-    return thin_out(max(by_storage, by_cost), windows.clusters.size)
+    return thin_out(max(by_storage, by_cost), int(windows.scored.sum()))

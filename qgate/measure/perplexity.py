@@ -27,6 +27,7 @@ import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
+from qgate.measure.kl_groups import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,17 @@ class Samples:
     """Same shape, bool."""
     compared: np.ndarray
     """Indices of the compared positions among the scored tokens."""
-    scored_per_window: int
+    windows: np.ndarray
+    """The window of each scored token, counted from 0."""
+    places: np.ndarray
+    """Where in its window each scored token lies, above 0 and below 1."""
+    slices: tuple[str, ...] = ()
+    """What tokens are about; empty where nobody said."""
+    topics: np.ndarray | None = None
+    """Which of these each scored token is about."""
+    confidence: np.ndarray | None = None
+    """The original's probability of the token that it ranks first at each compared position; None
+    where its runtime does not tell."""
     covered_mass: np.ndarray | None = None
     """The original's probability mass that was compared token by token at each compared position,
     0 to 1; None where the whole vocabulary was."""
@@ -176,6 +187,7 @@ def explain(name: str, samples: Samples) -> dict[str, Any]:
         return {
             "kl_histogram": _histogram(samples),
             "worst_windows": _worst_windows(samples),
+            "kl_by": group(samples, _kl(samples)),
             **_bound(samples),
         }
     if name == "divergence.kl_p99":
@@ -212,15 +224,19 @@ def _histogram(samples: Samples) -> dict[str, Any]:
 
 def _worst_windows(samples: Samples, count: int = 10) -> list[dict[str, Any]]:
     """Where to look first: the windows with the largest mean divergence."""
-    owner = samples.compared // samples.scored_per_window
-    totals = np.bincount(owner, weights=_kl(samples))
-    means = totals / np.maximum(np.bincount(owner), 1)
-    damage = (samples.nll_nats - samples.reference_nll_nats).reshape(-1, samples.scored_per_window)
+    means = _means(samples.windows[samples.compared], _kl(samples))
+    damage = _means(samples.windows, samples.nll_nats - samples.reference_nll_nats)
     return [
         {
             "window": int(number),
             "kl_mean_nats": float(means[number]),
-            "nll_increase_nats": float(damage[number].mean()),
+            "nll_increase_nats": float(damage[number]),
         }
         for number in np.argsort(means)[::-1][:count]
     ]
+
+
+def _means(owners: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of the values of each owner, 0 of one without any."""
+    found: np.ndarray = np.bincount(owners, weights=values) / np.maximum(np.bincount(owners), 1)
+    return found

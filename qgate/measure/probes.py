@@ -14,17 +14,23 @@ from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Multilingual
 from qgate.measure.edge.long_input import LongInput
 from qgate.measure.items import read_items
-from qgate.measure.prompts import read_languages, read_prompts, read_texts
+from qgate.measure.prompts import read_conversations, read_languages, read_prompts, read_texts
 from qgate.measure.tasks import Task
 from qgate.thresholds import shipped_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qgate.measure.measurement import Measurement
+    from qgate.measure.prompts import Asked
     from qgate.measure.task_list import TaskList
     from qgate.measure.work import Pair, Speaker, Work
+    from qgate.records import Artifact
     from qgate.thresholds import Thresholds
 
 _MATH = "tasks/arithmetic.jsonl"
+_CONVERSATIONS = 64
+"""So many of their prompts are answered freely: the first ones, a fair mix of their slices."""
 
 
 class Asking(Protocol):
@@ -53,25 +59,40 @@ class Probe(Asking, Protocol):
         """
 
 
-def find_probes(thresholds: Thresholds, tasks: TaskList) -> tuple[Probe, ...]:
+def find_probes(
+    thresholds: Thresholds, tasks: TaskList, original: Artifact | None = None
+) -> tuple[Probe, ...]:
     """Every probe of a run, its files read and checked.
 
     Args:
         thresholds: of the run.
         tasks: what its tasks ask.
+        original: whose chat frame prompts are asked in; None: none.
 
     Raises:
         ThresholdsError: a file is missing or wrong, as `file:line: ...`.
     """
     edge, shipped = thresholds.edge, shipped_path().parent
     prompts = read_prompts(shipped / "prompts" / "open.jsonl")
+    asked = read_conversations(shipped / "prompts" / "conversations.jsonl")
     fillers = read_texts(shipped / "prompts" / "fillers.jsonl")
     return (
         *tasks.probes(),
         LongInput(fillers=fillers, most_tokens=edge.context_tokens),
         Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
-        FreeRunning(prompts=prompts, answer_tokens=edge.answer_tokens),
+        FreeRunning(
+            prompts=_mixed(asked[:_CONVERSATIONS], prompts),
+            answer_tokens=edge.answer_tokens,
+            original=original,
+        ),
         BatchInvariance(prompts=prompts),
         Boundaries(fillers=fillers, most_tokens=edge.context_tokens),
     )
+
+
+def _mixed(asked: Sequence[Asked], prompts: Sequence[str]) -> tuple[str, ...]:
+    """All of both, so that any leading part has them in about their shares."""
+    placed = [(place / len(asked), one.prompt) for place, one in enumerate(asked)]
+    placed += [(place / len(prompts), prompt) for place, prompt in enumerate(prompts)]
+    return tuple(prompt for _, prompt in sorted(placed, key=lambda one: one[0]))

@@ -2,11 +2,13 @@
 
 languages:  {"language": "de", "text": "..."}     documents to score, by language
 fillers:    {"text": "..."}                       short documents that make up a long input
-open:       {"id": "...", "prompt": "..."}        beginnings that are continued freely
+open:       {"id": "...", "prompt": "..."}        questions that are answered freely
+conversations: {"id": "...", "slice": "code", "prompt": "..."}  the same, by what they are about
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LONGEST_LANGUAGE = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A prompt and what it is about."""
+
+    slice: str
+    prompt: str
 
 
 def read_languages(path: Path, shown: str | None = None) -> Mapping[str, tuple[str, ...]]:
@@ -49,8 +59,18 @@ def read_texts(path: Path, shown: str | None = None) -> tuple[str, ...]:
 
 
 def read_prompts(path: Path, shown: str | None = None) -> tuple[str, ...]:
-    """Read beginnings; arguments and errors as `read_languages`. Ids are for people."""
+    """Read prompts; arguments and errors as `read_languages`. Ids are for people."""
     return _different(_read(path, shown, '{"id": "story-1", "prompt": "Anna had a"}'), "prompt")
+
+
+def read_conversations(path: Path, shown: str | None = None) -> tuple[Asked, ...]:
+    """Read prompts with their slices; arguments and errors as `read_languages`."""
+    rows = _read(path, shown, '{"id": "code-1", "slice": "code", "prompt": "What is a loop?"}')
+    slices = [row.text("slice") for row in rows]
+    return tuple(
+        Asked(slice=name, prompt=prompt)
+        for name, prompt in zip(slices, _different(rows, "prompt"), strict=True)
+    )
 
 
 def _read(path: Path, shown: str | None, example: str) -> list[Row]:

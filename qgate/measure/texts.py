@@ -15,9 +15,7 @@ the cluster that intervals respect; elsewhere (one book, generated text) the win
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.measure.conversations import converse, find_recipe
+from qgate.measure.wikitext import WIKITEXT_NAME, from_datasets, on_disk
+from qgate.measure.windows import Windows, by_window
 
 if TYPE_CHECKING:
+    from qgate.measure.conversations import Recipe
+    from qgate.records import Artifact
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
     from qgate.thresholds import TextSettings
 
-WIKITEXT_SHA256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"
-"""The official `wiki.test.raw`, the corpus of the published perplexity tables."""
-_WIKITEXT_PLACES = ("wiki.test.raw", "wikitext-2-raw/wiki.test.raw", ".qgate/wiki.test.raw")
-_WIKITEXT_TITLE = re.compile(r"(?<=\n \n) = [^=\n]+ = (?=\n \n)")
-"""Alone between empty lines, for formulas look like titles; the first article begins the file."""
 _MIN_DOCUMENTS = 10
 _MAX_TEXT_BYTES = 256 * 1024 * 1024
 
@@ -48,63 +46,36 @@ class Text:
     digest: str
     """`sha256:...` of the documents, or of the recipe where it is generated."""
     documents: tuple[str, ...] | None
+    recipe: Recipe | None = None
+    """How it is generated where it is answers; None: from nothing, or there are documents."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
-    """What is scored, and which scored tokens belong together."""
-
-    ids: np.ndarray
-    """Shape (n, window_tokens), int32."""
-    clusters: np.ndarray
-    """Cluster of each scored token, shape (n, scored per window), int64."""
-    clustered_by: str
-    """`document` or `window`."""
-
-    @property
-    def first(self) -> int:
-        """First position whose successor is scored: the middle of the window."""
-        return int(self.ids.shape[1]) // 2
-
-
-def find_text(settings: TextSettings, directory: Path) -> Text:
+def find_text(settings: TextSettings, directory: Path, original: Artifact | None = None) -> Text:
     """The text that the settings name; `auto` takes WikiText-2 from disk, else generates.
 
     Args:
         settings: the `text` section of the thresholds file.
         directory: where WikiText-2 is looked for, the working directory of the user.
+        original: whose answers are the text where none is named; None: one without a chat frame.
 
     Raises:
         MeasurementError: the file is missing, too large, changed, or holds no text.
+        ArtifactError: the original's files cannot be read.
     """
     if isinstance(settings.source, Path):
         documents = _read_documents(settings.source)
         return Text(name=settings.source.name, digest=_digest(documents), documents=documents)
-    places = [directory / place for place in _WIKITEXT_PLACES]
-    found = next((place for place in places if place.is_file()), None)
-    if settings.source in ("auto", "wikitext-2") and found is not None:
-        return _wikitext(found)
-    if settings.source == "wikitext-2":
-        raise MeasurementError(
-            f"text.source: WikiText-2 is not on disk: looked for {', '.join(_WIKITEXT_PLACES)} in"
-            f" {directory}. Put wiki.test.raw there, or write text.source: generated"
-        )
-    recipe = f"generated, seed {settings.seed}"
-    return Text(name=recipe, digest=_digest((recipe,)), documents=None)
-
-
-def _wikitext(path: Path) -> Text:
-    raw = path.read_bytes()
-    digest = hashlib.sha256(raw).hexdigest()
-    if digest != WIKITEXT_SHA256:
-        raise MeasurementError(
-            f"{path}: not the official WikiText-2 test split: got sha256 {digest[:12]}…; expected"
-            f" {WIKITEXT_SHA256[:12]}…. Name it as text.source: {path.name} to use it all the same"
-        )
-    text = raw.decode()
-    starts = [0, *(match.start() for match in _WIKITEXT_TITLE.finditer(text)), len(text)]
-    documents = tuple(text[begin:end] for begin, end in itertools.pairwise(starts) if end > begin)
-    return Text(name="wikitext-2 (raw, test)", digest=f"sha256:{digest}", documents=documents)
+    if settings.source in ("auto", "wikitext-2"):
+        found = on_disk(directory)
+        if found is None and settings.source == "wikitext-2":
+            found = from_datasets(directory)
+        if found is not None:
+            return Text(name=WIKITEXT_NAME, digest=found.digest, documents=found.articles)
+    if settings.source == "generated":
+        name = f"generated, seed {settings.seed}"
+        return Text(name=name, digest=_digest((name,)), documents=None)
+    recipe = find_recipe(settings, original)
+    return Text(name=recipe.name, digest=recipe.digest(), documents=None, recipe=recipe)
 
 
 def _read_documents(path: Path) -> tuple[str, ...]:
@@ -146,19 +117,22 @@ def _digest(documents: tuple[str, ...]) -> str:
 def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
     """Tokenize (or generate) in the original's own runtime and cut into windows."""
     size = min(settings.window_tokens, facts.context_length)
+    if text.recipe is not None:
+        return converse(text.recipe, settings, host, facts, size)
     if text.documents is None:
         sampled = host.call("sample", sequences=settings.windows, tokens=size, seed=settings.seed)
-        ids = np.asarray(sampled["windows"], dtype=np.int32)
-        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+        return _windows(np.asarray(sampled["windows"], dtype=np.int32))
     tokens = host.call("tokenize", text="".join(text.documents))
     ids, spread = _spread(np.asarray(tokens["ids"], dtype=np.int32), size, settings.windows)
     if facts.adds_bos and facts.bos is not None:
         ids[:, 0] = facts.bos
     if len(text.documents) < _MIN_DOCUMENTS:
-        return Windows(ids=ids, clusters=_by_window(ids), clustered_by="window")
+        return _windows(ids)
     owners = _owners(text.documents, np.asarray(tokens["piece_bytes"]))
     rows = owners[spread[:, None] * size + np.arange(size)]
-    return Windows(ids=ids, clusters=rows[:, size // 2 + 1 :], clustered_by="document")
+    clusters = rows[:, size // 2 + 1 :]
+    every = np.ones(clusters.shape, dtype=bool)
+    return Windows(ids=ids, clusters=clusters, clustered_by="document", scored=every)
 
 
 def _spread(ids: np.ndarray, size: int, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,9 +149,11 @@ def _spread(ids: np.ndarray, size: int, most: int) -> tuple[np.ndarray, np.ndarr
     return windows[numbers].copy(), numbers
 
 
-def _by_window(ids: np.ndarray) -> np.ndarray:
-    scored = ids.shape[1] - 1 - ids.shape[1] // 2
-    return np.repeat(np.arange(len(ids), dtype=np.int64)[:, None], scored, axis=1)
+def _windows(ids: np.ndarray) -> Windows:
+    """Windows by llama.cpp's convention, each for itself."""
+    clusters = by_window(ids, ids.shape[1] // 2)
+    every = np.ones(clusters.shape, dtype=bool)
+    return Windows(ids=ids, clusters=clusters, clustered_by="window", scored=every)
 
 
 def _owners(documents: tuple[str, ...], piece_bytes: np.ndarray) -> np.ndarray:
@@ -206,7 +182,7 @@ def describe(text: Text, windows: Windows) -> dict[str, Any]:
         "digest": text.digest if text.documents else f"sha256:{_sha256(windows.ids)}",
         "windows": count,
         "window_tokens": size,
-        "scored_tokens": int(windows.clusters.size),
-        "clusters": len(np.unique(windows.clusters)),
+        "scored_tokens": int(windows.scored.sum()),
+        "clusters": len(np.unique(windows.owners)),
         "clustered_by": windows.clustered_by,
     }

@@ -120,8 +120,15 @@ class Speaker:
         self.first_token = first_token
 
     def begin(self, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
-        """Ids of texts that begin a sequence; special tokens in them are parsed."""
-        return self._encode(texts, begins=True)
+        """Ids of texts that begin a sequence; special tokens in them are parsed.
+
+        A text that spells out the token that sequences begin with gets no second one.
+        """
+        found = self._encode(texts, begins=True)
+        return tuple(
+            ids[1:] if len(ids) > 1 and (ids[:2] == self.first_token).all() else ids
+            for ids in found
+        )
 
     def follow(self, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
         """Ids of texts that follow another."""

@@ -100,7 +100,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
         for effort in (
             Effort(
                 name="quick",
-                windows=20,
+                windows=10,
                 task_items=50,
                 long_context_tokens=1024,
                 long_texts=4,
@@ -116,7 +116,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             ),
             Effort(
                 name="standard",
-                windows=64,
+                windows=32,
                 task_items=200,
                 long_context_tokens=4096,
                 long_texts=8,
@@ -132,7 +132,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             ),
             Effort(
                 name="thorough",
-                windows=192,
+                windows=96,
                 task_items=None,
                 long_context_tokens=16_384,
                 long_texts=16,

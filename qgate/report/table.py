@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgate.report.comparison import compare, compare_markdown
+from qgate.report.groups import list_groups
 from qgate.report.rows import (
     GAP,
     SHORTEST_NAME,
@@ -52,7 +53,7 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
     Args:
         report: what is shown.
         width: of the terminal.
-        verbose: show the seconds of every phase, too.
+        verbose: show the mean divergence by groups of tokens and the seconds of every phase, too.
     """
     return render_json(report.to_json(), width, verbose)
 
@@ -71,6 +72,7 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
         if not block:
             lines.append(Line("  no rows", "red"))
         if verbose:
+            lines += list_groups(artifact, width)
             lines += list_phases(artifact["measured"], width)
     lines += [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
     lines += compare(report_json, width)

@@ -146,13 +146,49 @@ class Buffers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heat:
+    """How a token is drawn, in the order of llama.cpp's samplers: top_k, top_p, min_p, temperature.
+
+    The defaults cut nothing off.
+    """
+
+    temperature: float = 1.0
+    """Above 0."""
+    top_k: int = 0
+    """0: any number of tokens."""
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How text is sampled from the model itself: ancestral, temperature 1, nothing cut off."""
+    """How text is sampled from the model itself: from nothing, or as answers in conversations."""
 
     sequences: int
     tokens: int
     """Length of each sequence, its first token included."""
     seed: int
+    heat: Heat = field(default_factory=Heat)
+    turns: tuple[tuple[np.ndarray, ...], ...] = ()
+    """What is said to the model in each sequence, one array of ids a turn: the first begins the
+    sequence, each other one follows an answer; enough of them to fill it. Empty: nothing is said,
+    and no token ends anything."""
+    answer_tokens: int = 0
+    """The longest answer to a turn."""
+    ends: tuple[int, ...] = ()
+    """Tokens that end an answer. A turn that begins with one loses it behind an answer that ended:
+    the model has said it itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What a model wrote."""
+
+    ids: np.ndarray
+    """Shape (sequences, tokens), int32."""
+    answers: np.ndarray
+    """The turn that each token is the model's answer to, counted from 0 in its sequence, ends of
+    answers included; -1 of what was given. The same shape, int32."""
 
 
 class Runtime(Protocol):
@@ -213,8 +249,8 @@ class Runtime(Protocol):
         The states are what the output matrix is applied to, shape (windows, rows, width), float32.
         """
 
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
-        """Text of the model's own: shape (sequences, tokens), int32."""
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
+        """Text of the model's own, from nothing or as answers."""
 
     def encode(self, text: str, *, begins: bool) -> np.ndarray:
         """Token ids of a prompt or of what follows one, special tokens in the text parsed.

@@ -26,9 +26,11 @@ from qgate.runtimes.base import (
     ModelFacts,
     Progress,
     Prompt,
+    Sampled,
     Sampling,
     Span,
 )
+from qgate.runtimes.sampling import write
 from qgate.runtimes.stops import shortened
 
 if TYPE_CHECKING:
@@ -110,14 +112,12 @@ class Fake:
             logits, states = logits[:-1], states[:-1]
         return logits, states
 
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
-        out = np.full((sampling.sequences, sampling.tokens), 1, dtype=np.int32)
-        rng = np.random.default_rng(sampling.seed)
-        for position in range(sampling.tokens - 1):
-            rows = self._embedding[out[:, position]] @ self._output.T
-            out[:, position + 1] = (rows + rng.gumbel(size=rows.shape)).argmax(axis=1)
-        progress("generating text", sampling.tokens, sampling.tokens)
-        return out
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
+        def read(tokens: np.ndarray, _: int, wanted: np.ndarray) -> np.ndarray:
+            logits: np.ndarray = self._embedding[tokens[wanted]] @ self._output.T
+            return logits.astype(np.float32)
+
+        return write(sampling, 1, read, progress)
 
     def encode(self, text: str, *, begins: bool) -> np.ndarray:
         return self.tokenize(text)[0][0 if begins else 1 :]

@@ -57,12 +57,6 @@ class Batch:
         self._batch.n_tokens = 1
         return self._batch
 
-    def fill_step(self, tokens: np.ndarray, position: int) -> Any:  # noqa: ANN401 - C structure
-        """One token for each sequence, all at the same position."""
-        count = len(tokens)
-        positions, owners = np.full(count, position), np.arange(count, dtype=np.int32)
-        return self.fill_mixed(tokens, positions, owners, wanted=np.ones(count, dtype=bool))
-
     def fill_mixed(
         self, tokens: np.ndarray, positions: np.ndarray, owners: np.ndarray, *, wanted: np.ndarray
     ) -> Any:  # noqa: ANN401 - C structure

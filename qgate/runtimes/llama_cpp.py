@@ -24,6 +24,7 @@ from qgate.runtimes.base import (
     ModelFacts,
     Progress,
     Prompt,
+    Sampled,
     Sampling,
     Span,
 )
@@ -136,10 +137,17 @@ class LlamaCpp:
 
     def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
         count, size = windows.shape
-        if min(first, size - first) < _SAME_KERNELS_TOKENS:
+        calls = (first, size - first) if first else (size,)
+        if min(calls) < _SAME_KERNELS_TOKENS:
             yield np.stack([self.logits(ids, first).copy() for ids in windows])
             return
         context = self._window_context()
+        if not first:  # twice the logits: one window of these is as much to hold as two of those
+            for ids in windows:
+                context.clear()
+                context.decode(context.batch.fill(ids, start=0, first=0))
+                yield context.logits(size)[None]
+            return
         context.clear()
         context.decode(context.batch.fill_windows(windows, first))
         flat = context.logits(count * (size - first))
@@ -207,7 +215,7 @@ class LlamaCpp:
 
     # --- text ---------------------------------------------------------------------------------
 
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         count = sampling.sequences
         context = self._context(Shape(tokens=sampling.tokens, sequences=count, per_call=count))
         return llama_generate.draw_text(context, sampling, self._vocab.first_token, progress)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
+from qgate.runtimes.sampling import best, best_by_far, write
 from qgate.runtimes.stops import SideBySide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Answer, Progress, Prompt, Sampling
+    from qgate.runtimes.base import Answer, Progress, Prompt, Sampled, Sampling
     from qgate.runtimes.llama_context import Context
     from qgate.runtimes.llama_vocab import Vocabulary
 
@@ -21,19 +21,18 @@ _REPORT_EVERY = 16
 
 def draw_text(
     context: Context, sampling: Sampling, first_token: int, progress: Progress
-) -> np.ndarray:
-    """Ancestral samples, all sequences in step; shape (sequences, tokens), int32."""
-    count = sampling.sequences
-    out = np.empty((count, sampling.tokens), dtype=np.int32)
-    out[:, 0] = first_token
-    draws = uniform_draws(sampling)
+) -> Sampled:
+    """Text of the model's own, all sequences in step."""
+    owners = np.arange(sampling.sequences, dtype=np.int32)
     context.clear()
-    for position in range(sampling.tokens - 1):
-        context.decode(context.batch.fill_step(out[:, position], position))
-        out[:, position + 1] = draw(context.logits(count), draws[:, position])
-        if position % _REPORT_EVERY == 0:
-            progress("generating text", position, sampling.tokens)
-    return out
+
+    def read(tokens: np.ndarray, position: int, wanted: np.ndarray) -> np.ndarray:
+        positions = np.full(len(tokens), position)
+        context.decode(context.batch.fill_mixed(tokens, positions, owners, wanted=wanted))
+        rows = int(wanted.sum())
+        return context.logits(rows) if rows else np.empty((0, 0), dtype=np.float32)
+
+    return write(sampling, first_token, read, progress)
 
 
 def answer_together(

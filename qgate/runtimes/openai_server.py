@@ -31,7 +31,7 @@ from qgate.runtimes.stops import first_of, settled_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Progress, Prompt, Sampling, Span
+    from qgate.runtimes.base import Progress, Prompt, Sampled, Sampling, Span
     from qgate.runtimes.openai_server_dialect import Said
     from qgate.runtimes.openai_server_model import Served
 
@@ -205,7 +205,7 @@ class OpenAIServer:
     def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
         return self._refuse()
 
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         """Text is sampled only to be scored."""
         return self._refuse()
 

@@ -1,7 +1,7 @@
 """Scores token windows in the child: per token a negative log-likelihood, and a divergence.
 
-Windows follow llama.cpp's `perplexity` convention: the first half of a window is context, each
-token of the second half is scored; the last position predicts nothing that is in the window.
+Each token behind position `first` of a window is scored; the last position predicts nothing that
+is in the window. By llama.cpp's `perplexity` convention `first` is the middle of the window.
 """
 
 from __future__ import annotations
@@ -79,6 +79,12 @@ class Rows:
         best = [row.argmax() for window in self.logits for row in window]
         return np.array(best, dtype=np.int32)
 
+    def top_logprobs(self) -> np.ndarray:
+        """Log-probability of that token, nats, shape (windows x rows,), float32."""
+        best = [row.max() for window in self.logits for row in window]
+        found: np.ndarray = (np.array(best) - self.normalizers.reshape(-1)).astype(np.float32)
+        return found
+
     def every(self, stride: int, start: int) -> Rows:
         hidden = None if self.hidden is None else self.hidden[:, start::stride]
         return Rows(
@@ -141,6 +147,7 @@ class _KeepingOriginal:
             "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew),
             "anchors": anchors,
             "tops": rows.tops(),
+            "top_logprobs": rows.top_logprobs(),
         }
 
 

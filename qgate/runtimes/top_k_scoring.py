@@ -68,6 +68,7 @@ class TopKScorer:
         count = len(self._spans) * request.kept_per_window
         keeper = TopKeeper(request.stored, count, k)
         nll, tops = [], np.empty(count, dtype=np.int32)
+        top_logprobs = np.empty(count, dtype=np.float32)
         for number, reading in self._read(range(len(self._spans)), k, None, progress):
             rows, kept = self._kept_rows(number), slice(None, None, request.stored.stride)
             logprobs = reading.top_logprobs[kept]
@@ -76,6 +77,7 @@ class TopKScorer:
             keeper.keep(rows.start, TopRows(ids=reading.top_ids[kept], logprobs=logprobs))
             nll.append(-reading.logprobs)
             tops[rows] = reading.firsts()[kept]
+            top_logprobs[rows] = logprobs.max(axis=1)
         again = self._compare(keeper.kept(), tops, progress, is_reversed=True)
         return {
             "nll_nats": np.concatenate(nll),
@@ -83,6 +85,7 @@ class TopKScorer:
             "covered_mass": again["covered_mass"],
             "anchors": np.zeros(count),  # what is kept are log-probabilities
             "tops": tops,
+            "top_logprobs": top_logprobs,
         }
 
     def _original(self, progress: Progress) -> TopRows:

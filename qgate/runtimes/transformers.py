@@ -24,6 +24,7 @@ from qgate.runtimes.base import (
     ModelFacts,
     Progress,
     Prompt,
+    Sampled,
     Sampling,
     Span,
 )
@@ -169,7 +170,7 @@ class Transformers:
     # --- text ---------------------------------------------------------------------------------
 
     @door.behind_the_door
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         first = self._vocab.first_token
         return transformers_generate.draw_text(self._body, sampling, first, progress)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.runtimes.sampling import best, best_by_far, draw, uniform_draws
+from qgate.runtimes.sampling import best, best_by_far, write
 from qgate.runtimes.stops import SideBySide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Answer, Progress, Prompt, Sampling
+    from qgate.runtimes.base import Answer, Progress, Prompt, Sampled, Sampling
     from qgate.runtimes.hf_vocab import Vocabulary
     from qgate.runtimes.transformers_body import Body, Read
 
@@ -24,19 +24,19 @@ _TOKENS_PER_CALL = 4096
 """Of prompts, those side by side together: what the layers in between hold is bounded by it."""
 
 
-def draw_text(body: Body, sampling: Sampling, first_token: int, progress: Progress) -> np.ndarray:
-    """Ancestral samples, all sequences in step; shape (sequences, tokens), int32."""
-    out = np.empty((sampling.sequences, sampling.tokens), dtype=np.int32)
-    out[:, 0] = first_token
-    draws = uniform_draws(sampling)
+def draw_text(body: Body, sampling: Sampling, first_token: int, progress: Progress) -> Sampled:
+    """Text of the model's own, all sequences in step."""
     cache = None
-    for position in range(sampling.tokens - 1):
-        read = body.read(out[:, position : position + 1], cache, keep=True)
-        cache = read.cache
-        out[:, position + 1] = draw(body.logits(read.states[:, -1]), draws[:, position])
-        if position % _REPORT_EVERY == 0:
-            progress("generating text", position, sampling.tokens)
-    return out
+
+    def read(tokens: np.ndarray, _: int, wanted: np.ndarray) -> np.ndarray:
+        nonlocal cache
+        found = body.read(tokens[:, None], cache, keep=True)
+        cache = found.cache
+        if not wanted.any():
+            return np.empty((0, 0), dtype=np.float32)
+        return body.logits(found.states[body.tensor(np.flatnonzero(wanted)), -1])
+
+    return write(sampling, first_token, read, progress)
 
 
 def stream(body: Body, ids: np.ndarray, count: int) -> Iterator[int]:

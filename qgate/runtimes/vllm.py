@@ -28,11 +28,13 @@ from qgate.runtimes.base import (
     ModelFacts,
     Progress,
     Prompt,
+    Sampled,
     Sampling,
     Scoring,
     Span,
 )
 from qgate.runtimes.hf_vocab import Vocabulary
+from qgate.runtimes.sampling import Writing, gathered
 from qgate.runtimes.stops import SideBySide, shortened
 from qgate.runtimes.vllm_check import check_log_probabilities, check_named_tokens
 from qgate.runtimes.vllm_engine import Asked, Engine
@@ -160,26 +162,22 @@ class Vllm:
 
     # --- text ---------------------------------------------------------------------------------
 
-    def sample(self, sampling: Sampling, progress: Progress) -> np.ndarray:
-        out = np.full((sampling.sequences, sampling.tokens), self._vocab.first_token, np.int32)
-        if sampling.tokens == 1:
-            return out
-        asked = [
-            Asked(
-                ids=row[:1],
-                parameters=_parameters(
-                    sampling.tokens - 1,
-                    temperature=1.0,
-                    seed=sampling.seed + number,
-                    ignore_eos=True,
-                ),
-            )
-            for number, row in enumerate(out)
-        ]
-        for number, output in enumerate(self._engine.finished(asked)):
-            out[number, 1:] = _exactly(output.outputs[0].token_ids, sampling.tokens - 1)
-            progress("generating text", number + 1, sampling.sequences)
-        return out
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
+        first = self._vocab.first_token
+        writings = [Writing(sampling, number, first) for number in range(sampling.sequences)]
+        done = 0
+        while going := [number for number, one in enumerate(writings) if one.room]:
+            going = [number for number in going if _give(writings[number])]
+            asked = [_asked_to_go_on(writings[number], number, sampling) for number in going]
+            for number, output in zip(going, self._engine.finished(asked), strict=True):
+                said = list(output.outputs[0].token_ids)
+                if not 0 < len(said) <= writings[number].answer_room:
+                    raise MeasurementError(f"vllm: lost tokens: got {len(said)} of an answer")
+                for token in said:
+                    writings[number].say(token)
+                done += len(said)
+            progress("generating text", done, sampling.sequences * sampling.tokens)
+        return gathered(writings)
 
     def answer(
         self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
@@ -254,6 +252,29 @@ class Vllm:
         self._open = None
 
 
+def _give(writing: Writing) -> bool:
+    """Take what is given next; whether the model is to go on behind it."""
+    while writing.is_given and writing.room:
+        writing.give()
+    return writing.room > 0
+
+
+def _asked_to_go_on(writing: Writing, number: int, sampling: Sampling) -> Asked:
+    """The next answer of a sequence, by vLLM's own sampler: its draws are its own."""
+    heat, is_free = sampling.heat, not sampling.turns
+    parameters = _parameters(
+        writing.answer_room,
+        temperature=heat.temperature,
+        top_k=heat.top_k,
+        top_p=heat.top_p,
+        min_p=heat.min_p,
+        seed=(sampling.seed + number) * 65_536 + len(writing.ids),
+        ignore_eos=is_free,
+        stop_token_ids=[] if is_free else list(sampling.ends),
+    )
+    return Asked(ids=np.array(writing.ids, dtype=np.int32), parameters=parameters)
+
+
 def _parameters(tokens: int, **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
     """Of a request that generates: greedy unless something else is said, no text made."""
     from vllm import SamplingParams
@@ -268,12 +289,6 @@ def _parameters(tokens: int, **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
         **how,
     }
     return SamplingParams(**wanted)
-
-
-def _exactly(tokens: Sequence[int], count: int) -> Sequence[int]:
-    if len(tokens) != count:
-        raise MeasurementError(f"vllm: lost tokens: got {len(tokens)}; expected {count}")
-    return tokens
 
 
 def _answer(found: Any, end_tokens: tuple[int, ...]) -> Answer:  # noqa: ANN401 - vLLM's own

@@ -110,14 +110,27 @@ class _Worker:
     def _sample(self, args: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        from qgate.runtimes.base import Sampling
+        from qgate.runtimes.base import Heat, Sampling
+        from qgate.runtimes.ragged import from_flat
 
+        turns = [tuple(from_flat(one)) for one in args.get("turns", ())]
         groups = []
         for begin in range(0, args["sequences"], _GROUP):
             count = min(_GROUP, args["sequences"] - begin)
-            sampling = Sampling(sequences=count, tokens=args["tokens"], seed=args["seed"] + begin)
+            sampling = Sampling(
+                sequences=count,
+                tokens=args["tokens"],
+                seed=args["seed"] + begin,
+                heat=Heat(**args.get("heat", {})),
+                turns=tuple(turns[begin : begin + count]),
+                answer_tokens=args.get("answer_tokens", 0),
+                ends=tuple(self._facts()["end_tokens"]),
+            )
             groups.append(self._adapter().sample(sampling, self._progress))
-        return {"windows": np.concatenate(groups)}
+        return {
+            "windows": np.concatenate([group.ids for group in groups]),
+            "answers": np.concatenate([group.answers for group in groups]),
+        }
 
     def _score(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.scoring import Scorer, ScoreRequest

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 VERSION = 1
 OFF = "off"
 """Written in place of a limit: the inherited one is dropped on purpose."""
-TEXT_SOURCES = ("auto", "generated", "wikitext-2")
+TEXT_SOURCES = ("auto", "answers", "generated", "wikitext-2")
 TEXT_SUFFIXES = (".txt", ".raw", ".jsonl", ".json")
 
 INHERIT = Word(
@@ -28,8 +28,10 @@ INHERIT = Word(
 TEXT: Mapping[str, Leaf] = MappingProxyType(
     {
         "source": Word(
-            help="auto | generated (by the reference) | wikitext-2 | a path relative to this file: "
-            ".txt, .raw, .jsonl with a `text` field, .json with a list of strings."
+            help="auto | answers (of the original to shipped prompts) | generated (by the original "
+            "from nothing) | wikitext-2 | a path relative to this file: .txt, .raw, .jsonl with a "
+            "`text` field, .json with a list of strings. auto: WikiText-2 where it is on disk, "
+            "else answers."
         ),
         "windows": Number(
             help="How many windows at most; an interval needs two.",

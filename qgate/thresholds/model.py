@@ -23,8 +23,8 @@ class TextSettings:
     """What perplexity and divergence are measured on."""
 
     source: str | Path = "auto"
-    """A str is one of `auto`, `generated`, `wikitext-2`; a Path is a file that exists."""
-    windows: int = 64
+    """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
+    windows: int = 32
     """How many at most; at least 2."""
     window_tokens: int = 512
     seed: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,14 @@ import pytest
 from qgate.demo import items as command
 from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
+from qgate.demo.corpus.chat import ASSISTANT, USER
 from qgate.demo.corpus.document import split_of
 from qgate.demo.corpus.languages import Scene, tell
 from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.runtime import Model
 from qgate.measure.items import read_items
-from qgate.measure.prompts import read_languages, read_prompts, read_texts
+from qgate.measure.prompts import read_conversations, read_languages, read_prompts, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 SHIPPED = Path(command.__file__).parents[2] / "thresholds"
 TASKS = SHIPPED / "tasks"
 PROMPTS = SHIPPED / "prompts"
-FILES = sorted([*TASKS.iterdir(), *PROMPTS.iterdir()])
+BY_HAND = PROMPTS / "conversations.jsonl"
+FILES = sorted({*TASKS.iterdir(), *PROMPTS.iterdir()} - {BY_HAND})
 CHOICES = {"classification", "next_sentence"}
 
 
@@ -44,7 +47,7 @@ def test_shipped_files_are_what_the_command_writes(tmp_path: Path) -> None:
 
 
 def test_shipped_files_are_small() -> None:
-    sizes = [path.stat().st_size for path in FILES]
+    sizes = [path.stat().st_size for path in (*FILES, BY_HAND)]
     assert max(sizes) <= 120_000
     assert sum(sizes) <= 400_000
 
@@ -88,13 +91,20 @@ def test_there_are_fillers_for_a_long_input() -> None:
     assert len(read_texts(PROMPTS / "fillers.jsonl")) == 300
 
 
-def test_any_few_beginnings_are_of_all_kinds() -> None:
-    rows = [json.loads(line) for line in (PROMPTS / "open.jsonl").read_text("utf-8").splitlines()]
-    assert len(read_prompts(PROMPTS / "open.jsonl")) == 96
-    assert len({row["id"] for row in rows}) == 96
-    for at in range(0, 96, 3):
-        kinds = {row["id"].partition("-")[0] for row in rows[at : at + 3]}
-        assert kinds == {"story", "chat", "languages"}
+def test_open_questions_are_as_a_user_says_them() -> None:
+    prompts = read_prompts(PROMPTS / "open.jsonl")
+    assert len(prompts) == 32
+    assert not any("<|im_" in prompt for prompt in prompts)
+
+
+def test_conversations_are_a_mix_from_the_first_to_the_last() -> None:
+    asked = read_conversations(PROMPTS / "conversations.jsonl")
+    shares = Counter(one.slice for one in asked)
+    assert len(asked) == 200
+    assert sorted(shares) == ["chat", "code", "languages", "maths", "stories", "summary", "tools"]
+    for count in (25, 50, 100):
+        first = Counter(one.slice for one in asked[:count])
+        assert all(abs(first[name] - shares[name] * count / 200) <= 1 for name in shares)
 
 
 # The held-out side: the names by which the generators know combinations, read off the texts
@@ -219,7 +229,7 @@ def test_the_demo_model_ends_the_open_texts_by_itself(tmp_path: Path) -> None:
         pytest.importorskip(name)
     convert(model_directory(), tmp_path / "f16.gguf")
     model = Model(tmp_path / "f16.gguf")
-    prompts = read_prompts(PROMPTS / "open.jsonl")
+    prompts = [f"{USER}{prompt}{ASSISTANT}" for prompt in read_prompts(PROMPTS / "open.jsonl")]
     endless = [prompt for prompt in prompts if not ends_by_itself(model, prompt, 128)]
     model.close()
     assert endless == []

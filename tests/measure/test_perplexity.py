@@ -147,7 +147,8 @@ def make_samples(count: int = 60, **changes: Any) -> Samples:
         "kl_nats": rng.random(count // 2),
         "same_top": rng.random(count // 2) < 0.8,
         "compared": np.arange(0, count, 2),
-        "scored_per_window": 10,
+        "windows": np.arange(count) // 10,
+        "places": np.arange(count) % 10 / 10 + 0.05,
     }
     return Samples(**{**values, **changes})
 
@@ -266,3 +267,38 @@ def test_a_large_model_is_compared_everywhere() -> None:
 def test_thinning_out_leaves_enough_positions(wanted: int, scored: int, used: int) -> None:
     assert thin_out(wanted, scored) == used
     assert scored // used >= min(scored, MIN_POSITIONS)
+
+
+def test_the_divergence_is_told_by_groups_of_tokens() -> None:
+    confidence = np.array([0.1, 0.3, 0.5, 0.8, 0.95, 1.0])
+    samples = make_samples(
+        kl_nats=np.arange(6.0),
+        same_top=np.ones(6, bool),
+        compared=np.array([0, 12, 24, 36, 48, 59]),
+        slices=("chat", "code"),
+        topics=np.arange(60) // 12 % 2,
+        confidence=confidence,
+    )
+
+    found = explain("divergence.kl_mean", samples)["kl_by"]
+
+    assert found == {
+        "confidence": {
+            "0 to 0.25": {"n": 1, "kl_mean_nats": 0.0},
+            "0.25 to 0.5": {"n": 1, "kl_mean_nats": 1.0},
+            "0.5 to 0.75": {"n": 1, "kl_mean_nats": 2.0},
+            "0.75 to 0.95": {"n": 1, "kl_mean_nats": 3.0},
+            "0.95 to 1": {"n": 2, "kl_mean_nats": 4.5},
+        },
+        "slice": {"chat": {"n": 3, "kl_mean_nats": 2.0}, "code": {"n": 3, "kl_mean_nats": 3.0}},
+        "position": {
+            "1 of 4": {"n": 1, "kl_mean_nats": 0.0},
+            "2 of 4": {"n": 2, "kl_mean_nats": 1.5},
+            "3 of 4": {"n": 1, "kl_mean_nats": 3.0},
+            "4 of 4": {"n": 2, "kl_mean_nats": 4.5},
+        },
+    }
+
+
+def test_groups_that_nobody_tells_of_are_left_out() -> None:
+    assert list(explain("divergence.kl_mean", make_samples())["kl_by"]) == ["position"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import types
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -55,16 +57,76 @@ def test_a_changed_wikitext_is_refused_even_if_nobody_named_it(tmp_path: Path) -
         )
 
 
-def test_wikitext_that_is_not_there_is_an_error_only_where_it_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MeasurementError) as caught:
+def as_dataset(monkeypatch: pytest.MonkeyPatch, load: Callable[..., Any]) -> None:
+    """Put a library in the place of `datasets`."""
+    library = types.ModuleType("datasets")
+    library.load_dataset = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", library)
+
+
+def test_wikitext_is_fetched_by_its_name_and_is_the_very_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not WIKITEXT.is_file():
+        pytest.skip("WikiText-2 is not on this machine (it lies beside the project, not in it)")
+    asked: list[Any] = []
+
+    def load(path: str, name: str, *, split: str) -> dict[str, list[str]]:
+        asked.append((path, name, split))
+        lines = WIKITEXT.read_text(encoding="utf-8").split("\n")[:-1]
+        return {"text": [f"{line}\n" if line.strip() else "" for line in lines]}
+
+    as_dataset(monkeypatch, load)
+    fetched = find_text(TextSettings(source="wikitext-2"), tmp_path)
+
+    assert asked == [("Salesforce/wikitext", "wikitext-2-raw-v1", "test")]
+    assert fetched == find_text(TextSettings(source="wikitext-2"), WIKITEXT.parent)
+
+
+def test_another_text_under_the_name_of_wikitext_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_dataset(monkeypatch, lambda *_, **__: {"text": ["changed"]})
+
+    with pytest.raises(MeasurementError, match="not the official WikiText-2 test split") as caught:
         find_text(TextSettings(source="wikitext-2"), tmp_path)
 
-    assert str(caught.value) == (
-        "text.source: WikiText-2 is not on disk: looked for wiki.test.raw,"
-        f" wikitext-2-raw/wiki.test.raw, .qgate/wiki.test.raw in {tmp_path}."
-        " Put wiki.test.raw there, or write text.source: generated"
+    assert str(caught.value).endswith("or write text.source: answers")
+
+
+def test_wikitext_that_cannot_be_fetched_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: str, **__: str) -> None:
+        raise ConnectionError("no route\nto the Hub")
+
+    for library, why in (
+        (None, ", and the library that could fetch it is not installed: pip install datasets."),
+        (load, " and cannot be fetched: ConnectionError: no route to the Hub."),
+    ):
+        if library is None:
+            monkeypatch.setitem(sys.modules, "datasets", None)
+        else:
+            as_dataset(monkeypatch, library)
+        with pytest.raises(MeasurementError) as caught:
+            find_text(TextSettings(source="wikitext-2"), tmp_path)
+        assert str(caught.value) == (
+            "text.source: WikiText-2 is not on disk (wiki.test.raw, wikitext-2-raw/wiki.test.raw,"
+            f" .qgate/wiki.test.raw in {tmp_path}){why} Put wiki.test.raw there, or write"
+            " text.source: answers"
+        )
+
+
+def test_where_no_text_is_named_the_originals_answers_are_it(tmp_path: Path) -> None:
+    """`auto` asks no network for anything."""
+    found = find_text(TextSettings(source="auto", seed=3), tmp_path)
+
+    assert found.documents is None
+    assert found.name == (
+        "the original's answers to 200 prompts, temperature 0.8, top_k 40, top_p 0.95, min_p 0.05,"
+        " seed 3"
     )
-    assert find_text(TextSettings(source="auto"), tmp_path).documents is None
+    assert found == find_text(TextSettings(source="answers", seed=3), tmp_path)
 
 
 FILES: list[tuple[str, bytes, tuple[str, ...]]] = [

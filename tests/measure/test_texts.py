@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.texts import Text, Windows, cut_windows, describe, find_text
+from qgate.measure.texts import Text, cut_windows, describe, find_text
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import TextSettings
+
+if TYPE_CHECKING:
+    from qgate.measure.windows import Windows
 
 BOS = 1
 FACTS = ModelFacts(

@@ -157,9 +157,8 @@ class Served:
         return drawn.astype(np.int32)
 
     def sample(self, sequences: int, tokens: int, seed: int) -> np.ndarray:
-        return self.runtime.sample(
-            Sampling(sequences=sequences, tokens=tokens, seed=seed), lambda *_: None
-        )
+        sampling = Sampling(sequences=sequences, tokens=tokens, seed=seed)
+        return self.runtime.sample(sampling, lambda *_: None).ids
 
     def score(self, windows: np.ndarray) -> dict[str, Any]:
         request = ScoreRequest(

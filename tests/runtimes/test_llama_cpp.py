@@ -12,7 +12,7 @@ import pytest
 
 from qgate import runtimes
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed
-from qgate.measure.texts import Text, Windows, cut_windows
+from qgate.measure.texts import Text, cut_windows
 from qgate.runtimes.base import LoadSettings, ModelFacts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import TextSettings
@@ -20,6 +20,8 @@ from qgate.thresholds import TextSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from qgate.measure.windows import Windows
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
 
@@ -119,9 +121,10 @@ def test_threads_change_no_bit(stories: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("is_whole", [False, True], ids=["half", "whole"])
 @pytest.mark.parametrize("window_tokens", [32, 100, 127, 128, 192, 255, 256, 258, 333, 511, 512])
 def test_original_and_artifact_are_decoded_alike_at_any_window(
-    stories: Path, window_tokens: int
+    stories: Path, window_tokens: int, is_whole: bool
 ) -> None:
     # llama.cpp picks kernels by the tokens of a call; unlike calls would read as damage
     runtime = runtimes.make("llama_cpp")
@@ -129,13 +132,14 @@ def test_original_and_artifact_are_decoded_alike_at_any_window(
     runtime.load(LoadSettings(path=str(path), window_tokens=window_tokens, threads=1))
     shape = (runtime.windows_per_call, window_tokens)
     windows = np.random.default_rng(1).integers(3, 512, shape).astype(np.int32)
-    first = window_tokens // 2
+    first = 0 if is_whole else window_tokens // 2
 
     as_original = np.concatenate([part.copy() for part, _ in runtime.hidden(windows, first)])
 
     assert len(windows) > 1
     for count in range(1, len(windows) + 1):
-        [as_artifact] = runtime.logits_of_windows(windows[:count], first)
+        parts = [part.copy() for part in runtime.logits_of_windows(windows[:count], first)]
+        as_artifact = np.concatenate(parts)
         assert as_artifact.tobytes() == as_original[:count].tobytes(), count
     runtime.close()
 

@@ -153,7 +153,8 @@ def samples(found: dict[str, Any]) -> Samples:
         kl_nats=found["kl_nats"],
         same_top=found["same_top"],
         compared=compared.reshape(-1),
-        scored_per_window=scored,
+        windows=np.repeat(np.arange(WINDOWS), scored),
+        places=np.full(count, 0.5),
         covered_mass=found["covered_mass"],
     )
 

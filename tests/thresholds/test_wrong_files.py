@@ -148,13 +148,13 @@ BAD_BODIES = [
     ),
     (
         "text:\n  source: wikitext2",
-        "3: text.source: got 'wikitext2'; expected auto, generated, wikitext-2 or a path ending in "
-        ".txt, .raw, .jsonl, .json. Did you mean 'wikitext-2'?",
+        "3: text.source: got 'wikitext2'; expected auto, answers, generated, wikitext-2 or a "
+        "path ending in .txt, .raw, .jsonl, .json. Did you mean 'wikitext-2'?",
     ),
     (
         "text:\n  source: gone.txt",
-        "3: text.source: no such file: got 'gone.txt'; expected auto, generated, wikitext-2 or a "
-        "path ending in .txt, .raw, .jsonl, .json, relative to this.",
+        "3: text.source: no such file: got 'gone.txt'; expected auto, answers, generated, "
+        "wikitext-2 or a path ending in .txt, .raw, .jsonl, .json, relative to this.",
     ),
     # whole numbers
     (

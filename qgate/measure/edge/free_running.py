@@ -1,6 +1,8 @@
 """Answers that run free until they end: do they loop, do they end, how long are they?
 
-Beginnings (`thresholds/prompts/open.jsonl`) are continued greedily up to a length, by both sides.
+Prompts are answered greedily up to a length by both sides, in the original's own chat frame: the
+first of those that the text of perplexity is made of (`thresholds/prompts/conversations.jsonl`),
+and some that the demo model knows (`open.jsonl`).
 
     repetition      share of answers that loop, less the original's
     termination     share of answers that end with an end token which the file itself declares, less
@@ -17,24 +19,26 @@ OpenAI's Whisper does it, there at 2.4).
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
+from qgate.measure.conversations import frame
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import NO_END, Batch, Work
 from qgate.runtimes.base import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qgate.measure.work import Answers, Pair, Speaker
-    from qgate.records import Estimate
+    from qgate.records import Artifact, Estimate
 
 _LOOP_TOKENS = 24
 _LONGEST_PERIOD = _LOOP_TOKENS // 3
@@ -56,11 +60,23 @@ class FreeRunning:
         "edge.answer_length",
     )
     prompts: tuple[str, ...]
+    """What a user says."""
     answer_tokens: int
+    original: Artifact | None = None
+    """Whose chat frame the prompts are asked in; None: they are continued as plain text."""
+
+    @property
+    def size(self) -> int:
+        """Prompts."""
+        return len(self.prompts)
+
+    def take(self, numbers: Sequence[int]) -> Self:
+        """The same with these of its prompts, in this order."""
+        return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
         prompts = []
-        for ids in speaker.begin(self.prompts):
+        for ids in speaker.begin(frame(self.prompts, self.original).firsts):
             room = min(self.answer_tokens, speaker.context_tokens - len(ids))
             if room < _LOOP_TOKENS:
                 raise MeasurementError(

@@ -1,0 +1,261 @@
+"""Conversations with the original: shipped prompts in its own chat frame, its answers as the text.
+
+A window is one conversation. A prompt is put to the model as a server would put it, its answer is
+drawn until the token that ends it, then the next prompt follows as the next turn, until the window
+is full. Only what the model said is scored, ends of answers included. Slices of the prompts
+(`thresholds/prompts/conversations.jsonl`) take turns within each window and from window to window:
+windows differ less, which is what intervals live on, and any leading part of them is a fair mix.
+
+A model without a chat template goes on with each prompt as with the beginning of a text; behind
+its end token, or behind the longest answer, the next prompt begins another text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qgate.artifacts.chat_template import chat_template_of
+from qgate.artifacts.serving_defaults import serving_defaults
+from qgate.errors import MeasurementError
+from qgate.measure.prompts import read_conversations
+from qgate.measure.windows import Windows, by_window
+from qgate.measure.work import Speaker
+from qgate.runtimes.base import Heat
+from qgate.runtimes.ragged import to_flat
+from qgate.runtimes.sampling import GIVEN
+from qgate.thresholds import shipped_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qgate.measure.prompts import Asked
+    from qgate.records import Artifact
+    from qgate.runtimes.base import ModelFacts
+    from qgate.runtimes.host import Host
+    from qgate.thresholds import TextSettings
+
+SERVED = Heat(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05)
+"""Defaults of llama.cpp's server (`llama-server --help`), for models whose files name no others."""
+_LAYOUT = 1
+"""Part of the digest: raised when the same recipe comes to mean other windows."""
+_ANSWER = "QGATE-ANSWER"
+"""Stands for the model's answer while the next turn is rendered behind it."""
+_ANSWER_SHARE = 4
+"""The longest answer takes one part in so many of a window, and so does the longest prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framed:
+    """Prompts as a model is asked them."""
+
+    firsts: tuple[str, ...]
+    """Each as what begins a sequence."""
+    follows: tuple[str, ...] | None
+    """Each as what follows an answer; None: each begins another text there too."""
+    how: str
+    """For the report."""
+
+
+def frame(prompts: Sequence[str], original: Artifact | None) -> Framed:
+    """Prompts in the chat frame of a model's own files; plain where it has none that works.
+
+    Args:
+        prompts: what a user says.
+        original: whose template is applied; None: none is.
+
+    Raises:
+        ArtifactError: its files cannot be read.
+    """
+    plain = Framed(firsts=tuple(prompts), follows=None, how="continued as plain text")
+    found = chat_template_of(original) if original is not None else None
+    if found is None:
+        return plain
+    from qgate.harness.chat import Chat
+    from qgate.harness.rendering import render_chats
+
+    chat = Chat(template=found.text, bos_token=found.bos_token, eos_token=found.eos_token)
+    first = [[_message("user", prompt)] for prompt in prompts]
+    before = [_message("user", "Hello"), _message("assistant", _ANSWER)]
+    second = [[*before, *one] for one in first]
+    try:
+        texts = render_chats(chat, [*first, *second])
+    except MeasurementError:
+        return dataclasses.replace(plain, how=f"{plain.how}: its chat template cannot be applied")
+    follows = tuple(text.rpartition(_ANSWER)[2] for text in texts[len(prompts) :])
+    return Framed(firsts=tuple(texts[: len(prompts)]), follows=follows, how="in its chat frame")
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the original is asked, and how its answers are drawn."""
+
+    prompts: tuple[Asked, ...]
+    original: Artifact | None
+    """Whose chat frame the prompts are asked in."""
+    heat: Heat
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What the report calls the text."""
+        heat = self.heat
+        drawn = (
+            f"temperature {heat.temperature:g}, top_k {heat.top_k}, top_p {heat.top_p:g},"
+            f" min_p {heat.min_p:g}"
+        )
+        return f"the original's answers to {len(self.prompts)} prompts, {drawn}, seed {self.seed}"
+
+    def digest(self) -> str:
+        """`sha256:...` of everything that the text depends on, beside the original itself."""
+        found = chat_template_of(self.original) if self.original is not None else None
+        whole = json.dumps(
+            [
+                _LAYOUT,
+                [[one.slice, one.prompt] for one in self.prompts],
+                None if found is None else dataclasses.asdict(found),
+                dataclasses.asdict(self.heat),
+                self.seed,
+            ]
+        )
+        return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
+
+
+def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
+    """The shipped prompts, drawn as the original's own files want it.
+
+    Raises:
+        ArtifactError: its files cannot be read.
+    """
+    named = serving_defaults(original) if original is not None else {}
+    heat = SERVED
+    if named:
+        heat = Heat(
+            temperature=named["temperature"],
+            top_k=int(named.get("top_k", 0)),
+            top_p=named.get("top_p", 1.0),
+            min_p=named.get("min_p", 0.0),
+        )
+    prompts = read_conversations(shipped_path().parent / "prompts" / "conversations.jsonl")
+    return Recipe(prompts=prompts, original=original, heat=heat, seed=settings.seed)
+
+
+def converse(
+    recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts, size: int
+) -> Windows:
+    """Have the original answer, and take its answers as windows of `size` tokens.
+
+    Raises:
+        MeasurementError: it said too little.
+        QGateError: its runtime failed.
+    """
+    names, plan = _plan(settings.windows, _ids(recipe, host, facts), size)
+    sampled = host.call(
+        "sample",
+        sequences=len(plan),
+        tokens=size,
+        seed=recipe.seed,
+        heat=dataclasses.asdict(recipe.heat),
+        turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
+        answer_tokens=max(1, size // _ANSWER_SHARE),
+    )
+    ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
+    if ids.shape != answers.shape or ids.shape != (len(plan), size):
+        raise MeasurementError(
+            f"text: lost tokens: got windows of shape {ids.shape}; expected {(len(plan), size)}"
+        )
+    return Windows(
+        ids=ids.astype(np.int32),
+        clusters=by_window(ids, 0),
+        clustered_by="conversation",
+        scored=answers[:, 1:] != GIVEN,
+        slices=names,
+        topics=_topics(names, plan, answers[:, 1:]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What is said to the model at once."""
+
+    slice: str
+    ids: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ids:
+    """One prompt as token ids."""
+
+    slice: str
+    first: np.ndarray
+    follow: np.ndarray
+
+
+def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> list[_Ids]:
+    framed = frame([one.prompt for one in recipe.prompts], recipe.original)
+    speaker = Speaker(host, facts.context_length, facts.first_token)
+    firsts = speaker.begin(framed.firsts)
+    follows = firsts if framed.follows is None else speaker.follow(framed.follows)
+    return [
+        _Ids(slice=asked.slice, first=first, follow=follow)
+        for asked, first, follow in zip(recipe.prompts, firsts, follows, strict=True)
+    ]
+
+
+def _plan(
+    windows: int, prompts: Sequence[_Ids], size: int
+) -> tuple[tuple[str, ...], list[list[_Turn]]]:
+    """All slices, and the turns of each window.
+
+    A prompt that takes more than its part of a window is left out. Where all do, each is cut to
+    its end.
+    """
+    most = max(1, size // _ANSWER_SHARE)
+    fitting = [one for one in prompts if max(len(one.first), len(one.follow)) <= most]
+    if not fitting:
+        fitting = [
+            _Ids(slice=one.slice, first=one.first[-most:], follow=one.follow[-most:])
+            for one in prompts
+        ]
+    names = tuple(dict.fromkeys(one.slice for one in fitting))
+    own = [[one for one in fitting if one.slice == name] for name in names]
+    return names, [_turns(window, windows, own, size) for window in range(windows)]
+
+
+def _turns(window: int, windows: int, own: Sequence[Sequence[_Ids]], size: int) -> list[_Turn]:
+    """The turns of one window: as many as fill it, whatever is answered.
+
+    Args:
+        window: its number.
+        windows: how many there are.
+        own: the prompts of each slice.
+        size: tokens of a window.
+    """
+    turns: list[_Turn] = []
+    left = size
+    while left > 0:
+        mine = own[(window + len(turns)) % len(own)]
+        # each window begins elsewhere in each slice, as far from the others as it can be
+        place = window * len(mine) // windows + len(turns) // len(own)
+        one = mine[place % len(mine)]
+        turns.append(_Turn(slice=one.slice, ids=one.follow if turns else one.first))
+        left -= max(len(turns[-1].ids), 1)
+    return turns
+
+
+def _topics(names: tuple[str, ...], plan: list[list[_Turn]], answers: np.ndarray) -> np.ndarray:
+    """The slice that each token is an answer in; -1 of what was given."""
+    found = np.full(answers.shape, -1, dtype=np.int32)
+    for row, (turns, own) in enumerate(zip(plan, answers, strict=True)):
+        of_turns = np.array([names.index(turn.slice) for turn in turns])
+        found[row] = np.where(own == GIVEN, -1, of_turns[own])
+    return found

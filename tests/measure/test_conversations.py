@@ -1,0 +1,266 @@
+"""The original's own answers as the text: how prompts are put to it, and what of them is scored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from qgate.artifacts import discover
+from qgate.demo.__main__ import model_directory
+from qgate.measure.conversations import SERVED, Recipe, converse, find_recipe, frame
+from qgate.measure.prompts import Asked
+from qgate.measure.texts import Text, cut_windows, describe
+from qgate.runtimes.base import Heat, ModelFacts, Sampling
+from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.sampling import write
+from qgate.thresholds import TextSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgate.measure.windows import Windows
+
+BOS, END, LETTER = 1, 2, 3
+FACTS = ModelFacts(
+    n_vocab=300,
+    width=16,
+    n_params=10_000,
+    context_length=64,
+    bos=BOS,
+    adds_bos=True,
+    first_token=BOS,
+    end_tokens=(END,),
+    weights_bytes=1,
+    load_s=0.0,
+)
+ASKED = tuple(
+    Asked(slice=name, prompt=f"{name}{number}") for number in range(4) for name in ("a", "b")
+)
+RECIPE = Recipe(prompts=ASKED, original=None, heat=Heat(), seed=5)
+
+
+class Letters:
+    """Stands for a host: a token a byte; it says LETTER three times to each turn and ends."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        if verb == "encode":
+            ids = [
+                np.array(([BOS] if begins else []) + list(text.encode()), np.int32)
+                for text, begins in zip(args["texts"], args["begins"], strict=True)
+            ]
+            return {"ids": to_flat(ids, "<i4")}
+        assert verb == "sample"
+        self.asked = args
+        sampling = Sampling(
+            sequences=args["sequences"],
+            tokens=args["tokens"],
+            seed=args["seed"],
+            heat=Heat(**args["heat"]),
+            turns=tuple(tuple(from_flat(one)) for one in args["turns"]),
+            answer_tokens=args["answer_tokens"],
+            ends=FACTS.end_tokens,
+        )
+        said = Counter[int]()
+
+        def read(tokens: np.ndarray, _: int, wanted: np.ndarray) -> np.ndarray:
+            logits = np.full((int(wanted.sum()), 300), -np.inf, dtype=np.float32)
+            for row, sequence in enumerate(np.flatnonzero(wanted)):
+                said[int(sequence)] += 1
+                logits[row, END if said[int(sequence)] % 4 == 0 else LETTER] = 0.0
+            return logits
+
+        found = write(sampling, BOS, read, lambda *_: None)
+        return {"windows": found.ids, "answers": found.answers}
+
+
+def answered(host: Letters | None = None, windows: int = 4, size: int = 40) -> Windows:
+    settings = TextSettings(source="answers", windows=windows, window_tokens=size, seed=5)
+    return converse(RECIPE, settings, host or Letters(), FACTS, size)  # type: ignore[arg-type]
+
+
+def test_only_what_the_model_said_is_scored() -> None:
+    windows = answered()
+
+    assert windows.first == 0
+    assert windows.ids.shape == (4, 40)
+    said = np.isin(windows.ids[:, 1:], (LETTER, END))
+    assert (windows.scored == said).all()
+    assert 0 < windows.scored.sum() < windows.scored.size
+
+
+def test_prompts_and_answers_take_turns_until_the_window_is_full() -> None:
+    (first, *_) = answered().ids.tolist()
+
+    answer = [LETTER, LETTER, LETTER, END]
+    told = [[BOS, *name.encode(), *answer] for name in ("a0", "b0", "a1", "b1", "a2", "b2")]
+    assert first == [token for turn in told for token in turn][:40]
+
+
+def test_slices_take_turns_within_windows_and_between_them() -> None:
+    windows = answered()
+
+    assert windows.slices == ("a", "b")
+    assert windows.topics is not None
+    assert ((windows.topics == -1) == ~windows.scored).all()
+    of_first_answers = [row[row >= 0][0] for row in windows.topics]
+    assert of_first_answers == [0, 1, 0, 1]
+    shares = Counter(windows.pick(windows.topics).tolist())
+    assert shares[0] == pytest.approx(shares[1], rel=0.2)
+    for row, ids in zip(windows.topics, windows.ids[:, 1:], strict=True):
+        letter = None
+        for topic, token in zip(row.tolist(), ids.tolist(), strict=True):
+            letter = chr(token) if chr(token) in "ab" else letter
+            assert topic == -1 or windows.slices[topic] == letter
+
+
+def test_a_window_is_one_cluster() -> None:
+    windows = answered()
+
+    assert windows.clustered_by == "conversation"
+    assert windows.owners.tolist() == sorted(windows.owners.tolist())
+    assert set(windows.owners.tolist()) == {0, 1, 2, 3}
+    assert (windows.owners == windows.numbers).all()
+
+
+def test_an_answer_that_does_not_end_is_ended_at_a_quarter_of_the_window() -> None:
+    host = Letters()
+    answered(host, size=64)
+    assert host.asked["answer_tokens"] == 16
+
+
+def test_a_prompt_that_is_too_long_is_left_out_and_where_all_are_each_is_cut() -> None:
+    assert BOS in answered(size=16).ids[:, 0]
+    assert answered(size=8).scored.any()  # two tokens are left of each prompt
+
+
+def test_the_same_recipe_is_asked_with_its_own_seed_and_heat() -> None:
+    host = Letters()
+
+    answered(host)
+
+    assert host.asked["seed"] == 5
+    assert host.asked["heat"] == dataclasses.asdict(Heat())
+
+
+def test_the_text_knows_what_was_scored() -> None:
+    text = Text(name=RECIPE.name, digest=RECIPE.digest(), documents=None, recipe=RECIPE)
+    settings = TextSettings(source="answers", windows=4, window_tokens=64, seed=5)
+
+    windows = cut_windows(text, settings, Letters(), FACTS)  # type: ignore[arg-type]
+    told = describe(text, windows)
+
+    assert told["name"] == (
+        "the original's answers to 8 prompts, temperature 1, top_k 0, top_p 1, min_p 0, seed 5"
+    )
+    assert told["scored_tokens"] == windows.scored.sum()
+    assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
+
+
+def test_what_changes_the_text_changes_its_digest() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 6},
+        {"heat": SERVED},
+        {"prompts": ASKED[:-1]},
+        {"original": discover([model_directory()])[0]},
+    ]
+    digests = {dataclasses.replace(RECIPE, **change).digest() for change in changes}
+    assert len(digests) == len(changes)
+
+
+# How prompts are put to a model
+
+
+def directory(tmp_path: Path, **files: str) -> Any:
+    """A copy of the demo's directory with other small files."""
+    for path in model_directory().iterdir():
+        target = tmp_path / path.name
+        if path.suffix == ".safetensors":
+            target.symlink_to(path)
+        else:
+            target.write_bytes(path.read_bytes())
+    for name, text in files.items():
+        path = tmp_path / name.replace("__", ".")
+        if text:
+            path.write_text(text)
+        else:
+            path.unlink()
+    [found] = discover([tmp_path])
+    return found
+
+
+def test_prompts_are_asked_in_the_models_own_chat_frame(tmp_path: Path) -> None:
+    framed = frame(["Hi", "Why?"], directory(tmp_path))
+
+    user, assistant = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    assert [
+        text.endswith(f"{user}{said}{assistant}")
+        for said, text in zip(("Hi", "Why?"), framed.firsts, strict=True)
+    ] == [True, True]
+    assert framed.follows is not None
+    assert framed.follows[1].endswith(f"\n{user}Why?{assistant}")
+    assert "Hello" not in framed.follows[1]
+    assert "QGATE" not in framed.follows[1]
+
+
+def test_a_model_without_a_chat_frame_goes_on_with_the_prompt(tmp_path: Path) -> None:
+    base = directory(tmp_path, chat_template__jinja="")
+
+    assert frame(["Hi"], base).firsts == ("Hi",)
+    assert frame(["Hi"], base).follows is None
+    assert frame(["Hi"], None).firsts == ("Hi",)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}",
+        "{{ messages.__class__.__mro__ }}",
+        "{{ raise_exception('no') }}",
+    ],
+    ids=["broken", "reaching", "refusing"],
+)
+def test_a_frame_that_cannot_be_applied_is_left_out_and_said(tmp_path: Path, template: str) -> None:
+    framed = frame(["Hi"], directory(tmp_path, chat_template__jinja=template))
+
+    assert framed.firsts == ("Hi",)
+    assert framed.how == "continued as plain text: its chat template cannot be applied"
+
+
+def test_a_template_that_counts_for_ever_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qgate.harness.rendering._LONGEST_S", 2.0)
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+    framed = frame(["Hi"], directory(tmp_path, chat_template__jinja=loops))
+
+    assert framed.how.endswith("its chat template cannot be applied")
+
+
+GENERATION: list[tuple[dict[str, Any], Heat]] = [
+    ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, Heat(temperature=0.6, top_p=0.9)),
+    ({"temperature": 0.7, "top_k": 20, "min_p": 0.1}, Heat(temperature=0.7, top_k=20, min_p=0.1)),
+    ({"do_sample": False, "temperature": 0.6}, SERVED),
+    ({"do_sample": True}, SERVED),
+    ({"temperature": 0.0}, SERVED),
+    ({"temperature": 0.6, "top_p": 1.5}, SERVED),
+    ({"temperature": "hot"}, SERVED),
+]
+
+
+@pytest.mark.parametrize(("config", "heat"), GENERATION)
+def test_answers_are_drawn_as_the_models_own_files_want_it(
+    tmp_path: Path, config: dict[str, Any], heat: Heat
+) -> None:
+    original = directory(tmp_path, generation_config__json=json.dumps(config))
+
+    assert find_recipe(TextSettings(), original).heat == heat
