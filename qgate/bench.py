@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from qgate.divergence import Divergence
-    from qgate.measure.edge.boundaries import BoundaryFindings
     from qgate.measure.latency import LatencySamples
     from qgate.measure.measurement import Measurement
     from qgate.measure.memory import Footprint, MemorySamples
@@ -95,9 +94,7 @@ class Bench:
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
-    def probe(
-        self, serving: Serving, check: str, limit: Limit | None = None
-    ) -> Measurement | BoundaryFindings:
+    def probe(self, serving: Serving, check: str, limit: Limit | None = None) -> Measurement:
         """Both sides' answers behind one row of accuracy or edge cases.
 
         A task that may be asked in stages is asked until the limit is decided.
@@ -107,8 +104,17 @@ class Bench:
         """
         probes = self._known.once(("probes",), self._setting.probes)
         probe = next(probe for probe in probes if check in probe.checks)
+        self._require_row(serving, probe, check)
         key = (serving.artifact.id, *probe.checks)
         return self._known.once(key, lambda: self._ask(serving, probe, limit))
+
+    def _require_row(self, serving: Serving, probe: Probe, check: str) -> None:
+        """Refuse one row of several where the original has nothing that could be lost."""
+        from qgate.original_first import ManyRows
+
+        if isinstance(probe, ManyRows):
+            self._require_same_tokens(serving)
+            probe.require_original(check, self._of_original(serving, probe))
 
     def corrected(
         self,
@@ -127,21 +133,54 @@ class Bench:
 
         def measure(other: str) -> Measurement:
             serving = self.children.of(artifact)
-            return cast("Measurement", self.probe(serving, other, limits.get(other)))
+            return self.probe(serving, other, limits.get(other))
 
         return correct(check, measured, family, measure)
 
-    def _ask(
-        self, serving: Serving, probe: Probe, limit: Limit | None
-    ) -> Measurement | BoundaryFindings:
+    def _ask(self, serving: Serving, probe: Probe, limit: Limit | None) -> Measurement:
         from qgate.stages import ask_in_stages, is_staged
 
         self._require_same_tokens(serving)
+        probe = self._narrowed(serving, probe)
         if limit is not None and is_staged(probe, limit):
             self.plan(serving, probe)  # an item that cannot be asked voids the row at any look
             task = cast("Staged", probe)
             return ask_in_stages(task, limit, lambda *part: self._pair(serving, *part))
+        self._require_telling(serving, probe)
         return probe.read(self._pair(serving, probe))
+
+    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+        """What of a probe is asked, by the original's answers to its scout.
+
+        Raises:
+            NotApplicable: the original shows there that it can do nothing of it.
+        """
+        from qgate.original_first import Scouting
+
+        scout = probe.scout() if isinstance(probe, Scouting) else None
+        if scout is None:
+            return probe
+        outcome = self._of_original(serving, scout, "scout")
+        return cast("Scouting", probe).narrowed(self.plan(serving, scout, "scout"), outcome)
+
+    def _require_telling(self, serving: Serving, probe: Probe) -> None:
+        """Refuse a probe that says nothing about this original, before the artifact is asked."""
+        from qgate.original_first import require_telling
+
+        outcome, work = self._of_original(serving, probe), self.plan(serving, probe)
+        runtime = self.children.choose_for_original(serving.artifact)
+        self._known.once(
+            ("telling", runtime, *probe.checks), lambda: require_telling(probe, work, outcome)
+        )
+
+    def _of_original(self, serving: Serving, probe: Asking, part: str = "") -> Outcome:
+        """The original's answers to a probe, or to the part of one that goes by this name."""
+        work = self.plan(serving, probe, part)
+        runtime = self.children.choose_for_original(serving.artifact)
+        return self._known.once(
+            ("original", runtime, *probe.checks, part),
+            lambda: self.ask_original(runtime, work, probe),
+        )
 
     def _pair(self, serving: Serving, probe: Asking, part: str = "") -> Pair:
         """Both sides' answers to a probe, or to the part of one that goes by this name."""
@@ -149,11 +188,7 @@ class Bench:
 
         facts = serving.load()
         work = self.plan(serving, probe, part)
-        runtime = self.children.choose_for_original(serving.artifact)
-        reference = self._known.once(
-            ("original", runtime, *probe.checks, part),
-            lambda: self.ask_original(runtime, work, probe),
-        )
+        reference = self._of_original(serving, probe, part)
         with serving.phase(probe.checks[0]):
             artifact = perform(work, serving.host, facts.end_tokens)
         return Pair(work=work, reference=reference, artifact=artifact)
@@ -162,7 +197,8 @@ class Bench:
         """The same work for every artifact; one whose child fails here fails for itself only."""
         from qgate.measure.work import Speaker
 
-        key = (*probe.checks, part)
+        # what is asked of a probe is narrowed by what the original answers in its runtime
+        key = (self.children.choose_for_original(serving.artifact), *probe.checks, part)
         if key not in self._works:
             facts = serving.load()
             context = self.children.original().context_length or facts.context_length

@@ -1,7 +1,9 @@
 """Texts and prompts without a right answer, for the edge cases: JSON lines, as `items.py` has them.
 
-languages:  {"language": "de", "text": "..."}     documents to score, by language
-fillers:    {"text": "..."}                       short documents that make up a long input
+documents:  {"language": "de", "text": "..."}     prose to score, the same texts by language
+languages:  {"language": "de", "text": "..."}     exercises to score, by language
+prose:      {"text": "..."}                       short documents that make up a long input
+fillers:    {"text": "..."}                       as the demo's corpus has them
 open:       {"id": "...", "prompt": "..."}        beginnings that are continued freely
 """
 
