@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgate.demo import plain_items
 from qgate.demo.__main__ import model_directory
 from qgate.demo.corpus import chat, languages, recall, story
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
@@ -117,6 +118,8 @@ def write_files(directory: Path) -> None:
         room.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         write_jsonl(make_items(task, ITEMS, length), tasks / f"{task}.jsonl")
+    for task, plain in plain_items.rows().items():
+        write_rows(plain, tasks / f"{task}.jsonl")
     write_rows(language_rows(length), prompts / "languages.jsonl")
     write_rows(filler_rows(length), prompts / "fillers.jsonl")
     write_rows(open_rows(), prompts / "open.jsonl")

@@ -2,21 +2,27 @@
 
 A few texts fill the whole context, and one pass over them answers everything. Each is made of prose
 (`thresholds/prompts/prose.jsonl`) with facts planted at the beginning of each quarter. Near the end
-the facts are asked again in mixed order; their numbers are what is looked at. A last piece of prose
-follows, up to the last token that the context holds.
+the first words of some documents come again, and the facts are asked, both in mixed order. A last
+piece of prose follows, up to the last token that the context holds.
 
-    Note: the fox has 37. ... <prose> ... Note: the owl has 52. ... Recall: the fox has 37 ...
+    Note: the fox has 37. The old bridge ... Note: the owl has 52. ... The old bridge ...
+    Recall: the fox has 37 ...
 
 Members of `edge.long_input`, each a ratio of perplexities paired by token:
 
-    text at A-B tokens           the prose by its position; one document of it is one cluster
-    facts about N tokens back    the numbers alone, by how far back they were planted; one fact is
-                                 one cluster
+    text at A-B tokens             the prose by its position; a document of it is a cluster
+    passages about N tokens back   what came again, after its first `_CUE_TOKENS`, by how far back
+                                   it was; a passage is a cluster
+    facts about N tokens back      the numbers alone, by how far back they were planted; a fact is a
+                                   cluster
 
-The facts are recall as a likelihood, which sees damage before answers flip; how many numbers each
-side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654) and
-needle tests count answers only. A distance over which the original recalls less than
-`_LEAST_RECALLED` of the facts is left out: nothing could be lost there.
+The last two are recall as a likelihood, which sees damage before answers flip; how many numbers
+each side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654)
+and needle tests count answers only.
+
+What the original cannot do is left out, for nothing could be lost there: facts over a distance of
+which it says less than `_LEAST_RECALLED`; passages that cost it more than `_MOST_OF_FIRST` of what
+they cost at first; text that costs more than a guess at random among all tokens would.
 
 `edge.context_limit` is the ratio over the last tokens of the full contexts, pieces of
 `_PIECE_TOKENS` being the clusters.
@@ -26,13 +32,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily
 from qgate.measure.work import Mark, Work
 from qgate.runtimes.base import Span
@@ -54,8 +61,17 @@ _SHARES = (0.25, 0.5, 0.75, 1.0)
 _UNITS = 4
 """Parts that the texts come in: one text of 4096 tokens each, or several shorter ones."""
 _UNIT_TOKENS = 4096
-_FACTS = 32
-"""For each distance, in all texts together."""
+_MOST_TEXTS = 8
+"""In a part."""
+_MANY_TEXTS = 4
+"""With so many or more texts a part, each needs one fact a quarter and one passage in all."""
+_FACTS = 2
+"""Planted at the beginning of each quarter, where texts are few."""
+_PASSAGES = 3
+"""As many documents of each quarter begin again near the end, where texts are few."""
+_PASSAGE_TOKENS = 24
+_CUE_TOKENS = 8
+"""By these it is seen that a passage comes again."""
 _SHORTEST = 384
 """Tokens of a context that has room for facts, questions and prose."""
 _LAST_SHARE = 32
@@ -63,8 +79,10 @@ _LAST_SHARE = 32
 _LEAST_LAST = 32
 _PIECE_TOKENS = 16
 _LEAST_RECALLED = 0.5
+_MOST_OF_FIRST = 0.5
 _LIMIT = "edge.context_limit"
 _LAST = "the last tokens"
+_FIRST = "passages at first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +115,8 @@ class LongInput:
                 f"edge.long_input: the context is too short: got {length} tokens;"
                 f" expected at least {_SHORTEST}"
             )
-        each = max(1, min(_FACTS // _UNITS, _UNIT_TOKENS // length))
-        writer = _Writer(speaker, self.fillers, max(1, _FACTS // (_UNITS * each)))
+        each = max(1, min(_MOST_TEXTS, _UNIT_TOKENS // length))
+        writer = _Writer(speaker, self.fillers, is_short=each >= _MANY_TEXTS)
         spans: list[Span] = []
         marks: list[Mark] = []
         for unit in self.units:
@@ -109,31 +127,60 @@ class LongInput:
         return Work(spans=tuple(spans), marks=tuple(marks))
 
     def read(self, pair: Pair) -> LongAnswers:
-        known = dict(_facts(pair.work.marks))
+        """Both rows' members, those that the original has mastered.
+
+        Raises:
+            NotApplicable: there is none.
+        """
+        members = dict(PerplexityFamily.read(pair).members)
+        first = members.pop(_FIRST)
         recall = {
             name: {
                 "facts": len(marks),
                 "said": _count_said(pair.artifact, marks),
                 "reference_said": _count_said(pair.reference, marks),
             }
-            for name, marks in known.items()
+            for name, marks in _facts(pair.work.marks)
         }
-        left_out = {
-            name: f"the original recalls {counts['reference_said']} of {counts['facts']} facts;"
-            f" expected at least {_LEAST_RECALLED:.0%}"
-            for name, counts in recall.items()
-            if counts["reference_said"] < _LEAST_RECALLED * counts["facts"]
-        }
-        members = dict(PerplexityFamily.read(pair).members)
-        last = {_LAST: members.pop(_LAST)}
+        guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
+        at_first = float(first.reference_nll.mean())
+        left_out = {}
+        for name, tokens in members.items():
+            nats = float(tokens.reference_nll.mean())
+            reason = _unmastered(name, nats, recall.get(name), at_first=at_first, guess=guess)
+            if reason:
+                left_out[name] = reason
         kept = {name: tokens for name, tokens in members.items() if name not in left_out}
-        more: dict[str, Any] = {"recall": recall, **({"left_out": left_out} if left_out else {})}
+        if not kept:
+            raise _nothing(self.checks[0], left_out)
+        last = {name: kept.pop(name) for name in (_LAST,) if name in kept}
+        more = {"recall": recall, "left_out": left_out}
         return LongAnswers(
             inside=PerplexityFamily(members=kept, more=more),
             limit=PerplexityFamily(
-                members=last, more={"context_tokens": len(pair.work.spans[0].ids)}
+                members=last,
+                more={"context_tokens": len(pair.work.spans[0].ids), "left_out": left_out},
             ),
         )
+
+
+def _unmastered(
+    name: str, nats: float, recalled: Mapping[str, int] | None, *, at_first: float, guess: float
+) -> str:
+    """Why the original has nothing to lose in a member; empty where it has."""
+    if recalled is not None:
+        said, facts = recalled["reference_said"], recalled["facts"]
+        if said < _LEAST_RECALLED * facts:
+            return f"the original recalls {said} of {facts} facts; expected {_LEAST_RECALLED:.0%}"
+    elif name.startswith("passages"):
+        if nats > _MOST_OF_FIRST * at_first:
+            return (
+                f"the original needs {nats:.2f} nats a token when it reads a passage again,"
+                f" {at_first:.2f} at first; expected at most {_MOST_OF_FIRST:.0%} of that"
+            )
+    elif nats > guess:
+        return f"the original needs {nats:.2f} nats a token; a guess at random {guess:.2f}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +191,26 @@ class LongAnswers:
     limit: PerplexityFamily
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
-        return self._of(check).estimate(check, level, parameters)
+        """As every measurement.
+
+        Raises:
+            NotApplicable: the original has mastered nothing of the row.
+        """
+        family = self._of(check)
+        if not family.members:
+            raise _nothing(check, family.more["left_out"])
+        return family.estimate(check, level, parameters)
 
     def details(self, check: str) -> dict[str, Any]:
         return self._of(check).details(check)
 
     def _of(self, check: str) -> PerplexityFamily:
         return self.limit if check == _LIMIT else self.inside
+
+
+def _nothing(check: str, left_out: Mapping[str, str]) -> NotApplicable:
+    said = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+    return NotApplicable(f"{check}: the original can do nothing of it: {said}")
 
 
 def _placed(mark: Mark, span: int, text: int) -> Mark:
@@ -174,8 +234,9 @@ class _Draft:
         self.size += len(ids)
         return start, self.size
 
-    def mark(self, member: str, start: int, stop: int, cluster: int) -> None:
-        self.marks.append(Mark(member=member, span=0, start=start, stop=stop, cluster=cluster))
+    def mark(self, member: str, start: int, stop: int) -> None:
+        """Each mark is a cluster of its own."""
+        self.marks.append(Mark(member=member, span=0, start=start, stop=stop, cluster=start))
 
 
 class _Writer:
@@ -184,13 +245,14 @@ class _Writer:
     Args:
         speaker: of the tokenizer.
         fillers: the prose.
-        facts: planted at the beginning of each quarter of a text.
+        is_short: whether texts are short and many; each then has few facts and passages.
     """
 
-    def __init__(self, speaker: Speaker, fillers: Sequence[str], facts: int) -> None:
+    def __init__(self, speaker: Speaker, fillers: Sequence[str], *, is_short: bool) -> None:
         self._speaker = speaker
         self._fillers = speaker.follow([f"{text}\n" for text in fillers])
-        self._facts = facts
+        self._is_short = is_short
+        self._facts = 1 if is_short else _FACTS
         (self._start,) = speaker.begin([""])
         if not len(self._start):
             self._start = np.array([speaker.first_token], dtype=np.int32)
@@ -203,30 +265,47 @@ class _Writer:
         """
         rng = random.Random(seed)  # noqa: S311 - text, not secrets
         bounds = [int(length * share) for share in _SHARES]
-        count = self._facts * len(bounds)
-        keys = rng.sample(_KEYS[: max(20, count)], count)
-        facts = [(key, f" {rng.randint(10, 99)}") for key in keys]
-        notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in facts])
-        questions = self._questions(facts)
-        last = max(_LEAST_LAST, length // _LAST_SHARE)
-        end = length - last - sum(sum(map(len, question)) for question in questions)
+        facts = self._facts * len(bounds)
+        planted = [
+            (key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS[: max(20, facts)], facts)
+        ]
+        notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in planted])
+        questions = self._questions(planted)
+        tail = sum(sum(map(len, question)) for question in questions)
+        again = self._passages(seed, len(bounds))
+        tail += sum(again) * (_PASSAGE_TOKENS + len(questions[0][2]))
+        end = length - tail - max(_LEAST_LAST, length // _LAST_SHARE)
         prose = self._prose(rng)
         draft = _Draft()
         draft.add(self._start)
+        passages: list[tuple[int, np.ndarray]] = []
         for quarter, stop in enumerate(bounds):
             for number in range(self._facts):
                 draft.add(notes[quarter * self._facts + number])
-            self._fill(draft, prose, min(stop, end), bounds)
+            # in a short text the questions take some of the last quarter
+            ahead = sum(map(len, notes[(quarter + 1) * self._facts :]))
+            begun = self._fill(draft, prose, min(stop, end - ahead), bounds)
+            for begin, ids in begun[: again[quarter]]:
+                draft.mark(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
+                passages.append((bounds[-1 - quarter], ids))
         if draft.size > end:
             raise MeasurementError(
                 f"edge.long_input: the facts alone are too long: got {draft.size + length - end}"
                 f" tokens; expected at most {length}, the context"
             )
-        for number in rng.sample(range(count), count):
-            self._ask(draft, questions[number], bounds[-1 - number // self._facts], number)
+        for back, ids in rng.sample(passages, len(passages)):
+            self._repeat(draft, ids, back, questions[0][2])
+        for number in rng.sample(range(facts), facts):
+            self._ask(draft, questions[number], bounds[-1 - number // self._facts])
         for piece in _pieces(draft, prose, length):
-            draft.mark(_LAST, *piece, cluster=piece[0])
+            draft.mark(_LAST, *piece)
         return np.concatenate(draft.parts).astype(np.int32), draft.marks
+
+    def _passages(self, seed: int, quarters: int) -> list[int]:
+        """How many documents of each quarter begin again."""
+        if self._is_short:
+            return [int(quarter == seed % quarters) for quarter in range(quarters)]
+        return [_PASSAGES] * quarters
 
     def _questions(
         self, facts: Sequence[tuple[str, str]]
@@ -244,27 +323,31 @@ class _Writer:
 
     def _fill(
         self, draft: _Draft, prose: Iterator[np.ndarray], stop: int, bounds: Sequence[int]
-    ) -> None:
-        """Prose up to that place; its last document is cut."""
+    ) -> list[tuple[int, np.ndarray]]:
+        """Prose up to that place, its last document cut; where and how long documents begin."""
+        begun: list[tuple[int, np.ndarray]] = []
         while draft.size < stop:
-            ids = next(prose)
-            begin, end = draft.add(ids[: stop - draft.size])
+            ids = next(prose)[: stop - draft.size]
+            begin, end = draft.add(ids)
+            if len(ids) >= _PASSAGE_TOKENS:
+                begun.append((begin, ids[:_PASSAGE_TOKENS]))
             for low, high in itertools.pairwise([0, *bounds]):
                 cut = max(begin, low), min(end, high)
                 if cut[0] < cut[1]:
-                    draft.mark(f"text at {low}-{high} tokens", *cut, cluster=begin)
+                    draft.mark(f"text at {low}-{high} tokens", *cut)
+        return begun
+
+    def _repeat(self, draft: _Draft, ids: np.ndarray, back: int, line_end: np.ndarray) -> None:
+        begin, end = draft.add(ids)
+        draft.mark(f"passages about {back} tokens back", begin + _CUE_TOKENS, end)
+        draft.add(line_end)
 
     def _ask(
-        self,
-        draft: _Draft,
-        question: tuple[np.ndarray, np.ndarray, np.ndarray],
-        back: int,
-        number: int,
+        self, draft: _Draft, question: tuple[np.ndarray, np.ndarray, np.ndarray], back: int
     ) -> None:
         ask, tell, line_end = question
         draft.add(ask)
-        start, stop = draft.add(tell)
-        draft.mark(f"facts about {back} tokens back", start, stop, cluster=number)
+        draft.mark(f"facts about {back} tokens back", *draft.add(tell))
         draft.add(line_end)
 
 
