@@ -3,7 +3,6 @@
 documents:  {"language": "de", "text": "..."}     prose to score, the same texts by language
 languages:  {"language": "de", "text": "..."}     exercises to score, by language
 prose:      {"text": "..."}                       short documents that make up a long input
-fillers:    {"text": "..."}                       as the demo's corpus has them
 open:       {"id": "...", "prompt": "..."}        beginnings that are continued freely
 """
 

@@ -17,7 +17,7 @@ from qgate.children import Setting
 from qgate.errors import QGateError
 from qgate.measure.edge.boundaries import Boundaries
 from qgate.measure.edge.free_running import FreeRunning
-from qgate.measure.edge.languages import Multilingual
+from qgate.measure.edge.languages import Multilingual, documents_of
 from qgate.runtimes import host as host_module
 from qgate.runtimes.host import Host
 from qgate.thresholds import LatencySettings, MemorySettings, Thresholds
@@ -31,9 +31,13 @@ Toys = Callable[..., Path]
 Planted = Callable[[str], str]
 
 PROBES: tuple[Probe, ...] = (
-    Multilingual(documents={"en": ("Anna went home.", "So Ida slept."), "de": ("Ja!", "Nein.")}),
+    Multilingual(
+        documents=documents_of(
+            {"en": ("Anna went home.", "So Ida slept."), "de": ("Ja!", "Nein.")}, {}
+        )
+    ),
     FreeRunning(prompts=tuple(f"prompt {number}" for number in range(20)), answer_tokens=32),
-    Boundaries(fillers=("Anna went to the park.",), most_tokens=64),
+    Boundaries(beginnings=("", "The", "I", "\n", "A", "We", "Yes", "No")),
 )
 CHECKS = ("edge.multilingual", "edge.repetition", "edge.termination", "edge.empty_prompt")
 THRESHOLDS = Thresholds(
