@@ -80,7 +80,8 @@ def test_both_sides_do_the_same_work(toys: Toys, begin: Begin, log: Log) -> None
             for check in CHECKS:
                 run.bench.probe(run.servings[name], check)
 
-    work = ["score_spans", "answer", "score_spans", "answer"]
+    work = ["score_spans", "answer", "answer", "answer"]
+    # what it is asked first is all that there is of so few documents: that is asked once
     assert [verb for verb in log.verbs("original") if verb in work] == work
     assert [verb for verb in log.verbs("b") if verb != "load"] == work
 

@@ -131,4 +131,5 @@ def test_a_task_that_the_original_does_not_know_is_told_each_time(
 
     assert first == again
     assert first[0] is NotApplicable
-    assert log.verbs("original").count("answer") == log.verbs("a").count("answer") == 1
+    assert log.verbs("original").count("answer") == 1
+    assert log.verbs("a").count("answer") == 0

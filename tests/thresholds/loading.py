@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "thresholds" / "default.yaml"
-TASKS = "accuracy.everyday, accuracy.grammar, accuracy.stories, accuracy.classification, accuracy.next_sentence, accuracy.code, accuracy.drill"
+TASKS = (
+    "accuracy.everyday, accuracy.grammar, accuracy.stories, accuracy.classification, "
+    "accuracy.next_sentence, accuracy.code, accuracy.drill"
+)
 GATED = (
     "perplexity.increase, perplexity.ratio, divergence.kl_mean, divergence.kl_p99, "
     f"divergence.same_top, {TASKS}, edge.long_input, edge.multilingual, edge.math, "

@@ -78,7 +78,7 @@ _LAST_SHARE = 32
 """One token in so many is behind the questions, up to the limit of the context."""
 _LEAST_LAST = 32
 _PIECE_TOKENS = 16
-_LEAST_RECALLED = 0.5
+_LEAST_RECALLED = 0.75
 _MOST_OF_FIRST = 0.5
 _LIMIT = "edge.context_limit"
 _LAST = "the last tokens"
