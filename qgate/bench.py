@@ -114,7 +114,8 @@ class Bench:
 
         if isinstance(probe, ManyRows):
             self._require_same_tokens(serving)
-            probe.require_original(check, self._of_original(serving, probe))
+            outcome = self._of_original(serving, probe)
+            probe.require_original(check, self.plan(serving, probe), outcome)
 
     def corrected(
         self,

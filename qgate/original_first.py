@@ -42,7 +42,7 @@ class Scouting(Protocol):
 class ManyRows(Protocol):
     """A probe with rows that the original may be able to fill one by one."""
 
-    def require_original(self, check: str, outcome: Outcome) -> None:
+    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
         """Refuse a row in which the original's answers leave nothing to lose.
 
         Raises:

@@ -73,7 +73,7 @@ class FreeRunning:
     def read(self, pair: Pair) -> FreeAnswers:
         return FreeAnswers(prompts=self.prompts, pair=pair)
 
-    def require_original(self, check: str, outcome: Outcome) -> None:
+    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
         """Refuse a row in which the original has nothing to lose.
 
         Raises:

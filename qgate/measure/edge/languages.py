@@ -203,5 +203,7 @@ class Multilingual:
 
 def _require_spoken(counts: Mapping[str, int], left_out: Mapping[str, str]) -> None:
     if not counts:
-        said = "; ".join(f"{member}: {why}" for member, why in left_out.items())
-        raise NotApplicable(f"{_ROW}: the original speaks none of the languages: {said}")
+        member, why = next(iter(left_out.items()))
+        raise NotApplicable(
+            f"{_ROW}: the original speaks none of {len(left_out)} languages: {member}: {why}"
+        )

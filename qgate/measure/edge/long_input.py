@@ -41,14 +41,14 @@ import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily
-from qgate.measure.work import Mark, Work
+from qgate.measure.work import Mark, Pair, Work
 from qgate.runtimes.base import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from qgate.measure.measurement import Estimates
-    from qgate.measure.work import Outcome, Pair, Speaker
+    from qgate.measure.work import Outcome, Speaker
 
 _KEYS = (
     *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),
@@ -127,11 +127,7 @@ class LongInput:
         return Work(spans=tuple(spans), marks=tuple(marks))
 
     def read(self, pair: Pair) -> LongAnswers:
-        """Both rows' members, those that the original has mastered.
-
-        Raises:
-            NotApplicable: there is none.
-        """
+        """Both rows' members, those that the original has mastered."""
         members = dict(PerplexityFamily.read(pair).members)
         first = members.pop(_FIRST)
         recall = {
@@ -151,17 +147,29 @@ class LongInput:
             if reason:
                 left_out[name] = reason
         kept = {name: tokens for name, tokens in members.items() if name not in left_out}
-        if not kept:
-            raise _nothing(self.checks[0], left_out)
         last = {name: kept.pop(name) for name in (_LAST,) if name in kept}
-        more = {"recall": recall, "left_out": left_out}
+        more = {
+            "recall": recall,
+            "left_out": {name: why for name, why in left_out.items() if name != _LAST},
+        }
         return LongAnswers(
             inside=PerplexityFamily(members=kept, more=more),
             limit=PerplexityFamily(
                 members=last,
-                more={"context_tokens": len(pair.work.spans[0].ids), "left_out": left_out},
+                more={
+                    "context_tokens": len(pair.work.spans[0].ids),
+                    "left_out": {name: why for name, why in left_out.items() if name == _LAST},
+                },
             ),
         )
+
+    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
+        """Refuse a row of which the original has mastered nothing.
+
+        Raises:
+            NotApplicable: it is such a row.
+        """
+        self.read(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
 
 
 def _unmastered(
@@ -191,26 +199,25 @@ class LongAnswers:
     limit: PerplexityFamily
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
-        """As every measurement.
+        self.require(check)
+        return self._of(check).estimate(check, level, parameters)
+
+    def require(self, check: str) -> None:
+        """Refuse a row without members.
 
         Raises:
-            NotApplicable: the original has mastered nothing of the row.
+            NotApplicable: the original has mastered nothing of it.
         """
         family = self._of(check)
         if not family.members:
-            raise _nothing(check, family.more["left_out"])
-        return family.estimate(check, level, parameters)
+            name, why = next(iter(family.more["left_out"].items()))
+            raise NotApplicable(f"{check}: the original can do nothing of it: {name}: {why}")
 
     def details(self, check: str) -> dict[str, Any]:
         return self._of(check).details(check)
 
     def _of(self, check: str) -> PerplexityFamily:
         return self.limit if check == _LIMIT else self.inside
-
-
-def _nothing(check: str, left_out: Mapping[str, str]) -> NotApplicable:
-    said = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-    return NotApplicable(f"{check}: the original can do nothing of it: {said}")
 
 
 def _placed(mark: Mark, span: int, text: int) -> Mark:

@@ -15,7 +15,7 @@ import pytest
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.free_running import FreeAnswers, FreeRunning, compresses, is_loop
 from qgate.measure.prompts import read_languages, read_prompts
-from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform
+from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform, Work
 from qgate.thresholds import shipped_path
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
 
@@ -316,7 +316,7 @@ def test_an_original_that_does_nothing_else_has_nothing_to_lose(check: str, line
     talks = make_outcome(make_answers(ids=[LOOP, [65]], ends=[NO_END, 2]), end_tokens=(2,))
 
     with pytest.raises(NotApplicable, match=f"^{check}: {line}"):
-        probe.require_original(check, loops)
+        probe.require_original(check, Work(), loops)
     for other in probe.checks:
-        probe.require_original(other, talks)
-    probe.require_original("edge.answer_length", loops)
+        probe.require_original(other, Work(), talks)
+    probe.require_original("edge.answer_length", Work(), loops)
