@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from qgate.divergence import Divergence
-    from qgate.measure.edge.boundaries import BoundaryFindings
     from qgate.measure.latency import LatencySamples
     from qgate.measure.measurement import Measurement
     from qgate.measure.memory import Footprint, MemorySamples
     from qgate.measure.probes import Asking, Probe
     from qgate.measure.work import Outcome, Work
     from qgate.planning.looks import Rows
+    from qgate.planning.parts import Answered
     from qgate.records import Artifact, Limit
     from qgate.reference import Reference
     from qgate.serving import Serving
@@ -106,16 +106,21 @@ class Bench:
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
-    def probe(self, serving: Serving, check: str) -> Measurement | BoundaryFindings:
+    def probe(self, serving: Serving, check: str) -> Measurement:
         """Both sides' answers behind one row of accuracy or edge cases.
 
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
         """
+        from qgate.original_first import ManyRows
+
         probes = self._known.once(("probes",), self._setting.probes)
         probe = next(probe for probe in probes if check in probe.checks)
         key = (serving.artifact.id, *probe.checks)
-        return self._known.once(key, lambda: self._ask(serving, probe))
+        asked = self._known.once(key, lambda: self._ask(serving, probe))
+        if isinstance(probe, ManyRows) and asked.original is not None:
+            probe.require_original(check, *asked.original)
+        return asked.measured
 
     def corrected(
         self,
@@ -134,17 +139,31 @@ class Bench:
 
         def measure(other: str) -> Measurement:
             serving = self.children.of(artifact)
-            return cast("Measurement", self.probe(serving, other))
+            return self.probe(serving, other)
 
         return correct(check, measured, family, measure)
 
-    def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
+    def _ask(self, serving: Serving, probe: Probe) -> Answered:
         from qgate.planning.parts import ask_in_parts
 
         self._require_same_tokens(serving)
+        probe = self._narrowed(serving, probe)
         self.plan(serving, probe)  # what cannot be asked voids the row at any look
         rows = self._rows(serving.artifact, probe.checks)
         return ask_in_parts(probe, rows, _Sides(self, serving))
+
+    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+        """What of a probe is asked, by the original's answers to its scout.
+
+        Raises:
+            NotApplicable: the original shows there that it can do nothing of it.
+        """
+        from qgate.original_first import Scouting
+
+        scout = probe.scout() if isinstance(probe, Scouting) else None
+        if scout is None:
+            return probe
+        return cast("Scouting", probe).narrowed(*self.ask_original_beside(serving, scout, "scout"))
 
     def ask_original_beside(
         self, serving: Serving, probe: Asking, part: str = ""
@@ -172,7 +191,8 @@ class Bench:
         """The same work for every artifact; one whose child fails here fails for itself only."""
         from qgate.measure.work import Speaker
 
-        key = (*probe.checks, part)
+        # what is asked of a probe is narrowed by what the original answers in its runtime
+        key = (self.children.choose_for_original(serving.artifact), *probe.checks, part)
         if key not in self._works:
             facts = serving.load()
             context = self.children.original().context_length or facts.context_length

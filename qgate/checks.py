@@ -155,6 +155,21 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 claim="Share of answers that change beside others, less the original's.",
             ),
             Check(
+                name="edge.empty_prompt",
+                unit="difference",
+                bound="max",
+                at_best=0.0,
+                claim="Share of answers to next to nothing that are none or loop, less the "
+                "original's.",
+            ),
+            Check(
+                name="edge.context_limit",
+                unit="ratio",
+                bound="max",
+                at_best=1.0,
+                claim="Perplexity over the original's on the last tokens of a full context.",
+            ),
+            Check(
                 name="latency.ttft",
                 unit="ratio",
                 bound="max",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qgate.divergence import Divergence
-    from qgate.measure.edge.boundaries import BoundaryFindings
     from qgate.measure.latency import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
     from qgate.measure.memory import MemorySamples
@@ -124,7 +123,7 @@ def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Dive
 
 
 @pytest.fixture
-def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement | BoundaryFindings:
+def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
     """Both sides' answers behind this test's row of accuracy or edge cases."""
     session, check = _session(request.config), check_of(request.node)
     limit = session.limits(serving.artifact).get(check)

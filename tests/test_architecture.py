@@ -20,7 +20,7 @@ LAYERS = (
     ("measure", "harness"),
     ("reference", "outcomes", "findings", "serving", "planning"),
     ("divergence", "same_tokens", "children", "descriptions"),
-    ("applicable", "alarms", "feasibility", "floor"),
+    ("applicable", "alarms", "feasibility", "floor", "original_first"),
     ("gate", "originals"),
     ("bench",),
     ("report",),

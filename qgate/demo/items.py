@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgate.demo import plain_items
 from qgate.demo.__main__ import model_directory
-from qgate.demo.corpus import chat, languages, recall
+from qgate.demo.corpus import chat, languages
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
 from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.tokenizer import load
@@ -29,9 +30,6 @@ ITEMS = 200
 LANGUAGE_DOCUMENTS = 24
 """For each language."""
 LANGUAGE_TOKENS = range(60, 121)
-FILLERS = 300
-LONGEST_FILLER = 120
-"""In tokens; leaves out the longest Hindi documents."""
 OPEN = 32
 
 
@@ -62,20 +60,6 @@ def language_text(rng: random.Random, code: str, length: Length) -> str:
             return text
 
 
-def filler_rows(length: Length) -> list[dict[str, str]]:
-    """Return short documents of the kinds that stand between notes in long texts."""
-    make = partial(filler_text, _rng("fillers"), length)
-    return [{"text": text} for text in distinct(make, FILLERS)]
-
-
-def filler_text(rng: random.Random, length: Length) -> str:
-    """Return a short document of any of those kinds."""
-    while True:
-        text = recall.filler(rng, "heldout").text
-        if length(text) <= LONGEST_FILLER:
-            return text
-
-
 def open_rows() -> list[dict[str, str]]:
     """Return questions that the demo model soon ends its answer to, without the chat template."""
     make = partial(question, _rng("open"))
@@ -101,8 +85,9 @@ def write_files(directory: Path) -> None:
         room.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         write_jsonl(make_items(task, ITEMS, length), tasks / f"{task}.jsonl")
+    for task, plain in plain_items.rows().items():
+        write_rows(plain, tasks / f"{task}.jsonl")
     write_rows(language_rows(length), prompts / "languages.jsonl")
-    write_rows(filler_rows(length), prompts / "fillers.jsonl")
     write_rows(open_rows(), prompts / "open.jsonl")
 
 

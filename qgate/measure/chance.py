@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from qgate.errors import NotApplicable
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 LEAST_ABOVE_CHANCE = 0.1
 """So much more often than by chance the original has to be right."""
+_DOUBT = 0.02
+"""A part of the items refuses a task only where so good a part or a worse one is so unlikely."""
 
 
 def require_scored(check: str, asked: str, scores: np.ndarray, least: float | None = None) -> None:
@@ -60,4 +63,35 @@ def require_known(
     raise NotApplicable(
         f"{check}: the original itself does not know {asked}: got {share:.0%} right; expected at"
         f" least {enough:.0%}. Name tasks that the model is used for, and switch this one off"
+    )
+
+
+def require_possible(
+    check: str, asked: str, right: np.ndarray, chance: float, least: float | None = None
+) -> None:
+    """Refuse a task of which a random part shows that the original does not know the whole.
+
+    That is so where a model that is right as often as `require_known` asks for would have so few
+    of the part right with a probability of at most 2 % (exact binomial).
+
+    Args:
+        check: the row.
+        asked: the file or task, for the message.
+        right: the original's answers to the part, bool.
+        chance: the share that guessing reaches.
+        least: what the user says is enough; None: `LEAST_ABOVE_CHANCE` above chance.
+
+    Raises:
+        NotApplicable: it shows that.
+    """
+    enough = chance + LEAST_ABOVE_CHANCE if least is None else least
+    found, n = int(right.sum()), len(right)
+    # P(X <= found) for X ~ Binomial(n, enough)
+    as_few = sum(math.comb(n, k) * enough**k * (1 - enough) ** (n - k) for k in range(found + 1))
+    if found >= enough * n or as_few > _DOUBT:
+        return
+    raise NotApplicable(
+        f"{check}: the original itself does not know {asked}: got {found / n:.0%} of {n} right;"
+        f" expected at least {enough:.0%}. Name tasks that the model is used for, and switch this"
+        " one off"
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qgate.measure.edge.boundaries import Boundaries, BoundaryFindings
+from qgate.measure.edge.boundaries import Boundaries
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
-from qgate.measure.edge.languages import Multilingual
+from qgate.measure.edge.languages import Multilingual, documents_of
 from qgate.measure.edge.long_input import LongInput
 from qgate.measure.items import read_items
 from qgate.measure.prompts import read_conversations, read_languages, read_prompts, read_texts
@@ -51,7 +51,7 @@ class Asking(Protocol):
 class Probe(Asking, Protocol):
     """Something that is asked of both sides, and what the answers say."""
 
-    def read(self, pair: Pair) -> Measurement | BoundaryFindings:
+    def read(self, pair: Pair) -> Measurement:
         """What the answers say.
 
         Raises:
@@ -75,19 +75,23 @@ def find_probes(
     edge, shipped = thresholds.edge, shipped_path().parent
     prompts = read_prompts(shipped / "prompts" / "open.jsonl")
     asked = read_conversations(shipped / "prompts" / "conversations.jsonl")
-    fillers = read_texts(shipped / "prompts" / "fillers.jsonl")
+    prose = read_texts(shipped / "prompts" / "prose.jsonl")
+    documents = documents_of(
+        read_languages(shipped / "prompts" / "documents.jsonl"),
+        read_languages(shipped / "prompts" / "languages.jsonl"),
+    )
     return (
         *tasks.probes(),
-        LongInput(fillers=fillers, most_tokens=edge.context_tokens),
-        Multilingual(documents=read_languages(shipped / "prompts" / "languages.jsonl")),
+        LongInput(fillers=prose, most_tokens=edge.context_tokens),
+        Multilingual(documents=documents),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
         FreeRunning(
             prompts=_mixed(asked[:_CONVERSATIONS], prompts),
             answer_tokens=edge.answer_tokens,
             original=original,
         ),
-        BatchInvariance(prompts=prompts),
-        Boundaries(fillers=fillers, most_tokens=edge.context_tokens),
+        BatchInvariance.of(prompts),
+        Boundaries(),
     )
 
 

@@ -1,7 +1,8 @@
 """Texts and prompts without a right answer, for the edge cases: JSON lines, as `items.py` has them.
 
-languages:  {"language": "de", "text": "..."}     documents to score, by language
-fillers:    {"text": "..."}                       short documents that make up a long input
+documents:  {"language": "de", "text": "..."}     prose to score, the same texts by language
+languages:  {"language": "de", "text": "..."}     exercises to score, by language
+prose:      {"text": "..."}                       short documents that make up a long input
 open:       {"id": "...", "prompt": "..."}        questions that are answered freely
 conversations: {"id": "...", "slice": "code", "prompt": "..."}  the same, by what they are about
 """

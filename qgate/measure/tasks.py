@@ -11,13 +11,14 @@ unless the thresholds file says how little is enough.
 from __future__ import annotations
 
 import dataclasses
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.chance import require_known, require_scored
+from qgate.measure.chance import require_known, require_possible, require_scored
 from qgate.measure.graded import Graded
 from qgate.measure.grading import Grading
 from qgate.measure.oddities import odd_answers
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _ROOM_TOKENS = 8
 """Generated beyond the length of the expected answer, so that one which goes on is seen to."""
+_LEAST_SCOUTED = 80
+"""Items; a quarter of fewer would hardly tell."""
 _LONGEST_TOKENS = {"numeric": 256, "code": 512}
 """Where the number comes at the end of working it out, and where a function is written."""
 
@@ -115,6 +118,32 @@ class Task:
         """The same task with these of its items, in this order."""
         return dataclasses.replace(self, file=self.file.take(numbers))
 
+    def scout(self) -> Task | None:
+        """A quarter of the items in chance order, by which one that only guesses shows itself."""
+        if self.size < _LEAST_SCOUTED or self.grading.is_score:
+            return None
+        # the same items as the first part of a task that is asked in stages
+        order = random.Random(0).sample(range(self.size), self.size)  # noqa: S311 - no secret
+        return self.take(order[: round(self.size / 4)])
+
+    def narrowed(self, work: Work, outcome: Outcome) -> Task:
+        """The task itself; its items are all or none.
+
+        Raises:
+            NotApplicable: the original's answers to the scout are clearly no better than chance.
+        """
+        scout = self.scout()
+        if scout is not None:
+            right = scout.grade(work, outcome).values
+            require_possible(self.check, self.file.name, right, scout.chance, self.min_reference)
+        return self
+
+    @property
+    def chance(self) -> float:
+        """The share of right answers that guessing reaches."""
+        items = self.file.items
+        return float(np.mean([1 / len(item.choices) if item.choices else 0 for item in items]))
+
     def read(self, pair: Pair) -> PairedAnswers | PairedScores:
         """What each side's answers are worth, compared.
 
@@ -164,12 +193,11 @@ class Task:
                 more={**more, "metric": self.grading.metric},
                 **shown,
             )
-        chance = np.mean([1 / len(item.choices) if item.choices else 0 for item in items])
         require_known(
             self.check,
             self.file.name,
             float(reference.values.mean()),
-            float(chance),
+            self.chance,
             self.min_reference,
         )
         return PairedAnswers(

@@ -47,6 +47,8 @@ class Mark:
     start: int
     """Position of its first token, at least `first` + 1 of the span."""
     stop: int
+    cluster: int | None = None
+    """Tokens of one member that resemble each other; None: those of one span do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ class Effort:
     """edge.prompts: of the free-running answers."""
     batch_prompts: int
     """edge.batch_prompts"""
+    math_items: int
+    """edge.math_items"""
     pairs: int
     """latency.pairs"""
     output_tokens: int
@@ -73,6 +75,7 @@ class Effort:
                 documents=self.documents,
                 prompts=self.prompts,
                 batch_prompts=self.batch_prompts,
+                math_items=self.math_items,
             ),
             latency=dataclasses.replace(
                 shipped.latency,
@@ -103,10 +106,11 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 windows=10,
                 task_items=50,
                 long_context_tokens=1024,
-                long_texts=4,
+                long_texts=1,
                 documents=4,
                 prompts=16,
                 batch_prompts=8,
+                math_items=50,
                 pairs=8,
                 output_tokens=24,
                 warmup=1,
@@ -119,10 +123,11 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 windows=32,
                 task_items=200,
                 long_context_tokens=4096,
-                long_texts=8,
+                long_texts=4,
                 documents=12,
                 prompts=48,
                 batch_prompts=32,
+                math_items=200,
                 pairs=24,
                 output_tokens=32,
                 warmup=2,
@@ -135,10 +140,11 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 windows=96,
                 task_items=None,
                 long_context_tokens=16_384,
-                long_texts=16,
+                long_texts=8,
                 documents=24,
                 prompts=96,
                 batch_prompts=96,
+                math_items=400,
                 pairs=48,
                 output_tokens=48,
                 warmup=3,
@@ -181,10 +187,12 @@ def cut(probe: Probe, edge: EdgeSettings) -> Probe:
 
 
 def _most(probe: Probe, edge: EdgeSettings) -> int | None:
-    languages = len(getattr(probe, "documents", ())) or 1
+    members = {document.member for document in getattr(probe, "documents", ())}
     most = {
         "edge.long_input": edge.long_texts,
-        "edge.multilingual": edge.documents * languages,
+        "edge.multilingual": edge.documents * len(members),
+        "edge.math": edge.math_items,
+        "edge.empty_prompt": edge.prompts,
         "edge.repetition": edge.prompts,
         "edge.batch_invariance": edge.batch_prompts,
     }

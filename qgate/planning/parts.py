@@ -53,7 +53,16 @@ def is_divisible(probe: Probe) -> bool:
     return hasattr(probe, "take") and bool(getattr(probe, "is_sequential", True))
 
 
-def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Measurement:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What came of a probe."""
+
+    measured: Measurement
+    original: tuple[Work, Outcome] | None
+    """What was asked, and what the original answered; None of a probe that grades each answer."""
+
+
+def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
     """Ask until the limits are decided, or nothing is left to ask.
 
     Args:
@@ -78,7 +87,7 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Measurement:
             continue  # too little so far; what is wrong with the whole shows at its end
         looked = measured if len(asking.ends) == 1 else Looked(measured=measured, looks=looks)
         if looks.is_last or rows.are_decided(looked):
-            return looked
+            return Answered(measured=looked, original=asking.of_original(look))
     raise AssertionError("a plan ends with the last unit")
 
 
@@ -140,6 +149,13 @@ class _Asking:
     def read(self, look: int) -> Measurement:
         """Both sides' answers up to a look as the samples of the rows."""
         return self._reading.read(self._units(0, self.ends[look - 1]), "artifact", look)
+
+    def of_original(self, look: int) -> tuple[Work, Outcome] | None:
+        """What was asked up to a look, and what the original answered."""
+        if not isinstance(self._reading, _Answers):
+            return None
+        theirs = self._reading.sides["reference"][:look]
+        return join_works(self._works[:look]), join_outcomes(theirs)
 
 
 def _order(probe: Probe) -> list[int]:

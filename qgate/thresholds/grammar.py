@@ -136,9 +136,9 @@ EDGE: Mapping[str, Leaf] = MappingProxyType(
             at_most=4096,
         ),
         "long_texts": Number(
-            help="Texts of edge.long_input, at most.",
+            help="Parts of edge.long_input of 4096 tokens each, at most.",
             whole=True,
-            at_least=2,
+            at_least=1,
             at_most=LARGEST_WHOLE,
         ),
         "documents": Number(
@@ -149,6 +149,12 @@ EDGE: Mapping[str, Leaf] = MappingProxyType(
         ),
         "prompts": Number(
             help="Prompts that are continued freely, at most.",
+            whole=True,
+            at_least=6,
+            at_most=LARGEST_WHOLE,
+        ),
+        "math_items": Number(
+            help="Items of edge.math, at most.",
             whole=True,
             at_least=6,
             at_most=LARGEST_WHOLE,

@@ -115,14 +115,16 @@ class EdgeSettings:
     """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
     answer_tokens: int = 128
     """Longest answer that ends by itself or not, 16 to 4096."""
-    long_texts: int = 8
-    """Of `edge.long_input`, at most."""
+    long_texts: int = 4
+    """Parts of `edge.long_input` of 4096 tokens each, at most."""
     documents: int = 12
     """Of each language of `edge.multilingual`, at most."""
     prompts: int = 48
     """That are continued freely, at most."""
     batch_prompts: int = 32
     """Of `edge.batch_invariance`, at most."""
+    math_items: int = 200
+    """Of `edge.math`, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from qgate.artifacts import discover
 from qgate.bench import Bench
 from qgate.children import Setting
 from qgate.errors import QGateError
-from qgate.measure.edge.boundaries import Boundaries
 from qgate.measure.edge.free_running import FreeRunning
-from qgate.measure.edge.languages import Multilingual
+from qgate.measure.edge.invariance import BatchInvariance
+from qgate.measure.edge.languages import Document, Multilingual
 from qgate.runtimes import host as host_module
 from qgate.runtimes.host import Host
 from qgate.thresholds import LatencySettings, MemorySettings, Thresholds
@@ -31,11 +31,22 @@ Toys = Callable[..., Path]
 Planted = Callable[[str], str]
 
 PROBES: tuple[Probe, ...] = (
-    Multilingual(documents={"en": ("Anna went home.", "So Ida slept."), "de": ("Ja!", "Nein.")}),
+    Multilingual(
+        # as if they were the same as long English texts, so that a toy has few bits a byte
+        documents=tuple(
+            Document(member=language, text=text, letters=1000)
+            for language, text in (
+                ("en", "Anna went home."),
+                ("de", "Ja!"),
+                ("en", "So Ida slept."),
+                ("de", "Nein."),
+            )
+        )
+    ),
     FreeRunning(prompts=tuple(f"prompt {number}" for number in range(20)), answer_tokens=32),
-    Boundaries(fillers=("Anna went to the park.",), most_tokens=64),
+    BatchInvariance(prompts=("The", "I", "A", "We", "Yes", "No")),
 )
-CHECKS = ("edge.multilingual", "edge.repetition", "edge.termination", "edge.empty_prompt")
+CHECKS = ("edge.multilingual", "edge.repetition", "edge.termination", "edge.batch_invariance")
 THRESHOLDS = Thresholds(
     text=SETTINGS,
     latency=LatencySettings(prompt_tokens=16, output_tokens=8, pairs=6, warmup=1),

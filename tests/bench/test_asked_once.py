@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgate.measure.edge.boundaries import BoundaryFindings
 from tests.bench.conftest import CHECKS, Begin, Log, Toys, ask_everything
 from tests.conftest import Toy
 
@@ -81,7 +80,8 @@ def test_both_sides_do_the_same_work(toys: Toys, begin: Begin, log: Log) -> None
             for check in CHECKS:
                 run.bench.probe(run.servings[name], check)
 
-    work = ["score_spans", "answer", "score_spans", "answer"]
+    work = ["score_spans", "answer", "answer", "answer"]
+    # what it is asked first is all that there is of so few documents: that is asked once
     assert [verb for verb in log.verbs("original") if verb in work] == work
     assert [verb for verb in log.verbs("b") if verb != "load"] == work
 
@@ -89,11 +89,8 @@ def test_both_sides_do_the_same_work(toys: Toys, begin: Begin, log: Log) -> None
 def test_an_equal_artifact_shows_no_damage(toys: Toys, begin: Begin) -> None:
     with begin(toys(same=Toy())) as run:
         serving = run.servings["same"]
-        for check in ("edge.multilingual", "edge.repetition", "edge.termination"):
+        for check in CHECKS:
             found: Any = run.bench.probe(serving, check)
             estimate = found.estimate(check, 0.95, {})
             members = estimate.values() if isinstance(estimate, dict) else [estimate]
             assert {one.value for one in members} <= {0.0, 1.0}
-        boundaries = run.bench.probe(serving, "edge.empty_prompt")
-        assert isinstance(boundaries, BoundaryFindings)
-        assert boundaries.finding("edge.context_limit").holds

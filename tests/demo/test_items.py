@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo import items as command
+from qgate.demo import plain_items
 from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
 from qgate.demo.corpus.chat import ASSISTANT, USER
@@ -29,8 +30,11 @@ SHIPPED = Path(command.__file__).parents[2] / "thresholds"
 TASKS = SHIPPED / "tasks"
 PROMPTS = SHIPPED / "prompts"
 BY_HAND = PROMPTS / "conversations.jsonl"
-FILES = sorted({*TASKS.iterdir(), *PROMPTS.iterdir()} - {BY_HAND})
-CHOICES = {"classification", "next_sentence"}
+PLAIN = {*plain_items.rows(), "documents", "prose"}
+"""Of no corpus: texts that any model can read."""
+WRITTEN_BY_HAND = {BY_HAND, PROMPTS / "documents.jsonl", PROMPTS / "prose.jsonl"}
+FILES = sorted({*TASKS.iterdir(), *PROMPTS.iterdir()} - WRITTEN_BY_HAND)
+CHOICES = {"classification", "next_sentence", *plain_items.rows()}
 
 
 # The files
@@ -47,7 +51,7 @@ def test_shipped_files_are_what_the_command_writes(tmp_path: Path) -> None:
 
 
 def test_shipped_files_are_small() -> None:
-    sizes = [path.stat().st_size for path in (*FILES, BY_HAND)]
+    sizes = [path.stat().st_size for path in (*FILES, *WRITTEN_BY_HAND)]
     assert max(sizes) <= 120_000
     assert sum(sizes) <= 400_000
 
@@ -63,7 +67,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("task", command.TASKS)
+@pytest.mark.parametrize("task", [*command.TASKS, *plain_items.rows()])
 def test_every_task_has_two_hundred_items_of_its_kind(task: str) -> None:
     found = read_items(TASKS / f"{task}.jsonl", task)
     assert len(found.items) == 200
@@ -87,8 +91,25 @@ def test_documents_of_all_languages_are_about_as_long() -> None:
         assert max(lengths) <= 120
 
 
-def test_there_are_fillers_for_a_long_input() -> None:
-    assert len(read_texts(PROMPTS / "fillers.jsonl")) == 300
+def test_there_is_prose_for_a_long_input() -> None:
+    texts = read_texts(PROMPTS / "prose.jsonl")
+    assert sum(len(text.split()) for text in texts) > 3000
+    assert len({" ".join(text.split()[:4]) for text in texts}) == len(texts)
+
+
+def test_documents_of_all_languages_are_the_same_texts() -> None:
+    documents = read_languages(PROMPTS / "documents.jsonl")
+    assert len(documents) >= 10
+    assert {len(texts) for texts in documents.values()} == {10}
+
+
+@pytest.mark.parametrize("task", plain_items.rows())
+def test_both_ends_of_a_plain_question_are_right_once(task: str) -> None:
+    items = read_items(TASKS / f"{task}.jsonl", task).items
+    for one, other in zip(items[::2], items[1::2], strict=True):
+        assert one.choices == other.choices
+        assert {one.answer, other.answer} == set(one.choices)
+        assert one.prompt != other.prompt
 
 
 def test_open_questions_are_as_a_user_says_them() -> None:
@@ -181,7 +202,10 @@ def texts_of(path: Path) -> list[str]:
     return [row.get("text") or row["prompt"] for row in rows]
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+FROM_THE_CORPUS = [path for path in FILES if path.stem not in PLAIN]
+
+
+@pytest.mark.parametrize("path", FROM_THE_CORPUS, ids=[path.stem for path in FROM_THE_CORPUS])
 def test_every_text_is_from_the_held_out_side(path: Path) -> None:
     for text in texts_of(path):
         keys = [key for kind in KINDS for key in kind(text)]

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from qgate.measure.probes import Probe
     from qgate.thresholds import Thresholds
 
-WITHOUT_NUMBER = {"edge.empty_prompt", "edge.context_limit"}
-"""Rows that hold or not, and are no part of a thresholds file."""
-
 
 def probes_of(thresholds: Thresholds) -> tuple[Probe, ...]:
     return find_probes(thresholds, TaskList(thresholds, None))
@@ -45,9 +42,7 @@ def test_each_row_has_exactly_one_probe(tmp_path: Path) -> None:
     filled = [check for probe in probes for check in probe.checks]
     edge = {name for name, check in CHECKS.items() if check.area == "edge"}
     assert len(filled) == len(set(filled))
-    assert set(filled) - {name for name in filled if name.startswith("accuracy.")} == (
-        edge | WITHOUT_NUMBER
-    )
+    assert set(filled) - {name for name in filled if name.startswith("accuracy.")} == edge
 
 
 def test_what_ships_is_there(tmp_path: Path) -> None:
@@ -56,6 +51,9 @@ def test_what_ships_is_there(tmp_path: Path) -> None:
     ]
 
     assert {task.check for task in tasks} == {
+        "accuracy.everyday",
+        "accuracy.grammar",
+        "accuracy.stories",
         "accuracy.classification",
         "accuracy.next_sentence",
         "accuracy.code",
@@ -112,5 +110,4 @@ def test_lengths_are_those_of_the_thresholds_file(tmp_path: Path) -> None:
     probes = {probe.checks[0]: probe for probe in probes_of(load_thresholds(path, tmp_path))}
 
     assert getattr(probes["edge.long_input"], "most_tokens", None) == 512
-    assert getattr(probes["edge.empty_prompt"], "most_tokens", None) == 512
     assert getattr(probes["edge.repetition"], "answer_tokens", None) == 20

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from qgate.errors import NotApplicable
+from qgate.measure.chance import require_possible
+from qgate.measure.grading import Grading
 from qgate.measure.tasks import Task
+from qgate.measure.work import Work
 from tests.measure.outcomes import make_answers, make_outcome
 from tests.measure.task_items import Write, choices, chosen, read, sums
 
@@ -74,3 +79,57 @@ def test_a_bad_artifact_is_no_reason_to_skip(write: Write) -> None:
     assert found.value == -0.9
     assert found.p_value is not None
     assert found.p_value < 1e-20
+
+
+# --- what the original shows before an artifact is asked ------------------------------------------
+
+
+def scouted(task: Task, right: int) -> Task:
+    """The task after the original had so many items of its scout right."""
+    scout = task.scout()
+    assert scout is not None
+    return task.narrowed(Work(), guess(scout.file, right))
+
+
+def test_a_quarter_of_the_items_is_asked_first(write: Write) -> None:
+    task = Task(check="accuracy.x", file=write(choices(200)))
+    scout = task.scout()
+
+    assert scout is not None
+    assert scout.size == 50
+    assert len({item.id for item in scout.file.items}) == 50
+    assert scout.file.items != task.file.items[:50]
+
+
+def test_an_original_that_clearly_guesses_is_not_asked_the_rest(write: Write) -> None:
+    task = Task(check="accuracy.x", file=write(choices(200)))
+
+    with pytest.raises(NotApplicable) as caught:
+        scouted(task, 9)
+
+    assert str(caught.value) == (
+        "accuracy.x: the original itself does not know items.jsonl: got 18% of 50 right;"
+        " expected at least 35%. Name tasks that the model is used for, and switch this one off"
+    )
+    for right in (13, 18, 50):  # 26 % of 50 items may be 35 % of all
+        assert scouted(task, right) is task
+
+
+def test_few_items_and_scores_are_asked_at_once(write: Write) -> None:
+    assert Task(check="accuracy.x", file=write(choices(79))).scout() is None
+    scores = Task(check="accuracy.x", file=write(sums(100)), grading=Grading(metric="chrf"))
+    assert scores.scout() is None
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "is_refused"), [(0, 37, False), (0, 38, True), (5, 50, False)]
+)
+def test_a_part_refuses_what_is_as_unlikely_as_one_in_fifty(
+    right: int, n: int, is_refused: bool
+) -> None:
+    """0.9 ** 37 is 0.0203, 0.9 ** 38 is 0.0182."""
+    flags = np.arange(n) < right
+    expected = pytest.raises(NotApplicable) if is_refused else nullcontext()
+
+    with expected:
+        require_possible("accuracy.x", "items", flags, 0.0)

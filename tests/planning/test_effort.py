@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from qgate.thresholds import Thresholds
 
 SIZES = (
-    *("windows", "long_context_tokens", "long_texts", "documents", "prompts", "batch_prompts"),
+    *(
+        "windows",
+        "long_context_tokens",
+        "long_texts",
+        "documents",
+        "prompts",
+        "batch_prompts",
+        "math_items",
+    ),
     *("pairs", "output_tokens", "warmup", "batches", "warmup_batches", "context_tokens"),
 )
 

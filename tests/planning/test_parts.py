@@ -72,7 +72,7 @@ class Answering:
 
 
 def ask(task: Task, limit: Limit, sides: Answering, family: int = 1) -> Looked:
-    found = ask_in_parts(task, Rows.of([CHECK], {CHECK: limit}, family), sides)
+    found = ask_in_parts(task, Rows.of([CHECK], {CHECK: limit}, family), sides).measured
     assert isinstance(found, Looked)
     return found
 
@@ -178,7 +178,7 @@ def test_an_alarm_ends_where_the_interval_holds_the_limit_whole(task: Task) -> N
 def test_a_row_without_a_limit_is_asked_at_once(task: Task) -> None:
     sides = Answering([])
     found = ask_in_parts(task, Rows.of([CHECK], {}), sides)
-    assert isinstance(found, PairedAnswers)
+    assert isinstance(found.measured, PairedAnswers)
     assert [label for label, _ in sides.parts] == [""]
     assert sides.parts[0][1] == [item.id for item in task.file.items]
 
@@ -186,9 +186,8 @@ def test_a_row_without_a_limit_is_asked_at_once(task: Task) -> None:
 def test_a_task_that_says_so_is_asked_at_once(task: Task) -> None:
     sides = Answering([])
     whole = dataclasses.replace(task, is_sequential=False)
-    assert isinstance(
-        ask_in_parts(whole, Rows.of([CHECK], {CHECK: certified()}), sides), PairedAnswers
-    )
+    found = ask_in_parts(whole, Rows.of([CHECK], {CHECK: certified()}), sides)
+    assert isinstance(found.measured, PairedAnswers)
 
 
 def test_what_the_original_does_not_know_is_asked_of_no_artifact(task: Task) -> None:

@@ -39,6 +39,9 @@ BRIEF = """version: 1
 text: {{source: generated, windows: 4, window_tokens: 128}}
 latency: {{prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}}
 tasks:
+  everyday: off
+  grammar: off
+  stories: off
   next_sentence: off
   drill: off
   {tasks}

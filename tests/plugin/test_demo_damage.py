@@ -22,6 +22,11 @@ FAR_RADIANS = 1 / 250
 """Breaks what lies 384 tokens back and more, of a context of 512, and nothing within 256."""
 SOUND = ("qgate-demo-Q8_0", "qgate-demo-Q6_K")
 PLANTED = ("ends-elsewhere", "lost-cyrillic", "lost-far-back")
+UNKNOWN = {
+    *("accuracy.everyday", "accuracy.grammar", "accuracy.stories"),
+    "edge.context_limit",
+}
+"""What is made for models that read prose, which the demo model does not."""
 LETHAL = ("qgate-demo-Q2_K", "qgate-demo-damaged-Q8_0")
 
 
@@ -99,7 +104,7 @@ def test_each_planted_fault_fails_the_row_that_is_there_for_it(
     assert [judged(seen, name) for name in LETHAL] == [{"edge.math": "fail"}] * 2
     for artifact, beginning in (
         ("ends-elsewhere", "edge.termination: -"),
-        ("lost-cyrillic", "edge.multilingual (ru): "),
+        ("lost-cyrillic", "edge.multilingual (ru, exercises): "),
         ("lost-far-back", "edge.long_input (facts about "),
         ("qgate-demo-Q2_K", "edge.math: -"),
     ):
@@ -130,9 +135,7 @@ def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, model
     seen = gate(project, of_one, beside, "-k", "termination")
     assert (seen.code, judged(seen, artifact)) == (0, {row: "skipped"})
     reason = seen.message(artifact, row)
-    assert reason.startswith(
-        f"{row}: nothing could fail it: got 0.0 pp of an artifact that loses all it can; expected"
-    )
+    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 96 answers")
     assert f"skipped: {reason}" in seen.lines
     strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
     assert strict.code == 1
@@ -150,11 +153,12 @@ def test_a_lost_script_fails_its_language_and_leaves_english_alone(
 
     assert judged(seen, "lost-cyrillic")["edge.multilingual"] == "fail"
     found = members(seen, "lost-cyrillic", "edge.multilingual")
-    assert found["ru"]["low"] > 2
-    others = {language: one for language, one in found.items() if language != "ru"}
+    lost = "ru, exercises"
+    assert found[lost]["low"] > 2
+    others = {language: one for language, one in found.items() if language != lost}
     assert len(others) == 7
     assert all(is_near_one(one) for one in others.values())
-    for row in ("edge.math", "edge.termination", "edge.empty_prompt"):
+    for row in ("edge.math", "edge.termination"):
         assert judged(seen, "lost-cyrillic")[row] == "pass"
 
 
@@ -167,7 +171,7 @@ def test_what_is_lost_beyond_half_of_the_context_fails_long_input(
     found = members(seen, "lost-far-back", "edge.long_input")
     for tokens in (384, 512):
         assert found[f"facts about {tokens} tokens back"]["low"] > 1.1
-    near = ("facts about 128 tokens back", "facts about 256 tokens back", "text at 0-128 tokens")
+    near = ("facts about 128 tokens back", "facts about 256 tokens back")
     assert all(is_near_one(found[name]) for name in near)
     failed = [row for row, verdict in judged(seen, "lost-far-back").items() if verdict == "fail"]
     assert failed == ["edge.long_input"]
@@ -182,7 +186,7 @@ def test_two_bits_or_a_lost_layer_fail_tasks_and_edge_cases(
 
     failed = [row for row, verdict in judged(seen, artifact).items() if verdict == "fail"]
     assert seen.code == 1
-    assert {"accuracy.code", "accuracy.drill", "edge.math", "edge.long_input"} <= set(failed)
+    assert {"accuracy.code", "accuracy.drill", "edge.math"} <= set(failed)
     assert "error" not in judged(seen, artifact).values()
 
 
@@ -195,5 +199,7 @@ def test_eight_and_six_bits_hold_every_task_and_edge_case(
 
     found = judged(seen, artifact)
     assert seen.code == 0, seen.text
-    assert set(found.values()) == {"pass"}
-    assert len(found) == 4 + 9
+    skipped = {row for row, verdict in found.items() if verdict == "skipped"}
+    assert skipped == UNKNOWN
+    assert {verdict for row, verdict in found.items() if row not in UNKNOWN} == {"pass"}
+    assert len(found) == 7 + 9

@@ -21,7 +21,8 @@ MODEL = Path(qgate.__file__).parent / "demo" / "model"
 QUICK = """
 version: 1
 text: {source: generated, windows: 16, window_tokens: 256}
-tasks: {classification: off, next_sentence: off, code: off}
+tasks:
+  {everyday: off, grammar: off, stories: off, classification: off, next_sentence: off, code: off}
 """
 SAME = {"perplexity.increase", "perplexity.ratio", "divergence.kl_mean", "divergence.same_top"}
 

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "thresholds" / "default.yaml"
-TASKS = "accuracy.classification, accuracy.next_sentence, accuracy.code, accuracy.drill"
+TASKS = (
+    "accuracy.everyday, accuracy.grammar, accuracy.stories, accuracy.classification, "
+    "accuracy.next_sentence, accuracy.code, accuracy.drill"
+)
 GATED = (
     "perplexity.increase, perplexity.ratio, divergence.kl_mean, divergence.kl_p99, "
     f"divergence.same_top, {TASKS}, edge.long_input, edge.multilingual, edge.math, "
-    "edge.repetition, edge.termination, edge.answer_length, edge.batch_invariance, latency.ttft, "
+    "edge.repetition, edge.termination, edge.answer_length, edge.batch_invariance, "
+    "edge.empty_prompt, edge.context_limit, latency.ttft, "
     "latency.itl, latency.tps, memory.weights, memory.kv_cache, memory.peak, memory.growth"
 )
 """Rows with a shipped limit, in the order of a report."""

@@ -8,6 +8,7 @@ that looking at eight languages does not make a false alarm eight times as likel
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,12 @@ class Tokens:
     """The same tokens under the original."""
     documents: np.ndarray
     """Which document each token is from."""
+    share_of_log: float = 1.0
+    """How much of the logarithm of the ratio counts."""
 
     @classmethod
     def of(cls, pair: Pair, marks: Sequence[Mark]) -> Tokens:
-        """The tokens that are marked; those of one span are one document."""
+        """The tokens that are marked; those of one span or cluster are one document."""
         return cls(
             artifact_nll=np.concatenate(
                 [_part(pair.artifact.nll_nats, pair, mark) for mark in marks]
@@ -46,14 +49,19 @@ class Tokens:
                 [_part(pair.reference.nll_nats, pair, mark) for mark in marks]
             ),
             documents=np.repeat(
-                [mark.span for mark in marks], [mark.stop - mark.start for mark in marks]
+                [mark.span if mark.cluster is None else mark.cluster for mark in marks],
+                [mark.stop - mark.start for mark in marks],
             ),
         )
 
     def ratio(self, level: float) -> Estimate:
-        return stats.perplexity_ratio(
+        found = stats.perplexity_ratio(
             self.artifact_nll, self.reference_nll, self.documents, level=level
         )
+        if self.share_of_log == 1.0:
+            return found
+        value, low, high = (x**self.share_of_log for x in (found.value, found.low, found.high))
+        return dataclasses.replace(found, value=value, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from qgate import stats
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.conversations import frame
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import NO_END, Batch, Work
@@ -37,7 +37,7 @@ from qgate.runtimes.base import Prompt
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.measure.work import Answers, Pair, Speaker
+    from qgate.measure.work import Answers, Outcome, Pair, Speaker
     from qgate.records import Artifact, Estimate
 
 _LOOP_TOKENS = 24
@@ -88,6 +88,24 @@ class FreeRunning:
 
     def read(self, pair: Pair) -> FreeAnswers:
         return FreeAnswers(prompts=self.prompts, pair=pair)
+
+    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
+        """Refuse a row in which the original has nothing to lose.
+
+        Raises:
+            NotApplicable: every answer of it loops, or none ends.
+        """
+        answers = outcome.answers[0]
+        if check == "edge.repetition" and _has_looped(answers).all():
+            raise NotApplicable(
+                f"{check}: the original itself always loops: got {len(answers.ids)} of"
+                f" {len(answers.ids)} answers that do; expected fewer. Nothing could be lost"
+            )
+        if check == "edge.termination" and not _has_ended(answers, outcome.end_tokens).any():
+            raise NotApplicable(
+                f"{check}: the original itself never ends: got 0 of {len(answers.ids)} answers"
+                " that end with its end token; expected some. Nothing could be lost"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ token) does not stop at near ties.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -24,9 +25,14 @@ from qgate.measure.work import NO_END, Batch, Work
 from qgate.runtimes.base import Prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qgate.measure.work import Answers, Outcome, Pair, Speaker
 
-_ANSWER_TOKENS = 24
+_ANSWER_TOKENS = 16
+_PROMPTS = 48
+"""Of those that there are: one alone takes as long as eight beside each other, and what a batch
+does to an answer by mistake shows in many of them."""
 _SIDE_BY_SIDE = 8
 _ROUNDING_NATS = 0.5
 """An answer has changed where its first different token and the one in its place swapped a lead of
@@ -39,6 +45,22 @@ class BatchInvariance:
 
     checks: ClassVar[tuple[str, ...]] = ("edge.batch_invariance",)
     prompts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, prompts: Sequence[str]) -> BatchInvariance:
+        """The probe with as many of the prompts as it asks, from all over them."""
+        step = max(1, len(prompts) / _PROMPTS)
+        count = min(_PROMPTS, len(prompts))
+        return cls(prompts=tuple(prompts[int(step * number)] for number in range(count)))
+
+    @property
+    def size(self) -> int:
+        """Prompts."""
+        return len(self.prompts)
+
+    def take(self, numbers: Sequence[int]) -> BatchInvariance:
+        """The same probe with these of its prompts, in this order."""
+        return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
         room = speaker.context_tokens - _ANSWER_TOKENS

@@ -1,87 +1,135 @@
-"""`edge.long_input`: does the artifact still read what lies far back?
+"""`edge.long_input` and `edge.context_limit`: is a long input read from its beginning to its end?
 
-Prompts of a quarter, half, three quarters and the whole of the context: a few facts, filler text
-(`thresholds/prompts/fillers.jsonl`), then the facts again, of which the numbers are what is asked.
+A few texts fill the whole context, and one pass over them answers everything. Each is made of prose
+(`thresholds/prompts/prose.jsonl`) with facts planted at the beginning of each quarter. Near the end
+the first words of some documents come again, and the facts are asked, both in mixed order. A last
+piece of prose follows, up to the last token that the context holds.
 
-    Note: the fox has 37. ... <fillers> ... Recall: the fox has 37
+    Note: the fox has 37. The old bridge ... Note: the owl has 52. ... The old bridge ...
+    Recall: the fox has 37 ...
 
-Members, each a ratio of perplexities paired by token, clustered by prompt:
+Members of `edge.long_input`, each a ratio of perplexities paired by token:
 
-    text at A-B tokens           the fillers' tokens by their position
-    facts about N tokens back    the numbers alone, by how far back they were planted
+    text at A-B tokens             the prose by its position; a document of it is a cluster
+    passages about N tokens back   what came again, after its first `_CUE_TOKENS`, by how far back
+                                   it was; a passage is a cluster
+    facts about N tokens back      the numbers alone, by how far back they were planted; a fact is a
+                                   cluster
 
-The last is recall as a likelihood, which sees damage before answers flip; how many numbers each
-side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654) and
-needle tests count answers only.
+The last two are recall as a likelihood, which sees damage before answers flip; how many numbers
+each side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654)
+and needle tests count answers only.
+
+What the original cannot do is left out, for nothing could be lost there: facts over a distance of
+which it says less than `_LEAST_RECALLED`; passages that cost it more than `_MOST_OF_FIRST` of what
+they cost at first; text that costs more than a guess at random among all tokens would.
+
+`edge.context_limit` is the ratio over the last tokens of the full contexts, pieces of
+`_PIECE_TOKENS` being the clusters.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily
-from qgate.measure.work import Mark, Work
+from qgate.measure.work import Mark, Pair, Work
 from qgate.runtimes.base import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from qgate.measure.work import Outcome, Pair, Speaker
+    from qgate.measure.measurement import Estimates
+    from qgate.measure.work import Outcome, Speaker
 
 _KEYS = (
     *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),
     *("toad", "carp", "moth", "wasp", "lynx", "seal", "duck", "hawk", "mole", "crab"),
+    *("cat", "dog", "cow", "pig", "hen", "rat", "owl", "ant", "bee", "fish"),
+    *("lion", "tiger", "horse", "mouse", "sheep", "snake", "whale", "eagle", "camel", "monkey"),
 )
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of the context: how long the prompts are, and where text is told apart by position."""
-_PROMPTS = 8
-"""Of each length."""
-_FACTS = 4
-"""Planted in each prompt."""
-_SHORTEST = 96
-"""Tokens of a prompt that has room for facts and questions."""
+"""Of the context: where text is told apart by position, and how far back facts are."""
+_UNITS = 4
+"""Parts that the texts come in: one text of 4096 tokens each, or several shorter ones."""
+_UNIT_TOKENS = 4096
+_MOST_TEXTS = 8
+"""In a part."""
+_MANY_TEXTS = 4
+"""With so many or more texts a part, each needs one fact a quarter and one passage in all."""
+_FACTS = 2
+"""Planted at the beginning of each quarter, where texts are few."""
+_PASSAGES = 3
+"""As many documents of each quarter begin again near the end, where texts are few."""
+_PASSAGE_TOKENS = 24
+_CUE_TOKENS = 8
+"""By these it is seen that a passage comes again."""
+_SHORTEST = 384
+"""Tokens of a context that has room for facts, questions and prose."""
+_LAST_SHARE = 32
+"""One token in so many is behind the questions, up to the limit of the context."""
+_LEAST_LAST = 32
+_PIECE_TOKENS = 16
+_LEAST_RECALLED = 0.75
+_MOST_OF_FIRST = 0.5
+_LIMIT = "edge.context_limit"
+_LAST = "the last tokens"
+_FIRST = "passages at first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongInput:
-    """The probe of `edge.long_input`."""
+    """The probe of both rows."""
 
-    checks: ClassVar[tuple[str, ...]] = ("edge.long_input",)
+    checks: ClassVar[tuple[str, ...]] = ("edge.long_input", _LIMIT)
     fillers: tuple[str, ...]
     most_tokens: int
+    units: tuple[int, ...] = tuple(range(_UNITS))
+
+    @property
+    def size(self) -> int:
+        """Parts that can be asked alone; each has texts of the whole context."""
+        return len(self.units)
+
+    def take(self, numbers: Sequence[int]) -> LongInput:
+        """The same probe with these of its parts, in this order."""
+        return dataclasses.replace(self, units=tuple(self.units[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
-        """Prompts, and marks on their text and their facts.
+        """Texts, and marks on their prose and their facts.
 
         Raises:
-            MeasurementError: the context is too short for a quarter of it to hold anything.
+            MeasurementError: the context is too short to hold anything.
         """
-        longest = min(self.most_tokens, speaker.context_tokens)
-        lengths = [int(longest * share) for share in _SHARES]
-        if lengths[0] < _SHORTEST:
+        length = min(self.most_tokens, speaker.context_tokens)
+        if length < _SHORTEST:
             raise MeasurementError(
-                f"edge.long_input: the context is too short: got {longest} tokens;"
-                f" expected at least {int(_SHORTEST / _SHARES[0])}"
+                f"edge.long_input: the context is too short: got {length} tokens;"
+                f" expected at least {_SHORTEST}"
             )
-        writer = _Writer(speaker, self.fillers)
+        each = max(1, min(_MOST_TEXTS, _UNIT_TOKENS // length))
+        writer = _Writer(speaker, self.fillers, is_short=each >= _MANY_TEXTS)
         spans: list[Span] = []
         marks: list[Mark] = []
-        for length in lengths:
-            for _ in range(_PROMPTS):
-                ids, own = writer.write(length, lengths, seed=len(spans))
-                marks += [dataclasses.replace(mark, span=len(spans)) for mark in own]
+        for unit in self.units:
+            for number in range(unit * each, (unit + 1) * each):
+                ids, own = writer.write(length, seed=number)
+                marks += [_placed(mark, len(spans), number) for mark in own]
                 spans.append(Span(ids=ids, first=0))
         return Work(spans=tuple(spans), marks=tuple(marks))
 
-    def read(self, pair: Pair) -> PerplexityFamily:
-        family = PerplexityFamily.read(pair)
+    def read(self, pair: Pair) -> LongAnswers:
+        """Both rows' members, those that the original has mastered."""
+        members = dict(PerplexityFamily.read(pair).members)
+        first = members.pop(_FIRST)
         recall = {
             name: {
                 "facts": len(marks),
@@ -90,74 +138,233 @@ class LongInput:
             }
             for name, marks in _facts(pair.work.marks)
         }
-        return dataclasses.replace(family, more={"recall": recall})
+        guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
+        at_first = float(first.reference_nll.mean())
+        left_out = {}
+        for name, tokens in members.items():
+            nats = float(tokens.reference_nll.mean())
+            reason = _unmastered(name, nats, recall.get(name), at_first=at_first, guess=guess)
+            if reason:
+                left_out[name] = reason
+        kept = {name: tokens for name, tokens in members.items() if name not in left_out}
+        last = {name: kept.pop(name) for name in (_LAST,) if name in kept}
+        more = {
+            "recall": recall,
+            "left_out": {name: why for name, why in left_out.items() if name != _LAST},
+        }
+        return LongAnswers(
+            inside=PerplexityFamily(members=kept, more=more),
+            limit=PerplexityFamily(
+                members=last,
+                more={
+                    "context_tokens": len(pair.work.spans[0].ids),
+                    "left_out": {name: why for name, why in left_out.items() if name == _LAST},
+                },
+            ),
+        )
+
+    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
+        """Refuse a row of which the original has mastered nothing.
+
+        Raises:
+            NotApplicable: it is such a row.
+        """
+        self.read(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
+
+
+def _unmastered(
+    name: str, nats: float, recalled: Mapping[str, int] | None, *, at_first: float, guess: float
+) -> str:
+    """Why the original has nothing to lose in a member; empty where it has."""
+    if recalled is not None:
+        said, facts = recalled["reference_said"], recalled["facts"]
+        if said < _LEAST_RECALLED * facts:
+            return f"the original recalls {said} of {facts} facts; expected {_LEAST_RECALLED:.0%}"
+    elif name.startswith("passages"):
+        if nats > _MOST_OF_FIRST * at_first:
+            return (
+                f"the original needs {nats:.2f} nats a token when it reads a passage again,"
+                f" {at_first:.2f} at first; expected at most {_MOST_OF_FIRST:.0%} of that"
+            )
+    elif nats > guess:
+        return f"the original needs {nats:.2f} nats a token; a guess at random {guess:.2f}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongAnswers:
+    """What both sides made of the same long texts."""
+
+    inside: PerplexityFamily
+    limit: PerplexityFamily
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
+        self.require(check)
+        return self._of(check).estimate(check, level, parameters)
+
+    def require(self, check: str) -> None:
+        """Refuse a row without members.
+
+        Raises:
+            NotApplicable: the original has mastered nothing of it.
+        """
+        family = self._of(check)
+        if not family.members:
+            name, why = next(iter(family.more["left_out"].items()))
+            raise NotApplicable(f"{check}: the original can do nothing of it: {name}: {why}")
+
+    def details(self, check: str) -> dict[str, Any]:
+        return self._of(check).details(check)
+
+    def _of(self, check: str) -> PerplexityFamily:
+        return self.limit if check == _LIMIT else self.inside
+
+
+def _placed(mark: Mark, span: int, text: int) -> Mark:
+    """A mark of one text among those of all; clusters of different texts are different."""
+    assert mark.cluster is not None
+    return dataclasses.replace(mark, span=span, cluster=mark.cluster + text * _UNIT_TOKENS * 16)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A text as far as it is written."""
+
+    parts: list[np.ndarray] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, ids: np.ndarray) -> tuple[int, int]:
+        """Where it begins and ends."""
+        start = self.size
+        self.parts.append(ids)
+        self.size += len(ids)
+        return start, self.size
+
+    def mark(self, member: str, start: int, stop: int) -> None:
+        """Each mark is a cluster of its own."""
+        self.marks.append(Mark(member=member, span=0, start=start, stop=stop, cluster=start))
 
 
 class _Writer:
-    """Composes prompts of a given length out of facts and fillers."""
+    """Composes texts of a given length out of facts and prose.
 
-    def __init__(self, speaker: Speaker, fillers: Sequence[str]) -> None:
+    Args:
+        speaker: of the tokenizer.
+        fillers: the prose.
+        is_short: whether texts are short and many; each then has few facts and passages.
+    """
+
+    def __init__(self, speaker: Speaker, fillers: Sequence[str], *, is_short: bool) -> None:
         self._speaker = speaker
         self._fillers = speaker.follow([f"{text}\n" for text in fillers])
+        self._is_short = is_short
+        self._facts = 1 if is_short else _FACTS
         (self._start,) = speaker.begin([""])
         if not len(self._start):
             self._start = np.array([speaker.first_token], dtype=np.int32)
 
-    def write(
-        self, length: int, lengths: Sequence[int], *, seed: int
-    ) -> tuple[np.ndarray, list[Mark]]:
-        """At most `length` token ids, and marks whose `span` is still to be set.
+    def write(self, length: int, *, seed: int) -> tuple[np.ndarray, list[Mark]]:
+        """As many token ids, and marks whose `span` is still to be set.
 
         Raises:
             MeasurementError: the facts alone take more.
         """
         rng = random.Random(seed)  # noqa: S311 - text, not secrets
-        facts = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, _FACTS)]
-        notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in facts])
+        bounds = [int(length * share) for share in _SHARES]
+        facts = self._facts * len(bounds)
+        planted = [
+            (key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS[: max(20, facts)], facts)
+        ]
+        notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in planted])
+        questions = self._questions(planted)
+        tail = sum(sum(map(len, question)) for question in questions)
+        again = self._passages(seed, len(bounds))
+        tail += sum(again) * (_PASSAGE_TOKENS + len(questions[0][2]))
+        end = length - tail - max(_LEAST_LAST, length // _LAST_SHARE)
+        prose = self._prose(rng)
+        draft = _Draft()
+        draft.add(self._start)
+        passages: list[tuple[int, np.ndarray]] = []
+        for quarter, stop in enumerate(bounds):
+            for number in range(self._facts):
+                draft.add(notes[quarter * self._facts + number])
+            # in a short text the questions take some of the last quarter
+            ahead = sum(map(len, notes[(quarter + 1) * self._facts :]))
+            begun = self._fill(draft, prose, min(stop, end - ahead), bounds)
+            for begin, ids in begun[: again[quarter]]:
+                draft.mark(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
+                passages.append((bounds[-1 - quarter], ids))
+        if draft.size > end:
+            raise MeasurementError(
+                f"edge.long_input: the facts alone are too long: got {draft.size + length - end}"
+                f" tokens; expected at most {length}, the context"
+            )
+        for back, ids in rng.sample(passages, len(passages)):
+            self._repeat(draft, ids, back, questions[0][2])
+        for number in rng.sample(range(facts), facts):
+            self._ask(draft, questions[number], bounds[-1 - number // self._facts])
+        for piece in _pieces(draft, prose, length):
+            draft.mark(_LAST, *piece)
+        return np.concatenate(draft.parts).astype(np.int32), draft.marks
+
+    def _passages(self, seed: int, quarters: int) -> list[int]:
+        """How many documents of each quarter begin again."""
+        if self._is_short:
+            return [int(quarter == seed % quarters) for quarter in range(quarters)]
+        return [_PASSAGES] * quarters
+
+    def _questions(
+        self, facts: Sequence[tuple[str, str]]
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Question, number and line end of each fact."""
         asked = self._speaker.follow([f"Recall: the {key} has" for key, _ in facts])
         told = self._speaker.follow([number for _, number in facts])
         (line_end,) = self._speaker.follow(["\n"])
-        questions = list(zip(asked, told, strict=True))
-        tail = sum(len(ask) + len(tell) + len(line_end) for ask, tell in questions)
-        head = np.concatenate([self._start, *notes])
-        room = length - len(head) - tail
-        if room < 0:
-            raise MeasurementError(
-                f"edge.long_input: the facts alone are too long: got {length - room} tokens;"
-                f" expected at most {length}, the shortest prompt"
-            )
-        text = self._fill(room, rng)
-        parts, at = [head, text], len(head) + len(text)
-        marks = list(_text_marks(len(head), at, lengths))
-        for ask, tell in questions:
-            parts += [ask, tell, line_end]
-            start = at + len(ask)
-            member = f"facts about {length} tokens back"
-            marks.append(Mark(member=member, span=0, start=start, stop=start + len(tell)))
-            at = start + len(tell) + len(line_end)
-        return np.concatenate(parts).astype(np.int32), marks
+        return [(ask, tell, line_end) for ask, tell in zip(asked, told, strict=True)]
 
-    def _fill(self, room: int, rng: random.Random) -> np.ndarray:
-        """Fillers in chance order that take up to `room` tokens; they repeat where few are long."""
-        chosen: list[np.ndarray] = []
-        while room > 0:
-            order = rng.sample(self._fillers, len(self._fillers))
-            fitting = [ids for ids in order if len(ids) <= room]
-            if not fitting:
-                break
-            for ids in fitting:
-                if len(ids) <= room:
-                    chosen.append(ids)
-                    room -= len(ids)
-        return np.concatenate([*chosen, np.zeros(0, dtype=np.int32)])
+    def _prose(self, rng: random.Random) -> Iterator[np.ndarray]:
+        """Documents in chance order, again and again."""
+        while True:
+            yield from rng.sample(self._fillers, len(self._fillers))
+
+    def _fill(
+        self, draft: _Draft, prose: Iterator[np.ndarray], stop: int, bounds: Sequence[int]
+    ) -> list[tuple[int, np.ndarray]]:
+        """Prose up to that place, its last document cut; where and how long documents begin."""
+        begun: list[tuple[int, np.ndarray]] = []
+        while draft.size < stop:
+            ids = next(prose)[: stop - draft.size]
+            begin, end = draft.add(ids)
+            if len(ids) >= _PASSAGE_TOKENS:
+                begun.append((begin, ids[:_PASSAGE_TOKENS]))
+            for low, high in itertools.pairwise([0, *bounds]):
+                cut = max(begin, low), min(end, high)
+                if cut[0] < cut[1]:
+                    draft.mark(f"text at {low}-{high} tokens", *cut)
+        return begun
+
+    def _repeat(self, draft: _Draft, ids: np.ndarray, back: int, line_end: np.ndarray) -> None:
+        begin, end = draft.add(ids)
+        draft.mark(f"passages about {back} tokens back", begin + _CUE_TOKENS, end)
+        draft.add(line_end)
+
+    def _ask(
+        self, draft: _Draft, question: tuple[np.ndarray, np.ndarray, np.ndarray], back: int
+    ) -> None:
+        ask, tell, line_end = question
+        draft.add(ask)
+        draft.mark(f"facts about {back} tokens back", *draft.add(tell))
+        draft.add(line_end)
 
 
-def _text_marks(start: int, stop: int, lengths: Sequence[int]) -> Iterator[Mark]:
-    """The fillers' tokens, cut where a share of the context ends."""
-    for low, high in itertools.pairwise([0, *lengths]):
-        begin, end = max(start, low), min(stop, high)
-        if begin < end:
-            yield Mark(member=f"text at {low}-{high} tokens", span=0, start=begin, stop=end)
+def _pieces(draft: _Draft, prose: Iterator[np.ndarray], length: int) -> Iterator[tuple[int, int]]:
+    """Fill a draft up to the limit; where the pieces of that lie."""
+    begin = draft.size
+    while draft.size < length:
+        draft.add(next(prose)[: length - draft.size])
+    for start in range(begin, length, _PIECE_TOKENS):
+        yield start, min(start + _PIECE_TOKENS, length)
 
 
 def _facts(marks: Sequence[Mark]) -> Iterator[tuple[str, list[Mark]]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.free_running import FreeAnswers, FreeRunning, compresses, is_loop
 from qgate.measure.prompts import read_languages, read_prompts
-from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform
+from qgate.measure.work import NO_END, Outcome, Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
 
@@ -298,3 +298,25 @@ def test_a_model_beside_itself_shows_no_damage(speak: Speak, bytes_child: Host, 
 
     assert found.value == (1.0 if check == "edge.answer_length" else 0.0)
     assert found.n == len(probe.prompts)
+
+
+# --- what the original leaves to lose -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "line"),
+    [
+        ("edge.repetition", "the original itself always loops: got 2 of 2 answers that do"),
+        ("edge.termination", "the original itself never ends: got 0 of 2 answers that end"),
+    ],
+)
+def test_an_original_that_does_nothing_else_has_nothing_to_lose(check: str, line: str) -> None:
+    probe = FreeRunning(prompts=("a", "b"), answer_tokens=128)
+    loops = make_outcome(make_answers(ids=[LOOP, LOOP], ends=[NO_END, NO_END]), end_tokens=(2,))
+    talks = make_outcome(make_answers(ids=[LOOP, [65]], ends=[NO_END, 2]), end_tokens=(2,))
+
+    with pytest.raises(NotApplicable, match=f"^{check}: {line}"):
+        probe.require_original(check, Work(), loops)
+    for other in probe.checks:
+        probe.require_original(other, Work(), talks)
+    probe.require_original("edge.answer_length", Work(), loops)

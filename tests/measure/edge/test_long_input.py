@@ -1,4 +1,4 @@
-"""Long prompts hold what they say, where their marks say it, and as long as they may be."""
+"""Long texts fill the context, hold what they say, and their marks lie where they say it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.long_input import LongInput
 from qgate.measure.prompts import read_texts
 from qgate.measure.work import Mark, Outcome, Pair, Speaker, Work, perform
@@ -24,19 +24,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from qgate.measure.edge.long_input import LongAnswers
+
 Speak = Callable[[int], Speaker]
-FILLERS = read_texts(shipped_path().parent / "prompts" / "fillers.jsonl")
+PROSE = read_texts(shipped_path().parent / "prompts" / "prose.jsonl")
 CONTEXTS = [800, 1024, 1537, 4096]
-PROMPTS = 8
-FACTS = 4
+PARTS = 4
+TEXTS = {800: 20, 1024: 16, 1537: 8, 4096: 4}
+"""In all parts together, by the context."""
+
+
+def facts_a_quarter(context: int) -> int:
+    return 1 if context <= 1024 else 2
 
 
 def text_of(ids: np.ndarray) -> str:
-    return bytes(ids.tolist()).decode()
+    # where a document is cut there may be half a character
+    return bytes(ids.tolist()).decode(errors="replace")
 
 
-def plan(speak: Speak, context: int, fillers: tuple[str, ...] = FILLERS) -> Work:
-    return LongInput(fillers=fillers, most_tokens=10**6).work(speak(context))
+def plan(speak: Speak, context: int) -> Work:
+    return LongInput(fillers=PROSE, most_tokens=10**6).work(speak(context))
 
 
 def lengths_of(context: int) -> list[int]:
@@ -52,97 +60,98 @@ def planned(request: pytest.FixtureRequest, speak: Callable[[int], Speaker]) -> 
 Planned = tuple[int, Work]
 
 
-def test_prompts_come_in_four_lengths_and_fill_them(planned: Planned) -> None:
-    context, work = planned
-    shortest = min(len(filler.encode()) for filler in FILLERS) + 1
-
-    sizes = [len(span.ids) for span in work.spans]
-
-    assert len(sizes) == 4 * PROMPTS
-    for at, length in enumerate(lengths_of(context)):
-        for size in sizes[at * PROMPTS : (at + 1) * PROMPTS]:
-            assert length - shortest < size <= length
-    assert all(span.first == 0 for span in work.spans)
-    assert work.batches == ()
-
-
-def test_every_fact_is_told_once_and_asked_at_the_end(planned: Planned) -> None:
-    _, work = planned
-
-    for span in work.spans:
-        text = text_of(span.ids)
-        assert text.startswith("\x01")
-        told = re.findall(r"^\x01?Note: the (\w+) has (\d\d)\.$", text, re.MULTILINE)
-        asked = re.findall(r"^Recall: the (\w+) has (\d\d)$", text, re.MULTILINE)
-        assert told == asked
-        assert len(dict(told)) == FACTS
-        lines = text.splitlines()
-        assert all("Note: " in line for line in lines[:FACTS])
-        assert all(line.startswith("Recall: ") for line in lines[-FACTS:])
-
-
 def marks_of(work: Work, beginning: str) -> list[Mark]:
     return [mark for mark in work.marks if mark.member.startswith(beginning)]
 
 
-def test_marks_of_facts_are_the_numbers_and_nothing_else(planned: Planned) -> None:
+def test_every_text_fills_the_whole_context(planned: Planned) -> None:
+    context, work = planned
+
+    assert [len(span.ids) for span in work.spans] == [context] * TEXTS[context]
+    assert all(span.first == 0 for span in work.spans)
+    assert work.batches == ()
+    assert len({span.ids.tobytes() for span in work.spans}) == TEXTS[context]
+
+
+def test_every_fact_is_told_once_and_asked_near_the_end(planned: Planned) -> None:
+    context, work = planned
+
+    for span in work.spans:
+        text = text_of(span.ids)
+        told = re.findall(r"Note: the (\w+) has (\d\d)\.", text)
+        asked = re.findall(r"Recall: the (\w+) has (\d\d)\n", text)
+        assert sorted(told) == sorted(asked)
+        assert len(dict(told)) == 4 * facts_a_quarter(context)
+
+
+def test_marks_of_facts_are_the_numbers_and_say_how_far_back_they_are(planned: Planned) -> None:
     context, work = planned
     marks = marks_of(work, "facts")
 
-    assert len(marks) == 4 * PROMPTS * FACTS
-    for number, span in enumerate(work.spans):
-        own = [mark for mark in marks if mark.span == number]
-        recalled = re.findall(r"^Recall: the \w+ has( \d\d)$", text_of(span.ids), re.MULTILINE)
-        assert [text_of(span.ids[mark.start : mark.stop]) for mark in own] == recalled
-        length = lengths_of(context)[number // PROMPTS]
-        assert {mark.member for mark in own} == {f"facts about {length} tokens back"}
-
-
-def test_facts_lie_about_as_far_back_as_their_member_says(planned: Planned) -> None:
-    context, work = planned
-    overhead = 4 * len("Recall: the bear has 37\n") + max(map(len, FILLERS))
-
-    for mark in marks_of(work, "facts"):
+    assert len(marks) == TEXTS[context] * 4 * facts_a_quarter(context)
+    assert {mark.member for mark in marks} == {
+        f"facts about {length} tokens back" for length in lengths_of(context)
+    }
+    for mark in marks:
         text = text_of(work.spans[mark.span].ids)
         number = text_of(work.spans[mark.span].ids[mark.start : mark.stop])
-        length = lengths_of(context)[mark.span // PROMPTS]
-        back = mark.start - text.index(f"{number}.")
-        assert length - overhead - 4 * 24 < back < length
+        assert re.fullmatch(r" \d\d", number)
+        key = re.findall(r"Recall: the (\w+) has$", text[: mark.start])[-1]
+        back = mark.start - text.index(f"Note: the {key} has{number}.")
+        [about] = map(int, re.findall(r"\d+", mark.member))
+        assert abs(back - about) < context / 3
 
 
-def test_marks_of_text_are_the_fillers_cut_at_the_lengths(planned: Planned) -> None:
+def test_marks_of_passages_are_what_came_before(planned: Planned) -> None:
     context, work = planned
-    whole = {f"{filler}\n" for filler in FILLERS}
+    marks = marks_of(work, "passages about")
 
-    for number, span in enumerate(work.spans):
+    # the questions take some of the last quarter, and with it documents that could come again
+    most = TEXTS[context] * (1 if context <= 1024 else 12)
+    assert most * 3 / 4 <= len(marks) <= most
+    assert len(marks_of(work, "passages at first")) == len(marks)
+    for mark in marks:
+        ids = work.spans[mark.span].ids
+        again = ids[mark.start - 8 : mark.stop].tobytes()
+        first = ids.tobytes().index(again) // ids.itemsize
+        assert first < mark.start - 8
+        [about] = map(int, re.findall(r"\d+", mark.member))
+        assert abs(mark.start - first - about) < context / 3
+
+
+def test_marks_of_text_are_cut_at_the_quarters_and_none_lies_behind_the_questions(
+    planned: Planned,
+) -> None:
+    context, work = planned
+
+    for number in range(len(work.spans)):
         own = [mark for mark in marks_of(work, "text") if mark.span == number]
-        pieces = [text_of_bytes(span.ids[mark.start : mark.stop]) for mark in own]
-        between = re.split(rb"(?m)^Recall: ", b"".join(pieces))
-        assert len(between) == 1
-        assert all(one.stop == other.start for one, other in itertools.pairwise(own))
-        assert set(re.split(r"(?<=\n)", b"".join(pieces).decode())) - {""} <= {
-            line for text in whole for line in re.split(r"(?<=\n)", text)
-        }
-        before, after = (
-            text_of_bytes(span.ids[: own[0].start]),
-            text_of_bytes(span.ids[own[-1].stop :]),
-        )
-        assert before.count(b"Note: ") == FACTS
-        assert after.startswith(b"Recall: ")
+        asked = min(mark.start for mark in marks_of(work, "facts") if mark.span == number)
+        assert all(one.stop <= other.start for one, other in itertools.pairwise(own))
+        assert own[-1].stop < asked
         for mark in own:
             low, high = map(int, re.findall(r"\d+", mark.member))
             assert (low, high) in list(itertools.pairwise([0, *lengths_of(context)]))
             assert low <= mark.start < mark.stop <= high
 
 
-def text_of_bytes(ids: np.ndarray) -> bytes:
-    return bytes(ids.tolist())
+def test_the_last_tokens_reach_the_limit_of_the_context(planned: Planned) -> None:
+    context, work = planned
+
+    for number in range(len(work.spans)):
+        own = [mark for mark in marks_of(work, "the last tokens") if mark.span == number]
+        assert own[-1].stop == context
+        assert sum(mark.stop - mark.start for mark in own) >= max(32, context // 32)
+        assert max(mark.stop - mark.start for mark in own) == 16
 
 
-def test_prompts_differ_in_their_facts_and_fillers(planned: Planned) -> None:
+def test_each_mark_is_a_cluster_of_its_own(planned: Planned) -> None:
     _, work = planned
 
-    assert len({span.ids.tobytes() for span in work.spans}) == 4 * PROMPTS
+    for member in dict.fromkeys(mark.member for mark in work.marks):
+        clusters = [mark.cluster for mark in work.marks if mark.member == member]
+        assert None not in clusters
+        assert len(set(clusters)) == len(clusters)
 
 
 def test_the_same_context_is_the_same_work(speak: Speak) -> None:
@@ -154,18 +163,21 @@ def test_the_same_context_is_the_same_work(speak: Speak) -> None:
 
 
 def test_inputs_are_no_longer_than_asked_for(speak: Speak) -> None:
-    short = LongInput(fillers=FILLERS, most_tokens=1024).work(speak(4096))
+    short = LongInput(fillers=PROSE, most_tokens=1024).work(speak(4096))
 
     assert short.digest() == plan(speak, 1024).digest()
 
 
-def test_few_fillers_are_repeated(speak: Speak) -> None:
-    work = plan(speak, 1024, ("Anna went to the park.", "So Ida went to bed."))
+def test_parts_are_whole_texts_and_together_are_everything(speak: Speak) -> None:
+    probe = LongInput(fillers=PROSE, most_tokens=1024)
+    whole = probe.work(speak(1024))
+    first, last = probe.take([0, 1]).work(speak(1024)), probe.take([2, 3]).work(speak(1024))
 
-    assert [
-        len(span.ids) > length - 24
-        for span, length in zip(work.spans[::PROMPTS], lengths_of(1024), strict=True)
-    ] == [True] * 4
+    assert probe.size == PARTS
+    spans = [span.ids.tobytes() for span in (*first.spans, *last.spans)]
+    assert spans == [span.ids.tobytes() for span in whole.spans]
+    clusters = [mark.cluster for mark in (*first.marks, *last.marks)]
+    assert clusters == [mark.cluster for mark in whole.marks]
 
 
 @pytest.mark.parametrize(
@@ -173,16 +185,25 @@ def test_few_fillers_are_repeated(speak: Speak) -> None:
     [
         (383, "the context is too short: got 383 tokens; expected at least 384"),
         (0, "the context is too short: got 0 tokens; expected at least 384"),
-        (600, "the facts alone are too long: got 184 tokens; expected at most 150,"),
+        (390, "the facts alone are too long: got "),
     ],
 )
-def test_a_context_that_is_too_short_is_refused(speak: Speak, context: int, line: str) -> None:
-    with pytest.raises(MeasurementError) as caught:
-        plan(speak, context)
+def test_a_context_that_is_too_short_is_refused(
+    speak: Speak, monkeypatch: pytest.MonkeyPatch, context: int, line: str
+) -> None:
+    speaker = speak(context)
+    encode = Speaker._encode
 
-    message = str(caught.value)
-    assert message.startswith("edge.long_input: ")
-    assert re.sub(r"got 18\d tokens", "got 184 tokens", message)[17:].startswith(line)
+    def wordy(self: Speaker, texts: list[str], *, begins: bool) -> tuple[np.ndarray, ...]:
+        """A tokenizer that needs three tokens where bytes need one."""
+        found = encode(self, texts, begins=begins)
+        return tuple(np.repeat(ids, 3) for ids in found)
+
+    monkeypatch.setattr(Speaker, "_encode", wordy)
+    with pytest.raises(MeasurementError) as caught:
+        LongInput(fillers=PROSE, most_tokens=10**6).work(speaker)
+
+    assert str(caught.value).startswith(f"edge.long_input: {line}")
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -190,10 +211,11 @@ def test_a_context_that_is_too_short_is_refused(speak: Speak, context: int, line
 
 def answered(work: Work, *, nats: Callable[[str], float], said: Callable[[int], bool]) -> Outcome:
     """A side whose likelihoods are told by member, and facts by their number."""
-    nll = [np.full(len(span.ids) - 1, 9.0) for span in work.spans]
+    nll = [np.full(len(span.ids) - 1, 3.0) for span in work.spans]
     tops = [np.zeros(len(span.ids) - 1, dtype=bool) for span in work.spans]
     rng = np.random.default_rng(0)
-    for mark in work.marks:
+    marks = sorted(work.marks, key=lambda mark: mark.member == "passages at first")
+    for mark in marks:  # the last mark of a place is what it says
         at = slice(mark.start - 1, mark.stop - 1)
         nll[mark.span][at] = nats(mark.member) + rng.normal(0, 0.01, mark.stop - mark.start)
     for number, mark in enumerate(marks_of(work, "facts")):
@@ -201,44 +223,105 @@ def answered(work: Work, *, nats: Callable[[str], float], said: Callable[[int], 
     return make_outcome(nll=[one.tolist() for one in nll], tops=[one.tolist() for one in tops])
 
 
+def nats_of(member: str) -> float:
+    return 3.0 if member == "passages at first" else 1.0
+
+
+def read(work: Work, artifact: Outcome, reference: Outcome) -> LongAnswers:
+    return LongInput(fillers=PROSE, most_tokens=10**6).read(pair(artifact, reference, work))
+
+
 def test_each_member_has_its_own_ratio(planned: Planned) -> None:
     context, work = planned
-    far = f"facts about {lengths_of(context)[3]} tokens back"
-    reference = answered(work, nats=lambda _: 1.0, said=lambda _: True)
+    far = f"facts about {context} tokens back"
+    reference = answered(work, nats=nats_of, said=lambda _: True)
     artifact = answered(
-        work, nats=lambda member: 1.5 if member == far else 1.0, said=lambda number: number % 2 == 0
+        work,
+        nats=lambda member: 1.5 if member == far else nats_of(member),
+        said=lambda number: number % 2 == 0,
     )
 
-    family = LongInput(fillers=FILLERS, most_tokens=10**6).read(pair(artifact, reference, work))
+    family = read(work, artifact, reference)
     found = family.estimate("edge.long_input", 0.95, {})
 
-    assert found.keys() == dict.fromkeys(mark.member for mark in work.marks).keys()
+    hidden = {"passages at first", "the last tokens"}
+    assert set(found) == {mark.member for mark in work.marks} - hidden
     for member, estimate in found.items():
-        assert estimate.value == pytest.approx(np.exp(0.5) if member == far else 1.0, abs=0.01)
+        wanted = np.exp(0.5) if member == far else 1.0
+        assert estimate.value == pytest.approx(wanted, abs=0.06)
     details = family.details("edge.long_input")
     assert json.loads(json.dumps(details)) == details
-    assert details["recall"] == {
-        f"facts about {length} tokens back": {
-            "facts": PROMPTS * FACTS,
-            "said": PROMPTS * FACTS // 2,
-            "reference_said": PROMPTS * FACTS,
-        }
-        for length in lengths_of(context)
-    }
+    count = TEXTS[context] * facts_a_quarter(context)
+    assert {one["facts"] for one in details["recall"].values()} == {count}
+    assert {one["reference_said"] for one in details["recall"].values()} == {count}
+
+
+def test_the_last_tokens_are_a_row_of_their_own(planned: Planned) -> None:
+    context, work = planned
+    reference = answered(work, nats=nats_of, said=lambda _: True)
+    artifact = answered(
+        work,
+        nats=lambda member: 1.3 if member == "the last tokens" else nats_of(member),
+        said=lambda _: True,
+    )
+
+    found = read(work, artifact, reference)
+
+    [estimate] = found.estimate("edge.context_limit", 0.95, {}).values()
+    assert estimate.value == pytest.approx(np.exp(0.3), abs=0.01)
+    assert estimate.low > 1.1
+    assert found.details("edge.context_limit")["context_tokens"] == context
+
+
+@pytest.mark.parametrize(
+    ("beginning", "nats", "said", "reason"),
+    [
+        ("facts", 1.0, False, "the original recalls 0 of 16 facts; expected 75%"),
+        ("passages about", 2.5, True, "the original needs 2.50 nats a token when it reads a"),
+        ("text", 9.0, True, "the original needs 8.90 nats a token; a guess at random 4.81"),
+    ],
+)
+def test_what_the_original_cannot_do_is_left_out(
+    speak: Speak, beginning: str, nats: float, said: bool, reason: str
+) -> None:
+    work = plan(speak, 1024)
+    reference = answered(
+        work,
+        nats=lambda member: nats if member.startswith(beginning) else nats_of(member),
+        said=lambda _: said,
+    )
+
+    found = read(work, reference, reference)
+
+    left_out = found.details("edge.long_input")["left_out"]
+    assert len(left_out) == 4
+    for member, why in left_out.items():
+        assert member.startswith(beginning)
+        assert why.startswith(reason)
+        assert member not in found.estimate("edge.long_input", 0.95, {})
+
+
+def test_an_original_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
+    work = plan(speak, 1024)
+    blank = answered(work, nats=lambda _: 9.0, said=lambda _: False)
+
+    probe = LongInput(fillers=PROSE, most_tokens=10**6)
+    for check in probe.checks:
+        with pytest.raises(NotApplicable, match=f"^{check}: the original can do nothing"):
+            probe.require_original(check, work, blank)
 
 
 def test_a_fact_is_said_where_all_its_tokens_are(speak: Speak) -> None:
     work = plan(speak, 1024)
-    outcome = answered(work, nats=lambda _: 1.0, said=lambda _: True)
+    outcome = answered(work, nats=nats_of, said=lambda _: True)
     mark = marks_of(work, "facts")[0]
     tops = [one.copy() for one in outcome.is_top]
     tops[mark.span][mark.stop - 2] = False  # its last digit
     spoiled = dataclasses.replace(outcome, is_top=tuple(tops))
 
-    family = LongInput(fillers=FILLERS, most_tokens=10**6).read(pair(spoiled, outcome, work))
+    recall = read(work, spoiled, outcome).details("edge.long_input")["recall"][mark.member]
 
-    recall = family.details("edge.long_input")["recall"][mark.member]
-    assert (recall["said"], recall["reference_said"]) == (31, 32)
+    assert (recall["said"], recall["reference_said"]) == (15, 16)
 
 
 # --- with real tokenizers and models --------------------------------------------------------------
@@ -271,14 +354,11 @@ def children(models: dict[str, Path]) -> Iterator[dict[str, Host]]:
 
 
 def test_a_byte_level_tokenizer_keeps_the_layout(children: dict[str, Host]) -> None:
-    work = LongInput(fillers=FILLERS, most_tokens=4096).work(Speaker(children["F16"], 512, 0))
+    work = LongInput(fillers=PROSE, most_tokens=4096).work(Speaker(children["F16"], 512, 0))
     marks = marks_of(work, "facts")
     [digits] = {mark.stop - mark.start for mark in marks}
 
-    assert max(len(span.ids) for span in work.spans) <= 512
-    # the same two digits have the same tokens wherever they are
-    numbers = {work.spans[mark.span].ids[mark.start : mark.stop].tobytes() for mark in marks}
-    assert 40 < len(numbers) <= 90
+    assert {len(span.ids) for span in work.spans} == {512}
     for mark in marks:
         ids, number = work.spans[mark.span].ids, work.spans[mark.span].ids[mark.start : mark.stop]
         places = [at for at in range(len(ids)) if ids[at : at + digits].tolist() == number.tolist()]
@@ -287,7 +367,7 @@ def test_a_byte_level_tokenizer_keeps_the_layout(children: dict[str, Host]) -> N
 
 @pytest.mark.slow
 def test_two_bits_are_seen_and_the_model_itself_is_not(children: dict[str, Host]) -> None:
-    probe = LongInput(fillers=FILLERS, most_tokens=4096)
+    probe = LongInput(fillers=PROSE, most_tokens=4096)
     work = probe.work(Speaker(children["F16"], 512, 0))
     reference, again = (perform(work, children["F16"], ()) for _ in range(2))
     broken = perform(work, children["Q2_K"], ())
@@ -297,7 +377,7 @@ def test_two_bits_are_seen_and_the_model_itself_is_not(children: dict[str, Host]
 
     assert {one.value for one in same.estimate("edge.long_input", 0.95, {}).values()} == {1.0}
     found = damaged.estimate("edge.long_input", 0.95, {})
-    assert max(one.low for one in found.values()) > 1.1
+    assert max(one.value for one in found.values()) > 1.02
     recall = damaged.details("edge.long_input")["recall"].values()
     assert sum(counts["said"] for counts in recall) < sum(
         counts["reference_said"] for counts in recall
