@@ -191,6 +191,7 @@ def converse(
         heat=dataclasses.asdict(recipe.heat),
         turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
         answer_tokens=max(1, size // _ANSWER_SHARE),
+        ends=list(facts.end_tokens),
     )
     ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
     if ids.shape != answers.shape or ids.shape != (len(plan), size):

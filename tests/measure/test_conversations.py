@@ -72,7 +72,7 @@ class Letters:
             heat=Heat(**args["heat"]),
             turns=tuple(tuple(from_flat(one)) for one in args["turns"]),
             answer_tokens=args["answer_tokens"],
-            ends=FACTS.end_tokens,
+            ends=tuple(args["ends"]),
         )
         said = Counter[int]()
 
@@ -164,7 +164,8 @@ def test_the_text_knows_what_was_scored() -> None:
     told = describe(text, windows)
 
     assert told["name"] == (
-        "the original's answers to shipped prompts, temperature 1, top_k 0, top_p 1, min_p 0, seed 5"
+        "the original's answers to shipped prompts, temperature 1, top_k 0, top_p 1, min_p 0,"
+        " seed 5"
     )
     assert told["scored_tokens"] == windows.scored.sum()
     assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
