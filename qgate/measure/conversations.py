@@ -182,7 +182,8 @@ def converse(
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
-    names, plan = _plan(settings.windows, _ids(recipe, host, facts), size)
+    prompts, how = _ids(recipe, host, facts)
+    names, plan = _plan(settings.windows, prompts, size)
     sampled = host.call(
         "sample",
         sequences=len(plan),
@@ -205,6 +206,7 @@ def converse(
         scored=answers[:, 1:] != GIVEN,
         slices=names,
         topics=_topics(names, plan, answers[:, 1:]),
+        asked=f"{len(prompts)} prompts, {how}",
     )
 
 
@@ -251,16 +253,18 @@ def _read_well(asked: Sequence[Asked], host: Host, speaker: Speaker) -> list[Ask
     ]
 
 
-def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> list[_Ids]:
+def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> tuple[list[_Ids], str]:
+    """The prompts that are asked, and how they are put."""
     speaker = Speaker(host, facts.context_length, facts.first_token)
     prompts = _known(recipe, host, speaker)
     framed = frame([one.prompt for one in prompts], recipe.original)
     firsts = speaker.begin(framed.firsts)
     follows = firsts if framed.follows is None else speaker.follow(framed.follows)
-    return [
+    found = [
         _Ids(slice=asked.slice, first=first, follow=follow)
         for asked, first, follow in zip(prompts, firsts, follows, strict=True)
     ]
+    return found, framed.how
 
 
 def _plan(

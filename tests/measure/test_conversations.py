@@ -169,6 +169,7 @@ def test_the_text_knows_what_was_scored() -> None:
     )
     assert told["scored_tokens"] == windows.scored.sum()
     assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
+    assert told["asked"] == "8 prompts, continued as plain text"
 
 
 def test_what_changes_the_text_changes_its_digest() -> None:
