@@ -186,6 +186,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
         "facts": facts.to_json(),
         "clustered_by": windows.clustered_by,
         "slices": list(windows.slices),
+        "asked": windows.asked,
         "encoding": stored.encoding,
         "stride": stored.stride,
         "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
@@ -252,6 +253,7 @@ def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any])
         clustered_by=entry["clustered_by"],
         scored=_load(place / "scored.npy"),
         slices=tuple(entry["slices"]),
+        asked=entry["asked"],
         topics=_load(place / "topics.npy") if entry["slices"] else None,
     )
     stored = Stored(

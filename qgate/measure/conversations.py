@@ -6,6 +6,11 @@ is full. Only what the model said is scored, ends of answers included. Slices of
 (`thresholds/prompts/conversations.jsonl`) take turns within each window and from window to window:
 windows differ less, which is what intervals live on, and any leading part of them is a fair mix.
 
+What the original does not know is not asked: prompts of which it predicts the text with more than
+`MOST_BITS` a byte, as of a language that it was not trained on. On such ground its answers are
+noise, and so are divergences of them. Where few are left, the demo model's questions (`open.jsonl`)
+are asked too, as far as it knows those; where few are known of all, all are asked.
+
 A model without a chat template goes on with each prompt as with the beginning of a text; behind
 its end token, or behind the longest answer, the next prompt begins another text.
 """
@@ -15,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +29,10 @@ import numpy as np
 from qgate.artifacts.chat_template import chat_template_of
 from qgate.artifacts.serving_defaults import serving_defaults
 from qgate.errors import MeasurementError
-from qgate.measure.prompts import read_conversations
+from qgate.measure.prompts import Asked, read_conversations, read_prompts
 from qgate.measure.windows import Windows, by_window
-from qgate.measure.work import Speaker
-from qgate.runtimes.base import Heat
+from qgate.measure.work import Speaker, Work, perform
+from qgate.runtimes.base import Heat, Span
 from qgate.runtimes.ragged import to_flat
 from qgate.runtimes.sampling import GIVEN
 from qgate.thresholds import shipped_path
@@ -34,7 +40,6 @@ from qgate.thresholds import shipped_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgate.measure.prompts import Asked
     from qgate.records import Artifact
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
@@ -42,7 +47,14 @@ if TYPE_CHECKING:
 
 SERVED = Heat(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05)
 """Defaults of llama.cpp's server (`llama-server --help`), for models whose files name no others."""
-_LAYOUT = 1
+MOST_BITS = 4.0
+"""A byte: what the frequencies of letters alone give for English. SmolLM2-135M reads prompts of
+the shipped slices with 1 to 2 and languages that it hardly knows with 3 to 4; stories260K reads
+English with 2 to 4 and any other language with 6 and more; the demo model has 0.1 to 2 for its own
+questions and 8 and more for all others."""
+_FEW = 16
+"""Fewer prompts are no mix."""
+_LAYOUT = 2
 """Part of the digest: raised when the same recipe comes to mean other windows."""
 _ANSWER = "QGATE-ANSWER"
 """Stands for the model's answer while the next turn is rendered behind it."""
@@ -100,6 +112,8 @@ class Recipe:
     """What the original is asked, and how its answers are drawn."""
 
     prompts: tuple[Asked, ...]
+    more: tuple[Asked, ...] = ()
+    """Asked too where the original knows few of the others."""
     original: Artifact | None
     """Whose chat frame the prompts are asked in."""
     heat: Heat
@@ -113,7 +127,7 @@ class Recipe:
             f"temperature {heat.temperature:g}, top_k {heat.top_k}, top_p {heat.top_p:g},"
             f" min_p {heat.min_p:g}"
         )
-        return f"the original's answers to {len(self.prompts)} prompts, {drawn}, seed {self.seed}"
+        return f"the original's answers to shipped prompts, {drawn}, seed {self.seed}"
 
     def digest(self) -> str:
         """`sha256:...` of everything that the text depends on, beside the original itself."""
@@ -122,6 +136,7 @@ class Recipe:
             [
                 _LAYOUT,
                 [[one.slice, one.prompt] for one in self.prompts],
+                [[one.slice, one.prompt] for one in self.more],
                 None if found is None else dataclasses.asdict(found),
                 dataclasses.asdict(self.heat),
                 self.seed,
@@ -145,8 +160,17 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
             top_p=named.get("top_p", 1.0),
             min_p=named.get("min_p", 0.0),
         )
-    prompts = read_conversations(shipped_path().parent / "prompts" / "conversations.jsonl")
-    return Recipe(prompts=prompts, original=original, heat=heat, seed=settings.seed)
+    shipped = shipped_path().parent / "prompts"
+    return Recipe(
+        prompts=read_conversations(shipped / "conversations.jsonl"),
+        more=tuple(
+            Asked(slice="questions", prompt=prompt)
+            for prompt in read_prompts(shipped / "open.jsonl")
+        ),
+        original=original,
+        heat=heat,
+        seed=settings.seed,
+    )
 
 
 def converse(
@@ -158,7 +182,8 @@ def converse(
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
-    names, plan = _plan(settings.windows, _ids(recipe, host, facts), size)
+    prompts, how = _ids(recipe, host, facts)
+    names, plan = _plan(settings.windows, prompts, size)
     sampled = host.call(
         "sample",
         sequences=len(plan),
@@ -167,6 +192,7 @@ def converse(
         heat=dataclasses.asdict(recipe.heat),
         turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
         answer_tokens=max(1, size // _ANSWER_SHARE),
+        ends=list(facts.end_tokens),
     )
     ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
     if ids.shape != answers.shape or ids.shape != (len(plan), size):
@@ -180,6 +206,7 @@ def converse(
         scored=answers[:, 1:] != GIVEN,
         slices=names,
         topics=_topics(names, plan, answers[:, 1:]),
+        asked=f"{len(prompts)} prompts, {how}",
     )
 
 
@@ -200,15 +227,44 @@ class _Ids:
     follow: np.ndarray
 
 
-def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> list[_Ids]:
-    framed = frame([one.prompt for one in recipe.prompts], recipe.original)
+def _known(recipe: Recipe, host: Host, speaker: Speaker) -> tuple[Asked, ...]:
+    """What the original knows enough of to be asked it."""
+    known = tuple(_read_well(recipe.prompts, host, speaker))
+    if len(known) < _FEW:
+        known += tuple(_read_well(recipe.more, host, speaker))
+    return known if len(known) >= _FEW else recipe.prompts
+
+
+def _read_well(asked: Sequence[Asked], host: Host, speaker: Speaker) -> list[Asked]:
+    """Those of which the original predicts the bare text well enough."""
+    if not asked:
+        return []
+    begin = np.array([speaker.first_token], dtype=np.int32)
+    spans = []
+    for ids in speaker.begin([one.prompt for one in asked]):
+        cut = ids[: speaker.context_tokens - 1]
+        has_begin = len(cut) > 1 and cut[0] == speaker.first_token
+        spans.append(Span(ids=cut if has_begin else np.concatenate([begin, cut]), first=0))
+    scored = perform(Work(spans=tuple(spans)), host, ())
+    return [
+        one
+        for one, nll in zip(asked, scored.nll_nats, strict=True)
+        if nll.sum() / math.log(2) <= MOST_BITS * len(one.prompt.encode())
+    ]
+
+
+def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> tuple[list[_Ids], str]:
+    """The prompts that are asked, and how they are put."""
     speaker = Speaker(host, facts.context_length, facts.first_token)
+    prompts = _known(recipe, host, speaker)
+    framed = frame([one.prompt for one in prompts], recipe.original)
     firsts = speaker.begin(framed.firsts)
     follows = firsts if framed.follows is None else speaker.follow(framed.follows)
-    return [
+    found = [
         _Ids(slice=asked.slice, first=first, follow=follow)
-        for asked, first, follow in zip(recipe.prompts, firsts, follows, strict=True)
+        for asked, first, follow in zip(prompts, firsts, follows, strict=True)
     ]
+    return found, framed.how
 
 
 def _plan(

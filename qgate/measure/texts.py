@@ -185,4 +185,5 @@ def describe(text: Text, windows: Windows) -> dict[str, Any]:
         "scored_tokens": int(windows.scored.sum()),
         "clusters": len(np.unique(windows.owners)),
         "clustered_by": windows.clustered_by,
+        **({"asked": windows.asked} if windows.asked else {}),
     }

@@ -29,6 +29,9 @@ class Windows:
     topics: np.ndarray | None = None
     """Which of these each token behind `first` is about, the same shape, int32; -1: none."""
 
+    asked: str = ""
+    """How prompts were put to the model; empty where there were none."""
+
     @property
     def first(self) -> int:
         """First position whose successor is scored."""

@@ -124,7 +124,7 @@ class _Worker:
                 heat=Heat(**args.get("heat", {})),
                 turns=tuple(turns[begin : begin + count]),
                 answer_tokens=args.get("answer_tokens", 0),
-                ends=tuple(self._facts()["end_tokens"]),
+                ends=tuple(args.get("ends", ())),
             )
             groups.append(self._adapter().sample(sampling, self._progress))
         return {

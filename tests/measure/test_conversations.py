@@ -47,8 +47,9 @@ RECIPE = Recipe(prompts=ASKED, original=None, heat=Heat(), seed=5)
 class Letters:
     """Stands for a host: a token a byte; it says LETTER three times to each turn and ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, nats_a_byte: float = 1.0) -> None:
         self.asked: dict[str, Any] = {}
+        self.nats_a_byte = nats_a_byte
 
     def call(self, verb: str, **args: Any) -> dict[str, Any]:
         if verb == "encode":
@@ -57,6 +58,11 @@ class Letters:
                 for text, begins in zip(args["texts"], args["begins"], strict=True)
             ]
             return {"ids": to_flat(ids, "<i4")}
+        if verb == "score_spans":
+            ids = from_flat(args["ids"])
+            nll = [np.full(len(one) - 1, self.nats_a_byte) for one in ids]
+            tops = [np.zeros(len(one) - 1, dtype=bool) for one in ids]
+            return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
         assert verb == "sample"
         self.asked = args
         sampling = Sampling(
@@ -66,7 +72,7 @@ class Letters:
             heat=Heat(**args["heat"]),
             turns=tuple(tuple(from_flat(one)) for one in args["turns"]),
             answer_tokens=args["answer_tokens"],
-            ends=FACTS.end_tokens,
+            ends=tuple(args["ends"]),
         )
         said = Counter[int]()
 
@@ -158,10 +164,12 @@ def test_the_text_knows_what_was_scored() -> None:
     told = describe(text, windows)
 
     assert told["name"] == (
-        "the original's answers to 8 prompts, temperature 1, top_k 0, top_p 1, min_p 0, seed 5"
+        "the original's answers to shipped prompts, temperature 1, top_k 0, top_p 1, min_p 0,"
+        " seed 5"
     )
     assert told["scored_tokens"] == windows.scored.sum()
     assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
+    assert told["asked"] == "8 prompts, continued as plain text"
 
 
 def test_what_changes_the_text_changes_its_digest() -> None:
@@ -174,6 +182,49 @@ def test_what_changes_the_text_changes_its_digest() -> None:
     ]
     digests = {dataclasses.replace(RECIPE, **change).digest() for change in changes}
     assert len(digests) == len(changes)
+
+
+# What the original knows
+
+
+class Knowing(Letters):
+    """Reads well what begins with one of these letters."""
+
+    def __init__(self, letters: str) -> None:
+        super().__init__()
+        self.letters = letters
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        if verb != "score_spans":
+            return super().call(verb, **args)
+        ids = from_flat(args["ids"])
+        nats = [1.0 if chr(one[1]) in self.letters else 9.0 for one in ids]
+        nll = [np.full(len(one) - 1, each) for one, each in zip(ids, nats, strict=True)]
+        tops = [np.zeros(len(one) - 1, dtype=bool) for one in ids]
+        return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
+
+
+def many(*slices: str) -> tuple[Asked, ...]:
+    return tuple(Asked(slice=one, prompt=f"{one}{at:02}") for at in range(20) for one in slices)
+
+
+@pytest.mark.parametrize(
+    ("letters", "asked"),
+    [
+        ("abc", ("a", "b")),
+        ("ac", ("a",)),
+        ("c", ("c",)),
+        ("", ("a", "b")),
+    ],
+    ids=["knows all", "knows some", "knows what is asked besides", "knows nothing"],
+)
+def test_what_the_original_does_not_know_is_not_asked(letters: str, asked: tuple[str, ...]) -> None:
+    recipe = dataclasses.replace(RECIPE, prompts=many("a", "b"), more=many("c"))
+    settings = TextSettings(source="answers", windows=4, window_tokens=40)
+
+    windows = converse(recipe, settings, Knowing(letters), FACTS, 40)  # type: ignore[arg-type]
+
+    assert windows.slices == asked
 
 
 # How prompts are put to a model

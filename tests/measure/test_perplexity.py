@@ -290,7 +290,7 @@ def test_the_divergence_is_told_by_groups_of_tokens() -> None:
             "0.75 to 0.95": {"n": 1, "kl_mean_nats": 3.0},
             "0.95 to 1": {"n": 2, "kl_mean_nats": 4.5},
         },
-        "slice": {"chat": {"n": 3, "kl_mean_nats": 2.0}, "code": {"n": 3, "kl_mean_nats": 3.0}},
+        "slice": {"chat": {"n": 4, "kl_mean_nats": 2.75}, "code": {"n": 2, "kl_mean_nats": 2.0}},
         "position": {
             "1 of 4": {"n": 1, "kl_mean_nats": 0.0},
             "2 of 4": {"n": 2, "kl_mean_nats": 1.5},

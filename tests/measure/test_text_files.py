@@ -123,8 +123,8 @@ def test_where_no_text_is_named_the_originals_answers_are_it(tmp_path: Path) -> 
 
     assert found.documents is None
     assert found.name == (
-        "the original's answers to 200 prompts, temperature 0.8, top_k 40, top_p 0.95, min_p 0.05,"
-        " seed 3"
+        "the original's answers to shipped prompts, temperature 0.8, top_k 40, top_p 0.95,"
+        " min_p 0.05, seed 3"
     )
     assert found == find_text(TextSettings(source="answers", seed=3), tmp_path)
 
