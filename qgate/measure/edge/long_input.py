@@ -1,8 +1,9 @@
 """`edge.long_input` and `edge.context_limit`: is a long input read from its beginning to its end?
 
 A few texts fill the whole context, and one pass over them answers everything. Each is made of prose
-(`thresholds/prompts/prose.jsonl`) with facts planted at the beginning of each quarter. Near the end
-the first words of some documents come again, and the facts are asked, both in mixed order. A last
+(`thresholds/prompts/prose.jsonl`). Near the end the first words of some documents come again, in
+mixed order. Where the context is short and texts are many, there is also a fact at the beginning of
+each quarter, and the facts are asked near the end; few texts would have too few of them. A last
 piece of prose follows, up to the last token that the context holds.
 
     Note: the fox has 37. The old bridge ... Note: the owl has 52. ... The old bridge ...
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
 _KEYS = (
     *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),
     *("toad", "carp", "moth", "wasp", "lynx", "seal", "duck", "hawk", "mole", "crab"),
-    *("cat", "dog", "cow", "pig", "hen", "rat", "owl", "ant", "bee", "fish"),
-    *("lion", "tiger", "horse", "mouse", "sheep", "snake", "whale", "eagle", "camel", "monkey"),
 )
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of the context: where text is told apart by position, and how far back facts are."""
@@ -64,9 +63,7 @@ _UNIT_TOKENS = 4096
 _MOST_TEXTS = 8
 """In a part."""
 _MANY_TEXTS = 4
-"""With so many or more texts a part, each needs one fact a quarter and one passage in all."""
-_FACTS = 2
-"""Planted at the beginning of each quarter, where texts are few."""
+"""With so many or more texts a part, each has one fact a quarter and one passage in all."""
 _PASSAGES = 3
 """As many documents of each quarter begin again near the end, where texts are few."""
 _PASSAGE_TOKENS = 24
@@ -259,7 +256,7 @@ class _Writer:
         self._speaker = speaker
         self._fillers = speaker.follow([f"{text}\n" for text in fillers])
         self._is_short = is_short
-        self._facts = 1 if is_short else _FACTS
+        self._facts = int(is_short)
         (self._start,) = speaker.begin([""])
         if not len(self._start):
             self._start = np.array([speaker.first_token], dtype=np.int32)
@@ -273,14 +270,14 @@ class _Writer:
         rng = random.Random(seed)  # noqa: S311 - text, not secrets
         bounds = [int(length * share) for share in _SHARES]
         facts = self._facts * len(bounds)
-        planted = [
-            (key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS[: max(20, facts)], facts)
-        ]
-        notes = self._speaker.follow([f"Note: the {key} has{number}.\n" for key, number in planted])
-        questions = self._questions(planted)
+        planted = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, facts)]
+        told = [f"Note: the {key} has{number}.\n" for key, number in planted]
+        notes = self._speaker.follow(told) if told else ()
+        (line_end,) = self._speaker.follow(["\n"])
+        questions = self._questions(planted, line_end)
         tail = sum(sum(map(len, question)) for question in questions)
         again = self._passages(seed, len(bounds))
-        tail += sum(again) * (_PASSAGE_TOKENS + len(questions[0][2]))
+        tail += sum(again) * (_PASSAGE_TOKENS + len(line_end))
         end = length - tail - max(_LEAST_LAST, length // _LAST_SHARE)
         prose = self._prose(rng)
         draft = _Draft()
@@ -301,7 +298,7 @@ class _Writer:
                 f" tokens; expected at most {length}, the context"
             )
         for back, ids in rng.sample(passages, len(passages)):
-            self._repeat(draft, ids, back, questions[0][2])
+            self._repeat(draft, ids, back, line_end)
         for number in rng.sample(range(facts), facts):
             self._ask(draft, questions[number], bounds[-1 - number // self._facts])
         for piece in _pieces(draft, prose, length):
@@ -315,12 +312,13 @@ class _Writer:
         return [_PASSAGES] * quarters
 
     def _questions(
-        self, facts: Sequence[tuple[str, str]]
+        self, facts: Sequence[tuple[str, str]], line_end: np.ndarray
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Question, number and line end of each fact."""
+        if not facts:
+            return []
         asked = self._speaker.follow([f"Recall: the {key} has" for key, _ in facts])
         told = self._speaker.follow([number for _, number in facts])
-        (line_end,) = self._speaker.follow(["\n"])
         return [(ask, tell, line_end) for ask, tell in zip(asked, told, strict=True)]
 
     def _prose(self, rng: random.Random) -> Iterator[np.ndarray]:
