@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -148,6 +149,21 @@ def test_every_finite_16_bit_number_is_read_exactly(tmp_path: Path, type_name: T
         wanted = (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     assert read.dtype == np.float32
     assert (read == wanted).all()
+
+
+@pytest.mark.parametrize("type_name", ENCODINGS)
+def test_windows_from_the_middle_are_read_from_the_middle(
+    tmp_path: Path, type_name: TypeName | None
+) -> None:
+    keeping = stored(tmp_path, type_name)
+    values = STATES if type_name else logits_of("F32")
+    Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values)
+
+    whole = Original(keeping).tiles(5, POSITIONS)(0, 100)
+    later = Original(dataclasses.replace(keeping, begin=5)).tiles(0, POSITIONS - 5)(0, 100)
+
+    assert np.array_equal(later, whole)
+    assert Stored.from_json(dataclasses.asdict(dataclasses.replace(keeping, begin=5))).begin == 5
 
 
 def test_threads_do_not_read_into_each_other(tmp_path: Path, crew: Crew) -> None:
