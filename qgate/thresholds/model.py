@@ -121,7 +121,7 @@ class EdgeSettings:
     """Of each language of `edge.multilingual`, at most."""
     prompts: int = 48
     """That are continued freely, at most."""
-    batch_prompts: int = 32
+    batch_prompts: int = 48
     """Of `edge.batch_invariance`, at most."""
     math_items: int = 200
     """Of `edge.math`, at most."""
