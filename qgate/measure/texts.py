@@ -30,8 +30,9 @@ Both order the artifacts alike on every seed. Text from nothing drifts: SmolLM2 
 59 on it, 2.8 on its answers. On the demo it is so easy that a few tokens make up the mean: seeds
 differ by a factor of two, intervals by more. Prompts that the original does not know make answers
 worse: with all of them asked stories260K had 0.037 to 0.039 (11 %) for Q5_0, the demo 0.05 for
-Q4_K_M. WikiText-2 needs a file, and is not what is served. A window of answers has about 370 scored tokens of 512 where one by llama.cpp's convention
-has 255, so that half as many windows are read for the same number.
+Q4_K_M. WikiText-2 needs a file, and is not what is served. A window of answers has about 370 scored
+tokens of 512 where one by llama.cpp's convention has 255: half as many windows are read for the
+same number.
 
 Tokens of one document belong together. Where a text has at least ten documents, the document is
 the cluster that intervals respect; elsewhere (one book, generated text) the window is, which of
