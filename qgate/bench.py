@@ -1,8 +1,9 @@
 """Where artifacts are put to be measured: which child serves them, against which original.
 
 One object a run, without pytest. It starts children, reads the stores, and remembers what it
-measured or why it could not, so that asking again costs nothing and says the same. Limits do not
-reach what it measures, but for tasks that are asked until theirs is decided (`qgate.stages`).
+measured or why it could not, so that asking again costs nothing and says the same. Limits reach
+what it measures in one way: everything is asked in parts, until they are decided
+(`qgate.planning.looks`). Without limits everything is asked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from qgate.known import Known
 from qgate.originals import Originals, named
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from qgate.divergence import Divergence
     from qgate.measure.edge.boundaries import BoundaryFindings
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from qgate.measure.measurement import Measurement
     from qgate.measure.memory import Footprint, MemorySamples
     from qgate.measure.probes import Asking, Probe
-    from qgate.measure.work import Outcome, Pair, Work
+    from qgate.measure.work import Outcome, Work
+    from qgate.planning.looks import Rows
     from qgate.records import Artifact, Limit
     from qgate.reference import Reference
     from qgate.serving import Serving
-    from qgate.stages import Staged
 
 
 class Bench:
@@ -44,6 +45,14 @@ class Bench:
         self.originals = Originals(setting, self.children, self._known)
         self._works: dict[tuple[str, ...], Work] = {}
         self._headlines: dict[str, dict[str, float]] = {}
+
+    def _rows(self, artifact: Artifact, checks: Iterable[str]) -> Rows:
+        """Which of these rows have to be decided, by what limits; picked for this run or not."""
+        from qgate.alarms import family_of
+        from qgate.planning.looks import Rows
+
+        limits = self._setting.limits(artifact)
+        return Rows.of(checks, limits, family=len(family_of(limits)))
 
     # --- perplexity ---------------------------------------------------------------------------
 
@@ -65,10 +74,12 @@ class Bench:
 
     def _diverge(self, serving: Serving) -> Divergence:
         from qgate.divergence import measure_divergence
+        from qgate.measure.perplexity import ROWS as PERPLEXITY_ROWS
 
         reference = self.reference(serving)
         self._require_same_tokens(serving)
-        measured = measure_divergence(serving, reference)
+        rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
+        measured = measure_divergence(serving, reference, rows)
         self._book(serving.artifact.id, measured.headline())
         return measured
 
@@ -95,12 +106,8 @@ class Bench:
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
-    def probe(
-        self, serving: Serving, check: str, limit: Limit | None = None
-    ) -> Measurement | BoundaryFindings:
+    def probe(self, serving: Serving, check: str) -> Measurement | BoundaryFindings:
         """Both sides' answers behind one row of accuracy or edge cases.
-
-        A task that may be asked in stages is asked until the limit is decided.
 
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
@@ -108,7 +115,7 @@ class Bench:
         probes = self._known.once(("probes",), self._setting.probes)
         probe = next(probe for probe in probes if check in probe.checks)
         key = (serving.artifact.id, *probe.checks)
-        return self._known.once(key, lambda: self._ask(serving, probe, limit))
+        return self._known.once(key, lambda: self._ask(serving, probe))
 
     def corrected(
         self,
@@ -127,36 +134,39 @@ class Bench:
 
         def measure(other: str) -> Measurement:
             serving = self.children.of(artifact)
-            return cast("Measurement", self.probe(serving, other, limits.get(other)))
+            return cast("Measurement", self.probe(serving, other))
 
         return correct(check, measured, family, measure)
 
-    def _ask(
-        self, serving: Serving, probe: Probe, limit: Limit | None
-    ) -> Measurement | BoundaryFindings:
-        from qgate.stages import ask_in_stages, is_staged
+    def _ask(self, serving: Serving, probe: Probe) -> Measurement | BoundaryFindings:
+        from qgate.planning.parts import ask_in_parts
 
         self._require_same_tokens(serving)
-        if limit is not None and is_staged(probe, limit):
-            self.plan(serving, probe)  # an item that cannot be asked voids the row at any look
-            task = cast("Staged", probe)
-            return ask_in_stages(task, limit, lambda *part: self._pair(serving, *part))
-        return probe.read(self._pair(serving, probe))
+        self.plan(serving, probe)  # what cannot be asked voids the row at any look
+        rows = self._rows(serving.artifact, probe.checks)
+        return ask_in_parts(probe, rows, _Sides(self, serving))
 
-    def _pair(self, serving: Serving, probe: Asking, part: str = "") -> Pair:
-        """Both sides' answers to a probe, or to the part of one that goes by this name."""
-        from qgate.measure.work import Pair, perform
+    def ask_original_beside(
+        self, serving: Serving, probe: Asking, part: str = ""
+    ) -> tuple[Work, Outcome]:
+        """What the artifact's original answers to a probe, or to the part that goes by this name.
 
-        facts = serving.load()
+        Returns:
+            What is asked of both, and the original's answers.
+        """
+        serving.load()
         work = self.plan(serving, probe, part)
         runtime = self.children.choose_for_original(serving.artifact)
-        reference = self._known.once(
-            ("original", runtime, *probe.checks, part),
-            lambda: self.ask_original(runtime, work, probe),
-        )
+        key = ("original", runtime, *probe.checks, part)
+        return work, self._known.once(key, lambda: self.ask_original(runtime, work, probe))
+
+    def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
+        """What the artifact answers to the same work."""
+        from qgate.measure.work import perform
+
+        facts = serving.load()
         with serving.phase(probe.checks[0]):
-            artifact = perform(work, serving.host, facts.end_tokens)
-        return Pair(work=work, reference=reference, artifact=artifact)
+            return perform(work, serving.host, facts.end_tokens)
 
     def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
         """The same work for every artifact; one whose child fails here fails for itself only."""
@@ -227,8 +237,18 @@ class Bench:
         theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
         self.children.free_devices()
         own = self._footprint(serving)
+        rows = self._rows(artifact, ["memory.growth"])
+
+        def is_decided(growth: memory.Growth) -> bool:
+            return rows.are_decided(memory.MemorySamples.of(artifact, own, theirs, growth))
+
         with serving.phase("memory"):
-            growth = memory.measure_growth(serving.host, settings, serving.load().n_vocab)
+            growth = memory.measure_growth(
+                serving.host,
+                settings,
+                serving.load().n_vocab,
+                is_decided if rows.can_stop else None,
+            )
         samples = memory.MemorySamples.of(artifact, own, theirs, growth)
         self._book(artifact.id, samples.headline())
         self.originals.book(artifact, samples.reference_headline())
@@ -258,15 +278,21 @@ class Bench:
             return measure_footprint(serving.host, tokens, meter)
 
     def _time(self, serving: Serving) -> LatencySamples:
-        from qgate.measure.latency import measure_latency
+        from qgate.measure.latency import CHECKS, measure_latency
 
+        rows = self._rows(serving.artifact, CHECKS)
         original = self.originals.serving_for(serving.artifact)
         facts = serving.load()
         with named(original):
             original.load()
         with serving.phase("latency"):
             samples = measure_latency(
-                serving.host, original.host, self._setting.thresholds.latency, facts
+                serving.host,
+                original.host,
+                self._setting.thresholds.latency,
+                facts,
+                # a percentile takes all the requests that its settings ask for
+                rows.are_decided if rows.can_stop and not rows.have("percentile") else None,
             )
         self._book(serving.artifact.id, samples.headline())
         self.originals.book(serving.artifact, samples.reference_headline())
@@ -298,3 +324,17 @@ class Bench:
         if not self.children.originals:
             return {}
         return {"runtime": self.children.choose_for_original(artifact)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sides:
+    """An artifact and its original, as `qgate.planning.parts` asks them."""
+
+    bench: Bench
+    serving: Serving
+
+    def ask_original(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
+        return self.bench.ask_original_beside(self.serving, probe, label)
+
+    def ask_artifact(self, probe: Asking, work: Work, label: str) -> Outcome:
+        return self.bench.ask_artifact(self.serving, probe, work)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.measure.probes import Probe
-    from qgate.records import Artifact
+    from qgate.records import Artifact, Limit
     from qgate.runtimes.choice import Choice
     from qgate.runtimes.host import Host, ProgressSink
     from qgate.serving import PhaseWatch
@@ -41,6 +41,8 @@ class Setting:
     directory: Path
     probes: Callable[[], tuple[Probe, ...]] = tuple
     """What fills the rows of tasks and edge cases; called when the first of them is measured."""
+    limits: Callable[[Artifact], Mapping[str, Limit]] = lambda _: {}
+    """The limits of an artifact, which end the asking once they are decided."""
     progress: Callable[[str], AbstractContextManager[ProgressSink]]
     """progress(subject) shows what is reported to it while the block runs."""
     watch: Callable[[str], PhaseWatch | None] = lambda subject: None

@@ -1,20 +1,35 @@
-"""An artifact on the reference's tokens: likelihoods and divergences, paired with the original."""
+"""An artifact on the reference's tokens: likelihoods and divergences, paired with the original.
+
+Windows are scored in parts, in the order of the reference, which is random: scoring stops once
+every row is decided that rests on them. A part is always of the same windows.
+"""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity import ROWS, Samples, explain
 from qgate.reference import require_same_vocabulary, score_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from qgate.planning.looks import Rows
     from qgate.records import Estimate
     from qgate.reference import Reference
     from qgate.serving import Serving
+    from qgate.stats import Looks
+
+_SHARES = (0.25, 0.5, 1.0)
+"""Of the windows: when the rows are looked at."""
+_FEWEST_WINDOWS = 8
+"""Fewer decide nothing at an early look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +39,18 @@ class Divergence:
     samples: Samples
     seconds: float
     decode_seconds: float
+    looks: Looks | None = None
+    """How far the windows were scored; None: all, as planned."""
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
-        return ROWS[check](self.samples, level=level)
+        if self.looks is None:
+            return ROWS[check](self.samples, level=level)
+        found = ROWS[check](self.samples, level=self.looks.nominal(level))
+        return self.looks.held(found, level)
 
     def details(self, check: str) -> dict[str, Any]:
-        return explain(check, self.samples)
+        looks = {} if self.looks is None else self.looks.details("of_windows")
+        return {**explain(check, self.samples), **looks}
 
     def headline(self) -> dict[str, float]:
         return {
@@ -40,31 +61,95 @@ class Divergence:
         }
 
 
-def measure_divergence(serving: Serving, reference: Reference) -> Divergence:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What the artifact's child said of some windows that follow each other."""
+
+    nll_nats: np.ndarray
+    kl_nats: np.ndarray
+    same_top: np.ndarray
+    covered_mass: np.ndarray | None
+    seconds: float
+    decode_seconds: float
+
+
+def measure_divergence(
+    serving: Serving, reference: Reference, rows: Rows | None = None
+) -> Divergence:
     """Score the reference's windows with the artifact, paired with the stored original.
+
+    Args:
+        serving: the artifact.
+        reference: the original.
+        rows: what has to be decided; None, or without a limit: all windows are scored at once.
 
     Raises:
         QGateError: the artifact does not fit, or the runtime lost something.
     """
+    require_same_vocabulary(serving.artifact, serving.load(), reference)
+    count = len(reference.windows.ids)
+    ends = window_ends(count) if rows is not None and rows.can_stop else (count,)
+    parts: list[Part] = []
+    for look, (begin, end) in enumerate(itertools.pairwise((0, *ends)), 1):
+        parts.append(score_part(serving, reference, begin, end))
+        looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
+        found = _joined(reference, parts, end, looks)
+        if end == count or (rows is not None and rows.are_decided(found)):
+            return found
+    raise AssertionError("a plan ends with the last window")
+
+
+def window_ends(count: int) -> tuple[int, ...]:
+    """How many windows are scored at each look."""
+    ends = [round(count * share) for share in _SHARES]
+    return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
+
+
+def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> Part:
+    """Score windows begin..end with the artifact.
+
+    Raises:
+        QGateError: the runtime failed, or lost something.
+    """
     from qgate.runtimes.scoring import window_digests
 
-    windows = reference.windows
-    require_same_vocabulary(serving.artifact, serving.load(), reference)
     with serving.phase("perplexity"):
-        scored = serving.host.call("score", **score_arguments(reference))
-    if scored["digests"] != window_digests(windows.ids):
+        scored = serving.host.call("score", **score_arguments(reference, begin, end))
+    if scored["digests"] != window_digests(reference.windows.ids[begin:end]):
         raise MeasurementError(
             f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
-            f" got {len(scored['digests'])} windows; expected the {len(windows.ids)} that were sent"
+            f" got {len(scored['digests'])} windows; expected the {end - begin} that were sent"
         )
-    samples = Samples(
+    return Part(
         nll_nats=scored["nll_nats"],
-        reference_nll_nats=reference.nll_nats,
-        clusters=windows.clusters.reshape(-1),
         kl_nats=scored["kl_nats"],
         same_top=scored["same_top"],
-        compared=reference.compared,
-        scored_per_window=windows.clusters.shape[1],
         covered_mass=scored.get("covered_mass"),
+        seconds=scored["total_s"],
+        decode_seconds=scored["decode_s"],
     )
-    return Divergence(samples=samples, seconds=scored["total_s"], decode_seconds=scored["decode_s"])
+
+
+def _joined(
+    reference: Reference, parts: Sequence[Part], end: int, looks: Looks | None
+) -> Divergence:
+    """The parts so far as the samples of the first windows."""
+    windows = reference.windows
+    scored = windows.clusters.shape[1]
+    masses = [part.covered_mass for part in parts if part.covered_mass is not None]
+    samples = Samples(
+        nll_nats=np.concatenate([part.nll_nats for part in parts]),
+        reference_nll_nats=reference.nll_nats[: end * scored],
+        clusters=windows.clusters[:end].reshape(-1),
+        kl_nats=np.concatenate([part.kl_nats for part in parts]),
+        same_top=np.concatenate([part.same_top for part in parts]),
+        compared=reference.compared[: end * reference.kept_per_window],
+        scored_per_window=scored,
+        covered_mass=np.concatenate(masses) if masses else None,
+    )
+    return Divergence(
+        samples=samples,
+        seconds=sum(part.seconds for part in parts),
+        decode_seconds=sum(part.decode_seconds for part in parts),
+        looks=looks,
+    )

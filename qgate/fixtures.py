@@ -130,7 +130,7 @@ def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement | B
     session, check = _session(request.config), check_of(request.node)
     limit = session.limits(serving.artifact).get(check)
     with _measuring(serving.artifact.id, limit):
-        return session.bench.probe(serving, check, limit)
+        return session.bench.probe(serving, check)
 
 
 @pytest.fixture

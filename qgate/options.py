@@ -18,6 +18,7 @@ DEFAULT_REPORT = ".qgate/report.json"
 _VALUES = {
     "qgate_reference": ("PATH", "The original; default: the unquantized model in or beside PATH"),
     "qgate_thresholds": ("FILE", "Limits as YAML; inherits the shipped thresholds/default.yaml"),
+    "qgate_effort": ("NAME", "How much may be asked: quick, standard (default) or thorough"),
     "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),
     "qgate_json": ("FILE", f"Where the report goes; default: {DEFAULT_REPORT}"),
     "qgate_mlflow_uri": ("URI", "MLflow store; default: MLFLOW_TRACKING_URI, else embedded SQLite"),
@@ -68,6 +69,8 @@ class Options:
     reference: Path | None
     thresholds: Path | None
     runtime: str | None
+    effort: str | None
+    """As it was written; None: nobody said."""
     json: Path
     mlflow_uri: str | None
     strict: bool
@@ -90,6 +93,7 @@ class Options:
             reference=_path(config, "qgate_reference"),
             thresholds=_path(config, "qgate_thresholds"),
             runtime=_value(config, "qgate_runtime"),
+            effort=_value(config, "qgate_effort"),
             json=_path(config, "qgate_json") or directory / DEFAULT_REPORT,
             mlflow_uri=_value(config, "qgate_mlflow_uri"),
             strict=bool(_value(config, "qgate_strict")),

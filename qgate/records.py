@@ -118,7 +118,7 @@ class Asked:
     is_grouped: bool = False
     """Whether several items are about the same, and so tell less."""
     is_sequential: bool = False
-    """Whether it may be asked in stages."""
+    """Whether it is asked in parts, until its limit is decided."""
 
 
 class Verdict(enum.Enum):

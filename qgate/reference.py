@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from qgate.serving import Serving
     from qgate.thresholds import TextSettings
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raised when an entry's meaning changes."""
+_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,11 @@ class Reference:
     was_stored: bool
     """True where the store had it and nothing was measured."""
     seconds: float
+
+    @property
+    def kept_per_window(self) -> int:
+        """Kept positions of each window."""
+        return len(self.compared) // len(self.windows.ids)
 
     def storage(self) -> dict[str, Any]:
         """What storing costs, and what llama.cpp's base file for the same windows would."""
@@ -135,7 +141,7 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
 
 def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     facts, host = serving.load(), serving.host
-    windows = plan.windows or cut_windows(plan.text, plan.settings, host, facts)
+    windows = plan.windows or _mixed(cut_windows(plan.text, plan.settings, host, facts))
     scored, stored = keep_original(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
     )
@@ -155,14 +161,22 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     }
 
 
-def score_arguments(reference: Reference) -> dict[str, Any]:
-    """The `score` verb's arguments for an artifact: the very windows of the original."""
+def _mixed(windows: Windows) -> Windows:
+    """The same windows in random order, always the same: the first of them speak for all."""
+    order = np.random.default_rng(_SEED).permutation(len(windows.ids))
+    return dataclasses.replace(windows, ids=windows.ids[order], clusters=windows.clusters[order])
+
+
+def score_arguments(reference: Reference, begin: int, end: int) -> dict[str, Any]:
+    """The `score` verb's arguments for an artifact: windows begin..end of the original."""
+    kept = slice(begin * reference.kept_per_window, end * reference.kept_per_window)
+    stored = dataclasses.replace(reference.stored, begin=kept.start)
     return {
-        "windows": reference.windows.ids,
+        "windows": reference.windows.ids[begin:end],
         "first": reference.windows.first,
-        "stored": dataclasses.asdict(reference.stored),
-        "anchors": reference.anchors,
-        "tops": reference.tops,
+        "stored": dataclasses.asdict(stored),
+        "anchors": reference.anchors[kept],
+        "tops": reference.tops[kept],
     }
 
 

@@ -24,6 +24,7 @@ from qgate.measure.task_list import TaskList
 from qgate.naming import is_wanted, offer_benchmarks, row_of
 from qgate.options import Options
 from qgate.planning.clock import ModelWatch, RunClock
+from qgate.planning.effort import cut, find_effort
 from qgate.progress import ProgressLine
 from qgate.records import Record
 from qgate.rootdir import choose_tests
@@ -47,7 +48,10 @@ class GateSession:
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config, self.options = config, options
-        self.thresholds: Thresholds = load_thresholds(options.thresholds, options.directory)
+        self.effort = find_effort(options.effort)
+        self.thresholds: Thresholds = load_thresholds(
+            options.thresholds, options.directory, self.effort.over
+        )
         if options.vllm_python:
             self.thresholds = self.thresholds.with_python("vllm", options.vllm_python)
         self.artifacts, self.reference_artifact = find_artifacts(
@@ -61,6 +65,7 @@ class GateSession:
                 runtime=options.runtime,
                 directory=options.directory,
                 probes=self._find_probes,
+                limits=self.limits,
                 progress=self.progress,
                 watch=lambda model: ModelWatch(self.clock, model),
             )
@@ -86,7 +91,8 @@ class GateSession:
     def _find_probes(self) -> tuple[Probe, ...]:
         from qgate.measure.probes import find_probes  # numpy, which collecting does without
 
-        return find_probes(self.thresholds, self.tasks)
+        edge = self.thresholds.edge
+        return tuple(cut(probe, edge) for probe in find_probes(self.thresholds, self.tasks))
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
@@ -191,7 +197,8 @@ class GateSession:
         paths = [_shown(self.options, path) for path in self.options.paths]
         prospects = self.feasibility.describe(self.limits(one) for one in self.artifacts)
         floor = [describe(self.floor)] if self.floor else []
-        return [*header(paths, self.artifacts, self.reference_artifact, files), *floor, *prospects]
+        lines = header(paths, self.artifacts, self.reference_artifact, files, self.effort.name)
+        return [*lines, *floor, *prospects]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """With --collect-only -v: each limit and the line it comes from."""
@@ -242,7 +249,8 @@ class GateSession:
 
     def report(self) -> Report:
         files = [{"path": file.shown, "digest": file.digest} for file in self.thresholds.files]
-        return self.ledger.report(environment.until_now(self.environment), {"files": files})
+        thresholds = {"files": files, "effort": self.effort.name}
+        return self.ledger.report(environment.until_now(self.environment), thresholds)
 
     def write_report(self) -> None:
         from qgate.report.json import write

@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.turns import FIRST_ORDINARY_TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qgate.measure.device import DeviceMeter
+    from qgate.records import Estimate
     from qgate.runtimes.host import Host
+    from qgate.stats import Looks
     from qgate.thresholds import MemorySettings
 
 PROMPT_TOKENS, OUTPUT_TOKENS = 32, 8
 """Of each batch of `measure_growth`."""
-WARMUP_BATCHES = 100
-"""So long the heap of a small model takes to settle."""
+_FEWEST_BATCHES = 20
+"""Fewer hardly show a leak that takes a block now and then (`qgate.stats.slope`)."""
 _SEED = 0
 _OVERLOOKED_SHARE, _OVERLOOKED_BYTES = 1.1, 64 * 1024 * 1024
 """What the system sees may exceed the account by this factor and so many bytes."""
@@ -115,8 +120,34 @@ def measure_footprint(
     return footprint
 
 
-def measure_growth(host: Host, settings: MemorySettings, n_vocab: int) -> np.ndarray:
-    """Bytes in use after each of `batches` identical requests; those that warm up are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Bytes in use after each batch."""
+
+    bytes: np.ndarray
+    """Shape (batches,), int64; those that warm up are left out."""
+    warmup_batches: int
+    looks: Looks | None = None
+    """How many batches were taken; None: all that were asked for."""
+
+    def estimate(self, level: float) -> Estimate:
+        """Bytes that each further batch takes."""
+        if self.looks is None:
+            return stats.slope(self.bytes, level=level, unit="bytes")
+        found = stats.slope(self.bytes, level=self.looks.nominal(level), unit="bytes")
+        return self.looks.held(found, level)
+
+    def details(self) -> dict[str, Any]:
+        return {} if self.looks is None else self.looks.details("of_batches")
+
+
+def measure_growth(
+    host: Host,
+    settings: MemorySettings,
+    n_vocab: int,
+    is_decided: Callable[[Growth], bool] | None = None,
+) -> Growth:
+    """Bytes in use after each of `batches` identical requests.
 
     A request is 32 random tokens and 8 greedy ones after them: what leaks once a request shows
     fully, what leaks once a token shows 40-fold.
@@ -125,21 +156,42 @@ def measure_growth(host: Host, settings: MemorySettings, n_vocab: int) -> np.nda
         host: the child, its model loaded.
         settings: how many batches count.
         n_vocab: of the model.
+        is_decided: whether the batches so far decide the row; None: all are taken.
 
     Returns:
-        Anonymous memory of the child's process tree, shape (batches,), int64.
+        Anonymous memory of the child's process tree.
 
     Raises:
         QGateError: the child failed.
         MeasurementError: a batch was lost.
     """
+    ends = (settings.batches,) if is_decided is None else batch_ends(settings.batches)
+    warmup = settings.warmup_batches
+    taken, before = [_repeat(host, n_vocab, warmup + ends[0])[warmup:]], 0
+    for look, end in enumerate(ends, 1):
+        if look > 1:
+            taken.append(_repeat(host, n_vocab, end - before))
+        before = end
+        looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
+        growth = Growth(bytes=np.concatenate(taken), warmup_batches=warmup, looks=looks)
+        if look == len(ends) or (is_decided is not None and is_decided(growth)):
+            return growth
+    raise AssertionError("batches end with the last")
+
+
+def batch_ends(batches: int) -> tuple[int, ...]:
+    """After how many batches the row is looked at."""
+    half = batches // 2
+    return (half, batches) if half >= _FEWEST_BATCHES else (batches,)
+
+
+def _repeat(host: Host, n_vocab: int, times: int) -> np.ndarray:
     rng = np.random.default_rng(_SEED)
     ids = rng.integers(FIRST_ORDINARY_TOKEN, n_vocab, PROMPT_TOKENS).astype(np.int32)
-    times = WARMUP_BATCHES + settings.batches
     repeated = host.call("repeat", ids=ids, tokens=OUTPUT_TOKENS, times=times)
     found = np.asarray(repeated["anonymous_bytes"])
     if found.shape != (times,):
         raise MeasurementError(
             f"memory.growth: lost batches: got sizes of shape {found.shape}; expected {times}"
         )
-    return found[WARMUP_BATCHES:]
+    return found

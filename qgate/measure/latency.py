@@ -32,13 +32,17 @@ from qgate.measure.turns import Timings, fit, take_turns
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from qgate.measure.turns import Lengths, Turns
+    from qgate.measure.turns import Lengths
     from qgate.records import Estimate
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
+    from qgate.stats import Looks
     from qgate.thresholds import LatencySettings
 
 _SLO = "_slo"
+_FEWEST_PAIRS = 12
+CHECKS = ("latency.ttft", "latency.itl", "latency.tps", "latency.ttft_slo", "latency.itl_slo")
+"""The rows that rest on the same requests."""
 _SAMPLE_DECIMALS = 4
 """Tenths of a microsecond: enough to redo a verdict of models that need 100 us a token."""
 
@@ -94,9 +98,16 @@ class LatencySamples:
     reference: Timings
     lengths: Lengths
     asked: LatencySettings
+    looks: Looks | None = None
+    """How many pairs were taken; None: all that were asked for."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of requests."""
+        return self.asked.pairs if self.looks is None else self.looks.n
 
     def __post_init__(self) -> None:
-        wanted = (self.asked.pairs, self.lengths.output_tokens)
+        wanted = (self.pairs, self.lengths.output_tokens)
         for side, timings in (("artifact", self.artifact), ("reference", self.reference)):
             if timings.at_s.shape != wanted:
                 raise MeasurementError(
@@ -115,6 +126,12 @@ class LatencySamples:
         Raises:
             MeasurementError: fewer requests than the percentile takes.
         """
+        if self.looks is None:
+            return self._plain(check, level, parameters)
+        found = self._plain(check, self.looks.nominal(level), parameters)
+        return self.looks.held(found, level)
+
+    def _plain(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         quantity = _quantity(check)
         own = quantity.read(self.artifact)
         if check.endswith(_SLO):
@@ -142,7 +159,7 @@ class LatencySamples:
     def benchmark(self, check: str) -> tuple[list[float], dict[str, Any]]:
         """For a table of benchmarks: seconds of each request (of `tps` a token), and the facts."""
         quantity = _quantity(check)
-        found = self.estimate(check, 0.95, {})
+        found = self._plain(check, 0.95, {})
         ratio = {"value": found.value, "low": found.low, "high": found.high, "level": found.level}
         seconds: list[float] = quantity.to_seconds(quantity.read(self.artifact)).tolist()
         return seconds, {**self._summary(quantity), **self.headline(), "ratio": ratio}
@@ -161,16 +178,21 @@ class LatencySamples:
             "artifact_median": float(np.median(quantity.read(self.artifact))),
             "reference_median": float(np.median(quantity.read(self.reference))),
             "order": "ABBA, the reference first",
-            "pairs": asked.pairs,
+            "pairs": self.pairs,
             "warmup": asked.warmup,
             "prompt_tokens": lengths.prompt_tokens,
             "output_tokens": lengths.output_tokens,
             **({} if is_whole else wanted),
+            **({} if self.looks is None else self.looks.details("of_pairs")),
         }
 
 
 def measure_latency(
-    artifact: Host, reference: Host, settings: LatencySettings, facts: ModelFacts
+    artifact: Host,
+    reference: Host,
+    settings: LatencySettings,
+    facts: ModelFacts,
+    is_decided: Callable[[LatencySamples], bool] | None = None,
 ) -> LatencySamples:
     """Time requests to both in turns; nothing else may run on the machine meanwhile.
 
@@ -179,18 +201,35 @@ def measure_latency(
         reference: the child that holds the original, loaded the same way.
         settings: how many requests, and how long.
         facts: of the artifact; requests that exceed its context are cut, prompt first.
+        is_decided: whether the pairs so far decide every row; None: all are taken.
 
     Raises:
         QGateError: a child failed.
         MeasurementError: a token was lost; one bad request voids them all.
     """
-    turns: Turns = take_turns(artifact, reference, settings, facts)
-    return LatencySamples(
-        artifact=turns.artifact,
-        reference=turns.reference,
-        lengths=fit(settings, facts.context_length),
-        asked=settings,
-    )
+    ends = (settings.pairs,) if is_decided is None else pair_ends(settings.pairs)
+    lengths = fit(settings, facts.context_length)
+    turns = take_turns(artifact, reference, settings, facts, ends)
+    for look, taken in enumerate(turns, 1):
+        samples = LatencySamples(
+            artifact=taken.artifact,
+            reference=taken.reference,
+            lengths=lengths,
+            asked=settings,
+            looks=stats.Looks(ends=ends, look=look) if len(ends) > 1 else None,
+        )
+        if look == len(ends) or (is_decided is not None and is_decided(samples)):
+            return samples
+    raise AssertionError("turns end with the last pair")
+
+
+def pair_ends(pairs: int) -> tuple[int, ...]:
+    """After how many pairs the rows are looked at: half, two thirds, all.
+
+    Order statistics of fewer than 12 pairs bound no median at the level of a first look.
+    """
+    ends = (pairs // 2, pairs * 2 // 3, pairs)
+    return ends if ends[0] >= _FEWEST_PAIRS else (pairs,)
 
 
 def _quantity(check: str) -> _Quantity:

@@ -25,15 +25,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from qgate import stats
 from qgate.artifacts.hf_json import read_object
 from qgate.artifacts.shards import read_set
 from qgate.errors import MeasurementError
 from qgate.measure.footprint import (
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
-    WARMUP_BATCHES,
     Footprint,
+    Growth,
     measure_footprint,
     measure_growth,
 )
@@ -42,11 +41,9 @@ from qgate.measure.kv_arithmetic_hf import kv_bytes_per_token_hf
 from qgate.records import Estimate
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from qgate.records import Artifact
 
-__all__ = ["ROWS", "Footprint", "MemorySamples", "measure_footprint", "measure_growth"]
+__all__ = ["ROWS", "Footprint", "Growth", "MemorySamples", "measure_footprint", "measure_growth"]
 
 _GIB = 2**30
 
@@ -57,15 +54,14 @@ class MemorySamples:
 
     artifact: Footprint
     reference: Footprint
-    growth_bytes: np.ndarray
-    """In use after each batch, shape (batches,)."""
+    growth: Growth
     header_kv_bytes_per_token: int | None
     """None where the header does not tell; `header_problem` says why."""
     header_problem: str = ""
 
     @classmethod
     def of(
-        cls, artifact: Artifact, own: Footprint, reference: Footprint, growth_bytes: np.ndarray
+        cls, artifact: Artifact, own: Footprint, reference: Footprint, growth: Growth
     ) -> MemorySamples:
         """From what was measured and the artifact's header."""
         per_token, problem = None, ""
@@ -76,7 +72,7 @@ class MemorySamples:
         return cls(
             artifact=own,
             reference=reference,
-            growth_bytes=growth_bytes,
+            growth=growth,
             header_kv_bytes_per_token=per_token,
             header_problem=problem,
         )
@@ -99,11 +95,12 @@ class MemorySamples:
         both = {"artifact": self.artifact.to_json(), "reference": self.reference.to_json()}
         if check == "memory.growth":
             return {
-                "batches": len(self.growth_bytes),
-                "warmup_batches": WARMUP_BATCHES,
+                "batches": len(self.growth.bytes),
+                "warmup_batches": self.growth.warmup_batches,
                 "prompt_tokens": PROMPT_TOKENS,
                 "output_tokens": OUTPUT_TOKENS,
-                "anonymous_bytes": self.growth_bytes.tolist(),
+                "anonymous_bytes": self.growth.bytes.tolist(),
+                **self.growth.details(),
             }
         if check == "memory.kv_cache":
             return {
@@ -163,7 +160,7 @@ def _peak(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estim
 
 
 def _growth(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estimate:
-    return stats.slope(samples.growth_bytes, level=level, unit="bytes")
+    return samples.growth.estimate(level)
 
 
 def _fits(samples: MemorySamples, level: float, parameters: Mapping[str, float]) -> Estimate:

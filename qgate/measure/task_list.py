@@ -50,11 +50,7 @@ class TaskList:
                 self._loaded[task.name] = _load(task, original)
 
     def asked(self) -> list[Asked]:
-        """How many items each has, and what is known of them before anybody answers.
-
-        Raises:
-            ThresholdsError: a task is to be asked in stages that cannot be.
-        """
+        """How many items each has, and what is known of them before anybody answers."""
         return [self._ask(task) for task in self._tasks]
 
     def probes(self) -> list[Task | HarnessTask]:
@@ -75,7 +71,7 @@ class TaskList:
             loaded = self._loaded[task.name]
             items, is_yes_or_no = len(loaded.items), not loaded.metric.is_graded
             is_grouped = loaded.settings.group is not None
-        asked = Asked(
+        return Asked(
             check=task.check.name,
             items=items,
             flip_rate=task.flip_rate,
@@ -83,26 +79,6 @@ class TaskList:
             is_grouped=is_grouped,
             is_sequential=task.sequential,
         )
-        if task.sequential:
-            _require_stages(task, asked)
-        return asked
-
-
-def _require_stages(task: TaskSettings, asked: Asked) -> None:
-    """Refuse to ask in stages what only a look at all items can tell."""
-    from qgate.stats import LOOKS  # numpy, which collecting does without
-
-    where = f"{task.source}: tasks.{task.name}: sequential:"
-    if not asked.is_yes_or_no:
-        raise ThresholdsError(
-            f"{where} got a metric with scores; expected answers that are right or wrong"
-        )
-    if asked.is_grouped:
-        raise ThresholdsError(
-            f"{where} got items in groups; expected items that stand for themselves"
-        )
-    if asked.items < LOOKS:
-        raise ThresholdsError(f"{where} got {asked.items} items; expected at least {LOOKS}")
 
 
 def _of_file(task: TaskSettings, file: ItemFile) -> Task:

@@ -50,8 +50,8 @@ class Task:
     code."""
     min_reference: float | None = None
     """Least share of right answers of the original; None: so much above chance."""
-    is_sequential: bool = False
-    """Whether it is asked in stages where its limit is certified."""
+    is_sequential: bool = True
+    """Whether it is asked in parts, until its limit is decided."""
 
     @property
     def checks(self) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ import numpy as np
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
     from qgate.thresholds import LatencySettings
@@ -104,38 +106,48 @@ def fit(settings: LatencySettings, context_tokens: int) -> Lengths:
 
 
 def take_turns(
-    artifact: Host, reference: Host, settings: LatencySettings, facts: ModelFacts
-) -> Turns:
-    """Time `warmup` and then `pairs` requests to each, in ABBA order.
+    artifact: Host,
+    reference: Host,
+    settings: LatencySettings,
+    facts: ModelFacts,
+    ends: Sequence[int],
+) -> Iterator[Turns]:
+    """Time `warmup` requests to each and then pairs in ABBA order, until nobody wants more.
 
     Args:
         artifact: the child that holds it, loaded.
         reference: the child that holds the original, loaded.
         settings: how many requests, and how long.
         facts: of the artifact.
+        ends: after how many pairs what there is is handed out; the last are all of them.
 
     Raises:
         QGateError: a child failed.
         MeasurementError: a token was lost; one bad request voids them all.
     """
     lengths = fit(settings, facts.context_length)
-    count = settings.warmup + settings.pairs
-    prompts = _draw_prompts(count, lengths.prompt_tokens, facts.n_vocab)
+    prompts = _draw_prompts(settings.warmup + ends[-1], lengths.prompt_tokens, facts.n_vocab)
     hosts = {"reference": reference, "artifact": artifact}
     times: dict[str, list[np.ndarray]] = {side: [] for side in hosts}
-    for number, ids in enumerate(prompts):
-        for side in order_of(number):
-            times[side].append(_time(side, hosts[side], ids, lengths.output_tokens))
+    done = 0
+    for end in ends:
+        for number in range(done, settings.warmup + end):
+            for side in order_of(number):
+                times[side].append(_time(side, hosts[side], prompts[number], lengths.output_tokens))
+        done = settings.warmup + end
+        yield _turns(times, settings.warmup)
 
+
+def _turns(times: Mapping[str, Sequence[np.ndarray]], warmup: int) -> Turns:
     def timings(side: str, which: slice) -> Timings:
         return Timings(at_s=np.stack(times[side][which]))
 
-    warmup, counted = slice(settings.warmup), slice(settings.warmup, None)
+    before, counted = slice(warmup), slice(warmup, None)
     return Turns(
         artifact=timings("artifact", counted),
         reference=timings("reference", counted),
-        artifact_warmup=timings("artifact", warmup),
-        reference_warmup=timings("reference", warmup),
+        artifact_warmup=timings("artifact", before),
+        reference_warmup=timings("reference", before),
     )
 
 

@@ -24,6 +24,7 @@ def header(
     artifacts: Sequence[Artifact],
     original: Artifact | None,
     thresholds: Sequence[str],
+    effort: str,
 ) -> list[str]:
     """The two header lines of a gated run."""
     where = ", ".join(escape_line(path) for path in paths)
@@ -31,7 +32,7 @@ def header(
     against = escape_line(original.id) if original else "none found"
     return [
         f"qgate: {where} ({count}), reference {against}",
-        f"qgate: limits from {', '.join(thresholds)}",
+        f"qgate: limits from {', '.join(thresholds)}, effort {effort}",
     ]
 
 

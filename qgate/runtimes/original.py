@@ -66,6 +66,8 @@ class Stored:
     """Every `stride`-th scored position of a window is kept."""
     matrix: MatrixPlace | None
     """None but for `hidden`."""
+    begin: int = 0
+    """Kept positions that lie before the first one that is meant: not all windows are scored."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Stored:
@@ -78,7 +80,7 @@ class Original:
     """Hands out the original's logits at the kept positions, in slices of the vocabulary."""
 
     def __init__(self, stored: Stored) -> None:
-        self._kept = np.load(stored.array, mmap_mode="r", allow_pickle=False)
+        self._kept = np.load(stored.array, mmap_mode="r", allow_pickle=False)[stored.begin :]
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
         self.n_vocab: int = stored.matrix.n_vocab if stored.matrix else self._kept.shape[1]
 

@@ -70,8 +70,8 @@ def read_top_rows(stored: Stored, positions: int) -> TopRows:
     Raises:
         MeasurementError: the store does not hold so many positions.
     """
-    logprobs = np.load(stored.array, mmap_mode="r", allow_pickle=False)
-    ids = np.load(_ids_beside(stored), mmap_mode="r", allow_pickle=False)
+    logprobs = np.load(stored.array, mmap_mode="r", allow_pickle=False)[stored.begin :]
+    ids = np.load(_ids_beside(stored), mmap_mode="r", allow_pickle=False)[stored.begin :]
     if logprobs.shape != ids.shape or len(ids) < positions:
         raise MeasurementError(
             f"reference store: got {len(ids)} positions; expected at least {positions}."

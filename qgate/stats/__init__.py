@@ -21,12 +21,23 @@ from qgate.stats.ratios import (
     requests_needed,
 )
 from qgate.stats.scores import paired_scores
-from qgate.stats.sequential import LOOKS, Plan, interval_at_look, level_at_end, plan_looks
+from qgate.stats.sequential import (
+    LOOKS,
+    Looks,
+    Plan,
+    interval_at_look,
+    level_at_end,
+    look_ends,
+    plan_at,
+    plan_looks,
+    repeated_p_value,
+)
 from qgate.stats.slope import slope
 from qgate.stats.student import normal_quantile, t_quantile
 
 __all__ = [
     "LOOKS",
+    "Looks",
     "Plan",
     "chance_to_alarm",
     "chance_to_certify",
@@ -35,6 +46,7 @@ __all__ = [
     "interval_at_look",
     "items_to_certify",
     "level_at_end",
+    "look_ends",
     "mcnemar_clustered",
     "mcnemar_exact",
     "mean_interval",
@@ -46,10 +58,12 @@ __all__ = [
     "perplexity",
     "perplexity_increase",
     "perplexity_ratio",
+    "plan_at",
     "plan_looks",
     "proportion_interval",
     "quantile_interval",
     "ratio_either_way",
+    "repeated_p_value",
     "requests_needed",
     "simultaneous",
     "slope",

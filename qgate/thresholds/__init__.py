@@ -18,6 +18,7 @@ and its own words, and the tables in `grammar.py` yield reader and JSON schema a
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds.document import read_document
@@ -46,6 +47,9 @@ from qgate.thresholds.reader import (
 )
 from qgate.thresholds.tasks import read_tasks
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "EdgeSettings",
     "LatencySettings",
@@ -65,13 +69,18 @@ __all__ = [
 _SHIPPED_SHOWN = "thresholds/default.yaml"
 
 
-def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
+def load_thresholds(
+    path: Path | None,
+    shown_relative_to: Path,
+    adjust: Callable[[Thresholds], Thresholds] = lambda shipped: shipped,
+) -> Thresholds:
     """Read the user's file over the shipped one, or the shipped one alone.
 
     Args:
         path: the user's file, or the name of a shipped one such as `maths`; None where none was
             named.
         shown_relative_to: the directory that paths in messages and reports start from.
+        adjust: what is done to what nobody wrote by hand, before the user's file is read over it.
 
     Raises:
         ThresholdsError: anything wrong with a file, as `file:line: ...` on one line; or a set of
@@ -81,11 +90,11 @@ def load_thresholds(path: Path | None, shown_relative_to: Path) -> Thresholds:
     is_bare = path is not None and path.parent == shown_relative_to
     profile = shipped_profile(path) if path is not None and is_bare else None
     if profile is not None:
-        thresholds = _over(None, profile, f"thresholds/{profile.name}")
+        thresholds = _over(adjust, profile, f"thresholds/{profile.name}")
     elif path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
-        thresholds = _over(Thresholds(), shipped, _SHIPPED_SHOWN)
+        thresholds = adjust(_over(Thresholds(), shipped, _SHIPPED_SHOWN))
     else:
-        thresholds = _over(None, path, _displayed(path, shown_relative_to))
+        thresholds = _over(adjust, path, _displayed(path, shown_relative_to))
     _require_decidable(thresholds)
     return thresholds
 
@@ -103,14 +112,16 @@ def shipped_profile(path: Path) -> Path | None:
     return beside if not path.suffix and not path.exists() and beside.is_file() else None
 
 
-def _over(inherited: Thresholds | None, path: Path, displayed: str) -> Thresholds:
-    """The file's content over `inherited`; None: over what the file itself asks for."""
+def _over(
+    inherited: Thresholds | Callable[[Thresholds], Thresholds], path: Path, displayed: str
+) -> Thresholds:
+    """The file's content over `inherited`, or over what the file asks for, adjusted by that."""
     document = read_document(path, displayed, is_shipped=path == shipped_path())
     sections = read_sections(document)
-    if inherited is None:
+    if not isinstance(inherited, Thresholds):
         wants_shipped = does_inherit(document, sections)
         below = _over(Thresholds(), shipped_path(), _SHIPPED_SHOWN) if wants_shipped else None
-        inherited = below or Thresholds()
+        inherited = inherited(below or Thresholds())
     file = ThresholdsFile(shown=displayed, digest=document.digest)
     tasks, task_layers = read_tasks(document, sections, inherited.tasks)
     thresholds = Thresholds(

@@ -133,6 +133,30 @@ EDGE: Mapping[str, Leaf] = MappingProxyType(
             at_least=16,
             at_most=4096,
         ),
+        "long_texts": Number(
+            help="Texts of edge.long_input, at most.",
+            whole=True,
+            at_least=2,
+            at_most=LARGEST_WHOLE,
+        ),
+        "documents": Number(
+            help="Documents of each language of edge.multilingual, at most.",
+            whole=True,
+            at_least=2,
+            at_most=LARGEST_WHOLE,
+        ),
+        "prompts": Number(
+            help="Prompts that are continued freely, at most.",
+            whole=True,
+            at_least=6,
+            at_most=LARGEST_WHOLE,
+        ),
+        "batch_prompts": Number(
+            help="Prompts of edge.batch_invariance, at most.",
+            whole=True,
+            at_least=6,
+            at_most=LARGEST_WHOLE,
+        ),
     }
 )
 
@@ -175,6 +199,12 @@ MEMORY: Mapping[str, Leaf] = MappingProxyType(
             help="Identical batches of memory.growth.",
             whole=True,
             at_least=30,
+            at_most=LARGEST_WHOLE,
+        ),
+        "warmup_batches": Number(
+            help="Batches before the first that counts, until the allocator has settled.",
+            whole=True,
+            at_least=1,
             at_most=LARGEST_WHOLE,
         ),
     }

@@ -96,8 +96,8 @@ class TaskSettings:
     """Share of answers that change without damage; None: nobody said."""
     min_reference: float | None = None
     """Least share of right answers of the original; None: so much above chance."""
-    sequential: bool = False
-    """Whether items are asked in stages, until a certified limit is decided."""
+    sequential: bool = True
+    """Whether items are asked in parts, until the limit is decided."""
     source: SourceLine
     """Where somebody wrote it."""
 
@@ -115,6 +115,14 @@ class EdgeSettings:
     """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
     answer_tokens: int = 128
     """Longest answer that ends by itself or not, 16 to 4096."""
+    long_texts: int = 8
+    """Of `edge.long_input`, at most."""
+    documents: int = 12
+    """Of each language of `edge.multilingual`, at most."""
+    prompts: int = 48
+    """That are continued freely, at most."""
+    batch_prompts: int = 32
+    """Of `edge.batch_invariance`, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +130,11 @@ class LatencySettings:
     """The requests of `latency.*`."""
 
     prompt_tokens: int = 128
-    output_tokens: int = 48
+    output_tokens: int = 32
     """At least 8, always all of them."""
     pairs: int = 24
     """Requests to original and artifact each, at least 6."""
-    warmup: int = 3
+    warmup: int = 2
     """Requests to each before the first that counts, at least 1."""
 
 
@@ -134,10 +142,12 @@ class LatencySettings:
 class MemorySettings:
     """What is served for `memory.*`."""
 
-    context_tokens: int = 4096
+    context_tokens: int = 2048
     """In the context of `memory.peak`, at least 64; the model's own limit holds too."""
     batches: int = 60
     """Identical ones of `memory.growth`, at least 30."""
+    warmup_batches: int = 60
+    """Before the first that counts: until the allocator has settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,8 +43,8 @@ _OF_BOTH: Mapping[str, Leaf] = MappingProxyType(
             below=1.0,
         ),
         "sequential": Flag(
-            help="true: items are asked in four parts, in random order, until the limit is "
-            "decided. For certified limits on answers that are right or wrong, without groups.",
+            help="true (also when absent): items are asked in up to four parts, in random order, "
+            "until the limit is decided. false: all at once.",
         ),
         "min_reference": Number(
             help="Share of right answers that the original itself must reach, for else no damage "

@@ -86,12 +86,6 @@ def _task(document: Document, entry: Entry) -> tuple[TaskSettings, Limit]:
     _refuse_keys_of_the_other_kind(document, written, where, keys, has_file=has_file)
     values = document.values(entry.node, where, {**keys, **limit_of_task()})
     document.require(entry.line, where, form.bounds, values)
-    if values.get("sequential") and values.get("rule") == "alarm":
-        raise document.error(
-            written["sequential"].line,
-            f"{where}: got sequential with rule: alarm; expected rule: certify or auto. An alarm's"
-            " p-value counts one look at all items.",
-        )
     asked = {key: values[key] for key in keys if key in values}
     make = _of_file if has_file else _of_lm_eval
     task = TaskSettings(name=entry.key, source=source, **make(document, entry, where, asked))

@@ -214,7 +214,8 @@ def _test_of(estimate: Estimate) -> str:
     """Whose p-value it is: scores have a t test, answers in groups one that flips their signs."""
     if estimate.method.startswith("paired t"):
         return "paired t"
-    return "sign-flip" if estimate.method.startswith("Tango score, paired,") else "exact McNemar"
+    is_clustered = estimate.method.startswith("Tango score, paired, clustered")
+    return "sign-flip" if is_clustered else "exact McNemar"
 
 
 def _silence(
