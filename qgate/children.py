@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qgate.records import Artifact, Limit
     from qgate.runtimes.choice import Choice
     from qgate.runtimes.host import Host, ProgressSink
+    from qgate.serving import PhaseWatch
     from qgate.thresholds import Thresholds
 
 _OF_THE_REFERENCE = "reference_"
@@ -44,6 +45,8 @@ class Setting:
     """The limits of an artifact, which end the asking once they are decided."""
     progress: Callable[[str], AbstractContextManager[ProgressSink]]
     """progress(subject) shows what is reported to it while the block runs."""
+    watch: Callable[[str], PhaseWatch | None] = lambda subject: None
+    """watch(subject) is told of the phases of that model."""
 
 
 class Children:
@@ -186,7 +189,8 @@ class Children:
             threads=thresholds.runtime.threads,
             options=options,
         )
-        return Serving(artifact, lambda: self._start(runtime, subject), loading)
+        watch = self._setting.watch(subject)
+        return Serving(artifact, lambda: self._start(runtime, subject), loading, watch)
 
     def _start(self, runtime: str, subject: str) -> Host:
         from qgate.runtimes.host import Host, HostSettings

@@ -106,6 +106,7 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
         session.bench.begin(child, session.areas_of(artifact))
     yield child
     child.close()
+    session.clock.close(artifact.id)
 
 
 @pytest.fixture(scope="session")

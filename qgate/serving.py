@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qgate.errors import QGateError
 from qgate.records import Artifact, RuntimeFacts
@@ -29,17 +29,32 @@ class Loading:
     """The runtime's own section of the thresholds file."""
 
 
+class PhaseWatch(Protocol):
+    """Told when a phase of one model begins and ends."""
+
+    def begin(self, phase: str) -> None:
+        """It begins, or goes on."""
+
+    def end(self, phase: str, seconds: float) -> None:
+        """It ends, or another goes on; the seconds are its own."""
+
+
 class Serving:
     """An artifact or the original, being served."""
 
     def __init__(
-        self, artifact: Artifact, start: Callable[[], Host], loading: Loading | None = None
+        self,
+        artifact: Artifact,
+        start: Callable[[], Host],
+        loading: Loading | None = None,
+        watch: PhaseWatch | None = None,
     ) -> None:
         self.artifact = artifact
         self.seconds: dict[str, float] = {}
         """Spent in each phase, by its name."""
         self._start = start
         self._loading = loading or Loading()
+        self._watch = watch
         self._host: Host | None = None
         self._facts: ModelFacts | None = None
         self._refusal: QGateError | None = None
@@ -110,12 +125,16 @@ class Serving:
     def phase(self, name: str) -> Iterator[None]:
         """Book the block's time under this name; of phases within each other, the inner one's."""
         started, booked = time.monotonic(), sum(self.seconds.values())
+        if self._watch is not None:
+            self._watch.begin(name)
         try:
             yield
         finally:
             inner = sum(self.seconds.values()) - booked
             own = time.monotonic() - started - inner
             self.seconds[name] = self.seconds.get(name, 0.0) + own
+            if self._watch is not None:
+                self._watch.end(name, own)
 
     def close(self) -> None:
         if self._host is not None:

@@ -23,6 +23,7 @@ from qgate.gate import Ledger, Subject
 from qgate.measure.task_list import TaskList
 from qgate.naming import is_wanted, offer_benchmarks, row_of
 from qgate.options import Options
+from qgate.planning.clock import ModelWatch, RunClock
 from qgate.planning.effort import cut, find_effort
 from qgate.progress import ProgressLine
 from qgate.records import Record
@@ -56,6 +57,7 @@ class GateSession:
         self.artifacts, self.reference_artifact = find_artifacts(
             options.paths, options.reference, trusts_code=options.trust_remote_code
         )
+        self.clock = RunClock({})
         self.bench = Bench(
             Setting(
                 thresholds=self.thresholds,
@@ -65,6 +67,7 @@ class GateSession:
                 probes=self._find_probes,
                 limits=self.limits,
                 progress=self.progress,
+                watch=lambda model: ModelWatch(self.clock, model),
             )
         )
         # a wrong file ends the run here, before anything is loaded
@@ -130,19 +133,26 @@ class GateSession:
         """A progress line for one long piece of work; silent in workers and with -q."""
         reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
         capture: Any = self.config.pluginmanager.getplugin("capturemanager")
+        is_terminal = bool(reporter and reporter.isatty)
+        writer = getattr(reporter, "_tw", None)
 
         def write(text: str) -> None:
-            if reporter is None or self.config.get_verbosity() < 0:
+            if writer is None or self.config.get_verbosity() < 0:
                 return
             with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()  # leaves pytest's own line of dots as it is
-                reporter.write(text, flush=True)
+                if is_terminal:  # past the writer, which would take it for pytest's own line
+                    writer._file.write(text)
+                    writer._file.flush()
+                else:
+                    reporter.ensure_newline()
+                    reporter.write(text, flush=True)
 
-        writer = getattr(reporter, "_tw", None)
         line = ProgressLine(
             write,
-            is_terminal=bool(reporter and reporter.isatty),
+            is_terminal=is_terminal,
             width=getattr(writer, "fullwidth", 80),
+            column=lambda: getattr(writer, "width_of_current_line", 0),
+            overall=self.clock.describe,
         )
         line.begin(subject)
         try:

@@ -23,6 +23,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def drawn(text: str, column: int = 0) -> str:
+    """What is sent to show a text on the line below, the cursor back in its column."""
+    back = f"\x1b[{column}C" if column else ""
+    return f"\n\r{text}\x1b[K\x1b[1A\r{back}"
+
+
 def make(written: list[str], *, is_terminal: bool = True, width: int = 60) -> ProgressLine:
     line = ProgressLine(written.append, is_terminal=is_terminal, width=width)
     line.begin("model-Q4_K_M")
@@ -41,9 +47,9 @@ def test_a_terminal_shows_one_line_that_is_rewritten(clock: Clock) -> None:
     line.step("load", 0, 0)
 
     assert written == [
-        "\r" + "qgate: model-Q4_K_M: scoring 5/64, 3 s".ljust(59),
-        "\r" + "qgate: model-Q4_K_M: scoring 64/64, 63 s".ljust(59),
-        "\r" + "qgate: model-Q4_K_M: load, 64 s".ljust(59),
+        drawn("qgate: model-Q4_K_M: scoring 5/64, 3 s"),
+        drawn("qgate: model-Q4_K_M: scoring 64/64, 63 s"),
+        drawn("qgate: model-Q4_K_M: load, 64 s"),
     ]
 
 
@@ -67,7 +73,7 @@ def test_the_line_is_wiped_when_the_work_ends(clock: Clock) -> None:
     line.end()
     line.end()
 
-    assert written[1:] == ["\r" + " " * 59 + "\r"]
+    assert written[1:] == [drawn("")]
 
 
 def test_work_that_ends_at_once_writes_nothing(clock: Clock) -> None:
@@ -106,7 +112,7 @@ def test_the_clock_starts_anew_for_each_subject(clock: Clock) -> None:
     clock.now += 1.0
     line.step("scoring", 1, 2)
 
-    assert written == ["\r" + "qgate: other: scoring 1/2, 1 s".ljust(59)]
+    assert written == [drawn("qgate: other: scoring 1/2, 1 s")]
 
 
 @pytest.mark.parametrize("width", [200, 80, 40, 10, 2, 1, 0])
@@ -117,7 +123,29 @@ def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
     line.step("a long description of what is going on in there", 12345, 67890)
     line.end()
 
-    assert len(written) == 2
-    for text in written:
-        # the last column stays free: writing it moves some terminals to the next line
-        assert len(text.strip("\r")) == max(width - 1, 0)
+    # the last column stays free: writing it moves some terminals to the next line
+    whole = "qgate: model-Q4_K_M: a long description of what is going on in there 12345/67890, 1 s"
+    assert written == [drawn(whole[: max(width - 1, 0)]), drawn("")]
+
+
+def test_the_cursor_goes_back_to_where_pytest_left_it(clock: Clock) -> None:
+    written: list[str] = []
+    line = ProgressLine(written.append, is_terminal=True, width=80, column=lambda: 17)
+    line.begin("model")
+    clock.now += 1.0
+    line.step("scoring", 1, 2)
+    line.end()
+
+    assert written == [drawn("qgate: model: scoring 1/2, 1 s", 17), drawn("", 17)]
+
+
+def test_how_far_the_whole_run_is_comes_first(clock: Clock) -> None:
+    written: list[str] = []
+    line = ProgressLine(
+        written.append, is_terminal=True, width=80, overall=lambda: "41 %, about 3 min left"
+    )
+    line.begin("model")
+    clock.now += 1.0
+    line.step("scoring", 1, 2)
+
+    assert written == [drawn("qgate: 41 %, about 3 min left: model: scoring 1/2, 1 s")]

@@ -1,3 +1,3 @@
-"""How much is asked: what a run may cost, and when enough is known."""
+"""What a run will do and what that costs, decided before anything is loaded."""
 
 from __future__ import annotations

@@ -70,6 +70,12 @@ class Context:
         lib = self._library.lib
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
 
+    def copy_sequence(self, source: int, target: int) -> None:
+        """Let a sequence begin with all that another holds."""
+        lib = self._library.lib
+        memory = lib.llama_get_memory(self._context)
+        lib.llama_memory_seq_cp(memory, source, target, -1, -1)
+
     def decode(self, batch: Any) -> None:  # noqa: ANN401 - a C structure
         """Run the model over a batch.
 

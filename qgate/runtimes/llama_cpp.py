@@ -29,6 +29,7 @@ from qgate.runtimes.base import (
     Span,
 )
 from qgate.runtimes.llama_context import Context, Library, Shape
+from qgate.runtimes.llama_fork import find_forks, logits_of_forks
 from qgate.runtimes.llama_log import LlamaLog, one_line
 from qgate.runtimes.llama_vocab import Vocabulary
 
@@ -189,19 +190,22 @@ class LlamaCpp:
         return _TOKENS_PER_PACK
 
     def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
-        sizes = [len(span.ids) - 1 for span in spans]  # the last token predicts nothing
-        tokens = np.concatenate([span.ids[:-1] for span in spans])
-        positions = np.concatenate([np.arange(size) for size in sizes])
-        owners = np.repeat(np.arange(len(spans), dtype=np.int32), sizes)
-        wanted = positions >= np.repeat([span.first for span in spans], sizes)
         context = self._context(
             Shape(
-                tokens=max(_TOKENS_PER_PACK, len(tokens)),
+                tokens=max(_TOKENS_PER_PACK, sum(len(span.ids) - 1 for span in spans)),
                 sequences=_SEQUENCES_PER_PACK,
                 per_call=_TOKENS_PER_CALL,
                 is_shared=True,
             )
         )
+        if forks := find_forks(spans):
+            yield from logits_of_forks(context, spans, forks)
+            return
+        sizes = [len(span.ids) - 1 for span in spans]  # the last token predicts nothing
+        tokens = np.concatenate([span.ids[:-1] for span in spans])
+        positions = np.concatenate([np.arange(size) for size in sizes])
+        owners = np.repeat(np.arange(len(spans), dtype=np.int32), sizes)
+        wanted = positions >= np.repeat([span.first for span in spans], sizes)
         context.clear()
         for start in range(0, len(tokens), _TOKENS_PER_CALL):
             part = slice(start, start + _TOKENS_PER_CALL)

@@ -60,6 +60,26 @@ class TestSpans:
         assert before[mine].tobytes() == after[mine].tobytes()
         assert before.tobytes() != after.tobytes()
 
+    def test_choices_that_share_their_prompt_have_the_logits_that_they_have_alone(
+        self, served: Served
+    ) -> None:
+        prompts = [served.ids(1, 30), served.ids(2, 9), served.ids(3, 20)]
+        choices = [[1, 4, 2], [3], [1, 1, 12, 2]]
+        spans = [
+            Span(
+                ids=np.concatenate([prompt, served.ids(10 * number + size, size)]),
+                first=len(prompt) - 1,
+            )
+            for number, (prompt, sizes) in enumerate(zip(prompts, choices, strict=True))
+            for size in sizes
+        ]
+
+        together = served.rows(spans)
+        alone = np.concatenate([served.rows([span]) for span in spans])
+
+        assert together.shape == (sum(map(sum, choices)), served.facts.n_vocab)
+        assert together == pytest.approx(alone, abs=PACKED)
+
     def test_a_pack_repeats_itself_to_the_bit(self, served: Served) -> None:
         spans = spans_of(served, [12, 40, 3, 25])
 
