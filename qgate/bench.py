@@ -180,11 +180,17 @@ class Bench:
         def ask() -> Outcome:
             facts = serving.load()
             with serving.phase(probe.checks[0]):
-                return perform(work, serving.host, facts.end_tokens)
+                outcome = perform(work, serving.host, facts.end_tokens)
+            self.children.require_unchanged(serving.artifact)
+            return outcome
 
         with named(serving):
-            return OutcomeStore(self.originals.store).get_or_perform(
-                work, self.children.digest(serving.artifact), serving.describe(), ask
+            return OutcomeStore(self.children.store).get_or_perform(
+                work,
+                self.children.digest(serving.artifact),
+                serving.describe(),
+                ask,
+                serving.loaded_as,
             )
 
     # --- latency and memory -------------------------------------------------------------------
@@ -249,7 +255,7 @@ class Bench:
             meter = DeviceMeter(os.environ)  # before the child starts
         except errors.MeasurementError as error:
             problem = error
-        serving.load()
+        serving.load_now()
         if serving.describe().device == "cpu":
             meter = None
         elif problem is not None:
@@ -261,9 +267,9 @@ class Bench:
         from qgate.measure.latency import measure_latency
 
         original = self.originals.serving_for(serving.artifact)
-        facts = serving.load()
+        facts = serving.load_now()
         with named(original):
-            original.load()
+            original.load_now()
         with serving.phase("latency"):
             samples = measure_latency(
                 serving.host, original.host, self._setting.thresholds.latency, facts
@@ -291,6 +297,8 @@ class Bench:
             "compared_with": self._compared_with(artifact),
             "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
             "reference": self.originals.describe(),
+            "from_store": serving.from_store,
+            "notes": list(self.children.store.notes),
         }
 
     def _compared_with(self, artifact: Artifact) -> dict[str, str]:
