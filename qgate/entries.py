@@ -11,15 +11,14 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 LOCK_DEADLINE_S = 120.0
 """Who holds the lock of a store longer than this is stopped or hangs: he holds it to read one
@@ -47,31 +46,6 @@ def write_entry(work: Path, facts: dict[str, Any]) -> None:
         file.write(_render({**facts, "arrays": arrays}))
         file.flush()
         os.fsync(file.fileno())
-
-
-def get_or_make(
-    store: Path, name: str, make: Callable[[Path], dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
-    """The intact entry of that name, made if there is none.
-
-    Args:
-        store: the directory of all entries; made if need be.
-        name: the entry's.
-        make: writes arrays into the directory that it is given and returns the other facts.
-
-    Returns:
-        The entry, and whether it was there already.
-    """
-    entry = read_entry(store / name)
-    if entry is not None:
-        return entry, True
-    store.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=store))
-    try:
-        write_entry(work, make(work))
-        return put_in_place(work, store / name), False
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def name_entry(made_of: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ import re
 import shutil
 import tempfile
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Store:
         self._in_use: set[str] = set()
         self._run: int | None = None
         self._run_path: Path | None = None
-        self._spare: tempfile.TemporaryDirectory[str] | None = None
+        self._spare: Path | None = None
         self._bytes: int | None = None
 
     @property
@@ -120,15 +121,15 @@ class Store:
                 raise
             self._say_not_kept(error)
         if self._spare is None:
-            self._spare = tempfile.TemporaryDirectory(prefix="qgate-store-")
-        spare = Path(self._spare.name)
+            self._spare = Path(tempfile.mkdtemp(prefix="qgate-store-"))
+            weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
         try:
-            return self._make(spare, name, make)
+            return self._make(self._spare, name, make)
         except (OSError, StoreFull) as error:
             if not _is_of_the_disk(error):
                 raise
             raise MeasurementError(
-                f"store: got no room in {self.directory} nor in {spare.parent}"
+                f"store: got no room in {self.directory} nor in {self._spare.parent}"
                 f" ({_reason(error)}); expected room for one entry. Free some space, or name"
                 " another directory with --qgate-store DIR"
             ) from error
@@ -143,7 +144,7 @@ class Store:
             self._run = None
         self._in_use.clear()
         if self._spare is not None:
-            self._spare.cleanup()
+            shutil.rmtree(self._spare, ignore_errors=True)
             self._spare = None
 
     # --- entries in the making ----------------------------------------------------------------
