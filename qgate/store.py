@@ -66,6 +66,7 @@ class Store:
         self._run_path: Path | None = None
         self._spare: Path | None = None
         self._bytes: int | None = None
+        self._is_refused = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -166,6 +167,9 @@ class Store:
         return Entry(place=directory / name, facts=facts, was_there=False)
 
     def _say_not_kept(self, error: Exception) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
         self._say(
             f"store: {self.directory}: not everything could be kept ({_reason(error)}): the next"
             " run measures it again. Free some space, or name another directory with"

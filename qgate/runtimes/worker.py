@@ -245,7 +245,7 @@ class _Worker:
 def _disk_error(error: OSError, verb: str) -> dict[str, str]:
     """A full disk by its own name: what was to be written there may go elsewhere."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"kind": "StoreFull", "message": f"{error.filename or verb}: {error.strerror}"}
+        return {"kind": "StoreFull", "message": str(error.strerror)}
     return _unexpected(error, verb)
 
 
