@@ -224,10 +224,12 @@ class Children:
             threads=thresholds.runtime.threads,
             options=options,
         )
-        recall = self._recall(artifact, loading, is_original=is_original)
+        recall = self._recall(artifact, runtime, loading, is_original=is_original)
         return Serving(artifact, lambda: self._start(runtime, subject), loading, recall)
 
-    def _recall(self, artifact: Artifact, loading: Loading, *, is_original: bool) -> Recall | None:
+    def _recall(
+        self, artifact: Artifact, runtime: str, loading: Loading, *, is_original: bool
+    ) -> Recall | None:
         """What it answered before; None where that is not determined by its files."""
         from qgate.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
 
@@ -236,7 +238,7 @@ class Children:
         identity = Identity(
             digest=lambda: self.digest(artifact),
             require_unchanged=lambda: self.require_unchanged(artifact),
-            loaded=lambda runtime: loading.identity(runtime, artifact.quantize),
+            loaded=lambda: {"by": runtime, **loading.identity(runtime, artifact.quantize)},
         )
         return Recall(self.store, identity, OF_THE_ORIGINAL if is_original else tuple(KINDS))
 

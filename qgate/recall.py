@@ -58,8 +58,8 @@ class Identity:
     """Of the model's files; read when it is first needed."""
     require_unchanged: Callable[[], None]
     """Raises ArtifactError where the files are no longer those of the digest."""
-    loaded: Callable[[str], Mapping[str, Any]]
-    """loaded(runtime) -> how the model is loaded there, JSON values."""
+    loaded: Callable[[], Mapping[str, Any]]
+    """By what and how the model is loaded, JSON values."""
 
 
 class Recall:
@@ -132,7 +132,7 @@ class Recall:
             "kind": verb,
             "weights_and_tokenizer": self._identity.digest(),
             "runtime": dataclasses.asdict(runtime),
-            "loaded": dict(self._identity.loaded(runtime.name)),
+            "loaded": dict(self._identity.loaded()),
             "environment": _environment(os.environ),
             "asked": hashlib.sha256(wire.encode(asked)).hexdigest(),
         }
