@@ -210,11 +210,17 @@ class Bench:
         def ask() -> Outcome:
             facts = serving.load()
             with serving.phase(probe.checks[0]):
-                return perform(work, serving.host, facts.end_tokens)
+                outcome = perform(work, serving.host, facts.end_tokens)
+            self.children.require_unchanged(serving.artifact)
+            return outcome
 
         with named(serving):
-            return OutcomeStore(self.originals.store).get_or_perform(
-                work, self.children.digest(serving.artifact), serving.describe(), ask
+            return OutcomeStore(self.children.store).get_or_perform(
+                work,
+                self.children.digest(serving.artifact),
+                serving.describe(),
+                ask,
+                serving.loaded_as,
             )
 
     # --- latency and memory -------------------------------------------------------------------
@@ -289,7 +295,7 @@ class Bench:
             meter = DeviceMeter(os.environ)  # before the child starts
         except errors.MeasurementError as error:
             problem = error
-        serving.load()
+        serving.load_now()
         if serving.describe().device == "cpu":
             meter = None
         elif problem is not None:
@@ -302,9 +308,9 @@ class Bench:
 
         rows = self._rows(serving.artifact, CHECKS)
         original = self.originals.serving_for(serving.artifact)
-        facts = serving.load()
+        facts = serving.load_now()
         with named(original):
-            original.load()
+            original.load_now()
         with serving.phase("latency"):
             samples = measure_latency(
                 serving.host,
@@ -337,6 +343,8 @@ class Bench:
             "compared_with": self._compared_with(artifact),
             "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
             "reference": self.originals.describe(),
+            "from_store": serving.from_store,
+            "notes": list(self.children.store.notes),
         }
 
     def _compared_with(self, artifact: Artifact) -> dict[str, str]:

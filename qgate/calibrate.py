@@ -213,6 +213,7 @@ def _setting(
         runtime=runtime,
         directory=directory,
         progress=_progress,
+        recalls=False,  # noise is what differs when the same is asked again
     )
 
 

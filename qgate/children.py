@@ -8,24 +8,29 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate import artifacts, errors
 from qgate.runtimes import choice
 from qgate.serving import Loading, Serving
+from qgate.store import DEFAULT_GIB, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from qgate.measure.probes import Probe
+    from qgate.recall import Recall
     from qgate.records import Artifact, Limit
     from qgate.runtimes.choice import Choice
     from qgate.runtimes.host import Host, ProgressSink
     from qgate.serving import PhaseWatch
     from qgate.thresholds import Thresholds
 
+DEFAULT_STORE = Path(".qgate")
+"""In the directory of the run."""
+_ENTRIES = "references"
 _OF_THE_REFERENCE = "reference_"
 """Options of a runtime that begin so are for serving the original."""
 
@@ -47,6 +52,17 @@ class Setting:
     """progress(subject) shows what is reported to it while the block runs."""
     watch: Callable[[str], PhaseWatch | None] = lambda subject: None
     """watch(subject) is told of the phases of that model."""
+    store: Path | None = None
+    """Where measurements are kept; None: in `.qgate` of the directory."""
+    store_gib: float = DEFAULT_GIB
+    """So much of them."""
+    recalls: bool = True
+    """Whether an artifact is not asked again what it answered in an earlier run."""
+
+    @property
+    def entries(self) -> Path:
+        """The directory of the store's entries."""
+        return (self.store or self.directory / DEFAULT_STORE) / _ENTRIES
 
 
 class Children:
@@ -55,15 +71,30 @@ class Children:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._machine = choice.look(os.environ, setting.thresholds.runtimes)
+        self.store = Store(setting.entries, setting.store_gib * 2**30)
         self._digests: dict[tuple[Path, ...], str] = {}
+        self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
         self._servings: dict[str, Serving] = {}
         self._originals: dict[str, Serving] = {}
 
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
         if artifact.files not in self._digests:
+            self._stamps[artifact.files] = artifacts.stamp(artifact)
             self._digests[artifact.files] = artifacts.digest(artifact)
         return self._digests[artifact.files]
+
+    def require_unchanged(self, artifact: Artifact) -> None:
+        """Refuse to believe that what was measured was measured of the files of the digest.
+
+        Raises:
+            ArtifactError: a file was replaced or written to since the digest was taken.
+        """
+        if artifacts.stamp(artifact) != self._stamps.get(artifact.files):
+            raise errors.ArtifactError(
+                f"{artifact.id}: its files changed while it was measured; expected the same files"
+                " from the first row to the last. Run again when nobody writes to them"
+            )
 
     # --- which runtime ------------------------------------------------------------------------
 
@@ -126,7 +157,9 @@ class Children:
             original = self.original()
             options = self._options(runtime, is_original=True)
             subject = f"reference {original.id}"
-            self._originals[runtime] = self._serving(original, subject, runtime, options)
+            self._originals[runtime] = self._serving(
+                original, subject, runtime, options, is_original=True
+            )
         return self._originals[runtime]
 
     @property
@@ -158,6 +191,7 @@ class Children:
         """End the original's children; asked again, they start again."""
         for serving in self._originals.values():
             serving.close()
+        self.store.close()
 
     def _own_options(self, runtime: str) -> Mapping[str, Any]:
         section = self._setting.thresholds.runtimes.get(runtime)
@@ -173,7 +207,13 @@ class Children:
         return {**plain, **{key.removeprefix(_OF_THE_REFERENCE): meant[key] for key in meant}}
 
     def _serving(
-        self, artifact: Artifact, subject: str, runtime: str, options: Mapping[str, Any]
+        self,
+        artifact: Artifact,
+        subject: str,
+        runtime: str,
+        options: Mapping[str, Any],
+        *,
+        is_original: bool = False,
     ) -> Serving:
         thresholds = self._setting.thresholds
         longest = (self._setting.original or artifact).context_length or 2**31
@@ -189,8 +229,28 @@ class Children:
             threads=thresholds.runtime.threads,
             options=options,
         )
-        watch = self._setting.watch(subject)
-        return Serving(artifact, lambda: self._start(runtime, subject), loading, watch)
+        return Serving(
+            artifact,
+            lambda: self._start(runtime, subject),
+            loading,
+            self._recall(artifact, runtime, loading, is_original=is_original),
+            self._setting.watch(subject),
+        )
+
+    def _recall(
+        self, artifact: Artifact, runtime: str, loading: Loading, *, is_original: bool
+    ) -> Recall | None:
+        """What it answered before; None where that is not determined by its files."""
+        from qgate.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
+
+        if not self._setting.recalls or "url" in loading.options or artifact.runs_code:
+            return None
+        identity = Identity(
+            digest=lambda: self.digest(artifact),
+            require_unchanged=lambda: self.require_unchanged(artifact),
+            loaded=lambda: {"by": runtime, **loading.identity(runtime, artifact.quantize)},
+        )
+        return Recall(self.store, identity, OF_THE_ORIGINAL if is_original else tuple(KINDS))
 
     def _start(self, runtime: str, subject: str) -> Host:
         from qgate.runtimes.host import Host, HostSettings

@@ -1,6 +1,6 @@
 """Entries of the reference store on disk: put in place whole, read only where every byte is intact.
 
-An entry is a directory with arrays and `entry.json`, which holds the arrays' digests and its own.
+An entry is a directory with files and `entry.json`, which holds the files' digests and its own.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_DEADLINE_S = 120.0
+"""Who holds the lock of a store longer than this is stopped or hangs: he holds it to read one
+entry."""
+_LOOK_AGAIN_S = 0.05
 
 
 def read_entry(place: Path) -> dict[str, Any] | None:
@@ -35,37 +40,12 @@ def read_entry(place: Path) -> dict[str, Any] | None:
 
 
 def write_entry(work: Path, facts: dict[str, Any]) -> None:
-    """Write `entry.json` beside the arrays that lie in `work`."""
-    arrays = {path.name: _sha256(path) for path in sorted(work.glob("*.npy"))}
+    """Write `entry.json` beside the files that lie in `work`."""
+    arrays = {path.name: _sha256(path) for path in sorted(work.iterdir())}
     with (work / "entry.json").open("w", encoding="utf-8") as file:
         file.write(_render({**facts, "arrays": arrays}))
         file.flush()
         os.fsync(file.fileno())
-
-
-def get_or_make(
-    store: Path, name: str, make: Callable[[Path], dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
-    """The intact entry of that name, made if there is none.
-
-    Args:
-        store: the directory of all entries; made if need be.
-        name: the entry's.
-        make: writes arrays into the directory that it is given and returns the other facts.
-
-    Returns:
-        The entry, and whether it was there already.
-    """
-    entry = read_entry(store / name)
-    if entry is not None:
-        return entry, True
-    store.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=store))
-    try:
-        write_entry(work, make(work))
-        return put_in_place(work, store / name), False
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def name_entry(made_of: dict[str, Any]) -> str:
@@ -84,7 +64,7 @@ def put_in_place(work: Path, place: Path) -> dict[str, Any]:
         MeasurementError: the store cannot be written to.
     """
     entry = None
-    with contextlib.suppress(OSError), _alone(place.parent):
+    with contextlib.suppress(OSError), alone_in(place.parent):
         entry = read_entry(place)
         if entry is None:
             _remove(place)
@@ -96,11 +76,33 @@ def put_in_place(work: Path, place: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _alone(store: Path) -> Iterator[None]:
-    """Keep other threads and processes out; the lock goes with the process that holds it."""
-    with (store / ".lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def alone_in(store: Path) -> Iterator[None]:
+    """Keep other threads and processes out; the lock goes with the process that holds it.
+
+    Raises:
+        OSError: there can be no lock, or somebody else holds it for too long.
+    """
+    # a link there would have another file opened, and nothing is to be written anyway
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(store / ".lock", flags, 0o666)
+    try:
+        _wait_for(lock)
         yield
+    finally:
+        os.close(lock)
+
+
+def _wait_for(lock: int) -> None:
+    until = time.monotonic() + LOCK_DEADLINE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return
 
 
 def _remove(place: Path) -> None:

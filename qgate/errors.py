@@ -7,7 +7,8 @@
     ├── RuntimeUnavailable   the library or device that an artifact needs is not there
     ├── RuntimeFailed        the runtime crashed, hung or ended without a result
     └── MeasurementError     the runtime answered, but not with what was asked for
-        └── NotApplicable    the row says nothing about this model; a shipped one is skipped
+        ├── NotApplicable    the row says nothing about this model; a shipped one is skipped
+        └── StoreFull        what was measured cannot be written to the disk
 
 Every message is one line: `<where>: <what is wrong>: got <observed>; expected <constraint>.
 <remedy>`.
@@ -85,6 +86,10 @@ class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
     Where its limit is one that qgate ships for every model it is skipped, which --qgate-strict does
     not let pass. Where somebody set a limit in a thresholds file of their own it is an error.
     """
+
+
+class StoreFull(MeasurementError):  # noqa: N818 - a state, as in the report
+    """What was measured cannot be written: the disk is full or takes nothing more."""
 
 
 def with_subject(error: QGateError, subject: str) -> QGateError:

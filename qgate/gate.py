@@ -125,6 +125,7 @@ class Subject:
     runtime: RuntimeFacts | None = None
     compared_with: Mapping[str, str] | None = None
     measured: Mapping[str, float] | None = None
+    from_store: Mapping[str, Any] | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Subject:
@@ -134,6 +135,7 @@ class Subject:
             runtime=RuntimeFacts(**value["runtime"]),
             compared_with=value["compared_with"],
             measured=value["measured"],
+            from_store=value.get("from_store"),
         )
 
 
@@ -205,6 +207,7 @@ class Ledger:
             runtime=subject.runtime,
             compared_with=dict(subject.compared_with or {}),
             measured={**(subject.measured or {}), **_accuracy(records.values())},
+            from_store=dict(subject.from_store or {}),
         )
 
 

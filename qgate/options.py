@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
+from qgate.store import DEFAULT_GIB
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 DEFAULT_REPORT = ".qgate/report.json"
+DEFAULT_STORE = ".qgate"
 
 _VALUES = {
     "qgate_reference": ("PATH", "The original; default: the unquantized model in or beside PATH"),
@@ -21,6 +23,10 @@ _VALUES = {
     "qgate_effort": ("NAME", "How much may be asked: quick, standard (default) or thorough"),
     "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),
     "qgate_json": ("FILE", f"Where the report goes; default: {DEFAULT_REPORT}"),
+    "qgate_store": (
+        "DIR",
+        f"Where measurements are kept; default: QGATE_STORE, else {DEFAULT_STORE}",
+    ),
     "qgate_mlflow_uri": ("URI", "MLflow store; default: MLFLOW_TRACKING_URI, else embedded SQLite"),
 }
 _SWITCHES = {
@@ -28,6 +34,8 @@ _SWITCHES = {
     "qgate_trust_remote_code": "Allow code that comes with an artifact",
 }
 _VLLM_PYTHON = "qgate_vllm_python"
+_STORE_GIB = "qgate_store_gib"
+_STORE_VARIABLE = "QGATE_STORE"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -49,6 +57,12 @@ def add_options(parser: pytest.Parser) -> None:
         _VLLM_PYTHON,
         "Python interpreter that has vLLM, where no thresholds file names one; relative to this"
         " file",
+        type="string",
+        default="",
+    )
+    parser.addini(
+        _STORE_GIB,
+        f"So many GiB of measurements are kept, then the least used go; default: {DEFAULT_GIB:g}",
         type="string",
         default="",
     )
@@ -77,6 +91,9 @@ class Options:
     trust_remote_code: bool
     vllm_python: Path | None
     """An executable file, not resolved; only where no thresholds file names one for vLLM."""
+    store: Path | None
+    """Where measurements are kept; None: in `.qgate` of the directory."""
+    store_gib: float
     directory: Path
     """Where pytest was invoked: paths are shown relative to it, stores lie in its `.qgate`."""
 
@@ -85,7 +102,7 @@ class Options:
         """Read them.
 
         Raises:
-            UsageError: the interpreter for vLLM is none.
+            UsageError: the interpreter for vLLM is none, or the store is no directory.
         """
         directory = config.invocation_params.dir
         return cls(
@@ -99,6 +116,8 @@ class Options:
             strict=bool(_value(config, "qgate_strict")),
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
             vllm_python=_interpreter(config, _VLLM_PYTHON),
+            store=_store(config),
+            store_gib=_store_gib(config),
             directory=directory,
         )
 
@@ -115,6 +134,39 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     if config.getoption(name) is not None:
         return config.invocation_params.dir / str(given)
     return _beside_ini(config, str(given))
+
+
+def _store(config: pytest.Config) -> Path | None:
+    """The command line's directory, else that of the environment, else that of the ini file."""
+    option, variable = config.getoption("qgate_store"), os.environ.get(_STORE_VARIABLE)
+    given, where = option, "--qgate-store"
+    if option is None and variable:
+        given, where = variable, _STORE_VARIABLE
+    if given is None:
+        given, where = str(config.getini("qgate_store") or ""), "qgate_store"
+    if not given:
+        return None
+    if "://" in given:
+        raise UsageError(
+            f"{where}: got {given!r}; expected a directory: no store is reached by an address yet."
+            " Name a directory, which may be a mounted one"
+        )
+    start = _beside_ini(config, "") if where == "qgate_store" else config.invocation_params.dir
+    try:
+        return start / Path(given).expanduser()
+    except RuntimeError as error:  # no home, or nobody of that name
+        raise UsageError(f"{where}: got {given!r}; {error}. Name the directory in full") from error
+
+
+def _store_gib(config: pytest.Config) -> float:
+    given = str(config.getini(_STORE_GIB) or "")
+    try:
+        size = float(given or DEFAULT_GIB)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise UsageError(f"{_STORE_GIB}: got {given!r}; expected a number of GiB above 0")
+    return size
 
 
 def _interpreter(config: pytest.Config, name: str) -> Path | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import statistics
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate import errors
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from qgate.reference import Reference
     from qgate.serving import Serving
 
-STORE = Path(".qgate") / "references"
-
 
 class Originals:
     """Answers for the original; every one of them by runtime."""
@@ -36,10 +33,6 @@ class Originals:
     def __init__(self, setting: Setting, children: Children, known: Known) -> None:
         self._setting, self._children, self._known = setting, children, known
         self._headlines: dict[str, list[dict[str, float]]] = {}
-
-    @property
-    def store(self) -> Path:
-        return self._setting.directory / STORE
 
     def serving_for(self, artifact: Artifact) -> Serving:
         """The original's child that the artifact is held against.
@@ -77,7 +70,7 @@ class Originals:
         )
         serving = self._children.serve_original(runtime)
         with named(serving), serving.phase("perplexity"):
-            return ReferenceStore(self.store).get_or_measure(plan, serving)
+            return ReferenceStore(self._children.store).get_or_measure(plan, serving)
 
     # --- for the report -----------------------------------------------------------------------
 

@@ -9,28 +9,34 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from qgate.entries import get_or_make, name_entry
+from qgate.entries import name_entry
 from qgate.measure import work
+from qgate.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from qgate.measure.work import Outcome, Work
     from qgate.records import RuntimeFacts
 
-FORMAT = 2
+FORMAT = 3
 """Part of every name: raised when an entry's meaning changes."""
 
 
 class OutcomeStore:
-    """Entries under one directory; safe for several runs at once."""
+    """Outcomes in a store, by what was asked of whom."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()
+    def __init__(self, store: Store | Path) -> None:
+        self._store = store if isinstance(store, Store) else Store(store)
 
     def get_or_perform(
-        self, asked: Work, original: str, runtime: RuntimeFacts, perform: Callable[[], Outcome]
+        self,
+        asked: Work,
+        original: str,
+        runtime: RuntimeFacts,
+        perform: Callable[[], Outcome],
+        loaded: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """What the original answers to this work.
 
@@ -39,6 +45,7 @@ class OutcomeStore:
             original: digest of the original's files.
             runtime: what serves it.
             perform: asks it, where the store does not know.
+            loaded: how it is loaded, as far as that may change answers.
 
         Raises:
             QGateError: whatever kept it from answering.
@@ -49,11 +56,12 @@ class OutcomeStore:
             "weights_and_tokenizer": original,
             "work": asked.digest(),
             "runtime": dataclasses.asdict(runtime),
+            "loaded": dict(loaded or {}),
         }
         name = name_entry(made_of)
-
-        def make(directory: Path) -> dict[str, Any]:
-            return {"key_made_of": made_of, **work.save(perform(), directory)}
-
-        entry, _ = get_or_make(self._directory, name, make)
-        return work.read(self._directory / name, entry)
+        entry = self._store.find(name)
+        if entry is not None:
+            return work.read(self._store.directory / name, entry)
+        outcome = perform()
+        self._store.keep(name, lambda place: {"key_made_of": made_of, **work.save(outcome, place)})
+        return outcome

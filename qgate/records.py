@@ -244,6 +244,9 @@ class ArtifactReport:
     """`runtime`: what served the original that the rows rest on; empty where none was needed."""
     measured: dict[str, float] = field(default_factory=dict)
     """Seconds spent and numbers that are shown but not judged, by name with unit."""
+    from_store: dict[str, Any] = field(default_factory=dict)
+    """`likelihoods`, `answers`: requests that were `asked`, and how many of them were answered
+    `from_store`; `measured_at`: when the oldest of those was measured, UTC."""
 
     def to_json(self) -> dict[str, Any]:
         artifact = self.artifact
@@ -259,6 +262,7 @@ class ArtifactReport:
             "compared_with": self.compared_with,
             "verdict": self.verdict.value,
             "measured": self.measured,
+            "from_store": self.from_store,
             "checks": [record.to_json() for record in self.records],
         }
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.entries import get_or_make, name_entry
+from qgate.entries import name_entry
 from qgate.errors import ArtifactError, MeasurementError
 from qgate.measure.original import Loaded, keep_original
 from qgate.measure.output_matrix import find_output_matrix
@@ -35,6 +35,7 @@ from qgate.measure.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.original import Encoding, Stored
 from qgate.runtimes.scoring import window_digests
+from qgate.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,10 +128,10 @@ class Reference:
 
 
 class ReferenceStore:
-    """Entries under one directory; safe for several runs at once."""
+    """References in a store, by what was measured of whom."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()  # children work elsewhere
+    def __init__(self, store: Store | Path) -> None:
+        self._store = store if isinstance(store, Store) else Store(store)
 
     def get_or_measure(self, plan: Plan, serving: Serving) -> Reference:
         """The plan's entry, measured if the store has none.
@@ -144,11 +145,9 @@ class ReferenceStore:
         """
         runtime = serving.describe()
         name = name_entry(_ingredients(plan, runtime))
-        entry, was_stored = get_or_make(
-            self._directory, name, lambda work: _measure_into(work, plan, serving)
-        )
-        reference = _open(plan, runtime, self._directory / name, entry)
-        return dataclasses.replace(reference, was_stored=was_stored)
+        entry = self._store.get_or_make(name, lambda work: _measure_into(work, plan, serving))
+        reference = _open(plan, runtime, entry.place, entry.facts)
+        return dataclasses.replace(reference, was_stored=entry.was_there)
 
 
 def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from qgate.planning.effort import cut, find_effort
 from qgate.progress import ProgressLine
 from qgate.records import Record
 from qgate.rootdir import choose_tests
+from qgate.store import require_usable
 from qgate.subjects import find_artifacts
 from qgate.termination import interrupt_on_termination
 from qgate.thresholds import Thresholds, load_thresholds
@@ -68,6 +69,8 @@ class GateSession:
                 limits=self.limits,
                 progress=self.progress,
                 watch=lambda model: ModelWatch(self.clock, model),
+                store=options.store,
+                store_gib=options.store_gib,
             )
         )
         # a wrong file ends the run here, before anything is loaded
@@ -105,6 +108,7 @@ class GateSession:
             session = cls(config, options)
             if not session.is_silent:
                 check_writable(options.json)
+                require_usable(session.bench.children.store.directory)
         except errors.QGateError as error:
             raise pytest.UsageError(str(error)) from None
         choose_tests(config)
@@ -242,9 +246,15 @@ class GateSession:
     def _enter(self, result: dict[str, Any]) -> None:
         subject = result["subject"]
         known = Subject.from_json(subject) if subject else None
+        for note in (subject or {}).get("notes", ()):
+            self._note(note)
         if subject and subject["reference"]:
             self.ledger.reference = {**self.ledger.reference, **subject["reference"]}
         self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     # --- reporting ----------------------------------------------------------------------------
 
@@ -264,6 +274,8 @@ class GateSession:
         if self.is_silent:
             return
         self.write_report()
+        for note in self.bench.children.store.notes:
+            self._note(note)
         self.notes += self._unmet(session)
         self.notes.append(self._deliver(session))
 

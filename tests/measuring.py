@@ -73,6 +73,8 @@ def arrays(reference: Reference) -> dict[str, bytes]:
 
 
 def entries(store: Path) -> list[str]:
+    """What lies in a store beside its lock and the notes of running gates."""
     if not store.is_dir():
         return []
-    return [path.name for path in store.iterdir() if path.name != ".lock"]
+    names = [path.name for path in store.iterdir()]
+    return [name for name in names if name != ".lock" and not name.startswith(".run-")]

@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qgate"
 LAYERS = (
-    ("errors", "records", "checks", "progress", "entries", "known", "termination", "noise"),
+    (
+        "errors",
+        "records",
+        "checks",
+        "progress",
+        "entries",
+        "store",
+        "known",
+        "termination",
+        "noise",
+    ),
     ("thresholds", "verdict", "stats", "artifacts", "environment"),
     ("runtimes", "subjects", "sandbox"),
     ("measure", "harness"),
-    ("reference", "outcomes", "findings", "serving", "planning"),
+    ("reference", "outcomes", "findings", "serving", "planning", "recall"),
     ("divergence", "same_tokens", "children", "descriptions"),
     ("applicable", "alarms", "feasibility", "floor", "original_first"),
     ("gate", "originals"),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.entries import get_or_make, name_entry, put_in_place, read_entry, write_entry
-from qgate.errors import MeasurementError, RuntimeFailed
+from qgate.entries import name_entry, put_in_place, read_entry, write_entry
+from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,58 +137,16 @@ def test_many_at_once_all_get_the_one_that_stands(tmp_path: Path, is_damaged: bo
         assert read_entry(place) is not None
 
 
-def fill(place: Path, seed: int = 0) -> dict[str, object]:
-    np.save(place / "ids.npy", np.random.default_rng(seed).integers(0, 64, 20))
-    return {"stride": seed}
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("not a lock")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".lock").symlink_to(kept)
 
+    with pytest.raises(MeasurementError, match="cannot write to the reference store"):
+        put_in_place(make(tmp_path / "store" / "work"), tmp_path / "store" / "entry")
 
-def test_an_entry_is_made_once(tmp_path: Path) -> None:
-    store, made = tmp_path / "deep" / "store", []
-
-    def note(place: Path) -> dict[str, object]:
-        made.append(place)
-        return fill(place)
-
-    first, second = (get_or_make(store, "entry", note) for _ in range(2))
-
-    assert (first[1], second[1]) == (False, True)
-    assert first[0] == second[0] == read_entry(store / "entry")
-    assert len(made) == 1
-    assert sorted(path.name for path in store.iterdir()) == [".lock", "entry"]
-
-
-@pytest.mark.parametrize("name", ["entry.json", "ids.npy"])
-def test_a_damaged_entry_is_made_again(tmp_path: Path, name: str) -> None:
-    get_or_make(tmp_path, "entry", fill)
-    (tmp_path / "entry" / name).write_bytes(b"x")
-
-    entry, was_there = get_or_make(tmp_path, "entry", lambda place: fill(place, seed=1))
-
-    assert (entry["stride"], was_there) == (1, False)
-    assert read_entry(tmp_path / "entry") == entry
-
-
-@pytest.mark.parametrize("error", [RuntimeFailed("it crashed"), KeyboardInterrupt()], ids=repr)
-def test_what_fails_in_the_making_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
-    def fail(place: Path) -> dict[str, object]:
-        fill(place)
-        raise error
-
-    with pytest.raises(type(error)):
-        get_or_make(tmp_path, "entry", fail)
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_whoever_finishes_second_gets_the_entry_that_stands(tmp_path: Path) -> None:
-    def make_beside_another(place: Path) -> dict[str, object]:
-        get_or_make(tmp_path, "entry", lambda other: fill(other, seed=1))
-        return fill(place, seed=2)
-
-    entry, _ = get_or_make(tmp_path, "entry", make_beside_another)
-
-    assert entry["stride"] == 1
-    assert entry == read_entry(tmp_path / "entry")
+    assert kept.read_text() == "not a lock"
 
 
 MADE_OF = {"format": 1, "work": "sha256:1", "runtime": {"name": "fake", "build": "numpy"}}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
 
 _BLOCK_BYTES = 1 << 20
+Stamp = tuple[int, int, int, int, int]
+"""Device, inode, size, mtime and ctime in ns: one changes when a file is replaced or written to."""
 
 
 def digest(artifact: Artifact) -> str:
@@ -32,6 +34,24 @@ def digest(artifact: Artifact) -> str:
     root = artifact.path if artifact.format == "hf" else artifact.path.parent
     rows = [[str(path.relative_to(root)), _file_digest(path)] for path in artifact.files]
     return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"
+
+
+def stamp(artifact: Artifact) -> tuple[Stamp, ...]:
+    """The stamps of the artifact's files; equal where nobody touched them in between.
+
+    Raises:
+        ArtifactError: a file cannot be looked at.
+    """
+    return tuple(_file_stamp(path) for path in artifact.files)
+
+
+def _file_stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError as error:
+        where = printable(str(path))
+        raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _file_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.report.comparison import compare, compare_markdown
 from qgate.report.groups import list_groups
+from qgate.report.kept import describe_kept
 from qgate.report.rows import (
     GAP,
     SHORTEST_NAME,
@@ -68,6 +69,8 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
     columns = Columns.fit([row for block in rows for row in block], width)
     for artifact, block in zip(artifacts, rows, strict=True):
         lines.append(_render_header(artifact, width))
+        if kept := describe_kept(artifact):
+            lines.append(Line(f"  {kept}"))
         lines += [columns.render(row) for row in block]
         if not block:
             lines.append(Line("  no rows", "red"))
@@ -96,7 +99,9 @@ def _list_parts(report_json: dict[str, Any]) -> list[list[str]]:
     reference, artifacts = report_json["reference"], report_json["artifacts"]
     facts = _describe_reference(reference)
     said = escape_markdown("reference: " + ", ".join(facts)) if facts else "no reference"
-    messages = [f"* {escape_markdown(text)}" for text, _ in _find_messages(artifacts)]
+    kept = [(artifact["id"], describe_kept(artifact)) for artifact in artifacts]
+    messages = [f"* {escape_markdown(f'{name}: {text}')}" for name, text in kept if text]
+    messages += [f"* {escape_markdown(text)}" for text, _ in _find_messages(artifacts)]
     return [
         [said],
         compare_markdown(report_json),

@@ -219,6 +219,7 @@ _KINDS: Mapping[str, type[errors.QGateError]] = MappingProxyType(
             errors.MeasurementError,
             errors.RuntimeFailed,
             errors.RuntimeUnavailable,
+            errors.StoreFull,
         )
     }
 )

@@ -102,6 +102,7 @@ class Keeper:
         self._array = np.lib.format.open_memmap(
             stored.array, mode="w+", dtype=np.float16, shape=(positions, columns)
         )
+        _reserve(stored.array)
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
 
     def keep(self, begin: int, values: np.ndarray) -> OriginalTile:
@@ -109,6 +110,18 @@ class Keeper:
         rows = self._array[begin : begin + len(values)]
         rows[:] = values
         return _tiles(rows, self._matrix)
+
+
+def _reserve(path: str) -> None:
+    """Take the room of a sparse file now: a mapped page for which there is none kills the process.
+
+    Raises:
+        OSError: there is not enough.
+    """
+    with open(path, "r+b") as file:  # noqa: PTH123 - a string, as the parent sent it
+        size = os.fstat(file.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _tiles(kept: np.ndarray, matrix: _Matrix | None) -> OriginalTile:

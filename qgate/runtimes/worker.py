@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import os
 import signal
 import sys
@@ -82,12 +83,10 @@ class _Worker:
             return {"error": {"kind": type(error).__name__, "message": str(error)}}
         except MemoryError:
             return {"error": {"kind": "RuntimeFailed", "message": f"out of memory in {verb}"}}
+        except OSError as error:
+            return {"error": _disk_error(error, verb)}
         except Exception as error:  # noqa: BLE001 - the parent reports it; the child must answer
-            import traceback
-
-            traceback.print_exc()  # to standard error: the child's last words
-            message = f"{type(error).__name__} in {verb}: {error}"
-            return {"error": {"kind": "RuntimeFailed", "message": " ".join(message.split())}}
+            return {"error": _unexpected(error, verb)}
 
     def _describe(self, _: dict[str, Any]) -> dict[str, Any]:
         return dataclasses.asdict(self._adapter().describe())
@@ -254,3 +253,18 @@ class _Worker:
         finally:
             stop.set()
             thread.join()
+
+
+def _disk_error(error: OSError, verb: str) -> dict[str, str]:
+    """A full disk by its own name: what was to be written there may go elsewhere."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"kind": "StoreFull", "message": str(error.strerror)}
+    return _unexpected(error, verb)
+
+
+def _unexpected(error: Exception, verb: str) -> dict[str, str]:
+    import traceback
+
+    traceback.print_exception(error)  # to standard error: the child's last words
+    message = f"{type(error).__name__} in {verb}: {error}"
+    return {"kind": "RuntimeFailed", "message": " ".join(message.split())}

@@ -1,0 +1,241 @@
+"""Where measurements are kept, as users see it: run again, interrupted, elsewhere, in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import Toy
+from tests.measuring import entries
+from tests.plugin.conftest import CORE, Outcome, Project, core_limits, gating, script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STORE = Path(".qgate") / "references"
+TIGHT = "  divergence.kl_mean: {max: 0.000001}\n"
+PATIENCE_S = 120.0
+
+
+def from_store(seen: Outcome, artifact: str = "good") -> dict[str, Any]:
+    found = next(one for one in seen.report()["artifacts"] if one["id"] == artifact)
+    kept: dict[str, Any] = found["from_store"]
+    return kept
+
+
+def test_other_limits_judge_what_is_there(project: Project, toys: Callable[..., Path]) -> None:
+    models = toys(good=Toy(noise=0.001))
+    first = project.gate(models)
+    kept_first, values_first = from_store(first), values(first)
+    project.write("tight.yaml", core_limits() + TIGHT)
+
+    again = project.pytest(*gating(models), *CORE, "--qgate-thresholds=tight.yaml")
+
+    assert (first.code, again.code) == (0, 1)
+    assert kept_first == {"likelihoods": {"asked": 1, "from_store": 0}}
+    day = from_store(again)["measured_at"][:10]
+    assert from_store(again)["likelihoods"] == {"asked": 1, "from_store": 1}
+    assert f"likelihoods from the store, measured {day}" in again.lines
+    assert not [line for line in first.lines if "from the store" in line]
+    assert again.verdicts("good")["divergence.kl_mean"] == "fail"
+    assert values(again) == values_first
+
+
+def values(seen: Outcome) -> dict[str, Any]:
+    rows = seen.report()["artifacts"][0]["checks"]
+    return {row["name"]: row["value"] for row in rows}
+
+
+@pytest.mark.parametrize("where", ["option", "variable", "ini"])
+def test_the_store_is_where_it_is_said_to_be(
+    project: Project, toys: Callable[..., Path], where: str
+) -> None:
+    models = toys(good=Toy())
+    home = project.directory / "home"
+    (project.directory / "elsewhere").mkdir()
+    arguments: list[str] = []
+    environ = {"HOME": str(home)}
+    if where == "option":
+        arguments, place = ["--qgate-store=elsewhere/kept"], project.directory / "elsewhere/kept"
+        environ["QGATE_STORE"] = "not-here"
+    elif where == "variable":
+        environ["QGATE_STORE"], place = "~/kept", home / "kept"
+        project.write("pytest.ini", "[pytest]\nqgate_store = not-here\n")
+    else:
+        project.write("pytest.ini", "[pytest]\nqgate_store = kept\n")
+        place = project.directory / "kept"
+
+    seen = project.gate(models, *arguments, **environ)
+
+    assert seen.code == 0
+    assert entries(place / "references")
+    assert not (project.directory / STORE).exists()
+    assert not (project.directory / "not-here").exists()
+    assert (project.directory / ".qgate" / "report.json").is_file()
+
+
+REFUSED = {
+    "s3://bucket/store": "--qgate-store: got 's3://bucket/store'; expected a directory: no store is"
+    " reached by an address yet. Name a directory, which may be a mounted one",
+    "file.txt": "--qgate-store: {here}/file.txt: got a file; expected a directory. Move it away, or"
+    " name another directory with --qgate-store DIR",
+}
+
+
+@pytest.mark.parametrize("given", REFUSED)
+def test_what_is_no_store_is_refused_before_the_run(
+    project: Project, toys: Callable[..., Path], given: str
+) -> None:
+    project.write("file.txt", "kept")
+
+    seen = project.gate(toys(good=Toy()), f"--qgate-store={given}")
+
+    assert seen.code == 4
+    assert f"ERROR: {REFUSED[given].format(here=project.directory)}" in seen.lines
+    assert (project.directory / "file.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("given", ["many", "-1", "0", "inf"])
+def test_a_size_that_is_none_is_refused(
+    project: Project, toys: Callable[..., Path], given: str
+) -> None:
+    project.write("pytest.ini", f"[pytest]\nqgate_store_gib = {given}\n")
+
+    seen = project.gate(toys(good=Toy()))
+
+    assert seen.code == 4
+    line = f"ERROR: qgate_store_gib: got {given!r}; expected a number of GiB above 0"
+    assert line in seen.lines
+
+
+def test_a_damaged_store_is_measured_again_which_is_said_once(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(good=Toy(noise=0.001))
+    first = project.gate(models)
+    values_first = values(first)
+    for path in (project.directory / STORE).glob("*/*.*"):
+        path.write_bytes(path.read_bytes()[:-1])
+
+    again = project.gate(models)
+    third = project.gate(models)
+
+    assert [first.code, again.code, third.code] == [0, 0, 0]
+    values_again, kept_again = values(again), from_store(third)
+    assert values_again == values_first
+    said = [line for line in again.lines if line.startswith("store: a damaged entry was found")]
+    assert said
+    assert len(said) == len(set(said))
+    assert not [line for line in third.lines if line.startswith("store:")]
+    assert kept_again["likelihoods"] == {"asked": 1, "from_store": 1}
+
+
+def start(project: Project, models: Path, name: str) -> subprocess.Popen[bytes]:
+    project.write("core.yaml", core_limits())
+    command = [str(script()), *gating(models), *CORE, "--qgate-thresholds=core.yaml"]
+    command += [f"--qgate-json={name}.json"]
+    with (project.directory / f"{name}.txt").open("wb") as out:
+        return subprocess.Popen(
+            command,
+            cwd=project.directory,
+            env=project.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def test_two_runs_in_one_store_both_finish_whole(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(good=Toy(noise=0.001), other=Toy(noise=0.002))
+
+    runs = [start(project, models, name) for name in ("one", "two")]
+
+    codes = [run.wait(timeout=PATIENCE_S) for run in runs]
+    reports = [
+        json.loads((project.directory / f"{name}.json").read_text()) for name in ("one", "two")
+    ]
+    assert codes == [0, 0]
+    assert [report["verdict"] for report in reports] == ["pass", "pass"]
+    rows = [
+        [
+            (row["name"], row["value"])
+            for artifact in report["artifacts"]
+            for row in artifact["checks"]
+        ]
+        for report in reports
+    ]
+    assert rows[0] == rows[1]
+    third = project.gate(models)
+    assert from_store(third)["likelihoods"] == {"asked": 1, "from_store": 1}
+
+
+def test_a_killed_run_goes_on_from_what_is_finished(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models = toys(a_good=Toy(noise=0.001), b_stuck=Toy(fault="hang:score"))
+    run = start(project, models, "killed")
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_measured(project, "a_good") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    (models / "b_stuck.gguf").unlink()
+
+    seen = project.gate(models)
+
+    assert seen.code == 0
+    assert from_store(seen, "a_good")["likelihoods"] == {"asked": 1, "from_store": 1}
+    assert not [line for line in seen.lines if line.startswith("store:")]
+
+
+def is_measured(project: Project, artifact: str) -> bool:
+    """Whether the report of the run that is going to be killed has values of the artifact."""
+    try:
+        report = json.loads((project.directory / "killed.json").read_text())
+    except (OSError, ValueError):
+        return False
+    rows = next(one for one in report["artifacts"] if one["id"] == artifact)["checks"]
+    return any(row["name"] == "divergence.same_top" and row["value"] is not None for row in rows)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 kB; the test is skipped where none can be had."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a file system of 16 kB cannot be mounted here: needs root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_full_disk_costs_the_store_and_not_the_verdict(
+    project: Project, toys: Callable[..., Path], tiny_disk: Path
+) -> None:
+    seen = project.gate(toys(good=Toy(noise=0.001)), f"--qgate-store={tiny_disk}")
+
+    assert seen.code == 0, seen.text
+    assert set(seen.verdicts("good").values()) == {"pass"}
+    said = [line for line in seen.lines if line.startswith("store:")]
+    assert said == [
+        f"store: {tiny_disk}/references: not everything could be kept (No space left on device):"
+        " the next run measures it again. Free some space, or name another directory with"
+        " --qgate-store DIR"
+    ]
+    left = entries(tiny_disk / "references")
+    assert [name for name in left if name.startswith(".")] == []
