@@ -24,12 +24,15 @@ class Divergence:
     samples: Samples
     seconds: float
     decode_seconds: float
+    text: str = ""
+    """The name of the text that was scored."""
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         return ROWS[check](self.samples, level=level)
 
     def details(self, check: str) -> dict[str, Any]:
-        return explain(check, self.samples)
+        said = explain(check, self.samples)
+        return {**said, "text": self.text} if check == "perplexity.increase" else said
 
     def headline(self) -> dict[str, float]:
         return {
@@ -67,4 +70,9 @@ def measure_divergence(serving: Serving, reference: Reference) -> Divergence:
         scored_per_window=windows.clusters.shape[1],
         covered_mass=scored.get("covered_mass"),
     )
-    return Divergence(samples=samples, seconds=scored["total_s"], decode_seconds=scored["decode_s"])
+    return Divergence(
+        samples=samples,
+        seconds=scored["total_s"],
+        decode_seconds=scored["decode_s"],
+        text=reference.text.name,
+    )

@@ -20,7 +20,7 @@ LAYERS = (
     ("measure", "harness"),
     ("reference", "outcomes", "findings", "serving"),
     ("divergence", "same_tokens", "children", "descriptions"),
-    ("applicable", "alarms", "feasibility", "floor", "stages"),
+    ("applicable", "alarms", "feasibility", "floor", "stages", "increase"),
     ("gate", "originals"),
     ("bench",),
     ("report",),
@@ -65,7 +65,7 @@ ONLY_IN = {
     "pydantic": (),
 }
 """Packages, and the parts or files that may import them; demo may import what it likes."""
-MAX_FILE_LINES = 300
+MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 45
 NO_ROOMS = ("utils", "util", "helpers", "common", "misc")
 

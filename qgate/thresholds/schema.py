@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
+from qgate.thresholds.bands import BANDS
 from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import (
     EDGE,
@@ -60,6 +61,14 @@ def _build() -> dict[str, Any]:
         "memory": _object(MEMORY),
         # allOf: draft-07 ignores a description that stands beside a bare $ref
         "limits": {"allOf": [{"$ref": "#/$defs/limits"}]},
+        "bands": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                name: {"description": whom, "allOf": [{"$ref": "#/$defs/limits"}]}
+                for name, whom in BANDS.items()
+            },
+        },
         "schemes": by_name,
         "artifacts": by_name,
     }
