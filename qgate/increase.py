@@ -1,8 +1,9 @@
-"""The shipped limits on `perplexity.increase` are figures of one text: where they are judged, and how.
+"""The shipped limits on `perplexity.increase` are figures of one text: where they are judged.
 
-They were published of WikiText-2 and a model whose perplexity there is 6.233. A perplexity rises by a
-factor, so that at a perplexity of 26 the same damage is four times as large a number: the limit is
-scaled by the original's perplexity. On another text nobody published anything; the row is shown.
+They were published of WikiText-2 and a model whose perplexity there is 6.233. A perplexity rises
+by a factor, so that at a perplexity of 26 the same damage is four times as large a number: the
+limit is scaled by the original's perplexity. On another text nobody published anything; the row is
+shown.
 A limit that a user wrote is judged as it stands, on any text.
 """
 

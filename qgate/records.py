@@ -35,7 +35,7 @@ class Bits:
     output: float | None = None
     """Of the output matrix; None where it is the embedding."""
     group: int | None = None
-    """How many weights share a scale; 0: a whole channel or more; None: several ways, or unknown."""
+    """How many weights share a scale; 0: a channel or more; None: several ways, or unknown."""
     activations: int = 16
     """Bits of the inputs that the matrices are multiplied with, by the configuration."""
 

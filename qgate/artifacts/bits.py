@@ -1,7 +1,7 @@
 """How many bits a model's weights really have: from headers alone, nothing is loaded.
 
-A name does not tell: llama.cpp puts other types in place of a scheme's where a row is no multiple of
-256, mixes differ by maker, and `bitsandbytes` is 4 or 8 bits. Limits go by what is told here.
+A name does not tell: llama.cpp puts other types in place of a scheme's where a row is no multiple
+of 256, mixes differ by maker, and `bitsandbytes` is 4 or 8 bits. Limits go by what is told here.
 
 A mix counts by its damage, not by its mean. The step of a quantizer halves with each bit, so the
 power of its error goes with 4^-bits (the 6 dB a bit of uniform quantization: Bennett 1948,
@@ -9,7 +9,7 @@ doi:10.1002/j.1538-7305.1948.tb01340.x), and errors of independent matrices add 
 
     effective bits = -log2(mean over weights of 4^-bits) / 2
 
-One weight in eight at 2 bits beside others at 8 is a file of 3.5 effective bits, whose mean is 7.25.
+One weight in eight at 2 bits beside others at 8 makes 3.5 effective bits, where the mean is 7.25.
 Llama-3-8B: Q4_K_M 4.61 (mean 4.80), Q3_K_L 3.74 (4.19), Q2_K 2.83 (2.94), Q5_0 5.50.
 
 The scale's bits are counted: they buy precision, too. The largest of 32 weights is about 2.3, of
@@ -82,7 +82,6 @@ def effective_bits(matrices: Iterable[Stored]) -> float:
     """Bits a weight of one format that does the damage of all of these together."""
     matrices = list(matrices)
     weights = sum(one.weights for one in matrices)
-    # 4^-64 is beyond what a double adds to 1, but not beyond what it is by itself
     power = sum(one.weights * 4.0**-one.effective for one in matrices) / weights
     return -math.log2(power) / 2
 
@@ -95,9 +94,13 @@ def of_gguf(tensors: Iterable[TensorInfo]) -> Bits | None:
     """Of a GGUF file's tensors, by their types."""
     matrices = [tensor for tensor in tensors if tensor.is_matrix]
     return summed(
-        blocks=[_by_type(tensor) for tensor in block_matrices(matrices)],
-        embeddings=[_by_type(tensor) for tensor in matrices if tensor.name in _EMBEDDINGS],
-        outputs=[_by_type(tensor) for tensor in matrices if tensor.name == _OUTPUT],
+        blocks=[stored_as(tensor, tensor.type_name) for tensor in block_matrices(matrices)],
+        embeddings=[
+            stored_as(tensor, tensor.type_name) for tensor in matrices if tensor.name in _EMBEDDINGS
+        ],
+        outputs=[
+            stored_as(tensor, tensor.type_name) for tensor in matrices if tensor.name == _OUTPUT
+        ],
     )
 
 
@@ -110,6 +113,7 @@ def block_matrices(tensors: Iterable[TensorInfo]) -> list[TensorInfo]:
     ]
 
 
-def _by_type(tensor: TensorInfo) -> Stored:
-    bits = TYPES_BY_NAME[tensor.type_name].bits_per_weight
+def stored_as(tensor: TensorInfo, type_name: str) -> Stored:
+    """A tensor if it were of this type."""
+    bits = TYPES_BY_NAME[type_name].bits_per_weight
     return Stored(weights=tensor.n_elements, bits=bits, effective=bits)

@@ -89,7 +89,10 @@ def of_hf(
 
 
 def _module(
-    module: Module, said: Mapping[str, Any], quantize: Mapping[str, Any] | None, config: Any
+    module: Module,
+    said: Mapping[str, Any],
+    quantize: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
 ) -> list[Stored] | None:
     """Its matrices; None where it holds codes and nothing tells how many weights they are."""
     codes = [part for part, tensor in module.parts.items() if _are_codes(tensor)]
@@ -113,7 +116,9 @@ def _plain(tensor: StoredTensor) -> Stored:
     return Stored(weights=tensor.n_elements, bits=bits, effective=bits)
 
 
-def _codes(module: Module, part: str, said: Mapping[str, Any], config: Any) -> Stored | None:
+def _codes(
+    module: Module, part: str, said: Mapping[str, Any], config: Mapping[str, Any]
+) -> Stored | None:
     """A module of which `part` holds the codes."""
     codes = module.parts[part]
     width = _code_bits(module, part, said)
@@ -198,7 +203,7 @@ def _while_loading(tensor: StoredTensor, quantize: Mapping[str, Any]) -> Stored:
 
 
 def _activations(said: Mapping[str, Any]) -> int:
-    """Bits of the inputs, the fewest of any group; 16 where nothing says that they are quantized."""
+    """Bits of the inputs, the fewest of any group; 16 where they are not quantized."""
     method = method_of(said)
     if method == "compressed-tensors":
         inputs = [weights_args(group)[1] for group in config_groups(said)]

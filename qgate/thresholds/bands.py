@@ -2,13 +2,16 @@
 
 Boundaries are in effective bits a weight (`qgate.artifacts.bits`), between formats that exist:
 
-    from   band       smallest in it                        largest below it
-    14     16 bits    BF16, F16 (16)                        Q8_0 (8.5)
-    7.5    8 bits     int8 by channel (8.0)                 Q6_K of a width not for blocks of 256 (7.4)
-    5.4    6-5 bits   Q5_0, Q5_K_S (5.5); FP8 (counts as 6) Q4_K_M of such a width (5.3)
-    3.9    4 bits     int4 by channel (4.0), Q2_K of such a width (4.0)   Q3_K_L of Llama-3-8B (3.74)
-    2.9    3 bits     IQ3_XXS of Qwen3-0.6B (2.98)          Q2_K of Llama-3-8B (2.83)
+    from   band       smallest in it                  largest below it
+    14     16 bits    F16, BF16: 16                   Q8_0: 8.5
+    7.5    8 bits     int8 by channel: 8.0            Q6_K of a narrow model: 7.4
+    5.4    6-5 bits   Q5_0, Q5_K_S: 5.5; FP8: 6       Q4_K_M of a narrow model: 5.3
+    3.9    4 bits     int4 by channel, Q2_K of a      Q3_K_L of Llama-3-8B: 3.74
+                      narrow model: 4.0
+    2.9    3 bits     IQ3_XXS of Qwen3-0.6B: 2.98     Q2_K of Llama-3-8B: 2.83
     0      2 bits
+
+A narrow model is one whose width is no multiple of 256: llama.cpp stores most of it in other types.
 
 Eight bits in the inputs of the matrices cost ten times what eight bits in the weights cost
 (SmolLM2-135M on WikiText-2: int8 weights by channel KL 0.0041, W8A8 0.040, FP8 0.0345), as much as

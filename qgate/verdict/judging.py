@@ -5,8 +5,8 @@
     alarm     without    otherwise      low > max                           never
     alarm     with       otherwise      value > max, p <= 1 - level         never
 
-An alarm has one rule: it goes off where damage is shown and is beyond the limit. Paired answers show
-damage by their test, and the value says how large it is; elsewhere the interval says both.
+An alarm has one rule: it goes off where damage is shown and is beyond the limit. Paired answers
+show damage by their test, and the value says how large it is; elsewhere the interval says both.
 
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
 which knows one side only, counts for nothing. That damage has to be shown and to be of a size that

@@ -1,7 +1,8 @@
 """The one line of a judged row: what, observed, limit, n, where the limit is written, what next.
 
 An alarm that stays silent proves nothing by itself: `would_have_seen` tells the damage that it
-would have seen. Of an exact row (one value, no interval) there is nothing to say but the value and the limit.
+would have seen. Of an exact row (one value, no interval) there is nothing to say but the value and
+the limit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECTIONS = (
-    "version, inherit, text, runtime, runtimes, tasks, edge, latency, memory, limits, schemes, "
+    "version, inherit, text, runtime, runtimes, tasks, edge, latency, memory, limits, bands, schemes, "
     "artifacts"
 )
 
