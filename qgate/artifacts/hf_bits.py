@@ -211,7 +211,9 @@ def _activations(said: Mapping[str, Any]) -> int:
     if method in ("fp8", "fbgemm_fp8"):
         return 8
     if method == "torchao":
-        name = torchao_type(said)[0].lower().replace("_", "")
+        named = said.get("quant_type")
+        name = named if isinstance(named, str) else torchao_type(said)[0]
+        name = name.lower().replace("_", "")
         return 8 if "dynamicactivation" in name else 16
     if method == "auto-round":
         return whole(said, "act_bits") or 16

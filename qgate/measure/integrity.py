@@ -245,6 +245,8 @@ def _too_few_bits(says: str, scheme: str, tensors: Sequence[TensorInfo]) -> str 
 
 def _bits_contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
     main = MAIN_TYPE[scheme]
+    # embedding and output matrix are often larger types, and most of a small model
+    tensors = block_matrices(tensors) or tensors
     bits = _bits_per_weight(tensors)
     low = LEAST_SHARE_OF_BITS * TYPES_BY_NAME[main].bits_per_weight
     largest = "Q8_0" if scheme == "MXFP4_MOE" else main

@@ -73,9 +73,9 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
         if not block:
             lines.append(Line("  no rows", "red"))
         if verbose:
-            lines += _list_blind_spots(artifact, width)
+            lines += _list_blind_spots(artifact)
             lines += list_phases(artifact["measured"], width)
-    lines += [Line(cut_middle(text, width)) for text in _explain_mark(artifacts)]
+    lines += [Line(text) for text in _explain_mark(artifacts)]
     lines += [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
     lines += compare(report_json, width)
     lines += list_runtimes(report_json, width)
@@ -134,14 +134,13 @@ def _explain_mark(artifacts: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{ALARM} an alarm: it fails where damage is shown and is beyond the limit"
 
 
-def _list_blind_spots(artifact: dict[str, Any], width: int) -> Iterator[Line]:
+def _list_blind_spots(artifact: dict[str, Any]) -> Iterator[Line]:
     """Of each alarm that stayed silent, the smallest damage that it would have seen."""
     for check in artifact["checks"]:
         seen = check["details"].get("would_have_seen")
         if seen:
             name = escape_line(check["name"])
-            text = f"{GAP}{name}: would have seen {escape_line(str(seen))} (4 times in 5)"
-            yield Line(cut_middle(text, width))
+            yield Line(f"{GAP}{name}: would have seen {escape_line(str(seen))} (4 times in 5)")
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
