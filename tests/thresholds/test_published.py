@@ -204,14 +204,34 @@ def test_the_rows_of_a_band_follow_from_its_divergence(band: str) -> None:
     limits = bounds(load_thresholds(None, REPOSITORY), "any", "unlisted", band)
     kl = limits["divergence.kl_mean"] or 0
     assert limits["divergence.kl_p99"] == pytest.approx(12 * kl)
-    assert limits["divergence.same_top"] == pytest.approx(1 - 0.65 * math.sqrt(kl), abs=6e-4)
-    assert limits["perplexity.ratio"] == pytest.approx(math.exp(1.5 * kl), abs=6e-4)
+    assert limits["divergence.same_top"] == pytest.approx(1 - 0.7 * math.sqrt(kl), abs=6e-4)
+    assert limits["perplexity.ratio"] == pytest.approx(math.exp(2 * kl), abs=6e-4)
     worst = max(1.1, math.exp(2 * kl))
     assert limits["edge.long_input"] == pytest.approx(worst, abs=3e-3)
     assert limits["edge.multilingual"] == pytest.approx(worst, abs=3e-3)
     # the published increase and the ratio say about the same of Llama-3-8B
-    as_increase = PUBLISHED_PERPLEXITY * (math.exp(1.5 * kl) - 1)
-    assert 0.5 * as_increase <= (limits["perplexity.increase"] or 0) <= 1.1 * as_increase
+    as_increase = PUBLISHED_PERPLEXITY * (math.exp(2 * kl) - 1)
+    assert 0.5 * as_increase <= (limits["perplexity.increase"] or 0) <= as_increase
+
+
+# SmolLM2-135M, one damage alone in an otherwise sound Q8_0: mean KL on WikiText-2, 2 to 4 windows.
+DAMAGED = {
+    "noise of 10 % in layer 26": 0.010853, "noise of 10 % in layer 8": 0.012047,
+    "noise of 10 % in layer 20": 0.013276, "noise of 10 % in layer 29": 0.039935,
+    "layer 16's ffn_down by 1.5": 0.036459, "layers 16 and 17 swapped": 0.189832,
+    "layer 12's gate and up swapped": 0.253712, "layer 27's k and v swapped": 0.759373,
+    "embeddings of cyrillic": 0.021574, "embeddings of accented letters": 0.042972,
+}  # fmt: skip
+SOUND_8_BITS = {
+    "Q8_0 on stories": 0.00324, "Q8_0 on WikiText-2": 0.00393, "Q8_0 on its own text": 0.00466,
+    "int8 in groups of 32": 0.0016, "int8 by channel": 0.0041,
+}  # fmt: skip
+
+
+def test_the_limit_of_eight_bits_lies_between_sound_files_and_the_smallest_damage() -> None:
+    kl = bounds(load_thresholds(None, REPOSITORY), "any", "Q8_0", "8 bits")["divergence.kl_mean"]
+    assert kl is not None
+    assert max(SOUND_8_BITS.values()) * 1.5 < kl < min(DAMAGED.values()) / 1.4
 
 
 def test_bands_allow_more_from_one_to_the_next() -> None:
