@@ -8,6 +8,10 @@ Numbers with an exponent are counted by their error. FP8 in e4m3 stores 8 bits, 
 fraction: an error of 2.6 % of each weight (2^-4 / sqrt(3) over its mean place between two powers),
 that of 5.7-bit integers with a scale for 32 normal weights, which store 6.2 bits. It counts as 6,
 e5m2 as 5. The measured divergences of FP8 agree: between those of 8 and of 4 bits.
+
+bitsandbytes' INT8 multiplies with inputs of 8 bits, too, but for the few columns with outliers.
+On a Llama of 5 M parameters it cost 0.0003 nats, int8 weights alone 0.0002, W8A8 0.0005: its inputs
+count as 16 bits.
 """
 
 from __future__ import annotations
