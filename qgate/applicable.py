@@ -11,10 +11,12 @@ rows are measured and shown; a limit of the user's own does apply.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qgate import errors, runtimes
 from qgate.checks import area_of
+from qgate.thresholds import band_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +95,11 @@ class Applicable:
                     )
 
     def _all(self, artifact: Artifact) -> dict[str, Limit]:
-        return dict(self._thresholds.limits_for(artifact.id, artifact.scheme))
+        band = band_of(artifact.bits).name
+        limits = dict(self._thresholds.limits_for(artifact.id, artifact.scheme, band))
+        if artifact.bits is None:
+            return {name: _of_unknown(limit) for name, limit in limits.items()}
+        return limits
 
     def _is_original_elsewhere(self, artifact: Artifact, choice: Choice) -> bool:
         with suppress(errors.QGateError):  # without an original its rows are errors anyway
@@ -105,6 +111,11 @@ class Applicable:
         with suppress(errors.RuntimeUnavailable):
             return self._choose(artifact)
         return None
+
+
+def _of_unknown(limit: Limit) -> Limit:
+    """The same limit, which says that the band is not by measured bits."""
+    return replace(limit, band=f"{limit.band}, as its own are unknown") if limit.band else limit
 
 
 def _is_untrue(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:

@@ -44,6 +44,8 @@ class Divergence:
     decode_seconds: float
     looks: Looks | None = None
     """How far the windows were scored; None: all, as planned."""
+    text: str = ""
+    """The name of the text that was scored."""
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         if self.looks is None:
@@ -53,7 +55,8 @@ class Divergence:
 
     def details(self, check: str) -> dict[str, Any]:
         looks = {} if self.looks is None else self.looks.details("of_windows")
-        return {**explain(check, self.samples), **looks}
+        said = {**explain(check, self.samples), **looks}
+        return {**said, "text": self.text} if check == "perplexity.increase" else said
 
     def headline(self) -> dict[str, float]:
         return {
@@ -125,4 +128,5 @@ def _joined(
         seconds=sum(part["total_s"] for part in parts),
         decode_seconds=sum(part["decode_s"] for part in parts),
         looks=looks,
+        text=reference.text.name,
     )

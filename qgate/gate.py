@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
 from qgate.errors import NotApplicable
+from qgate.increase import settle
 from qgate.measure.measurement import Comparison
 from qgate.records import (
     Artifact,
@@ -23,18 +24,18 @@ from qgate.records import (
     RuntimeFacts,
     Verdict,
 )
-from qgate.verdict import explain, explain_no_room, judge, judge_family
+from qgate.verdict import explain, explain_no_room, judge, judge_family, would_have_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from qgate.measure.measurement import Measurement
+    from qgate.measure.measurement import Estimates, Measurement
 
 
 def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     """One record: the estimate at the limit's level, and the verdict on it.
 
-    Without a limit the row is shown and not judged.
+    Without a limit, or with one of another text, the row is shown and not judged.
 
     Raises:
         MeasurementError: the samples do not carry an estimate.
@@ -45,12 +46,10 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     members = None if isinstance(found, Estimate) else found
     if members is not None:
         details = {**details, "members": {key: _ends(one) for key, one in members.items()}}
-    if limit is None:
-        shown = found if isinstance(found, Estimate) else next(iter(found.values()))
-        message = f"{name}: measured, but no limit applies to it"
-        return Record(
-            name=name, verdict=Verdict.SKIPPED, message=message, estimate=shown, details=details
-        )
+    judged, said = settle(name, limit, details)
+    if judged is None:
+        return _shown(name, found, details, said)
+    limit = judged
     member = None
     if isinstance(found, Estimate):
         verdict = judge(found, limit)
@@ -59,6 +58,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     else:
         member, verdict = judge_family(found, limit)
         found, details = found[member], {**details, "member": member}
+    details = {**details, **_blind_below(found, limit, verdict, details)}
     return Record(
         name=name,
         verdict=verdict,
@@ -70,12 +70,39 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
             member=member,
             member_count=len(members or ()),
             family=details.get("family", 1),
-            detectable=details.get("detectable_drop") or 0.0,
-        ),
+            asked=details.get("windows", 0),
+        )
+        + (f"; {said}" if said else ""),
         estimate=found,
         limit=limit,
         details=details,
     )
+
+
+def _shown(name: str, found: Estimate | Estimates, details: dict[str, Any], said: str) -> Record:
+    """A row without a limit, or with one that is not for it."""
+    return Record(
+        name=name,
+        verdict=Verdict.SKIPPED,
+        message=f"{name}: {said or 'measured, but no limit applies to it'}",
+        estimate=found if isinstance(found, Estimate) else next(iter(found.values())),
+        details={**details, "not_judged": said} if said else details,
+    )
+
+
+def _blind_below(
+    found: Estimate, limit: Limit, verdict: Verdict, details: Mapping[str, Any]
+) -> dict[str, str]:
+    """Of an alarm that stayed silent, the smallest damage that it would have seen."""
+    if verdict is not Verdict.PASS:
+        return {}
+    seen = would_have_seen(
+        found,
+        limit,
+        family=details.get("family", 1),
+        detectable=details.get("detectable_drop") or 0.0,
+    )
+    return {"would_have_seen": seen} if seen else {}
 
 
 def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:

@@ -22,6 +22,25 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bits:
+    """What a model's weights take, by the headers of its files (`qgate.artifacts.bits`)."""
+
+    effective: float
+    """Bits a weight of one format with the same error as this mix; of the matrices in the blocks,
+    without embedding and output matrix."""
+    mean: float
+    """Stored bits a weight of the same matrices, scales and zeros included."""
+    embedding: float | None = None
+    """Stored bits a weight of the token embedding."""
+    output: float | None = None
+    """Of the output matrix; None where it is the embedding."""
+    group: int | None = None
+    """How many weights share a scale; 0: a channel or more; None: several ways, or unknown."""
+    activations: int = 16
+    """Bits of the inputs that the matrices are multiplied with, by the configuration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """A model on disk, as discovery sees it: header facts only, nothing loaded."""
 
@@ -44,6 +63,8 @@ class Artifact:
     """How its unquantized weights are quantized while they are loaded; None: not at all."""
     quantization: str = ""
     """In short words for people: `4 bit, group 128`; empty where the scheme says it all."""
+    bits: Bits | None = None
+    """What its weights take; None where the headers do not tell."""
     runs_code: bool = False
     """Whether it brings code of its own that the user allowed to be run when it is loaded."""
 
@@ -103,6 +124,8 @@ class Limit:
     level: float = 0.95
     parameters: Mapping[str, float] = field(default_factory=dict)
     """What else its row is measured with: `percentile`, `context`."""
+    band: str = ""
+    """Whom it is for, where it is for artifacts of so many bits: `4 bits`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +222,7 @@ def _limit_to_json(limit: Limit) -> dict[str, Any]:
         "level": limit.level,
         **({"parameters": dict(limit.parameters)} if limit.parameters else {}),
         "source": str(limit.source),
+        **({"band": limit.band} if limit.band else {}),
     }
 
 
@@ -212,6 +236,7 @@ def _limit_from_json(check: str, limit: dict[str, Any]) -> Limit:
         max=limit.get("max"),
         level=limit["level"],
         parameters=limit.get("parameters", {}),
+        band=limit.get("band", ""),
     )
 
 
@@ -256,6 +281,7 @@ class ArtifactReport:
             "format": artifact.format,
             "scheme": artifact.scheme,
             "quantization": artifact.quantization,
+            "bits": artifact.bits and dataclasses.asdict(artifact.bits),
             "size_bytes": artifact.size_bytes,
             "digest": self.digest,
             "runtime": self.runtime and dataclasses.asdict(self.runtime),

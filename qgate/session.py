@@ -31,7 +31,7 @@ from qgate.rootdir import choose_tests
 from qgate.store import require_usable
 from qgate.subjects import find_artifacts
 from qgate.termination import interrupt_on_termination
-from qgate.thresholds import Thresholds, load_thresholds
+from qgate.thresholds import Thresholds, band_of, load_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -211,7 +211,8 @@ class GateSession:
             return []
         from qgate.report.lines import limits_listing
 
-        return limits_listing({a.id: self.limits(a) for a in self.artifacts})
+        bands = {artifact.id: str(band_of(artifact.bits)) for artifact in self.artifacts}
+        return limits_listing({a.id: self.limits(a) for a in self.artifacts}, bands)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401

@@ -25,7 +25,7 @@ LAYERS = (
         "termination",
         "noise",
     ),
-    ("thresholds", "verdict", "stats", "artifacts", "environment"),
+    ("thresholds", "verdict", "stats", "artifacts", "environment", "increase"),
     ("runtimes", "subjects", "sandbox"),
     ("measure", "harness"),
     ("reference", "outcomes", "findings", "serving", "planning", "recall"),

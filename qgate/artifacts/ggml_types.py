@@ -134,3 +134,37 @@ FALLBACK: Mapping[str, str] = MappingProxyType(
     }
 )
 """What the quantizer takes where a row is no multiple of the block; where that fails too: F16."""
+
+MIXED_IN: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        scheme: frozenset(types.split())
+        for scheme, types in {
+            "Q2_K": "Q3_K Q4_K Q5_K",
+            "Q2_K_S": "Q4_K",
+            "Q3_K_S": "Q5_K",
+            "Q3_K_M": "Q4_K Q5_K",
+            "Q3_K_L": "Q4_K Q5_K",
+            "Q4_0": "Q4_1",
+            "Q4_K_S": "Q5_K",
+            "Q4_K_M": "Q5_K Q6_K",
+            "Q5_0": "Q5_1",
+            "Q5_K_M": "Q6_K",
+            "IQ1_S": "Q2_K Q4_K Q5_K IQ2_XXS",
+            "IQ1_M": "Q2_K Q4_K Q5_K IQ2_XXS",
+            "IQ2_XXS": "Q2_K Q4_K Q5_K",
+            "IQ2_XS": "Q2_K Q4_K Q5_K",
+            "IQ2_S": "Q4_K Q5_K IQ3_S",
+            "IQ2_M": "Q4_K Q5_K IQ3_S",
+            "IQ3_XXS": "Q3_K Q4_K Q5_K IQ2_S IQ3_S",
+            "IQ3_XS": "Q4_K Q5_K IQ3_XXS",
+            "IQ3_S": "Q4_K Q5_K",
+            "IQ3_M": "Q4_K Q5_K",
+            "IQ4_NL": "Q5_K",
+            "IQ4_XS": "Q5_K",
+            "MXFP4_MOE": "Q8_0",
+        }.items()
+    }
+)
+"""What llama.cpp's quantizer gives to some matrices of the layers in place of the main type
+(`llama_tensor_get_type_impl` of llama-quant.cpp, October 2026). Where a model's width is no
+multiple of 256, these may be all that is left of a scheme beside the fallback types."""

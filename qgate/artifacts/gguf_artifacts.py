@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from qgate.artifacts.bits import of_gguf
 from qgate.artifacts.escape import printable
 from qgate.artifacts.ggml_types import FILE_TYPES, UNQUANTIZED
 from qgate.artifacts.shards import grouped, read_set, siblings, stem
@@ -111,6 +112,7 @@ def _usable(
         files=tuple(header.path for header in headers),
         is_quantized=is_quantized(tensors),
         context_length=_positive(context_length),
+        bits=of_gguf(tensors),
     )
 
 

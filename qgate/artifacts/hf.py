@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.escape import listed, printable
+from qgate.artifacts.hf_bits import of_hf
 from qgate.artifacts.hf_json import read_object
 from qgate.artifacts.hf_quantization import find_quantization, in_words, method_of
 from qgate.artifacts.hf_quantize import FILE, read_quantize
@@ -67,6 +68,7 @@ def hf_artifact(directory: Path, root: Path, *, trusts_code: bool = False) -> Ar
         problem=problem,
         quantize=said.quantize,
         quantization=_in_words(said),
+        bits=None if problem else of_hf(directory, said.config, said.quantization, said.quantize),
         runs_code=trusts_code and _AUTO_MAP in said.config,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.escape import printable
 from qgate.artifacts.hf_json import read_object
+from qgate.artifacts.hf_modules import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +100,21 @@ def weights_args(group: Any) -> tuple[Mapping[str, Any], Mapping[str, Any] | Non
         weights if isinstance(weights, dict) else {},
         inputs if isinstance(inputs, dict) else None,
     )
+
+
+def config_groups(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The groups of a compressed-tensors configuration."""
+    groups = said.get("config_groups")
+    found = groups.values() if isinstance(groups, dict) else ()
+    return [group for group in found if isinstance(group, dict)]
+
+
+def is_about(group: Mapping[str, Any], name: str) -> bool:
+    """Whether such a group is about a module; a class's name (`Linear`) is about all."""
+    targets = group.get("targets")
+    named = targets if isinstance(targets, list) else []
+    classes = [one for one in named if isinstance(one, str) and one[:1].isupper()]
+    return bool(classes) or not named or is_skipped(name, named)
 
 
 def torchao_type(quantization: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -10,8 +10,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from qgate.artifacts.hf_modules import is_skipped
-from qgate.artifacts.hf_quantization import weights_args, whole, word
+from qgate.artifacts.hf_quantization import (
+    config_groups,
+    is_about,
+    weights_args,
+    whole,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +40,8 @@ FORMATS = frozenset({"pack-quantized", *_PLAIN, *_FOUR_BITS})
 
 def formats_of(claim: Mapping[str, Any]) -> frozenset[str]:
     """All formats that the configuration names."""
-    named = [claim.get("format"), *(group.get("format") for group in _groups(claim))]
+    named = [claim.get("format"), *(group.get("format") for group in config_groups(claim))]
     return frozenset(word(name) for name in named if name and name != "mixed-precision")
-
-
-def _groups(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    groups = claim.get("config_groups")
-    found = groups.values() if isinstance(groups, dict) else ()
-    return [group for group in found if isinstance(group, dict)]
 
 
 def read_compressed(module: Module, claim: Mapping[str, Any]) -> tuple[int, str] | None:
@@ -55,7 +54,7 @@ def read_compressed(module: Module, claim: Mapping[str, Any]) -> tuple[int, str]
         return weight.n_elements, "without weight_scale"
     if len(weight.shape) != 2:
         return weight.n_elements, f"weights of {len(weight.shape)} dimensions"
-    groups = [group for group in _groups(claim) if _targets(group, module.name)]
+    groups = [group for group in config_groups(claim) if is_about(group, module.name)]
     if not groups:
         return weight.n_elements, "quantized, but no config_group is about it"
     found = [_read(weight, scale, group, claim) for group in groups]
@@ -63,14 +62,6 @@ def read_compressed(module: Module, claim: Mapping[str, Any]) -> tuple[int, str]
 
 
 _NUMBERS = ("I8", "F8_E4M3", "F8_E5M2")
-
-
-def _targets(group: Mapping[str, Any], name: str) -> bool:
-    """Whether a group is about a module; a class's name (`Linear`) is about all."""
-    targets = group.get("targets")
-    named = targets if isinstance(targets, list) else []
-    classes = [one for one in named if isinstance(one, str) and one[:1].isupper()]
-    return bool(classes) or not named or is_skipped(name, named)
 
 
 def _read(

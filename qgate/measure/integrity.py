@@ -9,11 +9,13 @@ and the row is an error, never a pass.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from qgate.artifacts.bits import block_matrices, effective_bits, stored_as
 from qgate.artifacts.escape import listed, printable
-from qgate.artifacts.ggml_types import FALLBACK, MAIN_TYPE, TYPES_BY_NAME, UNQUANTIZED
+from qgate.artifacts.ggml_types import FALLBACK, MAIN_TYPE, MIXED_IN, TYPES_BY_NAME, UNQUANTIZED
 from qgate.artifacts.gguf_artifacts import bytes_by_type, claimed_scheme, weights
 from qgate.artifacts.shards import read_set
 from qgate.artifacts.tokenizer import difference
@@ -23,6 +25,7 @@ from qgate.measure.weight_scan import scan_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from qgate.artifacts.gguf import GgufHeader, TensorInfo
     from qgate.artifacts.tokenizer import Part, TokenizerFacts
@@ -33,9 +36,13 @@ MOST_BITS_BEYOND = 2.0
 """Bits per weight: mixes give some tensors larger types (Q4_K_M: Q6_K for an eighth or so)."""
 LEAST_SHARE_OF_BITS = 0.8
 """Of the main type's bits per weight: mixes give some tensors smaller types too."""
+MOST_BITS_BELOW = 0.5
+"""Effective bits a weight that a mix may have below its main type's."""
 LEAST_QUANTIZED_SHARE = 0.5
 """Of the bytes of weights that could be quantized."""
 _MOST_NAMED = 10
+_NAMED = re.compile(r"(?<![A-Z0-9])I?[QT]Q?[0-9](?:_[A-Z0-9]+)+(?![A-Z0-9_])")
+"""What reads like a scheme in a file's name: `Q4_K_M`, `IQ3_XXS`; `Q4_K_XL`, too, which is none."""
 
 
 def check_files(artifact: Artifact) -> Finding:
@@ -82,6 +89,7 @@ def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
         wrong = None if claim == "nothing" else "general.file_type is not a known file type"
     else:
         wrong = _contradiction(scheme, tensors)
+    wrong = wrong or _misnomer(headers[0].path, tensors)
     stored = _stored_as(tensors)
     if wrong is not None:
         message = f"{check}: {wrong}; stored as {stored}. Quantize it again, or name it rightly."
@@ -183,15 +191,62 @@ def _contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
         share = sum(t.n_bytes for t in quantized) / sum(t.n_bytes for t in could or quantized)
         if share < LEAST_QUANTIZED_SHARE:
             return f"claims {scheme}, but only {share:.0%} of the weight bytes are quantized"
-    # MXFP4_MOE stores experts in MXFP4 and all else in Q8_0: a dense model has none of the former
-    mains = {main, "Q8_0"} if scheme == "MXFP4_MOE" else {main}
-    if fitting and not any(tensor.type_name in mains for tensor in fitting):
+    mains = {main, *({"Q8_0"} if scheme == "MXFP4_MOE" else ())}
+    if (
+        fitting
+        and not any(tensor.type_name in mains for tensor in fitting)
+        and not _are_fallbacks(scheme, tensors)
+    ):
         return f"claims {scheme}, but no weight tensor is {main} ({len(fitting)} could be)"
-    return _bits_contradiction(scheme, tensors)
+    return _bits_contradiction(scheme, tensors) or _too_few_bits("claims", scheme, tensors)
+
+
+def _misnomer(path: Path, tensors: Sequence[TensorInfo]) -> str | None:
+    """What is wrong where the file's name tells of more bits than are in it."""
+    found = [one for one in _NAMED.findall(path.name.upper()) if one in MAIN_TYPE]
+    return _too_few_bits("is named", found[-1], tensors) if found else None
+
+
+def _are_fallbacks(scheme: str, tensors: Sequence[TensorInfo]) -> bool:
+    """Whether this is what llama.cpp's quantizer makes of a model for which the main type is none.
+
+    Rows that are no multiple of its block got the fallback type, and all others in the layers what
+    the scheme mixes in: of Q2_K at a width of 576 nothing is Q2_K.
+    """
+    main, mixed = MAIN_TYPE[scheme], MIXED_IN.get(scheme, frozenset())
+    block = TYPES_BY_NAME[main].block_elements
+    matrices = block_matrices(tensors)
+    narrow = [tensor for tensor in matrices if tensor.shape[0] % block]
+    others = [tensor for tensor in matrices if not tensor.shape[0] % block]
+    allowed = {_fallback_type(name, tensor) for tensor in narrow for name in (main, *mixed)}
+    return (
+        bool(narrow)
+        and all(tensor.type_name in {*allowed, *UNQUANTIZED} for tensor in narrow)
+        and all(tensor.type_name in {*mixed, *UNQUANTIZED} for tensor in others)
+    )
+
+
+def _too_few_bits(says: str, scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    """What is wrong where the layers have fewer bits than a file of this scheme can have.
+
+    Of a mix the fewest count (`qgate.artifacts.bits`). A scheme's mix takes at most 0.2 from its
+    main type's bits (IQ3_XS); the neighbour below has 0.6 to 1 bit less.
+    """
+    matrices, main = block_matrices(tensors), MAIN_TYPE[scheme]
+    if not matrices or main in UNQUANTIZED:
+        return None
+    fewest = effective_bits(stored_as(tensor, _fallback_type(main, tensor)) for tensor in matrices)
+    got = effective_bits(stored_as(tensor, tensor.type_name) for tensor in matrices)
+    if got >= fewest - MOST_BITS_BELOW:
+        return None
+    least = f"at least {fewest - MOST_BITS_BELOW:.2f}"
+    return f"{says} {scheme}: got {got:.2f} effective bits a weight in its layers; expected {least}"
 
 
 def _bits_contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
     main = MAIN_TYPE[scheme]
+    # embedding and output matrix are often larger types, and most of a small model
+    tensors = block_matrices(tensors) or tensors
     bits = _bits_per_weight(tensors)
     low = LEAST_SHARE_OF_BITS * TYPES_BY_NAME[main].bits_per_weight
     largest = "Q8_0" if scheme == "MXFP4_MOE" else main

@@ -183,6 +183,13 @@ ROWS: Mapping[str, _Row] = MappingProxyType(
 
 def explain(name: str, samples: Samples) -> dict[str, Any]:
     """What the report keeps beside the number of a row."""
+    windows = {"windows": int(samples.windows.max(initial=-1)) + 1}
+    return {**windows, **_explain(name, samples)}
+
+
+def _explain(name: str, samples: Samples) -> dict[str, Any]:
+    if name == "perplexity.increase":
+        return {"reference_perplexity": math.exp(float(samples.reference_nll_nats.mean()))}
     if name == "divergence.kl_mean":
         return {
             "kl_histogram": _histogram(samples),

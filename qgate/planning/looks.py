@@ -21,6 +21,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qgate import increase
 from qgate.errors import MeasurementError
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
@@ -62,7 +63,11 @@ class Rows:
         return all(self._is_decided(check, measured) for check in self.limits)
 
     def _is_decided(self, check: str, measured: Measurement) -> bool:
-        limit = self.limits[check]
+        limit: Limit | None = self.limits[check]
+        if check == increase.CHECK:
+            limit, _ = increase.settle(check, limit, measured.details(check))
+        if limit is None:
+            return True  # it is shown, and not judged
         try:
             found = measured.estimate(check, limit.level, limit.parameters)
             worst = _worst(check, limit.level, limit.parameters, measured)

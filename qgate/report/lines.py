@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.report.rows import unit_of
@@ -36,13 +37,21 @@ def header(
     ]
 
 
-def limits_listing(limits: Mapping[str, Mapping[str, Limit]]) -> list[str]:
-    """For --collect-only -v: each artifact's limits, and where each is written."""
+def limits_listing(
+    limits: Mapping[str, Mapping[str, Limit]], bands: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """For --collect-only -v: each artifact's limits, and where each is written.
+
+    Args:
+        limits: by artifact and check.
+        bands: by artifact, the band that it is held to and why.
+    """
     lines = []
     names = [check for rows in limits.values() for check in rows]
     width = max(_LEAST_NAME, *map(len, names), 0)
     for artifact_id, rows in limits.items():
         lines.append(f"qgate: limits of {escape_line(artifact_id)}:" + ("" if rows else " none"))
+        lines += [f"  band {bands[artifact_id]}"] if artifact_id in bands else []
         lines += [f"  {check:<{width}} {_bounds(check, limit)}" for check, limit in rows.items()]
     return lines
 

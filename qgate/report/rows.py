@@ -32,6 +32,8 @@ STYLES: Mapping[str, Style] = MappingProxyType(
     }
 )
 GAP = "  "
+ALARM = "~"
+"""Behind the limit of a row that is an alarm."""
 ABSENT = "\N{EN DASH}"
 """In the place of a number that there is not."""
 SHORTEST_NAME = 16
@@ -137,7 +139,12 @@ def _format_limit(check: dict[str, Any]) -> str:
     unit = check["unit"] or unit_of(check["name"])
     before, _ = name_conditions((check["limit"] or {}).get("parameters", {}))
     shown = [f"{sign} {format_bound(bound, unit)}" for sign, bound in _bounds(check)]
-    return before + " ".join(shown)
+    return before + " ".join([*shown, ALARM] if is_alarm(check) else shown)
+
+
+def is_alarm(check: Mapping[str, Any]) -> bool:
+    """Whether a row of the report's JSON fails by damage that is shown, and not by doubt."""
+    return bool((check["limit"] or {}).get("rule") == "alarm")
 
 
 def _bounds(check: dict[str, Any]) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ from qgate.report.comparison import compare, compare_markdown
 from qgate.report.groups import list_groups
 from qgate.report.kept import describe_kept
 from qgate.report.rows import (
+    ALARM,
     GAP,
     SHORTEST_NAME,
     STYLES,
@@ -19,6 +20,7 @@ from qgate.report.rows import (
     Line,
     Style,
     fold,
+    is_alarm,
     make_rows,
     name_scheme,
 )
@@ -54,7 +56,8 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
     Args:
         report: what is shown.
         width: of the terminal.
-        verbose: show the mean divergence by groups of tokens and the seconds of every phase, too.
+        verbose: show the mean divergence by groups of tokens, what silent alarms would have seen
+            and the seconds of every phase, too.
     """
     return render_json(report.to_json(), width, verbose)
 
@@ -76,7 +79,9 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
             lines.append(Line("  no rows", "red"))
         if verbose:
             lines += list_groups(artifact, width)
+            lines += _list_blind_spots(artifact)
             lines += list_phases(artifact["measured"], width)
+    lines += [Line(text) for text in _explain_mark(artifacts)]
     lines += [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
     lines += compare(report_json, width)
     lines += list_runtimes(report_json, width)
@@ -109,6 +114,7 @@ def _list_parts(report_json: dict[str, Any]) -> list[list[str]]:
         differences_markdown(report_json),
         messages,  # before the rows: MLflow's note ends somewhere among those
         _tabulate_rows(artifacts),
+        [escape_markdown(text) for text in _explain_mark(artifacts)],
         tabulate_phases(report_json),
     ]
 
@@ -128,6 +134,21 @@ def _tabulate_rows(artifacts: list[dict[str, Any]]) -> list[str]:
             cells = ("", "", "", row.full_name, estimate, row.limit, row.verdict)
             lines.append(_markdown_row(cells))
     return lines
+
+
+def _explain_mark(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+    """The line that says what the mark is, where a row has it."""
+    if any(is_alarm(check) for artifact in artifacts for check in artifact["checks"]):
+        yield f"{ALARM} an alarm: it fails where damage is shown and is beyond the limit"
+
+
+def _list_blind_spots(artifact: dict[str, Any]) -> Iterator[Line]:
+    """Of each alarm that stayed silent, the smallest damage that it would have seen."""
+    for check in artifact["checks"]:
+        seen = check["details"].get("would_have_seen")
+        if seen:
+            name = escape_line(check["name"])
+            yield Line(f"{GAP}{name}: would have seen {escape_line(str(seen))} (4 times in 5)")
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -156,11 +177,12 @@ def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style
 
 
 def _find_reasons(artifacts: list[dict[str, Any]]) -> Iterator[str]:
-    """Why rows were skipped without being measured."""
+    """Why rows were skipped, or were measured and not judged although there is a limit."""
     causes: dict[str, dict[str, None]] = {}
     for artifact in artifacts:
         for check in artifact["checks"]:
-            if check["verdict"] == "skipped" and check["value"] is None:
+            is_told = check["value"] is None or "not_judged" in check["details"]
+            if check["verdict"] == "skipped" and is_told:
                 cause = check["message"].removeprefix(f"{check['name']}: ")
                 causes.setdefault(cause, {})[check["name"]] = None
     for cause, names in causes.items():

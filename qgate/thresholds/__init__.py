@@ -2,11 +2,12 @@
 
 Precedence, from low to high:
 
-1. the shipped file: its `limits`, its `schemes`, its `artifacts`;
-2. the user's file: its `limits`, its `schemes`, its `artifacts`.
+1. the shipped file: its `limits`, its `bands`, its `schemes`, its `artifacts`;
+2. the user's file: its `limits`, its `bands`, its `schemes`, its `artifacts`.
 
+A band is of artifacts with so many bits a weight (`bands.py`), whatever their scheme is called.
 Files come before layers: what a user writes under `limits:` wins over what was shipped for a
-scheme, because somebody who tightens a limit for all artifacts means all of them. An entry
+band, because somebody who tightens a limit for all artifacts means all of them. An entry
 replaces an inherited one as a whole; `off` drops it. A task likewise, with all limits on its row;
 what its entry says as a limit stands below all others of its file. Settings (`text`, `runtime`,
 `edge`, `latency`, `memory`, each of `runtimes`) are taken key by key.
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
+from qgate.thresholds.bands import BANDS, Band, band_of
 from qgate.thresholds.document import read_document
 from qgate.thresholds.grammar import EDGE, LATENCY, MEMORY
 from qgate.thresholds.limits import read_layers
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "BANDS",
+    "Band",
     "EdgeSettings",
     "LatencySettings",
     "Layer",
@@ -62,6 +66,7 @@ __all__ = [
     "TextSettings",
     "Thresholds",
     "ThresholdsFile",
+    "band_of",
     "load_thresholds",
     "shipped_path",
 ]

@@ -232,8 +232,10 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "latency": "The requests of latency.*.",
         "memory": "What is served for memory.*.",
         "limits": "Limits for every artifact, by check.",
+        "bands": "Limits by the bits that an artifact's weights really have; they win over "
+        "`limits` of the same file.",
         "schemes": "Limits by quantization scheme, verbatim from the file (case does not matter); "
-        "they win over `limits` of the same file.",
+        "they win over `bands` of the same file.",
         "artifacts": "Limits by artifact id (globs such as llama-*); they win over `schemes` of "
         "the same file, and later ones over earlier ones.",
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import yaml
 
 from qgate.checks import CHECKS
+from qgate.thresholds.bands import BANDS
 from qgate.thresholds.document import seen
 from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import OFF
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def read_layers(
     document: Document, sections: dict[str, Entry], tasks: Iterable[TaskSettings]
 ) -> Iterator[Layer]:
-    """The file's layers in order of rising precedence: limits, schemes, artifacts.
+    """The file's layers in order of rising precedence: limits, bands, schemes, artifacts.
 
     `tasks` are those that hold with this file: only their rows may have limits.
     """
@@ -34,6 +36,8 @@ def read_layers(
     if "limits" in sections:
         limits = _limits(document, sections["limits"].node, "limits", known)
         yield Layer(scope="all", limits=limits)
+    if "bands" in sections:
+        yield from _bands(document, sections["bands"].node, known)
     if "schemes" in sections:
         first_lines: dict[str, int] = {}
         for entry in document.mapping(sections["schemes"].node, "schemes").values():
@@ -51,6 +55,16 @@ def read_layers(
         for entry in document.mapping(sections["artifacts"].node, "artifacts").values():
             limits = _limits(document, entry.node, f"artifacts.{entry.key}", known)
             yield Layer(scope="artifact", pattern=entry.key, limits=limits)
+
+
+def _bands(document: Document, node: yaml.Node, known: Mapping[str, Check]) -> Iterator[Layer]:
+    for entry in document.mapping(node, "bands", BANDS).values():
+        limits = _limits(document, entry.node, f"bands.{entry.key}", known)
+        of_band = {
+            check: limit and dataclasses.replace(limit, band=entry.key)
+            for check, limit in limits.items()
+        }
+        yield Layer(scope="band", pattern=entry.key, limits=of_band)
 
 
 def _known_checks(tasks: Iterable[TaskSettings]) -> Mapping[str, Check]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from qgate.checks import CHECKS, accuracy_check
+from qgate.thresholds.bands import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -165,13 +166,15 @@ class ThresholdsFile:
 class Layer:
     """Limits that one place of one file sets for some artifacts."""
 
-    scope: Literal["all", "scheme", "artifact"]
+    scope: Literal["all", "band", "scheme", "artifact"]
     pattern: str = "*"
-    """A scheme in casefolded form, or a glob over artifact ids."""
+    """The name of a band, a scheme in casefolded form, or a glob over artifact ids."""
     limits: Mapping[str, Limit | None]
     """By check; None where the file says `off`."""
 
-    def applies_to(self, artifact_id: str, scheme: str) -> bool:
+    def applies_to(self, artifact_id: str, scheme: str, band: str) -> bool:
+        if self.scope == "band":
+            return band == self.pattern
         if self.scope == "scheme":
             return scheme.casefold() == self.pattern
         return self.is_universal or fnmatch.fnmatchcase(artifact_id, self.pattern)
@@ -179,7 +182,7 @@ class Layer:
     @property
     def is_universal(self) -> bool:
         """True where no artifact can escape it."""
-        return self.scope != "scheme" and self.pattern == "*"
+        return self.scope not in ("band", "scheme") and self.pattern == "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +202,7 @@ class Thresholds:
     layers: tuple[Layer, ...] = ()
     """In order of rising precedence."""
 
-    def limits_for(self, artifact_id: str, scheme: str) -> Mapping[str, Limit]:
+    def limits_for(self, artifact_id: str, scheme: str, band: str = UNKNOWN) -> Mapping[str, Limit]:
         """The limits that apply to one artifact, in the order of `in_report_order`.
 
         An entry replaces an inherited one as a whole; `off` removes it. May be empty where layers
@@ -207,7 +210,7 @@ class Thresholds:
         """
         effective: dict[str, Limit | None] = {}
         for layer in self.layers:
-            if layer.applies_to(artifact_id, scheme):
+            if layer.applies_to(artifact_id, scheme, band):
                 effective.update(layer.limits)
         limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
+from qgate.thresholds.bands import BANDS
 from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import (
     EDGE,
@@ -60,6 +61,7 @@ def _build() -> dict[str, Any]:
         "memory": _object(MEMORY),
         # allOf: draft-07 ignores a description that stands beside a bare $ref
         "limits": {"allOf": [{"$ref": "#/$defs/limits"}]},
+        "bands": _bands(),
         "schemes": by_name,
         "artifacts": by_name,
     }
@@ -74,6 +76,15 @@ def _build() -> dict[str, Any]:
             name: {"description": help_, **sections[name]} for name, help_ in SECTIONS.items()
         },
         "$defs": _definitions(),
+    }
+
+
+def _bands() -> dict[str, Any]:
+    limits = {"allOf": [{"$ref": "#/$defs/limits"}]}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"description": whom, **limits} for name, whom in BANDS.items()},
     }
 
 

@@ -16,6 +16,7 @@ from qgate.verdict.line import (
     sample_word,
     samples_to_decide,
     smallest_detectable,
+    would_have_seen,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "sample_word",
     "samples_to_decide",
     "smallest_detectable",
+    "would_have_seen",
 ]

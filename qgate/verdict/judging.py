@@ -5,9 +5,12 @@
     alarm     without    otherwise      low > max                           never
     alarm     with       otherwise      value > max, p <= 1 - level         never
 
+An alarm has one rule: it goes off where damage is shown and is beyond the limit. Paired answers
+show damage by their test, and the value says how large it is; elsewhere the interval says both.
+
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
-which knows one side only, counts for nothing. Where it counts, damage has to be shown and to be of
-a size that matters, as asv, criterion and rustc-perf decide on regressions. Of several such alarms
+which knows one side only, counts for nothing. That damage has to be shown and to be of a size that
+matters is how asv, criterion and rustc-perf decide on regressions. Of several such alarms
 on one artifact the p-values come adjusted (`qgate.alarms`): 1 - level is the chance that an
 undamaged artifact sets off any of them. Its PASS needs every row, and so no correction
 (intersection-union, Berger 1982, doi:10.1080/00401706.1982.10487790).
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError, ThresholdsError
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-12
 """1 - 0.95 is a little more than 0.05, 1 - 0.9 a little less than 0.1."""
+_UNDAMAGED: Mapping[str, float] = MappingProxyType(
+    {"ratio": 1, "fraction": 1, "difference": 0, "perplexity": 0, "nats": 0, "bytes": 0}
+)
+"""unit -> the value of an artifact that is the original itself"""
 _TELLING_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -151,6 +159,18 @@ def telling_p_value(estimate: Estimate, limit: Limit) -> float | None:
             f"{limit.check}: got a p-value of {p_value}; expected 0 to 1 ({limit.source})."
         )
     return p_value
+
+
+def excludes_no_damage(estimate: Estimate, *, is_upper: bool) -> bool | None:
+    """Whether the interval lies on the bad side of an undamaged artifact's value.
+
+    None where no value of the unit is that of an undamaged artifact: milliseconds, words.
+    """
+    undamaged = _UNDAMAGED.get(estimate.unit)
+    if undamaged is None:
+        return None
+    side = Side(undamaged, is_upper)
+    return side.is_broken(estimate)
 
 
 def is_shown(p_value: float, limit: Limit) -> bool:

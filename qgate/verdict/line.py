@@ -1,7 +1,8 @@
 """The one line of a judged row: what, observed, limit, n, where the limit is written, what next.
 
-An alarm that stays silent proves nothing by itself, so its line says what damage it would have
-seen. Of an exact row (one value, no interval) there is nothing to say but the value and the limit.
+An alarm that stays silent proves nothing by itself: `would_have_seen` tells the damage that it
+would have seen. Of an exact row (one value, no interval) there is nothing to say but the value and
+the limit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from qgate.verdict.formats import (
     format_value,
     name_conditions,
 )
-from qgate.verdict.judging import Side, is_shown, telling_p_value, telling_side
+from qgate.verdict.judging import (
+    Side,
+    excludes_no_damage,
+    is_shown,
+    telling_p_value,
+    telling_side,
+)
 
 _POWER = 0.8
 """Of the smallest damage that an alarm line names: it is seen 4 times in 5."""
@@ -28,25 +35,27 @@ _AFFORDABLE_FACTOR = 1000
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
 _LOOK = re.compile("look [0-9]+ of [0-9]+")
 """In the method of an interval that had looks before it."""
+_TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
 _ROWS = (
-    ("perplexity.", "tokens", "the worst windows"),
-    ("divergence.", "tokens", "the worst windows"),
-    ("accuracy.", "items", "the flips"),
-    ("edge.math", "items", "the flips"),
-    ("edge.long_input", "tokens", "the perplexities"),
-    ("edge.multilingual", "tokens", "the perplexities"),
-    ("edge.repetition", "answers", "the answers"),
-    ("edge.termination", "answers", "the answers"),
-    ("edge.batch_invariance", "answers", "the answers"),
-    ("edge.answer_length", "answers", "the lengths"),
-    ("latency.ttft_slo", "requests", "the raw times"),
-    ("latency.itl_slo", "requests", "the raw times"),
-    ("latency.", "pairs", "the raw times"),
-    ("memory.growth", "batches", ""),
-    ("memory.", "samples", ""),
-    ("", "samples", "the worst samples"),
+    ("perplexity.", "tokens", "the worst windows", _TEXT),
+    ("divergence.", "tokens", "the worst windows", _TEXT),
+    ("accuracy.", "items", "the flips", "tasks: {{{task}: {{max_samples: {n}}}}}"),
+    ("edge.math", "items", "the flips", ""),
+    ("edge.long_input", "tokens", "the perplexities", ""),
+    ("edge.multilingual", "tokens", "the perplexities", ""),
+    ("edge.repetition", "answers", "the answers", ""),
+    ("edge.termination", "answers", "the answers", ""),
+    ("edge.batch_invariance", "answers", "the answers", ""),
+    ("edge.answer_length", "answers", "the lengths", ""),
+    ("latency.ttft_slo", "requests", "the raw times", _PAIRS),
+    ("latency.itl_slo", "requests", "the raw times", _PAIRS),
+    ("latency.", "pairs", "the raw times", _PAIRS),
+    ("memory.growth", "batches", "", "memory: {{batches: {n}}}"),
+    ("memory.", "samples", "", ""),
+    ("", "samples", "the worst samples", ""),
 )
-"""Beginnings of checks, what their n counts, where the report says more; the first that fits."""
+"""Beginnings of checks, what their n counts, where the report says more, and the setting that asks
+for more of it; the first that fits."""
 
 
 def explain(
@@ -57,7 +66,7 @@ def explain(
     member: str | None = None,
     member_count: int = 1,
     family: int = 1,
-    detectable: float = 0.0,
+    asked: int = 0,
 ) -> str:
     """What was observed, the limit, n, where the limit is written, what to do next: on one line.
 
@@ -69,7 +78,7 @@ def explain(
         member: the one that tells, of a row that judges several.
         member_count: how many the row judges; a PASS speaks for all of them.
         family: how many alarms the p-value was adjusted for.
-        detectable: the change that its test sees 4 times in 5, as a size; 0: nobody said.
+        asked: how many windows of text, of a row whose n counts their tokens; 0: nobody said.
     """
     side = telling_side(estimate, limit)
     ends = (estimate.low, estimate.value, estimate.high)
@@ -85,14 +94,13 @@ def explain(
     ) + after
     basis = _basis(check, estimate, limit, family)
     if verdict is Verdict.INCONCLUSIVE:
-        remedy = _what_would_decide(estimate, side, sample_word(check))
+        remedy = _what_would_decide(check, estimate, side, asked)
         return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
     if verdict is Verdict.FAIL:
         look = "" if is_exact else _evidence(check)
         return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
     if limit.rule == "alarm" and not is_exact:
-        silence = _silence(estimate, limit, side, more, family, detectable)
-        return f"{observed}, alarm limit {bound} {basis}; {silence}"
+        return f"{observed}, alarm limit {bound} {basis}; {_silence(estimate, limit, side)}"
     return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
 
 
@@ -171,9 +179,11 @@ def _evidence(check: str) -> str:
     return f"; see {where} in the report" if where else ""
 
 
-def _row(check: str) -> tuple[str, str]:
+def _row(check: str) -> tuple[str, str, str]:
     return next(
-        (samples, evidence) for beginning, samples, evidence in _ROWS if check.startswith(beginning)
+        (samples, evidence, setting)
+        for beginning, samples, evidence, setting in _ROWS
+        if check.startswith(beginning)
     )
 
 
@@ -199,7 +209,7 @@ def _is_exact(estimate: Estimate) -> bool:
 
 def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
-        return f"(exact; {limit.source})"
+        return f"(exact; {_source(limit)})"
     p_value = telling_p_value(estimate, limit)
     look = _LOOK.search(estimate.method)
     how = f"{estimate.level * 100:g} % CI{f', {look[0]}' if look else ''}"
@@ -207,7 +217,12 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
-    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
+    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)})"
+
+
+def _source(limit: Limit) -> str:
+    """Where it is written, and for artifacts of which bits."""
+    return f"{limit.source}, {limit.band}" if limit.band else str(limit.source)
 
 
 def _test_of(estimate: Estimate) -> str:
@@ -218,28 +233,64 @@ def _test_of(estimate: Estimate) -> str:
     return "sign-flip" if is_clustered else "exact McNemar"
 
 
-def _silence(
-    estimate: Estimate, limit: Limit, side: Side, more: int, family: int, detectable: float
-) -> str:
-    """What an alarm that did not go off leaves open."""
+def _silence(estimate: Estimate, limit: Limit, side: Side) -> str:
+    """What an alarm that did not go off saw; never "none" of an interval that excludes none."""
     p_value = telling_p_value(estimate, limit)
+    is_excluded = excludes_no_damage(estimate, is_upper=side.is_upper)
     if p_value is not None and is_shown(p_value, limit):
         return "damage is seen, but not beyond the limit"
-    of = dataclasses.replace(estimate, p_value=p_value)
+    if p_value is not None:
+        return "damage is not shown beyond doubt" if is_excluded else "no damage seen"
+    if is_excluded is None:
+        return "not shown to be beyond the limit"
+    return "damage is seen, but not shown beyond the limit" if is_excluded else "no damage seen"
+
+
+def would_have_seen(
+    estimate: Estimate, limit: Limit, *, family: int = 1, detectable: float = 0.0
+) -> str:
+    """The smallest damage for which an alarm goes off 4 times in 5: `1.041 or more`.
+
+    Args:
+        estimate: what was judged.
+        limit: of the row.
+        family: how many alarms the p-value was adjusted for.
+        detectable: the change that its test sees 4 times in 5, as a size; 0: nobody said.
+
+    Returns:
+        Nothing for a row that is no alarm, or has seen everything as it is exact.
+    """
+    if limit.rule != "alarm" or _is_exact(estimate):
+        return ""
+    side = telling_side(estimate, limit)
+    ends = (estimate.low, estimate.value, estimate.high)
+    of = dataclasses.replace(estimate, p_value=telling_p_value(estimate, limit))
     near = smallest_detectable(of, side.bound, is_upper=side.is_upper, family=family)
     # of few flips the interval's normal approximation promises too much
     far = detectable if side.is_upper else -detectable
     seen = max(near, far, key=abs) if detectable else near
-    or_worse = "or more" if side.is_upper else "or less"
-    text = format_value(seen, estimate.unit, more)
-    return f"no damage seen; would have seen {text} {or_worse} (4 times in 5)"
+    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    return f"{format_value(seen, estimate.unit, more)} or {'more' if side.is_upper else 'less'}"
 
 
-def _what_would_decide(estimate: Estimate, side: Side, samples: str) -> str:
-    needed = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
-    if needed is None:
-        return f"the value sits on the limit: no affordable number of {samples} decides"
-    return f"about {_grouped(_two_digits(needed))} more {samples} would decide"
+def _what_would_decide(check: str, estimate: Estimate, side: Side, asked: int) -> str:
+    """A setting that can be typed, where there is one that asks for more samples."""
+    samples, _, setting = _row(check)
+    more = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
+    if more is None:
+        return (
+            f"the value sits on the limit: no affordable number of {samples} decides. Decide it by"
+            f" a limit of your own on {check}, under artifacts in your thresholds file"
+        )
+    if setting == _TEXT and not asked:
+        setting = ""
+    if setting:
+        count = asked if setting == _TEXT else estimate.n
+        needed = _two_digits(math.ceil(count * (1 + more / estimate.n)))
+        return f"{setting.format(n=needed, task=check.partition('.')[2])} would decide"
+    if check.startswith("edge."):
+        return f"no setting asks for more {samples}: write rule: alarm in its limit"
+    return f"about {_grouped(_two_digits(more))} more {samples} would decide"
 
 
 def _two_digits(count: int) -> int:

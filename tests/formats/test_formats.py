@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.formats
 
 QUALITY = {
-    "perplexity.increase",
     "perplexity.ratio",
     "divergence.kl_mean",
     "divergence.kl_p99",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.formats
 
-LIKELIHOODS = {"perplexity.increase", "perplexity.ratio", "divergence.same_top"}
+LIKELIHOODS = {"perplexity.ratio", "divergence.same_top"}
 KERNELS: Mapping[str, str] = MappingProxyType(
     {
         "gptq": "CPUWNA16LinearKernel",

@@ -143,3 +143,93 @@ def test_the_scheme_row_keeps_the_histogram(tmp_path: Path) -> None:
         "bytes_by_type": {"Q4_K": 7 * 4 * 144, "Q6_K": 4 * 210},
         "bits_per_weight": 4.7578,
     }
+
+
+# Models whose width is no multiple of 256
+
+
+def narrow_model(
+    of_rows: str, of_down: str, head: str = "Q8_0"
+) -> list[tuple[str, str, tuple[int, ...]]]:
+    """One layer of SmolLM2's kind: all rows of 576 but those of ffn_down, which have 1536."""
+    names = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up")
+    layer = [(f"blk.0.{name}.weight", of_rows, (576, 64)) for name in names]
+    down = ("blk.0.ffn_down.weight", of_down, (1536, 64))
+    return [("token_embd.weight", head, (576, 256)), *layer, down]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "of_rows", "of_down"),
+    [
+        ("Q2_K", "Q4_0", "Q3_K"),
+        ("Q3_K_M", "Q4_0", "Q4_K"),
+        ("Q4_K_M", "Q5_0", "Q6_K"),
+        ("Q5_K_M", "Q5_1", "Q6_K"),
+        ("Q6_K", "Q8_0", "Q6_K"),
+        ("IQ3_XXS", "IQ4_NL", "IQ3_XXS"),
+        ("IQ4_XS", "IQ4_NL", "IQ4_XS"),
+    ],
+)
+def test_what_llama_cpp_makes_of_a_narrow_model_holds(
+    scheme: str, of_rows: str, of_down: str, tmp_path: Path
+) -> None:
+    headers = scheme_headers(tmp_path / "m.gguf", scheme, narrow_model(of_rows, of_down))
+    finding = check_scheme(headers)
+    assert finding.holds, finding.message
+
+
+@pytest.mark.parametrize(
+    ("scheme", "of_rows", "of_down"),
+    [
+        ("Q4_K_M", "Q4_0", "Q3_K"),  # Q2_K inside
+        ("Q5_K_M", "Q5_0", "Q4_K"),  # Q4_K_M inside
+        ("Q6_K", "Q5_0", "Q4_K"),
+        ("Q8_0", "Q4_0", "Q3_K"),
+        ("Q2_K", "Q8_0", "Q8_0"),
+    ],
+)
+def test_a_narrow_model_of_another_scheme_fails(
+    scheme: str, of_rows: str, of_down: str, tmp_path: Path
+) -> None:
+    headers = scheme_headers(tmp_path / "m.gguf", scheme, narrow_model(of_rows, of_down))
+    assert not check_scheme(headers).holds
+
+
+def test_a_mix_with_too_few_bits_in_its_layers_fails_whatever_its_embedding_has(
+    tmp_path: Path,
+) -> None:
+    tensors = [("token_embd.weight", "Q8_0", (1024, 64)), *layers(Q4_K=6, Q2_K=4)]
+    finding = check_scheme(scheme_headers(tmp_path / "m.gguf", "Q4_K_M", tensors))
+    assert not finding.holds
+    assert finding.message.startswith(
+        "integrity.scheme: claims Q4_K_M: got 3.21 effective bits a weight in its layers; "
+        "expected at least 4.00; stored as Q8_0 "
+    )
+
+
+def test_a_large_embedding_of_more_bits_is_no_contradiction(tmp_path: Path) -> None:
+    """Gemma 3 270M keeps five eighths of its weights there, as Q8_0."""
+    tensors = narrow_model("Q4_0", "Q3_K")
+    tensors[0] = ("token_embd.weight", "Q8_0", (576, 1024))
+    assert check_scheme(scheme_headers(tmp_path / "m.gguf", "Q2_K", tensors)).holds
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("model-Q2_K.gguf", True),
+        ("model.gguf", True),
+        ("model-UD-Q4_K_XL.gguf", True),
+        ("model-Q3_K_L-from-F16.gguf", False),
+        ("model_Q4_K_M.gguf", False),
+        ("model.q4_k_m.gguf", False),
+        ("Model-Q8_0-00001-of-00001.gguf", False),
+    ],
+)
+def test_a_file_that_is_named_for_more_bits_than_it_has_fails(
+    name: str, holds: bool, tmp_path: Path
+) -> None:
+    tensors = [("token_embd.weight", "Q6_K", (1024, 64)), *layers(Q2_K=6, Q3_K=2)]
+    finding = check_scheme(scheme_headers(tmp_path / name, "Q2_K", tensors))
+    assert finding.holds is holds
+    assert holds or "is named Q" in finding.message

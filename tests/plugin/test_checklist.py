@@ -76,11 +76,12 @@ def test_every_row_is_there_and_judged_or_says_why_not(project: Project, models:
     assert (seen.code, seen.report()["verdict"]) == (1, "fail")
     good, bad = seen.verdicts("good"), seen.verdicts("bad")
     assert list(good) == list(bad) == [row for rows in ROWS.values() for row in rows]
-    left_out = [*UNKNOWN, *ROWS["memory"]]
+    left_out = ["perplexity.increase", *UNKNOWN, *ROWS["memory"]]
     assert [row for row, verdict in good.items() if verdict == "skipped"] == left_out
     assert {verdict for row, verdict in good.items() if row not in left_out} == {"pass"}
     failing = [row for row, verdict in bad.items() if verdict == "fail"]
-    assert failing == ROWS["perplexity"]
+    # the increase is shown: the text is not WikiText-2
+    assert failing == ROWS["perplexity"][1:]
     for row in failing:
         assert seen.message("bad", row) in seen.text
     assert seen.message("good", "memory.peak") == ("memory.peak: its runtime does not measure it")

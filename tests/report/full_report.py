@@ -187,7 +187,8 @@ def row(
         **{known.bound: bound},
     )
     verdict = judge(found, limit)
-    message = explain(name, found, limit, verdict)
+    windows = 64 if name.startswith(("perplexity.", "divergence.")) else 0
+    message = explain(name, found, limit, verdict, asked=windows)
     return Record(name=name, verdict=verdict, message=message, estimate=found, limit=limit)
 
 

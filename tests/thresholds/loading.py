@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.thresholds import load_thresholds
+from qgate.thresholds.bands import UNKNOWN
 
 if TYPE_CHECKING:
     from qgate.thresholds import Thresholds
@@ -48,6 +49,8 @@ def load(directory: Path, text: str, name: str = "team.yaml") -> Thresholds:
     return load_thresholds(directory / name, shown_relative_to=directory)
 
 
-def bounds(thresholds: Thresholds, artifact_id: str, scheme: str) -> dict[str, float | None]:
-    limits = thresholds.limits_for(artifact_id, scheme)
+def bounds(
+    thresholds: Thresholds, artifact_id: str, scheme: str, band: str = UNKNOWN
+) -> dict[str, float | None]:
+    limits = thresholds.limits_for(artifact_id, scheme, band)
     return {check: limit.max if limit.min is None else limit.min for check, limit in limits.items()}

@@ -14,18 +14,70 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_users_limit_for_all_wins_over_the_shipped_limit_of_a_scheme(tmp_path: Path) -> None:
+def test_users_limit_for_all_wins_over_the_shipped_limit_of_a_band(tmp_path: Path) -> None:
     thresholds = load(tmp_path, "version: 1\nlimits:\n  perplexity.increase: {max: 0.4}\n")
-    limit = thresholds.limits_for("llama-q2", "Q2_K")["perplexity.increase"]
-    assert (limit.max, str(limit.source)) == (0.4, "team.yaml:3")
+    limit = thresholds.limits_for("llama-q2", "Q2_K", "2 bits")["perplexity.increase"]
+    assert (limit.max, str(limit.source), limit.band) == (0.4, "team.yaml:3", "")
 
 
 def test_what_the_user_leaves_out_keeps_its_shipped_limit_and_line(tmp_path: Path) -> None:
     thresholds = load(tmp_path, "version: 1\nlimits:\n  perplexity.increase: {max: 0.4}\n")
-    limit = thresholds.limits_for("llama-q3", "Q3_K_M")["divergence.same_top"]
+    limit = thresholds.limits_for("llama-q3", "Q3_K_M", "3 bits")["divergence.same_top"]
     line = SHIPPED.read_text().splitlines()[limit.source.line - 1]
-    assert (limit.min, limit.source.path) == (0.83, "thresholds/default.yaml")
-    assert line.strip() == "divergence.same_top: {min: 0.83}"
+    assert (limit.min, limit.source.path, limit.band) == (
+        0.729,
+        "thresholds/default.yaml",
+        "3 bits",
+    )
+    assert line.strip() == "divergence.same_top: {min: 0.729}"
+
+
+BY_BITS = """\
+version: 1
+inherit: none
+artifacts:
+  "llama-*": {perplexity.ratio: {max: 1.04}}
+schemes:
+  gptq: {perplexity.ratio: {max: 1.03}}
+bands:
+  8 bits: {perplexity.ratio: {max: 1.01}, divergence.kl_mean: {max: 0.01}}
+  4 bits: {perplexity.ratio: {max: 1.02}}
+limits:
+  perplexity.ratio: {max: 1.1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("artifact_id", "scheme", "band", "limit", "line"),
+    [
+        ("mistral", "awq", "2 bits", 1.1, 11),
+        ("mistral", "awq", "4 bits", 1.02, 9),
+        ("mistral", "awq", "8 bits", 1.01, 8),
+        ("mistral", "gptq", "8 bits", 1.03, 6),
+        ("llama-3", "gptq", "8 bits", 1.04, 4),
+    ],
+)
+def test_a_band_stands_between_all_artifacts_and_schemes(
+    tmp_path: Path, artifact_id: str, scheme: str, band: str, limit: float, line: int
+) -> None:
+    limits = load(tmp_path, BY_BITS).limits_for(artifact_id, scheme, band)
+    assert (limits["perplexity.ratio"].max, limits["perplexity.ratio"].source.line) == (limit, line)
+    assert ("divergence.kl_mean" in limits) is (band == "8 bits")
+
+
+def test_users_entry_for_a_scheme_or_an_artifact_wins_over_every_shipped_band(
+    tmp_path: Path,
+) -> None:
+    thresholds = load(
+        tmp_path,
+        "version: 1\nschemes: {Q8_0: {divergence.kl_mean: {max: 0.002}}}\n"
+        "artifacts: {'*-draft': {divergence.kl_mean: {max: 0.5}}}\n",
+    )
+    kl = {
+        name: thresholds.limits_for(name, "Q8_0", "8 bits")["divergence.kl_mean"].max
+        for name in ("llama", "llama-draft")
+    }
+    assert kl == {"llama": 0.002, "llama-draft": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECTIONS = (
-    "version, inherit, text, runtime, runtimes, tasks, edge, latency, memory, limits, schemes, "
-    "artifacts"
+    "version, inherit, text, runtime, runtimes, tasks, edge, latency, memory, limits, bands, "
+    "schemes, artifacts"
 )
 
 # Each body follows the line `version: 1`, so it begins on line 2.

@@ -16,13 +16,14 @@ from qgate.verdict import (
     sample_word,
     samples_to_decide,
     smallest_detectable,
+    would_have_seen,
 )
 from tests.verdict.estimates import LANGUAGES, PASS, a_limit, an_estimate, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qgate.records import Estimate
+    from qgate.records import Estimate, Limit
 
 BASIS = "(95 % CI, n = 4 080 tokens; thresholds/default.yaml:14)"
 STORIES = {
@@ -55,7 +56,8 @@ STORIES = {
         an_estimate(1.02, 1.03, 1.04),
         a_limit(max=1.03),
         f"inconclusive: perplexity.ratio: 1.030 [1.020, 1.040], limit 1.030 {BASIS}; "
-        "the value sits on the limit: no affordable number of tokens decides",
+        "the value sits on the limit: no affordable number of tokens decides. Decide it by a limit "
+        "of your own on perplexity.ratio, under artifacts in your thresholds file",
     ),
     "lower limit of a share, shown in percent": (
         an_estimate(0.868, 0.881, 0.893, unit="fraction"),
@@ -74,18 +76,34 @@ STORIES = {
         f"perplexity.ratio: 1.03003 [1.03001, 1.03005] > 1.03000 {BASIS}; "
         "see the worst windows in the report",
     ),
-    # half-width 0.008; 0.008 x (1 + 0.8416 / 1.96) = 0.0114 above the limit
-    "silent alarm": (
+    "silent alarm that saw damage": (
         an_estimate(1.02, 1.028, 1.036),
         a_limit(rule="alarm", max=1.03),
-        f"perplexity.ratio: 1.028 [1.020, 1.036], alarm limit 1.030 {BASIS}; no damage seen; "
-        "would have seen 1.041 or more (4 times in 5)",
+        f"perplexity.ratio: 1.028 [1.020, 1.036], alarm limit 1.030 {BASIS}; "
+        "damage is seen, but not shown beyond the limit",
+    ),
+    "silent alarm that saw large damage, and not surely": (
+        an_estimate(1.01, 1.3, 1.72, n=96),
+        a_limit("edge.answer_length", rule="alarm", max=1.1),
+        "edge.answer_length: 1.300 [1.010, 1.720], alarm limit 1.100 (95 % CI, n = 96 answers; "
+        "thresholds/default.yaml:14); damage is seen, but not shown beyond the limit",
+    ),
+    "silent alarm that saw nothing": (
+        an_estimate(0.992, 1.004, 1.016),
+        a_limit(rule="alarm", max=1.03),
+        f"perplexity.ratio: 1.004 [0.992, 1.016], alarm limit 1.030 {BASIS}; no damage seen",
+    ),
+    "silent alarm of a unit in which nothing is undamaged": (
+        an_estimate(98.0, 110.0, 123.0, n=200, unit="ms"),
+        a_limit("latency.ttft_slo", rule="alarm", max=120.0),
+        "latency.ttft_slo: 110.0 ms [98.0, 123.0], alarm limit 120.0 ms (95 % CI, n = 200 requests;"
+        " thresholds/default.yaml:14); not shown to be beyond the limit",
     ),
     "silent alarm below": (
         an_estimate(0.89, 0.91, 0.93, unit="fraction"),
         a_limit("divergence.same_top", rule="alarm", min=0.9),
         f"divergence.same_top: 91.0 % [89.0 %, 93.0 %], alarm limit 90.0 % {BASIS}; "
-        "no damage seen; would have seen 87.1 % or less (4 times in 5)",
+        "damage is seen, but not shown beyond the limit",
     ),
     "alarm": (
         an_estimate(1.038, 1.043, 1.049),
@@ -99,13 +117,17 @@ STORIES = {
         "accuracy.drill: -16.0 pp [-22.1, -10.6] < -5.0 pp (exact McNemar p = 1e-09, "
         "n = 200 items; thresholds/default.yaml:14); see the flips in the report",
     ),
-    # half-width 0.027: 0.05 + 0.4294 x 0.027 = 0.0616, more than the 0.0386 that are told from none
     "silent alarm on paired answers": (
         an_estimate(-0.044, -0.015, 0.012, n=200, unit="difference", p_value=0.227),
         a_limit("accuracy.code", rule="alarm", min=-0.05),
         "accuracy.code: -1.5 pp [-4.4, +1.2], alarm limit -5.0 pp (exact McNemar p = 0.2, "
-        "n = 200 items; thresholds/default.yaml:14); no damage seen; would have seen -6.2 pp or "
-        "less (4 times in 5)",
+        "n = 200 items; thresholds/default.yaml:14); no damage seen",
+    ),
+    "silent alarm of a family, whose interval excludes no damage": (
+        an_estimate(-0.11, -0.06, -0.01, n=200, unit="difference", p_value=0.2),
+        a_limit("accuracy.code", rule="alarm", min=-0.05),
+        "accuracy.code: -6.0 pp [-11.0, -1.0], alarm limit -5.0 pp (exact McNemar p = 0.2, "
+        "n = 200 items; thresholds/default.yaml:14); damage is not shown beyond doubt",
     ),
     "damage that is shown and small": (
         an_estimate(-0.044, -0.03, -0.011, n=2000, unit="difference", p_value=0.0007),
@@ -125,12 +147,12 @@ STORIES = {
         "accuracy.code: 0.0 pp [-1.8, +1.8] >= -2.0 pp (95 % CI, n = 200 items; "
         "thresholds/default.yaml:14)",
     ),
-    # half-width 0.028, distance 0.017: 2.71 times the pairs
+    # half-width 0.028, distance 0.017: 2.71 times the 24 pairs
     "inconclusive latency": (
         an_estimate(0.908, 0.933, 0.961, n=24),
         a_limit("latency.tps", min=0.95),
         "inconclusive: latency.tps: 0.933 [0.908, 0.961], limit 0.950 (95 % CI, n = 24 pairs; "
-        "thresholds/default.yaml:14); about 42 more pairs would decide",
+        "thresholds/default.yaml:14); latency: {pairs: 66} would decide",
     ),
     "latency failed": (
         an_estimate(1.08, 1.1, 1.13, n=24),
@@ -186,6 +208,58 @@ STORIES = {
 def test_line_tells_the_story(story: str) -> None:
     estimate, limit, line = STORIES[story]
     assert explain(limit.check, estimate, limit, judge(estimate, limit)) == line
+
+
+SETTINGS = {
+    # 16 times the tokens, so 16 times the windows
+    "perplexity.ratio": (64, "text: {windows: 1100} would decide"),
+    "divergence.kl_mean": (64, "text: {windows: 1100} would decide"),
+    "accuracy.arc_easy": (0, "tasks: {arc_easy: {max_samples: 66000}} would decide"),
+    "latency.itl": (0, "latency: {pairs: 66000} would decide"),
+    "memory.growth": (0, "memory: {batches: 66000} would decide"),
+    "edge.long_input": (0, "no setting asks for more tokens: write rule: alarm in its limit"),
+    "style.length": (0, "about 62 000 more samples would decide"),
+}
+
+
+@pytest.mark.parametrize("check", SETTINGS)
+def test_an_undecided_row_names_the_setting_that_would_decide(check: str) -> None:
+    asked, remedy = SETTINGS[check]
+    estimate, limit = an_estimate(1.02, 1.028, 1.036), a_limit(check, max=1.03)
+    line = explain(check, estimate, limit, judge(estimate, limit), asked=asked)
+    assert line.endswith(f"; {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "limit", "seen"),
+    [
+        # half-width 0.008; 0.008 x (1 + 0.8416 / 1.96) = 0.0114 above the limit
+        (an_estimate(1.02, 1.028, 1.036), a_limit(rule="alarm", max=1.03), "1.041 or more"),
+        (
+            an_estimate(0.89, 0.91, 0.93, unit="fraction"),
+            a_limit("divergence.same_top", rule="alarm", min=0.9),
+            "87.1 % or less",
+        ),
+        # half-width 0.027: 0.05 + 0.4294 x 0.027 = 0.0616, more than 0.0386 that are told from none
+        (
+            an_estimate(-0.044, -0.015, 0.012, n=200, unit="difference", p_value=0.227),
+            a_limit("accuracy.code", rule="alarm", min=-0.05),
+            "-6.2 pp or less",
+        ),
+        (exactly(0.714), a_limit("memory.peak", rule="alarm", max=1.0), ""),
+        (an_estimate(1.01, 1.012, 1.014), a_limit(max=1.03), ""),
+    ],
+    ids=["ratio", "share", "paired answers", "exact: it has seen everything", "no alarm"],
+)
+def test_what_a_silent_alarm_would_have_seen(estimate: Estimate, limit: Limit, seen: str) -> None:
+    assert would_have_seen(estimate, limit) == seen
+
+
+def test_a_limit_of_a_band_says_whom_it_is_for() -> None:
+    limit = dataclasses.replace(a_limit(max=1.03), band="4 bits")
+    estimate = an_estimate(1.01, 1.012, 1.014)
+    line = explain(limit.check, estimate, limit, judge(estimate, limit))
+    assert line.endswith("n = 4 080 tokens; thresholds/default.yaml:14, 4 bits)")
 
 
 def test_level_of_the_limit_is_in_the_line() -> None:
