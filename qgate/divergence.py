@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity import ROWS, Samples, explain
 from qgate.reference import require_same_vocabulary, score_arguments
@@ -66,5 +67,16 @@ def measure_divergence(serving: Serving, reference: Reference) -> Divergence:
         compared=reference.compared,
         scored_per_window=windows.clusters.shape[1],
         covered_mass=scored.get("covered_mass"),
+        why_partition=_why_partition(scored, reference),
     )
     return Divergence(samples=samples, seconds=scored["total_s"], decode_seconds=scored["decode_s"])
+
+
+def _why_partition(scored: Mapping[str, Any], reference: Reference) -> str:
+    """Why less than the whole vocabulary was compared; empty where it all was, or nobody says."""
+    why = printable(str(scored.get("why_partition", "")))
+    if why or reference.stored.encoding != "top_k":
+        return why
+    return (
+        "of the original only its likeliest tokens are kept; delete its store to measure it again"
+    )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qgate.serving import Serving
     from qgate.thresholds import TextSettings
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raised when an entry's meaning changes."""
 
 

@@ -5,6 +5,9 @@
     alarm     without    otherwise      low > max                           never
     alarm     with       otherwise      value > max, p <= 1 - level         never
 
+An open lower bound (`Estimate.is_open`) is never a PASS where there is a `max`: what would be one
+is INCONCLUSIVE, under either rule, and a FAIL is a FAIL.
+
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
 which knows one side only, counts for nothing. Where it counts, damage has to be shown and to be of
 a size that matters, as asv, criterion and rustc-perf decide on regressions. Of several such alarms
@@ -73,6 +76,8 @@ def judge(estimate: Estimate, limit: Limit) -> Verdict:
         return Verdict.FAIL if is_beyond and is_shown(p_value, limit) else Verdict.PASS
     if any(side.is_broken(estimate) for side in sides):
         return Verdict.FAIL
+    if estimate.is_open and limit.max is not None:
+        return Verdict.INCONCLUSIVE
     if limit.rule == "alarm" or all(side.is_held(estimate) for side in sides):
         return Verdict.PASS
     return Verdict.INCONCLUSIVE

@@ -84,6 +84,10 @@ def explain(
         else format_value(side.bound, estimate.unit, more)
     ) + after
     basis = _basis(check, estimate, limit, family)
+    if estimate.lower_bound:
+        basis = f"{basis}; {estimate.lower_bound}"
+    if verdict is Verdict.INCONCLUSIVE and estimate.is_open:
+        return f"inconclusive: {observed}, limit {bound} {basis}"
     if verdict is Verdict.INCONCLUSIVE:
         remedy = _what_would_decide(estimate, side, sample_word(check))
         return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
@@ -186,6 +190,8 @@ def _name(check: str, member: str | None, member_count: int) -> str:
 def _observed(estimate: Estimate, more: int) -> str:
     ends = (estimate.value, estimate.low, estimate.high)
     value, low, high = (format_value(end, estimate.unit, more) for end in ends)
+    if estimate.lower_bound:
+        value = f"at least {value}"
     if _is_exact(estimate):
         return value
     if estimate.unit in _UNIT_SAID_ONCE:
