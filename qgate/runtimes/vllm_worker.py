@@ -83,7 +83,7 @@ class _Tap:
         self._runner, self._names = runner, names
         self._crew = Crew(os.cpu_count() or 1)
         self._watch = Watch(request, self._crew)
-        self._wrapped: list[tuple[Any, str]] = []
+        self._wrapped: list[tuple[Any, str, Any]] = []
         self._step: tuple[Any, Sequence[Part]] | None = None
         self._failed = self._refused = ""
 
@@ -96,8 +96,11 @@ class _Tap:
         self._wrap(self._runner.model, "compute_logits", self._logits)
 
     def end(self) -> dict[str, Any]:
-        for owner, name in self._wrapped:
-            delattr(owner, name)
+        for owner, name, own in self._wrapped:
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
         self._crew.__exit__()
         if self._refused or self._failed:
             return {"refused": self._refused, "failed": self._failed}
@@ -108,13 +111,13 @@ class _Tap:
         return {"found": found}
 
     def _wrap(self, owner: Any, name: str, by: Callable[..., Any]) -> None:  # noqa: ANN401
-        plain = getattr(owner, name)
+        plain, own = getattr(owner, name), vars(owner).get(name)
 
         def wrapper(*given: Any, **named: Any) -> Any:  # noqa: ANN401
             return by(plain, *given, **named)
 
         setattr(owner, name, wrapper)
-        self._wrapped.append((owner, name))
+        self._wrapped.append((owner, name, own))
 
     # --- which rows of a step are of which window ---------------------------------------------
 
