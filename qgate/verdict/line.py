@@ -84,13 +84,9 @@ def explain(
         else format_value(side.bound, estimate.unit, more)
     ) + after
     basis = _basis(check, estimate, limit, family)
-    if estimate.lower_bound:
-        basis = f"{basis}; {estimate.lower_bound}"
-    if verdict is Verdict.INCONCLUSIVE and estimate.is_open:
-        return f"inconclusive: {observed}, limit {bound} {basis}"
     if verdict is Verdict.INCONCLUSIVE:
         remedy = _what_would_decide(estimate, side, sample_word(check))
-        return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
+        return f"inconclusive: {observed}, limit {bound} {basis}{remedy}"
     if verdict is Verdict.FAIL:
         look = "" if is_exact else _evidence(check)
         return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
@@ -213,7 +209,8 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
-    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
+    bound = f"; {estimate.lower_bound}" if estimate.lower_bound else ""
+    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source}){bound}"
 
 
 def _test_of(estimate: Estimate) -> str:
@@ -241,10 +238,12 @@ def _silence(
 
 
 def _what_would_decide(estimate: Estimate, side: Side, samples: str) -> str:
+    if estimate.is_open:  # no number of samples: what is said of the bound names it
+        return ""
     needed = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
     if needed is None:
-        return f"the value sits on the limit: no affordable number of {samples} decides"
-    return f"about {_grouped(_two_digits(needed))} more {samples} would decide"
+        return f"; the value sits on the limit: no affordable number of {samples} decides"
+    return f"; about {_grouped(_two_digits(needed))} more {samples} would decide"
 
 
 def _two_digits(count: int) -> int:

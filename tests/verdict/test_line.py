@@ -57,6 +57,18 @@ STORIES = {
         f"inconclusive: perplexity.ratio: 1.030 [1.020, 1.040], limit 1.030 {BASIS}; "
         "the value sits on the limit: no affordable number of tokens decides",
     ),
+    "a lower bound that passes nothing": (
+        an_estimate(1.02, 1.028, 1.036, lower_bound="half was compared. Set WHOLE=1", is_open=True),
+        a_limit(max=1.05),
+        f"inconclusive: perplexity.ratio: at least 1.028 [1.020, 1.036], limit 1.050 {BASIS}; "
+        "half was compared. Set WHOLE=1",
+    ),
+    "a lower bound that is too high": (
+        an_estimate(1.038, 1.043, 1.049, lower_bound="half was compared", is_open=True),
+        a_limit(max=1.03),
+        f"perplexity.ratio: at least 1.043 [1.038, 1.049] > 1.030 {BASIS}; half was compared; "
+        "see the worst windows in the report",
+    ),
     "lower limit of a share, shown in percent": (
         an_estimate(0.868, 0.881, 0.893, unit="fraction"),
         a_limit("divergence.same_top", min=0.9),
