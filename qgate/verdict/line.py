@@ -86,7 +86,7 @@ def explain(
     basis = _basis(check, estimate, limit, family)
     if verdict is Verdict.INCONCLUSIVE:
         remedy = _what_would_decide(estimate, side, sample_word(check))
-        return f"inconclusive: {observed}, limit {bound} {basis}{remedy}"
+        return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
     if verdict is Verdict.FAIL:
         look = "" if is_exact else _evidence(check)
         return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
@@ -209,7 +209,7 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
-    bound = f"; {estimate.lower_bound}" if estimate.lower_bound else ""
+    bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
     return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source}){bound}"
 
 
@@ -238,12 +238,12 @@ def _silence(
 
 
 def _what_would_decide(estimate: Estimate, side: Side, samples: str) -> str:
-    if estimate.is_open:  # no number of samples: what is said of the bound names it
-        return ""
+    if estimate.is_open:  # no number of samples would
+        return estimate.lower_bound
     needed = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
     if needed is None:
-        return f"; the value sits on the limit: no affordable number of {samples} decides"
-    return f"; about {_grouped(_two_digits(needed))} more {samples} would decide"
+        return f"the value sits on the limit: no affordable number of {samples} decides"
+    return f"about {_grouped(_two_digits(needed))} more {samples} would decide"
 
 
 def _two_digits(count: int) -> int:

@@ -196,9 +196,9 @@ def test_a_bound_of_little_mass_fails_what_it_can_and_passes_nothing(
             line = explain_row(check, estimate, limit, verdict)
             assert verdict.value == word
             assert f"{check}: at least " in line
-            assert "% of the original's mass was compared token by token" in line
-            assert ("a pass needs 95 %" in line) == (most == 2)
-            assert "text: {source: FILE}" in line
+            assert "% of the original's mass was compared token by token" in line or word == "fail"
+            assert ("a pass needs 95 %" in line) == (word == "inconclusive")
+            assert "text: {source: FILE}" in line or word == "fail"
             assert "runtime" not in line
 
 

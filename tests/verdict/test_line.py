@@ -66,8 +66,14 @@ STORIES = {
     "a lower bound that is too high": (
         an_estimate(1.038, 1.043, 1.049, lower_bound="half was compared", is_open=True),
         a_limit(max=1.03),
-        f"perplexity.ratio: at least 1.043 [1.038, 1.049] > 1.030 {BASIS}; half was compared; "
+        f"perplexity.ratio: at least 1.043 [1.038, 1.049] > 1.030 {BASIS}; "
         "see the worst windows in the report",
+    ),
+    "a lower bound that leaves little open": (
+        an_estimate(1.01, 1.012, 1.014, lower_bound="nearly all was compared"),
+        a_limit(max=1.03),
+        f"perplexity.ratio: at least 1.012 [1.010, 1.014] <= 1.030 {BASIS}; "
+        "nearly all was compared",
     ),
     "lower limit of a share, shown in percent": (
         an_estimate(0.868, 0.881, 0.893, unit="fraction"),
