@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate import stats
+from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity import ROWS, explain
 from qgate.reference import pair, require_same_vocabulary, score_arguments
@@ -121,12 +122,32 @@ def _joined(
     reference: Reference, parts: Sequence[Mapping[str, Any]], end: int, looks: Looks | None
 ) -> Divergence:
     """The parts so far as the samples of the first windows."""
-    names = [name for name in _VALUES if name in parts[0]]
-    scored = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    names = [name for name in _VALUES if any(name in part for part in parts)]
+    scored: dict[str, Any] = {
+        name: np.concatenate([_values(name, part) for part in parts]) for name in names
+    }
+    reasons = [_why_partition(part, reference) for part in parts]
+    scored["why_partition"] = next(filter(None, reasons), "")
     return Divergence(
         samples=pair(reference.leading(end), scored),
         seconds=sum(part["total_s"] for part in parts),
         decode_seconds=sum(part["decode_s"] for part in parts),
         looks=looks,
         text=reference.text.name,
+    )
+
+
+def _values(name: str, part: Mapping[str, Any]) -> np.ndarray:
+    """Of a part that was compared over the whole vocabulary, where others were not: all mass."""
+    values: np.ndarray = part[name] if name in part else np.ones(len(part["kl_nats"]))
+    return values
+
+
+def _why_partition(scored: Mapping[str, Any], reference: Reference) -> str:
+    """Why less than the whole vocabulary was compared; empty where it all was, or nobody says."""
+    why = printable(str(scored.get("why_partition", "")))
+    if why or reference.stored.encoding != "top_k":
+        return why
+    return (
+        "of the original only its likeliest tokens are kept; delete its store to measure it again"
     )

@@ -86,6 +86,11 @@ class Estimate:
     """The interval's name, e.g. `cluster-robust t (63 df)`."""
     p_value: float | None = None
     """One-sided p-value of "no damage", for paired answers and scores; what an alarm goes by."""
+    lower_bound: str = ""
+    """Why no more is known than that the value is at least this, as a clause; empty where it is."""
+    is_open: bool = False
+    """Whether such a bound leaves so much open that no upper limit is held by it: `high` is the
+    bound's own, and of the value nobody knows it."""
 
     def __post_init__(self) -> None:
         numbers = (self.value, self.low, self.high)

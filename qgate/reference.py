@@ -239,6 +239,7 @@ def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
         topics=None if windows.topics is None else windows.pick(windows.topics),
         confidence=None if tops is None else np.exp(tops[kept].astype(np.float64)),
         covered_mass=None if mass is None else mass[kept],
+        why_partition=scored.get("why_partition", ""),
     )
 
 

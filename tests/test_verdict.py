@@ -198,3 +198,19 @@ def test_a_members_lost_level_is_not_hidden_by_the_others() -> None:
     members = {**LANGUAGES, "fr": an_estimate(1.0, 1.0, 1.0, level=0.9)}
     with pytest.raises(MeasurementError, match=r"got an interval at level 0\.9; expected 0\.95"):
         judge_family(members, a_limit("edge.multilingual", max=1.01))
+
+
+@pytest.mark.parametrize("rule", ["certify", "alarm"])
+@pytest.mark.parametrize(("low", "high"), POSITIONS)
+def test_an_open_lower_bound_fails_what_it_breaks_and_passes_nothing(
+    low: float, high: float, rule: str
+) -> None:
+    bound = an_estimate(low, (low + high) / 2, high, lower_bound="half was compared", is_open=True)
+
+    assert judge(bound, a_limit(rule=rule, max=3.0)) is (FAIL if low > 3 else INCONCLUSIVE)
+
+
+def test_a_lower_bound_that_leaves_little_open_is_judged_as_any_number() -> None:
+    bound = an_estimate(1.0, 1.5, 2.0, lower_bound="nearly all was compared")
+
+    assert judge(bound, a_limit(max=3.0)) is PASS

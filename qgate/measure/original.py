@@ -86,6 +86,8 @@ def keep_original(
             anchors=None,
             tops=None,
         )
+        if "kl_nats" not in scored:  # its whole rows are not believed
+            continue
         self_kl = float(np.abs(scored["kl_nats"]).mean())
         most = MAX_SELF_KL_TOP_K_NATS if encoding == "top_k" else MAX_SELF_KL_NATS
         if self_kl < most:
@@ -98,9 +100,10 @@ def keep_original(
 
 def _encodings(facts: ModelFacts, matrix: MatrixPlace | None) -> tuple[Encoding, ...]:
     """What is tried, in this order."""
-    if facts.scoring != "logits":
+    if facts.scoring not in ("logits", "whole"):
         return ("top_k",)
-    return ("rows",) if matrix is None else ("hidden", "rows")
+    whole: tuple[Encoding, ...] = ("rows",) if matrix is None else ("hidden", "rows")
+    return whole if facts.scoring == "logits" else (*whole, "top_k")
 
 
 def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encoding: Encoding) -> int:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from qgate.records import RuntimeFacts
 
-Scoring = Literal["logits", "top_k", "none"]
+Scoring = Literal["logits", "whole", "top_k", "none"]
 """What a runtime tells of a prompt's likelihood: logits of the whole vocabulary; log-probabilities
-of the tokens themselves and of the likeliest ones; nothing."""
+of the tokens themselves and of the likeliest ones, with (`whole`) or without (`top_k`) what it can
+reduce of whole rows where it computes them; nothing."""
 
 
 class Progress(Protocol):

@@ -108,8 +108,11 @@ class _Place:
         return len(range(0, self.row, stride))
 
 
-class _Comparing(Protocol):
-    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]: ...
+class Comparing(Protocol):
+    """What looks at rows of kept positions."""
+
+    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+        """A few numbers for each position; the first is the `begin`-th of those that are kept."""
 
 
 class _AgainstOriginal:
@@ -156,7 +159,7 @@ class Scorer:
 
     def __init__(self, runtime: Runtime, request: ScoreRequest) -> None:
         self._runtime, self._request = runtime, request
-        self._comparing = _comparing(request)
+        self._comparing = comparing(request)
         self._decode_s = 0.0
 
     def score(self, progress: Progress) -> dict[str, Any]:
@@ -260,7 +263,8 @@ def _lost(got: int, expected: int) -> MeasurementError:
     return MeasurementError(f"lost samples: got {got} rows of logits; expected {expected}")
 
 
-def _comparing(request: ScoreRequest) -> _Comparing | None:
+def comparing(request: ScoreRequest) -> Comparing | None:
+    """What a request's kept rows are to be given to; None: nobody compares them."""
     if request.stored is None:
         return None
     if request.anchors is None or request.tops is None:

@@ -4,6 +4,7 @@ vLLM tells no logits. Of a prompt it tells each token's log-probability and the 
 its position (`qgate.runtimes.vllm_readings`), which is what likelihoods and divergences are made
 from here (`qgate.runtimes.top_k_scoring`). Past versions told wrong ones, so an engine is tried
 before it is used (`qgate.runtimes.vllm_check`); that also shows a missing kernel at loading time.
+Whole rows are compared inside its worker where that can be believed (`qgate.runtimes.vllm_whole`).
 
 On a CPU numbers are computed in 32 bits where the scheme allows it: nearest to the original. On a
 GPU they are what the artifact declares, as in serving.
@@ -20,7 +21,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError, QGateError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
-from qgate.runtimes import vllm_engine, vllm_facts, vllm_readings
+from qgate.runtimes import vllm_engine, vllm_facts, vllm_readings, vllm_whole
 from qgate.runtimes.base import (
     Answer,
     Buffers,
@@ -42,6 +43,7 @@ from qgate.runtimes.vllm_engine import Asked, Engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from qgate.runtimes.scoring import ScoreRequest
     from qgate.runtimes.top_k import Reading
 
 _DTYPES = {"cpu": ("float32", "auto"), "gpu": ("auto",)}
@@ -51,13 +53,17 @@ _DTYPES = {"cpu": ("float32", "auto"), "gpu": ("auto",)}
 class Vllm:
     """One model in one engine."""
 
-    scoring: Scoring = "top_k"
-
     def __init__(self) -> None:
         self._version = vllm_engine.require_vllm()
         self._device = vllm_engine.find_device()
         self._open: Engine | None = None
         self._names_tokens = False
+        self.why_partition = ""
+        """Why divergences are not over the whole vocabulary; empty where they are."""
+
+    @property
+    def scoring(self) -> Scoring:
+        return "top_k" if self.why_partition else "whole"
 
     def describe(self) -> RuntimeFacts:
         import torch
@@ -67,6 +73,7 @@ class Vllm:
             build = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
         else:
             build = f"torch {torch.__version__}, {current_platform.get_device_name()}"
+        build += vllm_facts.named_runner()
         return RuntimeFacts(name="vllm", version=self._version, device=self._device, build=build)
 
     def load(self, settings: LoadSettings) -> ModelFacts:
@@ -104,6 +111,7 @@ class Vllm:
                 self._vocab = Vocabulary(self._open.llm.get_tokenizer(), Path(settings.path))
                 n_vocab = self._open.config.model_config.get_vocab_size()
                 check_log_probabilities(self, n_vocab, self._open.longest)
+                self.why_partition = vllm_whole.why_not(self, n_vocab, self._open.longest)
                 self._names_tokens = self._can_name_tokens(n_vocab)
             except RuntimeUnavailable as error:
                 refusal = refusal or error
@@ -153,6 +161,16 @@ class Vllm:
         ]
         for span, output in zip(spans, self._engine.finished(asked), strict=True):
             yield vllm_readings.read_output(output, span, top, is_named=named is not None)
+
+    def watch(self, request: ScoreRequest) -> None:
+        vllm_whole.begin(self._engine, request)
+
+    def watched(self) -> dict[str, np.ndarray]:
+        return vllm_whole.end(self._engine)
+
+    @property
+    def remedy(self) -> str:
+        return vllm_whole.remedy(self._engine, self._device)
 
     def next_tokens(self, prompts: Sequence[np.ndarray]) -> list[tuple[int, float]]:
         """The greedy token after each prompt and its log-probability, nats."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.runtimes.vllm_errors import one_line, while_loading, while_running
 from qgate.runtimes.vllm_loader import register_loader
+from qgate.runtimes.vllm_worker import NAME as WHOLE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,6 +105,16 @@ class Engine:
             (found,) = self.llm.apply_model(lambda model: model)
         return found
 
+    def next_names(self, count: int) -> list[str]:
+        """What the requests will be called that are added next."""
+        return [_name(self._requests + 1 + number) for number in range(count)]
+
+    def call_worker(self, method: str, *texts: str) -> Any:  # noqa: ANN401 - whatever it returns
+        """Call a method of `WholeVocabulary` in the worker; there is one worker."""
+        with while_running():
+            (found,) = self.llm.collective_rpc(method, args=texts)
+        return found
+
     def finished(self, asked: Sequence[Asked]) -> Iterator[Any]:
         """The RequestOutput of each request, in their order, handed over all at once."""
         waiting: deque[str] = deque()
@@ -164,7 +175,7 @@ class Engine:
                 " What the KV cache holds bounds it: runtimes: {vllm: {kv_cache_gib: ...}}"
             )
         self._requests += 1
-        name = f"request-{self._requests}"
+        name = _name(self._requests)
         with while_running():
             self._engine.add_request(
                 name, {"prompt_token_ids": asked.ids.tolist()}, asked.parameters
@@ -189,6 +200,10 @@ class Engine:
             self._engine.engine_core.shutdown()
         del self._engine, self.llm
         forget_distributed()
+
+
+def _name(number: int) -> str:
+    return f"request-{number}"
 
 
 def forget_distributed() -> None:
@@ -232,6 +247,7 @@ def _arguments(settings: LoadSettings, device: str, dtype: str) -> dict[str, Any
         "max_num_batched_tokens": _TOKENS_PER_STEP,
         "enable_prefix_caching": False,  # a second request would be faster and tell less
         "enforce_eager": True,
+        "worker_extension_cls": WHOLE_ROWS,
         "max_logprobs": -1,
         "logprobs_mode": "raw_logprobs",
         "seed": 0,

@@ -7,6 +7,7 @@ original's. That is the adapter's doing and not the artifact's: sizes are told a
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,12 @@ def context_length(engine: Engine) -> int:
     text = engine.config.model_config.hf_text_config
     found = getattr(text, "max_position_embeddings", None)
     return int(found) if found else engine.longest
+
+
+def named_runner() -> str:
+    """Which of vLLM's two model runners the user asked for: another may give other numbers."""
+    named = os.environ.get("VLLM_USE_V2_MODEL_RUNNER")
+    return "" if named is None else f", VLLM_USE_V2_MODEL_RUNNER={named}"
 
 
 def kernels(engine: Engine) -> str:

@@ -134,12 +134,15 @@ class _Worker:
     def _score(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.scoring import Scorer, ScoreRequest
         from qgate.runtimes.top_k_scoring import TopKScorer
+        from qgate.runtimes.whole_scoring import WholeScorer
 
         request = ScoreRequest.from_json(args)
-        if self._scoring() == "top_k":
-            scorer = TopKScorer(self._adapter(), self._facts()["n_vocab"], request)
-            return scorer.score(self._progress)
-        return Scorer(self._adapter(), request).score(self._progress)
+        adapter, scoring = self._adapter(), self._scoring()
+        if scoring in ("whole", "top_k"):
+            make = WholeScorer if scoring == "whole" else TopKScorer
+            scored = make(adapter, self._facts()["n_vocab"], request).score(self._progress)
+            return {"why_partition": getattr(adapter, "why_partition", ""), **scored}
+        return Scorer(adapter, request).score(self._progress)
 
     def _encode(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.ragged import to_flat
@@ -158,7 +161,7 @@ class _Worker:
 
         ids, firsts = from_flat(args["ids"]), args["firsts"].tolist()
         spans = [Span(ids=one, first=first) for one, first in zip(ids, firsts, strict=True)]
-        if self._scoring() == "top_k":
+        if self._scoring() in ("whole", "top_k"):
             return top_k_scoring.score_spans(self._adapter(), spans, self._progress)
         return sequences.score_spans(self._adapter(), spans, self._progress)
 

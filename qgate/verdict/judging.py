@@ -7,6 +7,8 @@
 
 An alarm has one rule: it goes off where damage is shown and is beyond the limit. Paired answers
 show damage by their test, and the value says how large it is; elsewhere the interval says both.
+An open lower bound (`Estimate.is_open`) is never a PASS where there is a `max`: what would be one
+is INCONCLUSIVE, under either rule, and a FAIL is a FAIL.
 
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
 which knows one side only, counts for nothing. That damage has to be shown and to be of a size that
@@ -81,6 +83,8 @@ def judge(estimate: Estimate, limit: Limit) -> Verdict:
         return Verdict.FAIL if is_beyond and is_shown(p_value, limit) else Verdict.PASS
     if any(side.is_broken(estimate) for side in sides):
         return Verdict.FAIL
+    if estimate.is_open and limit.max is not None:
+        return Verdict.INCONCLUSIVE
     if limit.rule == "alarm" or all(side.is_held(estimate) for side in sides):
         return Verdict.PASS
     return Verdict.INCONCLUSIVE

@@ -196,6 +196,8 @@ def _name(check: str, member: str | None, member_count: int) -> str:
 def _observed(estimate: Estimate, more: int) -> str:
     ends = (estimate.value, estimate.low, estimate.high)
     value, low, high = (format_value(end, estimate.unit, more) for end in ends)
+    if estimate.lower_bound:
+        value = f"at least {value}"
     if _is_exact(estimate):
         return value
     if estimate.unit in _UNIT_SAID_ONCE:
@@ -217,7 +219,9 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
-    return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)})"
+    bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
+    where = f"n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)}"
+    return f"({how}, {where}){bound}"
 
 
 def _source(limit: Limit) -> str:
@@ -275,6 +279,8 @@ def would_have_seen(
 
 def _what_would_decide(check: str, estimate: Estimate, side: Side, asked: int) -> str:
     """A setting that can be typed, where there is one that asks for more samples."""
+    if estimate.is_open:  # no number of samples would
+        return estimate.lower_bound
     samples, _, setting = _row(check)
     more = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
     if more is None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.formats
 
-LIKELIHOODS = {"perplexity.ratio", "divergence.same_top"}
 KERNELS: Mapping[str, str] = MappingProxyType(
     {
         "gptq": "CPUWNA16LinearKernel",
@@ -77,7 +76,5 @@ def test_a_sound_artifact_passes_in_vllm_by_its_kernel(
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_broken_artifact_fails_in_vllm(in_vllm: Outcome, models: Models, name: str) -> None:
     verdicts = in_vllm.verdicts(models.need_broken(name))
-    assert {verdicts[row] for row in LIKELIHOODS} == {"fail"}
-    # what was put in place of the likeliest tokens may leave too little that can be compared
-    assert {verdicts[row] for row in QUALITY - LIKELIHOODS} <= {"fail", "error"}
+    assert {verdicts[row] for row in QUALITY} == {"fail"}
     assert "Traceback" not in in_vllm.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from qgate.runtimes.base import Span
 from qgate.runtimes.fake import Fake
 from qgate.runtimes.ragged import from_flat
 from qgate.runtimes.top_k_scoring import TopKScorer
+from qgate.verdict import explain as explain_row
+from qgate.verdict import judge
 from tests.runtimes.top_k_models import TopKFake
 from tests.runtimes.top_k_scene import (
     STRIDE,
@@ -26,6 +29,7 @@ from tests.runtimes.top_k_scene import (
     with_logits,
     without,
 )
+from tests.verdict.estimates import a_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,20 +146,21 @@ def test_an_original_that_scores_differently_in_another_order_is_seen(scene: Sce
     assert np.abs(kept["kl_nats"]).mean() > 0.1
 
 
-def samples(found: dict[str, Any]) -> Samples:
-    count = len(found["nll_nats"])
-    scored = count // WINDOWS
-    compared = np.arange(WINDOWS)[:, None] * scored + np.arange(0, scored, STRIDE)
+def samples(found: dict[str, Any], times: int = 1) -> Samples:
+    """Of a text, or of one that says the same several times over."""
+    scored = len(found["nll_nats"]) // WINDOWS
+    windows = np.arange(WINDOWS * times)
+    compared = windows[:, None] * scored + np.arange(0, scored, STRIDE)
     return Samples(
-        nll_nats=found["nll_nats"],
-        reference_nll_nats=found["nll_nats"],
-        clusters=np.repeat(np.arange(WINDOWS), scored),
-        kl_nats=found["kl_nats"],
-        same_top=found["same_top"],
+        nll_nats=np.tile(found["nll_nats"], times),
+        reference_nll_nats=np.tile(found["nll_nats"], times),
+        clusters=np.repeat(windows, scored),
+        kl_nats=np.tile(found["kl_nats"], times),
+        same_top=np.tile(found["same_top"], times),
         compared=compared.reshape(-1),
-        windows=np.repeat(np.arange(WINDOWS), scored),
-        places=np.full(count, 0.5),
-        covered_mass=found["covered_mass"],
+        windows=np.repeat(windows, scored),
+        places=np.full(len(windows) * scored, 0.5),
+        covered_mass=np.tile(found["covered_mass"], times),
     )
 
 
@@ -171,20 +176,41 @@ def test_a_bound_says_that_it_is_one_and_over_how_much(scene: Scene, check: str)
 
 
 @pytest.mark.parametrize("check", ["divergence.kl_mean", "divergence.kl_p99"])
-def test_a_divergence_of_too_little_mass_is_refused(scene: Scene, check: str) -> None:
+@pytest.mark.parametrize(
+    ("most", "limits"),
+    [(10**6, {9.0: "pass", 1e-4: "fail"}), (2, {9.0: "inconclusive", 1e-4: "fail"})],
+    ids=["nearly all mass", "little mass"],
+)
+def test_a_bound_of_little_mass_fails_what_it_can_and_passes_nothing(
+    scene: Scene, check: str, most: int, limits: dict[float, str]
+) -> None:
     stored = scene.stored("top_k")
     kept = without(scene.original, scene.request(stored))
-    found = samples(without(scene.artifact, scene.request(stored, kept), most=2))
+    found = samples(without(scene.artifact, scene.request(stored, kept), most=most), times=40)
 
-    with pytest.raises(MeasurementError) as caught:
-        ROWS[check](found, level=0.95)
+    estimate = ROWS[check](found, level=0.95)
 
-    assert str(caught.value) == (
-        "divergence: too little was compared: got a mean mass of"
-        f" {found.covered_mass.mean():.3f} in the tokens that this runtime tells; expected at"
-        " least 0.95. Serve the artifact with --qgate-runtime=transformers"
-    )
-    assert ROWS["perplexity.ratio"](found, level=0.95).value == pytest.approx(1.0)
+    for bound, word in limits.items():
+        for rule in ("certify", "alarm"):
+            limit = a_limit(check, rule, max=bound)
+            verdict = judge(estimate, limit)
+            line = explain_row(check, estimate, limit, verdict)
+            assert verdict.value == word
+            assert f"{check}: at least " in line
+            assert "% of the original's mass was compared token by token" in line or word == "fail"
+            assert ("a pass needs 95 %" in line) == (word == "inconclusive")
+            assert "text: {source: FILE}" in line or word == "fail"
+            assert "runtime" not in line
+
+
+def test_a_bound_says_why_there_is_no_more_and_what_to_type(scene: Scene) -> None:
+    found = samples(crossed(scene, without, without))
+    told = dataclasses.replace(found, why_partition="its worker is shut. Set OPEN=1")
+
+    estimate = ROWS["divergence.kl_mean"](told, level=0.95)
+
+    assert estimate.lower_bound.endswith("token by token: its worker is shut. Set OPEN=1")
+    assert explain("divergence.kl_mean", told)["why_partition"] == told.why_partition
 
 
 def test_a_lost_mass_is_noticed(scene: Scene) -> None:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import log_softmax
 
+from qgate.errors import MeasurementError
+from qgate.runtimes.crew import Crew
 from qgate.runtimes.fake import Fake
 from qgate.runtimes.top_k import Reading
+from qgate.runtimes.whole_rows import Watch
+from qgate.runtimes.whole_scoring import NotBelievedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qgate.runtimes.base import LoadSettings, ModelFacts, Span
+    from qgate.runtimes.scoring import ScoreRequest
 
 
 class TopKFake(Fake):
@@ -52,6 +57,55 @@ class TopKFake(Fake):
             top_logprobs=best.astype(np.float32),
             named_logprobs=None if named is None else _of(logprobs, named),
         )
+
+
+class WholeFake(TopKFake):
+    """Served as vLLM serves with its worker looked into: prompts are read in parts, side by side.
+
+    What it reduces are its logits plus `shift` at one token, and less than all where it loses some.
+    """
+
+    def __init__(
+        self, *, shift: float = 0.0, loses: int = 0, fails: str = "", part: int = 7
+    ) -> None:
+        super().__init__()
+        self.remedy = "Set OTHER=1"
+        self._shift, self._loses, self._fails, self._part = shift, loses, fails, part
+        self._watch: Watch | None = None
+
+    def load(self, settings: LoadSettings) -> ModelFacts:
+        return dataclasses.replace(super().load(settings), scoring="whole")
+
+    def watch(self, request: ScoreRequest) -> None:
+        if self._fails:
+            raise NotBelievedError(self._fails)
+        self._watch = Watch(request, Crew(2))
+
+    def read_prompts(
+        self, spans: Sequence[Span], top: int, named: Sequence[np.ndarray] | None = None
+    ) -> Iterator[Reading]:
+        if self._watch is not None:
+            for begin in range(0, max(len(span.ids) for span in spans), self._part):
+                for number in range(len(spans) - 1, self._loses - 1, -1):
+                    self._reduce(number, spans[number].ids, begin)
+        yield from super().read_prompts(spans, top, named)
+
+    def _reduce(self, number: int, ids: np.ndarray, begin: int) -> None:
+        assert self._watch is not None
+        ((logits, states),) = self.hidden(ids[None], begin)
+        kept = self._watch.wanted(begin, min(self._part, len(ids) - begin))
+        if kept.stop > kept.start:
+            rows = logits[0, kept] + self._shift * (np.arange(logits.shape[-1]) == 5)
+            wanted = states[0, kept] if self._watch.wants_states else None
+            self._watch.take(number, begin + kept.start, rows.astype(np.float32), wanted)
+
+    def watched(self) -> dict[str, np.ndarray]:
+        assert self._watch is not None
+        watch, self._watch = self._watch, None
+        try:
+            return watch.found()
+        except MeasurementError as error:
+            raise NotBelievedError(str(error)) from error
 
 
 def _of(logprobs: np.ndarray, named: np.ndarray) -> np.ndarray:

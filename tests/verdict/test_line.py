@@ -59,6 +59,24 @@ STORIES = {
         "the value sits on the limit: no affordable number of tokens decides. Decide it by a limit "
         "of your own on perplexity.ratio, under artifacts in your thresholds file",
     ),
+    "a lower bound that passes nothing": (
+        an_estimate(1.02, 1.028, 1.036, lower_bound="half was compared. Set WHOLE=1", is_open=True),
+        a_limit(max=1.05),
+        f"inconclusive: perplexity.ratio: at least 1.028 [1.020, 1.036], limit 1.050 {BASIS}; "
+        "half was compared. Set WHOLE=1",
+    ),
+    "a lower bound that is too high": (
+        an_estimate(1.038, 1.043, 1.049, lower_bound="half was compared", is_open=True),
+        a_limit(max=1.03),
+        f"perplexity.ratio: at least 1.043 [1.038, 1.049] > 1.030 {BASIS}; "
+        "see the worst windows in the report",
+    ),
+    "a lower bound that leaves little open": (
+        an_estimate(1.01, 1.012, 1.014, lower_bound="nearly all was compared"),
+        a_limit(max=1.03),
+        f"perplexity.ratio: at least 1.012 [1.010, 1.014] <= 1.030 {BASIS}; "
+        "nearly all was compared",
+    ),
     "lower limit of a share, shown in percent": (
         an_estimate(0.868, 0.881, 0.893, unit="fraction"),
         a_limit("divergence.same_top", min=0.9),

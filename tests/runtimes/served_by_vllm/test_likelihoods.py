@@ -5,15 +5,20 @@ QGATE_VLLM_PYTHON=vllm-env/bin/python pytest tests/runtimes/served_by_vllm -m vl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
+from qgate.measure.output_matrix import find_output_matrix
 from qgate.measure.perplexity import MIN_COVERED_MASS
+from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.ragged import from_flat, to_flat
 from tests.runtimes.conftest import open_model
 from tests.runtimes.vllm_served import (
@@ -69,7 +74,7 @@ def test_it_says_what_it_loaded(host: Host) -> None:
     assert (facts["n_vocab"], facts["width"], facts["context_length"]) == (1792, 256, CONTEXT)
     assert (facts["bos"], facts["first_token"], facts["adds_bos"]) == (0, 0, True)
     assert tuple(facts["end_tokens"]) == ENDS
-    assert facts["scoring"] == "top_k"
+    assert facts["scoring"] == "whole"
     assert facts["kernel"] == "UnquantizedLinearMethod"
     tensors = (model_directory() / "model.safetensors").stat().st_size
     assert facts["n_params"] == pytest.approx(tensors / 2, rel=2e-3)
@@ -129,32 +134,80 @@ def test_spans_score_as_windows_do(served: Host, windows: np.ndarray) -> None:
     assert agree.mean() > 0.99
 
 
-def test_the_divergence_is_below_and_near_that_of_all_tokens(
-    served: Host, windows: np.ndarray, tmp_path: Path
-) -> None:
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    noisy = rewrite(
+    return rewrite(
         copy_of_demo(tmp_path / "noisy"),
         lambda tensors: {
             name: (value + rng.normal(0, 0.02, value.shape)).astype(value.dtype)
             for name, value in tensors.items()
         },
     )
-    stored = {"encoding": "top_k", "array": str(tmp_path / "k.npy"), "stride": 2, "matrix": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What transformers says of the same windows: KL, and whether both rank one token first."""
+
+    kl_nats: np.ndarray
+    same_top: np.ndarray
+
+
+def in_transformers(noisy: Path, windows: np.ndarray) -> Whole:
+    p = torch_logprobs(model_directory(), windows)[:, ::2].reshape(-1, 1792)
+    q = torch_logprobs(noisy, windows)[:, ::2].reshape(-1, 1792)
+    kl = (np.exp(p) * (p - q)).sum(axis=1)
+    return Whole(kl_nats=kl, same_top=p.argmax(axis=1) == q.argmax(axis=1))
+
+
+def kept_as(encoding: str, directory: Path, host: Host) -> dict[str, Any]:
+    facts = ModelFacts.from_json(load(host, model_directory()))
+    (original,) = discover([model_directory()])
+    head = find_output_matrix(original, facts) if encoding == "hidden" else None
+    return {
+        "encoding": encoding,
+        "array": str(directory / "kept.npy"),
+        "stride": 2,
+        "matrix": None if head is None else dataclasses.asdict(head),
+    }
+
+
+@pytest.mark.parametrize("encoding", ["hidden", "rows"])
+def test_the_divergence_is_that_of_all_tokens(
+    served: Host, windows: np.ndarray, tmp_path: Path, noisy: Path, encoding: str
+) -> None:
+    stored = kept_as(encoding, tmp_path, served)
     kept = score(served, windows, stored=stored)
     load(served, noisy)
     found = score(served, windows, stored=stored, anchors=kept["anchors"], tops=kept["tops"])
 
-    p = torch_logprobs(model_directory(), windows)[:, ::2].reshape(-1, 1792)
-    q = torch_logprobs(noisy, windows)[:, ::2].reshape(-1, 1792)
-    whole = (np.exp(p) * (p - q)).sum(axis=1)
+    whole = in_transformers(noisy, windows)
+    assert kept["why_partition"] == found["why_partition"] == ""
+    assert "covered_mass" not in found
+    assert np.abs(kept["kl_nats"]).mean() < 1e-5
+    assert np.abs(found["kl_nats"] - whole.kl_nats).max() < NEAR_NATS
+    assert found["kl_nats"].mean() == pytest.approx(whole.kl_nats.mean(), rel=2e-3)
+    assert found["kl_nats"].mean() > 0.005
+    assert (found["same_top"] == whole.same_top).mean() > 0.99
+    assert found["nll_nats"] == pytest.approx(score(served, windows)["nll_nats"], abs=1e-4)
+
+
+def test_over_the_likeliest_tokens_the_divergence_is_below_and_near_that_of_all(
+    served: Host, windows: np.ndarray, tmp_path: Path, noisy: Path
+) -> None:
+    stored = kept_as("top_k", tmp_path, served)
+    kept = score(served, windows, stored=stored)
+    load(served, noisy)
+    found = score(served, windows, stored=stored, anchors=kept["anchors"], tops=kept["tops"])
+
+    whole = in_transformers(noisy, windows)
     assert np.abs(kept["kl_nats"]).mean() < 1e-6
     assert kept["covered_mass"].mean() > 0.99
     assert found["covered_mass"].mean() > 0.99 > MIN_COVERED_MASS
-    assert (found["kl_nats"] <= whole + 1e-3).all()
-    assert found["kl_nats"].mean() == pytest.approx(whole.mean(), rel=0.05)
-    assert found["kl_nats"].mean() > 0.005
-    assert (found["same_top"] == (p.argmax(axis=1) == q.argmax(axis=1))).mean() > 0.99
+    assert (found["kl_nats"] <= whole.kl_nats + 1e-3).all()
+    assert found["kl_nats"].mean() == pytest.approx(whole.kl_nats.mean(), rel=0.05)
+    assert (found["same_top"] == whole.same_top).mean() > 0.99
 
 
 def test_tokens_are_those_of_llama_cpp(served: Host, demo: Path) -> None:
