@@ -26,7 +26,7 @@ _POWER = 0.8
 _AFFORDABLE_FACTOR = 1000
 """Deciding that needs more than so many times the samples is called out of reach."""
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
-_LOOK = re.compile("look [0-9]+ of [0-9]+")
+_LOOK = re.compile("look ([0-9]+) of ([0-9]+)")
 """In the method of an interval that had looks before it."""
 _ROWS = (
     ("perplexity.", "tokens", "the worst windows"),
@@ -207,6 +207,8 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
+        if look and look[1] != look[2]:
+            how += f", {look[0]}"
     return f"({how}, n = {_grouped(estimate.n)} {sample_word(check)}; {limit.source})"
 
 
