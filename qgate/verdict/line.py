@@ -33,14 +33,14 @@ _POWER = 0.8
 _AFFORDABLE_FACTOR = 1000
 """Deciding that needs more than so many times the samples is called out of reach."""
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
-_LOOK = re.compile("look [0-9]+ of [0-9]+")
+_LOOK = re.compile("look ([0-9]+) of ([0-9]+)")
 """In the method of an interval that had looks before it."""
 _TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
 _ROWS = (
     ("perplexity.", "tokens", "the worst windows", _TEXT),
     ("divergence.", "tokens", "the worst windows", _TEXT),
     ("accuracy.", "items", "the flips", "tasks: {{{task}: {{max_samples: {n}}}}}"),
-    ("edge.math", "items", "the flips", ""),
+    ("edge.math", "items", "the flips", "edge: {{math_items: {n}}}"),
     ("edge.long_input", "tokens", "the perplexities", ""),
     ("edge.multilingual", "tokens", "the perplexities", ""),
     ("edge.repetition", "answers", "the answers", ""),
@@ -219,6 +219,8 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         how = (
             f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
         )
+        if look and look[1] != look[2]:
+            how += f", {look[0]}"
     bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
     where = f"n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)}"
     return f"({how}, {where}){bound}"

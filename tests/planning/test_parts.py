@@ -158,6 +158,7 @@ def test_an_alarm_goes_off_as_soon_as_damage_is_shown_and_beyond_the_limit(task:
     record = judge_row(CHECK, alarm(), ask(task, alarm(), sides, family=10))
     assert record.verdict is Verdict.FAIL
     assert len(sides.parts) == 1
+    assert "look 1 of 4, n = 300 items" in record.message
 
 
 def test_an_alarm_of_many_takes_more_to_go_off(task: Task) -> None:
