@@ -21,8 +21,8 @@ The last two are recall as a likelihood, which sees damage before answers flip; 
 each side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654)
 and needle tests count answers only.
 
-Of the last two a quarter of the logarithm counts: what is recalled costs little, so that a file that
-is sound multiplies it. SmolLM2's sound Q4_K_M (contexts of 1536, 4 texts): text 1.045 to 1.061,
+Of the last two a quarter of the logarithm counts: what is recalled costs little, and a file that is
+sound multiplies that. SmolLM2's sound Q4_K_M (contexts of 1536, 4 texts): text 1.045 to 1.061,
 passages 1.44 [1.24, 1.69] and 1.56 [1.24, 2.12], which count as 1.09 and 1.12. A distance that is
 lost costs some nats a token, and 2 of them still count as 1.65.
 

@@ -117,7 +117,7 @@ def test_marks_of_passages_are_what_came_before(planned: Planned) -> None:
         first = ids.tobytes().index(again) // ids.itemsize
         assert first < mark.start - 8
         [about] = map(int, re.findall(r"\d+", mark.member))
-        assert abs(mark.start - first - about) < context / 3
+        assert abs(mark.start - first - about) < context / 2
 
 
 def test_marks_of_text_are_cut_at_the_quarters_and_none_lies_behind_the_questions(
