@@ -103,6 +103,7 @@ class Project:
 
     directory: Path
     environ: dict[str, str]
+    patience_s: float = PATIENCE_S
 
     def write(self, name: str, text: str) -> Path:
         path = self.directory / name
@@ -135,7 +136,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=self.patience_s,
             check=False,
         )
         return Outcome(code=done.returncode, out=done.stdout, err=done.stderr, directory=directory)
@@ -205,12 +206,12 @@ def project(tmp_path: Path) -> Project:
     return new_project(tmp_path / "project")
 
 
-def new_project(directory: Path) -> Project:
+def new_project(directory: Path, patience_s: float = PATIENCE_S) -> Project:
     """An empty project; search paths, plugins and CI facts of this run do not reach it."""
     directory.mkdir()
     (directory / "pytest.ini").write_text("[pytest]\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    return Project(directory=directory, environ={**kept, **ORDERLY})
+    return Project(directory=directory, environ={**kept, **ORDERLY}, patience_s=patience_s)
 
 
 @pytest.fixture

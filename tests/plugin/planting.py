@@ -69,21 +69,33 @@ def rewrite(
     *,
     values: Mapping[str, Any] | None = None,
     tensors: Mapping[str, np.ndarray] | None = None,
+    is_reversed: bool = False,
+    tensors_a_file: int = 0,
 ) -> None:
-    """Write `target` as `source` with other values and further tensors."""
+    """Write `target` as `source` with other values and further tensors.
+
+    Args:
+        source: a GGUF file.
+        target: where to; with `tensors_a_file` its name becomes NAME-00001-of-0000N.gguf, ...
+        values: of metadata that is there, by key.
+        tensors: new ones.
+        is_reversed: metadata and tensors come in the opposite order.
+        tensors_a_file: the most of them in one file of a set; 0 writes one file.
+    """
     from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
     reader = GGUFReader(source)
-    architecture = "general.architecture"
-    writer = GGUFWriter(target, reader.fields[architecture].contents())
-    for field in reader.fields.values():
+    architecture, step = "general.architecture", -1 if is_reversed else 1
+    name = reader.fields[architecture].contents()
+    writer = GGUFWriter(target, name, split_max_tensors=tensors_a_file)
+    for field in list(reader.fields.values())[::step]:
         if field.name.startswith("GGUF.") or field.name == architecture:
             continue
         kind: Sequence[Any] = field.types
         value = (values or {}).get(field.name, field.contents())
         inner = kind[-1] if kind[0] == GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, value, kind[0], sub_type=inner)
-    for tensor in reader.tensors:
+    for tensor in reader.tensors[::step]:
         shape = tensor.data.shape
         writer.add_tensor(tensor.name, tensor.data, raw_shape=shape, raw_dtype=tensor.tensor_type)
     for name, array in (tensors or {}).items():
