@@ -125,7 +125,8 @@ class _Choices:
 
     def next_row(self) -> np.ndarray:
         """Logits after the next token, shape (n_vocab,); a copy."""
-        return next(self._rows).copy()
+        row: np.ndarray = next(self._rows)
+        return row.copy()
 
     def _calls(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self._tokens), self._context.shape.per_call):
