@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tests.plugin.planting import rewrite
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TENSORS_A_FILE = 100
+FILE_TYPES = MappingProxyType({"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32})
+"""`general.file_type` of llama.cpp."""
 CONTROLS = ("another-name", "other-order", "saved-again", "in-shards")
 
 
@@ -21,3 +25,13 @@ def write_controls(source: Path, directory: Path) -> None:
     rewrite(source, directory / "other-order.gguf", is_reversed=True)
     rewrite(source, directory / "saved-again.gguf")
     rewrite(source, directory / "in-shards.gguf", tensors_a_file=TENSORS_A_FILE)
+
+
+def store_as(source: Path, target: Path, kind: str) -> None:
+    """The same weights in another type, by llama.cpp's own quantizer: F32, F16, BF16 or Q8_0."""
+    import llama_cpp
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype, parameters.allow_requantize = FILE_TYPES[kind], True
+    given = (str(source).encode(), str(target).encode(), ctypes.byref(parameters))
+    assert llama_cpp.llama_model_quantize(*given) == 0, f"{source} as {kind}"

@@ -195,7 +195,9 @@ class Planted:
 
 LIKELIHOOD = ("divergence.kl_mean",)
 MIDDLE = 12
-"""Of 30 layers: there the same fault does least (KL of noise 0.023, of x 1.5 0.031)."""
+"""Of 30 layers. KL there, on WikiText-2 against the F16, where Q8_0 alone has 0.0040: noise 0.023,
+scaled 0.031, swapped with the next 0.11, zeroed 0.15, gate and up 0.25, k and v 3.3. In other
+layers noise has 0.011 (layer 26, the least) to 0.040, scaled 0.031 to 0.50."""
 PLANTED = MappingProxyType(
     {
         "scaled": Planted(plant=partial(scale_ffn_down, layer=MIDDLE), rows=LIKELIHOOD),
