@@ -67,7 +67,7 @@ def stories260k() -> Path:
     return STORIES
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all stories of a file: the original answers each question once."""
+    """One project for all stories: an original answers each question once."""
     return new_project(tmp_path_factory.mktemp("real") / "project", patience_s=PATIENCE_S)
