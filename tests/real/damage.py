@@ -135,7 +135,9 @@ def turn_far_positions(source: Path, target: Path, *, tokens: float, base: float
 
     What is much nearer than that is told apart by the faster pairs, which stay. What is further
     away looks as if it lay elsewhere. `rope_freqs.weight` is where GGUF files carry the factors
-    for long contexts; llama.cpp divides the angle of each pair by its factor.
+    for long contexts; llama.cpp divides the angle of each pair by its factor. SmolLM2-135M turned
+    so for 4,000 tokens has a KL of 0.0096 in windows of 512 (Q8_0 alone 0.0040), and in a text of
+    4,096 tokens 0.01 in the first eighth, 0.08 in the middle, 0.39 to 0.55 in the last quarter.
 
     Args:
         tokens: the distance from which on positions are wrong.
@@ -227,8 +229,8 @@ PLANTED = MappingProxyType(
             rows=(*LIKELIHOOD, "edge.multilingual"),
         ),
         "far-half-lost": Planted(
-            plant=partial(turn_far_positions, tokens=2000, base=100_000),
-            rows=(*LIKELIHOOD, "edge.long_input"),
+            plant=partial(turn_far_positions, tokens=4000, base=100_000),
+            rows=("edge.long_input",),
         ),
         "nan": Planted(
             plant=partial(put_nan_in_a_scale, layer=MIDDLE), rows=("integrity.weights",)
