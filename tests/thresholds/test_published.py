@@ -203,7 +203,7 @@ def test_embedding_and_output_matrix_are_told_apart_and_do_not_count() -> None:
 def test_the_rows_of_a_band_follow_from_its_divergence(band: str) -> None:
     limits = bounds(load_thresholds(None, REPOSITORY), "any", "unlisted", band)
     kl = limits["divergence.kl_mean"] or 0
-    assert limits["divergence.kl_p99"] == pytest.approx(12 * kl)
+    assert limits["divergence.kl_p99"] == pytest.approx(25 * kl, rel=0.02)
     assert limits["divergence.same_top"] == pytest.approx(1 - 0.7 * math.sqrt(kl), abs=6e-4)
     assert limits["perplexity.ratio"] == pytest.approx(math.exp(2 * kl), abs=6e-4)
     worst = max(1.1, math.exp(2 * kl))
