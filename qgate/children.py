@@ -112,6 +112,11 @@ class Children:
         """The name of the runtime that `choose` gives."""
         return self.choose(artifact).name
 
+    def serves_on_cpu(self, artifact: Artifact) -> bool:
+        """Whether the CPU of this machine serves an artifact: not a GPU, nor a running server."""
+        runtime = self.runtime_for(artifact)
+        return not self._machine.serves_on_gpu(runtime) and "url" not in self._own_options(runtime)
+
     @property
     def _named(self) -> str | None:
         return self._setting.runtime or self._setting.thresholds.runtime.name

@@ -206,13 +206,39 @@ class GateSession:
         return [*lines, *floor, *prospects]
 
     def pytest_report_collectionfinish(self) -> list[str]:
-        """With --collect-only -v: each limit and the line it comes from."""
-        if not self.config.option.collectonly or self.config.get_verbosity() < 1:
+        """How long it will take; with --collect-only -v: each limit and the line it comes from."""
+        if not self.config.option.collectonly:
+            return self._estimate()
+        if self.config.get_verbosity() < 1:
             return []
         from qgate.report.lines import limits_listing
 
         bands = {artifact.id: str(band_of(artifact.bits)) for artifact in self.artifacts}
         return limits_listing({a.id: self.limits(a) for a in self.artifacts}, bands)
+
+    def _estimate(self) -> list[str]:
+        """The line that says how long the picked rows will take; sets the clock that counts down."""
+        from qgate.planning.clock import in_words
+        from qgate.planning.estimate import asks_of, estimate_run
+        from qgate.planning.machine import measure_speed
+
+        gated = [one for one in self.artifacts if self.areas_of(one) - {"integrity"}]
+        original = self.reference_artifact
+        if self.is_worker or original is None or not gated:
+            return []
+        try:
+            if not all(self.bench.children.serves_on_cpu(artifact) for artifact in gated):
+                return []
+            probes = self._find_probes()
+        except errors.QGateError:
+            return []  # its rows say so
+        context = original.context_length or self.thresholds.edge.context_tokens
+        expected = estimate_run(
+            gated, original, self._areas, asks_of(self.thresholds, probes, context), measure_speed()
+        )
+        self.clock = RunClock(expected)
+        count = f"{len(gated)} artifact{'' if len(gated) == 1 else 's'}"
+        return [f"qgate: {in_words(sum(expected.values()))}: {count}, {self.effort.name}"]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401

@@ -94,7 +94,8 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
 def _ends(probe: Probe, rows: Rows) -> tuple[int, ...]:
     size = int(getattr(probe, "size", 1))
     if rows.can_stop and is_divisible(probe):
-        return stats.look_ends(size)
+        fewest = getattr(probe, "fewest_a_look", None)  # of units that hold many samples each
+        return stats.look_ends(size) if fewest is None else stats.look_ends(size, fewest=fewest)
     return (size,)
 
 

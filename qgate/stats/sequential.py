@@ -140,14 +140,15 @@ def plan_at(ends: Sequence[int], level: float) -> Plan:
     return Plan(looks=tuple(ends), z=tuple(z), level=level)
 
 
-def look_ends(n: int, looks: int = LOOKS) -> tuple[int, ...]:
+def look_ends(n: int, looks: int = LOOKS, fewest: int = _FEWEST_A_LOOK) -> tuple[int, ...]:
     """When to look at n items that can be asked in any number: equal parts, none too small.
 
     Args:
         n: items, at least 1.
         looks: at most.
+        fewest: items that are enough for a look.
     """
-    count = max(1, min(looks, n // _FEWEST_A_LOOK))
+    count = max(1, min(looks, n // fewest))
     return tuple(round(n * number / count) for number in range(1, count + 1))
 
 

@@ -94,6 +94,7 @@ class LongInput:
     """The probe of both rows."""
 
     checks: ClassVar[tuple[str, ...]] = ("edge.long_input", _LIMIT)
+    fewest_a_look: ClassVar[int] = 1
     fillers: tuple[str, ...]
     most_tokens: int
     units: tuple[int, ...] = tuple(range(_UNITS))

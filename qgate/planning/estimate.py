@@ -1,0 +1,171 @@
+"""How long a run will take, from what it asks at most and how fast this machine is.
+
+    seconds = tokens read x 2 x weights / flops                      prompts and scored text
+            + tokens written side by side, as the same, or as bytes of the weights / bandwidth
+            + tokens written one by one x bytes of the weights / bandwidth
+            + what every call and every model costs anyway
+
+`MachineSpeed` is of numpy; the shares that runtimes get of it, and how much of what may be asked
+is asked as a rule before a verdict is certain, were fitted on two CPU cores to SmolLM2-135M (F16,
+Q8_0, Q4_K_M, Q2_K) and the demo model. On a GPU nothing is estimated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from qgate.measure.probes import Probe
+    from qgate.planning.clock import Phase
+    from qgate.planning.machine import MachineSpeed
+    from qgate.records import Artifact
+    from qgate.thresholds import Thresholds
+
+_READING = 0.75
+"""Share of numpy's flops at which a runtime reads many tokens in a call."""
+_WRITING = 0.35
+"""The same where 8 to 32 sequences go on by a token each."""
+_BANDWIDTH = 0.8
+"""Share of a copy's bytes a second at which weights are read for a token."""
+_PER_TOKEN_S = 0.00025
+"""Of a written token, beside the model: sampling, Python."""
+_PER_MODEL_S = 3.0
+"""A child that starts and loads."""
+_TOKENS_A_CHARACTER = 0.3
+_BATCH_TOKENS = (32, 8)
+"""Read and written by a batch of memory.growth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a phase asks of a model at most, in tokens."""
+
+    read: float = 0.0
+    written: float = 0.0
+    """Side by side with others."""
+    alone: float = 0.0
+    """One after the other."""
+    share: float = 1.0
+    """That is asked as a rule before every verdict is certain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Of a model, as its files tell it."""
+
+    weights: float
+    bytes: float
+
+
+def estimate_run(
+    artifacts: Iterable[Artifact],
+    original: Artifact,
+    areas: Mapping[str, Iterable[str]],
+    asks: Mapping[str, Ask],
+    speed: MachineSpeed,
+) -> dict[Phase, float]:
+    """Seconds of each phase of each model.
+
+    Args:
+        artifacts: that are gated.
+        original: what they are held against.
+        areas: of each artifact by its id, the lines of the checklist of which rows were picked.
+        asks: by phase, from `asks_of`.
+        speed: of this machine.
+    """
+    weights = original.size_bytes / (4.0 if original.scheme.casefold().endswith("32") else 2.0)
+    expected: dict[Phase, float] = {}
+    every: set[str] = set()
+    for artifact in artifacts:
+        picked = set(areas.get(artifact.id, ()))
+        every |= picked
+        size = Size(weights=weights, bytes=float(artifact.size_bytes))
+        for phase, seconds in _phases(picked, asks, size, speed):
+            expected[artifact.id, phase] = seconds
+    size = Size(weights=weights, bytes=float(original.size_bytes))
+    of_original = {**asks, "latency": Ask(), "perplexity": asks["original's text"]}
+    for phase, seconds in _phases(every, of_original, size, speed):
+        expected[f"reference {original.id}", phase] = seconds
+    return expected
+
+
+def _phases(
+    areas: set[str], asks: Mapping[str, Ask], size: Size, speed: MachineSpeed
+) -> Iterator[tuple[str, float]]:
+    if areas - {"integrity"}:
+        yield "load", _PER_MODEL_S
+    for phase, ask in asks.items():
+        area = phase.partition(".")[0]
+        is_picked = area in areas or (area == "perplexity" and "divergence" in areas)
+        if is_picked:
+            yield phase, seconds_of(ask, size, speed)
+
+
+def seconds_of(ask: Ask, size: Size, speed: MachineSpeed) -> float:
+    """Seconds that a model of this size needs for what it is asked as a rule."""
+    multiplied_s = 2 * size.weights / speed.flops
+    fetched_s = size.bytes / (_BANDWIDTH * speed.bytes_per_s)
+    read_s = ask.read * multiplied_s / _READING
+    written_s = ask.written * (max(multiplied_s / _WRITING, fetched_s / 16) + _PER_TOKEN_S)
+    alone_s = ask.alone * (max(multiplied_s / _WRITING, fetched_s) + _PER_TOKEN_S)
+    return ask.share * (read_s + written_s + alone_s)
+
+
+def asks_of(thresholds: Thresholds, probes: Iterable[Probe], context_tokens: int) -> dict[str, Ask]:
+    """What each phase asks of one model.
+
+    Args:
+        thresholds: of the run, sized by its effort.
+        probes: of tasks and edge cases.
+        context_tokens: the longest that the original was trained for.
+    """
+    text, latency, memory = thresholds.text, thresholds.latency, thresholds.memory
+    tokens = text.windows * min(text.window_tokens, context_tokens)
+    read, written = _BATCH_TOKENS
+    batches = memory.warmup_batches + memory.batches / 2
+    requests = latency.warmup + latency.pairs
+    return {
+        "perplexity": Ask(read=tokens, share=0.7),
+        "original's text": Ask(read=tokens, written=tokens),
+        **{probe.checks[0]: _ask(probe, thresholds, context_tokens) for probe in probes},
+        "latency": Ask(
+            # both sides of a pair are counted with the artifact: they take turns
+            read=2 * requests * latency.prompt_tokens,
+            alone=2 * requests * latency.output_tokens,
+            share=0.7,
+        ),
+        "memory": Ask(
+            read=min(memory.context_tokens, context_tokens) + batches * read,
+            alone=batches * written,
+        ),
+    }
+
+
+def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
+    check, size, edge = probe.checks[0], float(getattr(probe, "size", 1)), thresholds.edge
+    longest = min(edge.context_tokens, context_tokens)
+    if check == "edge.long_input":
+        return Ask(read=size * max(longest, 4096.0 if longest < 4096 else longest), share=0.5)
+    if check == "edge.multilingual":
+        return Ask(read=size * 60, share=0.4)
+    if check == "edge.repetition":
+        return Ask(read=size * 40, written=size * edge.answer_tokens)
+    if check == "edge.batch_invariance":
+        return Ask(read=size * 40, written=size * 16, alone=size * 16, share=0.8)
+    if check == "edge.empty_prompt":
+        return Ask(read=size * 2, written=size * 32)
+    return _ask_of_items(probe, size)
+
+
+def _ask_of_items(probe: Probe, size: float) -> Ask:
+    """By the letters of the items where there is a file of them."""
+    items = getattr(getattr(probe, "file", None), "items", ())
+    if not items:
+        return Ask(read=size * 200, written=size * 100)
+    letters = sum(len(item.prompt) + sum(map(len, item.choices)) for item in items)
+    answers = sum(len(item.answer) for item in items if not item.choices)
+    written = answers * _TOKENS_A_CHARACTER + (8 * len(items) if answers else 0)
+    return Ask(read=letters * _TOKENS_A_CHARACTER, written=written, share=0.9)
