@@ -217,7 +217,7 @@ class GateSession:
         return limits_listing({a.id: self.limits(a) for a in self.artifacts}, bands)
 
     def _estimate(self) -> list[str]:
-        """The line that says how long the picked rows will take; sets the clock that counts down."""
+        """The line that says how long the picked rows will take; sets the clock by it."""
         from qgate.planning.clock import in_words
         from qgate.planning.estimate import asks_of, estimate_run
         from qgate.planning.machine import measure_speed
