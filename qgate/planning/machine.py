@@ -31,7 +31,7 @@ class MachineSpeed:
 
 
 def measure_speed() -> MachineSpeed:
-    """Time a matrix product and a copy of memory; the best of a few, as neighbours only slow down."""
+    """Time a matrix product and a copy of memory: the best of a few, as neighbours slow down."""
     import numpy as np
 
     left = np.random.default_rng(0).random((_MATRIX, _MATRIX), dtype=np.float32)
