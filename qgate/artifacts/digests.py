@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgate.artifacts.escape import printable
@@ -16,8 +18,26 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
 
 _BLOCK_BYTES = 1 << 20
-Stamp = tuple[int, int, int, int, int]
-"""Device, inode, size, mtime and ctime in ns: one changes when a file is replaced or written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the file system says of a file: something changes when it is replaced or written to."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    links: int
+
+    def is_only_linked(self, later: Stamp) -> bool:
+        """Whether all that happened is that the file got or lost another name.
+
+        Hard links are how caches and backups copy; they change the ctime, as a write does.
+        """
+        same = dataclasses.replace(later, ctime_ns=self.ctime_ns, links=self.links)
+        return same == self and later.links != self.links
 
 
 def digest(artifact: Artifact) -> str:
@@ -51,7 +71,14 @@ def _file_stamp(path: Path) -> Stamp:
     except OSError as error:
         where = printable(str(path))
         raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return Stamp(
+        device=found.st_dev,
+        inode=found.st_ino,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+        links=found.st_nlink,
+    )
 
 
 def _file_digest(path: Path) -> str:

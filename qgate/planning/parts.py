@@ -128,18 +128,24 @@ class _Asking:
             self._reading.add("reference", part, work, outcome)
 
     def require_known(self) -> None:
-        """Refuse what the original does not know: by the first part, in doubt by all of them."""
+        """Refuse what the original does not know, before an artifact is asked anything.
+
+        A task by all of its items, for its share of right answers decides; anything else by its
+        first part, and in doubt by all of them.
+        """
         self._ask_original(1)
-        try:
-            self._reading.read(self._units(0, self.ends[0]), "reference", 1)
-        except NotApplicable:
-            if len(self.ends) == 1:
-                raise
-            self._ask_original(len(self.ends))
-            self._reading.read(self._units(0, self.ends[-1]), "reference", len(self.ends))
-        except MeasurementError:
-            if len(self.ends) == 1:
-                raise
+        if isinstance(self._reading, _Answers):
+            try:
+                self._reading.read(self._units(0, self.ends[0]), "reference", 1)
+            except MeasurementError as error:
+                if len(self.ends) == 1:
+                    raise
+                if not isinstance(error, NotApplicable):
+                    return  # too little so far
+            else:
+                return
+        self._ask_original(len(self.ends))
+        self._reading.read(self._units(0, self.ends[-1]), "reference", len(self.ends))
 
     def ask_artifact(self, look: int) -> None:
         self._ask_original(look)
