@@ -90,7 +90,7 @@ def find_probes(
             answer_tokens=edge.answer_tokens,
             original=original,
         ),
-        BatchInvariance.of(prompts),
+        BatchInvariance.of(_mixed(asked[:_CONVERSATIONS], prompts)),
         Boundaries(),
     )
 

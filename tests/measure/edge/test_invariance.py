@@ -10,7 +10,7 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.measure.edge.invariance import BatchInvariance
-from qgate.measure.prompts import read_prompts
+from qgate.measure.prompts import read_conversations, read_prompts
 from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import shipped_path
@@ -192,7 +192,8 @@ def test_a_runtime_that_mixes_up_its_batch_is_seen(
     toys: Callable[..., Path],
     planted: Callable[[str], str],
 ) -> None:
-    prompts = read_prompts(shipped_path().parent / "prompts" / "open.jsonl")
+    asked = read_conversations(shipped_path().parent / "prompts" / "conversations.jsonl")
+    prompts = [one.prompt for one in asked[:96]]
     probe = BatchInvariance(prompts=tuple(f"{text}{at}" for at, text in enumerate(prompts)))
     work = probe.work(speak(512))
     path = write_toy(toys() / "bytes.gguf", Toy(scheme="F32", vocabulary=256))
