@@ -12,7 +12,7 @@ from tests.real.gating import place
 if TYPE_CHECKING:
     from pathlib import Path
 
-TENSORS_A_FILE = 100
+TENSORS_A_FILE = 20
 FILE_TYPES = MappingProxyType({"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32})
 """`general.file_type` of llama.cpp."""
 CONTROLS = ("another-name", "other-order", "saved-again", "in-shards")
@@ -25,6 +25,7 @@ def write_controls(source: Path, directory: Path) -> None:
     rewrite(source, directory / "other-order.gguf", is_reversed=True)
     rewrite(source, directory / "saved-again.gguf")
     rewrite(source, directory / "in-shards.gguf", tensors_a_file=TENSORS_A_FILE)
+    assert list(directory.glob("in-shards-00001-of-*.gguf")), "the set is one file"
 
 
 def store_as(source: Path, target: Path, kind: str) -> None:
