@@ -218,6 +218,7 @@ class GateSession:
 
     def _estimate(self) -> list[str]:
         """The line that says how long the picked rows will take; sets the clock by it."""
+        from qgate.measure.texts import is_written
         from qgate.planning.clock import in_words
         from qgate.planning.estimate import asks_of, estimate_run
         from qgate.planning.machine import measure_speed
@@ -230,12 +231,12 @@ class GateSession:
             if not all(self.bench.children.serves_on_cpu(artifact) for artifact in gated):
                 return []
             probes = self._find_probes()
+            writes_text = is_written(self.thresholds.text, self.options.directory)
         except errors.QGateError:
             return []  # its rows say so
         context = original.context_length or self.thresholds.edge.context_tokens
-        expected = estimate_run(
-            gated, original, self._areas, asks_of(self.thresholds, probes, context), measure_speed()
-        )
+        asks = asks_of(self.thresholds, probes, context, writes_text=writes_text)
+        expected = estimate_run(gated, original, self._areas, asks, measure_speed())
         self.clock = RunClock(expected)
         count = f"{len(gated)} artifact{'' if len(gated) == 1 else 's'}"
         return [f"qgate: {in_words(sum(expected.values()))}: {count}, {self.effort.name}"]

@@ -105,6 +105,17 @@ def find_text(settings: TextSettings, directory: Path, original: Artifact | None
     return Text(name=recipe.name, digest=recipe.digest(), documents=None, recipe=recipe)
 
 
+def is_written(settings: TextSettings, directory: Path) -> bool:
+    """Whether the original writes the text itself, which takes it a while.
+
+    Raises:
+        MeasurementError: what lies on disk as WikiText-2 is something else.
+    """
+    if isinstance(settings.source, Path) or settings.source == "wikitext-2":
+        return False
+    return settings.source != "auto" or on_disk(directory) is None
+
+
 def _read_documents(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > _MAX_TEXT_BYTES:

@@ -114,13 +114,20 @@ def seconds_of(ask: Ask, size: Size, speed: MachineSpeed) -> float:
     return ask.share * (read_s + written_s + alone_s)
 
 
-def asks_of(thresholds: Thresholds, probes: Iterable[Probe], context_tokens: int) -> dict[str, Ask]:
+def asks_of(
+    thresholds: Thresholds,
+    probes: Iterable[Probe],
+    context_tokens: int,
+    *,
+    writes_text: bool = True,
+) -> dict[str, Ask]:
     """What each phase asks of one model.
 
     Args:
         thresholds: of the run, sized by its effort.
         probes: of tasks and edge cases.
         context_tokens: the longest that the original was trained for.
+        writes_text: whether the original writes the text that is scored.
     """
     text, latency, memory = thresholds.text, thresholds.latency, thresholds.memory
     tokens = text.windows * min(text.window_tokens, context_tokens)
@@ -129,7 +136,7 @@ def asks_of(thresholds: Thresholds, probes: Iterable[Probe], context_tokens: int
     requests = latency.warmup + latency.pairs
     return {
         "perplexity": Ask(read=tokens, share=0.7),
-        "original's text": Ask(read=tokens, written=tokens),
+        "original's text": Ask(read=tokens, written=tokens if writes_text else 0),
         **{probe.checks[0]: _ask(probe, thresholds, context_tokens) for probe in probes},
         "latency": Ask(
             # both sides of a pair are counted with the artifact: they take turns

@@ -1,4 +1,4 @@
-"""How long a run will take: by what is asked, how large the model is and how fast the machine is."""
+"""How long a run will take: by what is asked, the size of the model and the machine."""
 
 from __future__ import annotations
 
@@ -72,6 +72,12 @@ def test_windows_are_no_longer_than_the_model_can() -> None:
 
     assert asks["perplexity"].read == Thresholds().text.windows * 256
     assert asks["memory"].read >= 256
+
+
+def test_a_text_that_is_there_has_not_to_be_written() -> None:
+    there = asks_of(Thresholds(), (), context_tokens=256, writes_text=False)
+
+    assert there["original's text"] == Ask(read=there["perplexity"].read)
 
 
 def test_a_machine_has_a_speed() -> None:
