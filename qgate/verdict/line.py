@@ -264,7 +264,7 @@ def would_have_seen(
         detectable: the change that its test sees 4 times in 5, as a size; 0: nobody said.
 
     Returns:
-        Nothing for a row that is no alarm, or has seen everything as it is exact.
+        Nothing for a row that is no alarm, has seen everything as it is exact, or nothing at all.
     """
     if limit.rule != "alarm" or _is_exact(estimate):
         return ""
@@ -275,6 +275,8 @@ def would_have_seen(
     # of few flips the interval's normal approximation promises too much
     far = detectable if side.is_upper else -detectable
     seen = max(near, far, key=abs) if detectable else near
+    if estimate.unit == "ratio" and seen <= 0:
+        return ""  # so wide an interval would have seen nothing
     more = decimals_that_tell(ends, side.bound, estimate.unit)
     return f"{format_value(seen, estimate.unit, more)} or {'more' if side.is_upper else 'less'}"
 
