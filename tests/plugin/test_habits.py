@@ -46,7 +46,8 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
     line = next(line for line in seen.lines if line.startswith("perplexity.ratio: "))
     assert re.fullmatch(
         r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.127 \(95 % CI, look 3 of 3,"
-        r" n = 2 376 tokens; thresholds/default\.yaml:\d+, 4 bits\); see the worst windows in the report",
+        r" n = 2 376 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
+        r" see the worst windows in the report",
         line,
     )
     assert seen.message("bad", "perplexity.ratio") == line
