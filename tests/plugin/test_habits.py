@@ -45,8 +45,9 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
     assert [row for row, verdict in seen.verdicts("bad").items() if verdict == "fail"] == ROWS[7:]
     line = next(line for line in seen.lines if line.startswith("perplexity.ratio: "))
     assert re.fullmatch(
-        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.127 \(95 % CI, n = 8 128"
-        r" tokens; thresholds/default\.yaml:\d+, 4 bits\); see the worst windows in the report",
+        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.127 \(95 % CI, look 3 of 3,"
+        r" n = 2 376 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
+        r" see the worst windows in the report",
         line,
     )
     assert seen.message("bad", "perplexity.ratio") == line
@@ -81,7 +82,7 @@ def check_report_fields(seen: Outcome, models: Path) -> None:
     }
     row = next(row for row in entry["checks"] if row["name"] == "perplexity.ratio")
     assert row["low"] <= row["value"] <= row["high"] <= row["limit"]["max"] == 1.127
-    assert (row["level"], row["n"], row["unit"]) == (0.95, 8128, "ratio")
+    assert (row["level"], row["n"], row["unit"]) == (0.95, 2376, "ratio")
     assert (entry["bits"]["effective"], row["limit"]["band"]) == (4.5, "4 bits")
     assert row["limit"]["rule"] == "certify"
     assert row["limit"]["source"].startswith("thresholds/default.yaml:")

@@ -152,7 +152,7 @@ def test_a_configuration_in_the_model_directory_is_refused_or_unseen(
             f" directory: got {name}; expected none. Models do not configure pytest:"
             " write --qgate=DIR from another directory, or name yours with -c"
         ) in seen.lines
-    assert (joined.code, len(joined.node_ids())) == (0, 31)
+    assert (joined.code, len(joined.node_ids())) == (0, 34)
     assert not marker.exists()
     assert listing(models) == before
 

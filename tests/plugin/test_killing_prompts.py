@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
     from tests.plugin.conftest import Outcome, Project
 
-ITEMS, POISONED = 40, 20
+ITEMS, PART = 160, 40
+"""Of each task, and of its first part: there are four looks."""
+ORDER = random.Random(0).sample(range(ITEMS), ITEMS)
+"""In which items are asked: always the same."""
 SIDE_BY_SIDE = 16
+POISONED = ORDER[SIDE_BY_SIDE + 4]
 STALL_S = 2
 LIMITS = f"""
 version: 1
@@ -61,17 +66,20 @@ class Planted(Fake):
 """
 CRASH, HANG = "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(3600)"
 RAISE = "raise KeyError('slot 7')"
-GROUP = [f"item q{number}" for number in range(SIDE_BY_SIDE, 2 * SIDE_BY_SIDE)]
-ASKED = "(asked at the time: item q16, item q17, item q18 and 13 more, after 16 of 40 prompts)"
+GROUP = [f"item q{number}" for number in ORDER[SIDE_BY_SIDE : 2 * SIDE_BY_SIDE]]
+ASKED = (
+    f"(asked at the time: {', '.join(GROUP[:3])} and {SIDE_BY_SIDE - 3} more,"
+    f" after {SIDE_BY_SIDE} of {PART} prompts)"
+)
 
 Gate = Callable[..., "Outcome"]
 
 
 def write_items(project: Project, more: dict[str, Any]) -> None:
-    """Three tasks; one item of the second is poison."""
+    """Three tasks, no prompt twice; one item of the second is poison."""
     for name in ("before", "poison", "behind"):
         items = [
-            {"id": f"q{number}", "prompt": f"sweet {number}", "answer": "7", **more}
+            {"id": f"q{number}", "prompt": f"sweet {name[:3]} {number}", "answer": "7", **more}
             for number in range(ITEMS)
         ]
         if name == "poison":
@@ -88,7 +96,7 @@ def gate(project: Project, toys: Callable[..., Path], planted: Callable[[str], s
         write_items(project, more)
         project.write("limits.yaml", LIMITS)
         runtime = planted(RUNTIME.format(victim=victim, fault=fault))
-        models = toys(broken=Toy(noise=0.001), good=Toy(noise=0.001))
+        models = toys(broken=Toy(noise=0.001), good=Toy(noise=0.002))
         options = ("--qgate-thresholds=limits.yaml", f"--qgate-runtime={runtime}")
         path = os.environ["PYTHONPATH"]
         return project.gate_all(models, *options, "-m", "accuracy", PYTHONPATH=path)
@@ -118,7 +126,7 @@ def test_a_prompt_that_ends_the_runtime_is_named_with_those_beside_it(
     assert found["verdict"] == "error"
     assert found["message"] == f"broken: {FAULTS[fault]} {ASKED}"
     assert found["message"] in seen.text
-    assert found["details"] == {"asked_when_failed": GROUP, "done": SIDE_BY_SIDE, "total": ITEMS}
+    assert found["details"] == {"asked_when_failed": GROUP, "done": SIDE_BY_SIDE, "total": PART}
     assert f"item q{POISONED}" in GROUP
 
 
@@ -157,9 +165,9 @@ def test_a_crash_while_choices_are_scored_names_their_items_once(gate: Gate) -> 
     found = row(seen, "broken", "accuracy.poison")
     asked = found["details"]["asked_when_failed"]
     assert found["message"].startswith("broken: runtime crashed: SIGSEGV in score_spans (asked at")
-    assert found["message"].endswith(f"{found['details']['done']} of {2 * ITEMS} sequences)")
+    assert found["message"].endswith(f"{found['details']['done']} of {2 * PART} sequences)")
     assert f"item q{POISONED}" in asked
-    assert len(set(asked)) == len(asked) < ITEMS
+    assert len(set(asked)) == len(asked) < PART
 
 
 def test_a_prompt_that_kills_the_original_is_named_as_the_originals(gate: Gate) -> None:
