@@ -43,8 +43,8 @@ def settle(check: str, limit: Limit | None, details: Mapping[str, Any]) -> tuple
         return limit, ""
     if not text.startswith(_TEXT):
         return None, (
-            f"shown, not judged: the shipped limits on it are of WikiText-2, the text is"
-            f" {text or 'another'}. Write limits: {{{CHECK}: {{max: 0.5}}}} to judge it here"
+            f"shown, not judged: its shipped limits are of WikiText-2, the text is"
+            f" {text or 'another'}. To judge it here write limits: {{{CHECK}: {{max: 0.5}}}}"
         )
     scaled = limit.max * float(perplexity) / PUBLISHED_PERPLEXITY
     words = (

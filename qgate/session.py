@@ -187,7 +187,7 @@ class GateSession:
         yield
         items[:] = [item for item in items if is_wanted(item, self.limits)]
 
-    @pytest.hookimpl(tryfirst=True)  # what the terminal says of the collection goes by it
+    @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the lines below the count
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which lines of the checklist are run for which artifact."""
         for item in session.items:

@@ -80,9 +80,8 @@ def test_on_another_text_the_row_is_shown_and_not_judged(tmp_path: Path) -> None
     assert record.estimate is not None
     assert record.estimate.value == 0.216
     assert record.message == (
-        "perplexity.increase: shown, not judged: the shipped limits on it are of WikiText-2, the "
-        "text is generated, seed 0. Write limits: {perplexity.increase: {max: 0.5}} to judge it "
-        "here"
+        "perplexity.increase: shown, not judged: its shipped limits are of WikiText-2, the text is"
+        " generated, seed 0. To judge it here write limits: {perplexity.increase: {max: 0.5}}"
     )
     artifact = Artifact(
         id="m", path=tmp_path, format="gguf", scheme="Q8_0", size_bytes=1, files=(),

@@ -105,12 +105,18 @@ def test_every_other_command_works(reader: Path) -> None:
 @pytest.mark.slow
 def test_verify_agrees_with_the_run(reader: Path) -> None:
     (verify,) = (command for command in COMMANDS if "qgate verify" in command)
-    gate = "pytest --qgate=demo-models/qgate-demo-Q8_0.gguf"
-    gate += " --qgate-reference=demo-models/qgate-demo-F16.gguf"
-    assert _type(gate, reader).returncode == 0
+    shipped = "pytest --qgate=demo-models/qgate-demo-Q8_0.gguf"
+    shipped += " --qgate-reference=demo-models/qgate-demo-F16.gguf"
+    own = f"{shipped} --qgate-thresholds=my-limits.yaml"
+    assert _type(own, reader).returncode == 0
     assert _type(verify, reader).returncode == 0
-    assert _type(f"{gate} -k kl_mean", reader).returncode == 0
+    assert _type(f"{own} -k kl_mean", reader).returncode == 0
     assert _type(verify, reader).returncode == 1
+    # with the shipped limits some rows are skipped that nobody switched off
+    assert _type(shipped, reader).returncode == 0
+    refused = _type(verify, reader)
+    assert refused.returncode == 1
+    assert "got 'skipped'; expected 'pass', it has a limit." in refused.stdout + refused.stderr
 
 
 @pytest.mark.slow

@@ -121,13 +121,17 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """What the report calls the text."""
+        """What the report calls the text, in a line of the table."""
+        return f"the original's answers, seed {self.seed}"
+
+    @property
+    def sampled(self) -> str:
+        """How the answers are drawn, in words."""
         heat = self.heat
-        drawn = (
+        return (
             f"temperature {heat.temperature:g}, top_k {heat.top_k}, top_p {heat.top_p:g},"
             f" min_p {heat.min_p:g}"
         )
-        return f"the original's answers to shipped prompts, {drawn}, seed {self.seed}"
 
     def digest(self) -> str:
         """`sha256:...` of everything that the text depends on, beside the original itself."""

@@ -224,4 +224,5 @@ def describe(text: Text, windows: Windows) -> dict[str, Any]:
         "clusters": len(np.unique(windows.owners)),
         "clustered_by": windows.clustered_by,
         **({"asked": windows.asked} if windows.asked else {}),
+        **({"sampled": text.recipe.sampled} if text.recipe else {}),
     }

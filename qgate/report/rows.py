@@ -39,6 +39,8 @@ ABSENT = "\N{EN DASH}"
 SHORTEST_NAME = 16
 """What a cut id or name keeps at least, in columns."""
 _SHORTEST_MEMBER = 12
+_FOLDED = ("pass", "INCOMPLETE")
+"""Verdicts that a line can say of several rows at once: of the others each has a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +92,19 @@ def name_scheme(side: Mapping[str, Any]) -> str:
 
 
 def fold(rows: Sequence[Row]) -> list[Row]:
-    """An area's rows without a number are one line where they all hold, behind those with one."""
+    """An area's rows without a number are one line where all hold, or none was run.
+
+    It stands behind those with a number.
+    """
     folded: list[Row] = []
     for area, group in itertools.groupby(rows, key=lambda row: row.name.partition(".")[0]):
         members = list(group)
         silent = [row for row in members if not row.value]
-        if len(silent) > 1 and all(row.verdict == "pass" for row in silent):
-            members = [row for row in members if row.value]
-            more = " more" if members else ""
-            members.append(Row(name=f"{area}.* ({len(silent)}{more} rows)", verdict="pass"))
+        for verdict in _FOLDED:
+            if len(silent) > 1 and all(row.verdict == verdict for row in silent):
+                members = [row for row in members if row.value]
+                more = " more" if members else ""
+                members.append(Row(name=f"{area}.* ({len(silent)}{more} rows)", verdict=verdict))
         folded += members
     return folded
 

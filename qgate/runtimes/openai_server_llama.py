@@ -136,6 +136,10 @@ class LlamaServer(Dialect):
         return Event(ids=told.ids("tokens"), text=told.text("content"), finish="")
 
 
+_MOST_COMPLETING = 3
+"""Bytes of a UTF-8 character behind its first one, each at most a token."""
+
+
 class LlamaCppPython(Dialect):
     """One `python -m llama_cpp.server`; its log-probabilities are off by default."""
 
@@ -161,11 +165,18 @@ class LlamaCppPython(Dialect):
         return {**super().body(prompt, tokens), "top_k": 1, "min_p": 0.0, "repeat_penalty": 1.0}
 
     def answer(self, prompt: Prompt, tokens: int) -> Said:
-        """What begins an empty prompt it counts as a token of the answer."""
+        """What begins an empty prompt it counts as a token of the answer.
+
+        An answer that would be cut within a character gets the tokens that complete it: of those
+        its count says nothing.
+        """
         extra = int(not prompt)
         said = super().answer(prompt, tokens + extra)
-        count = said.answer_tokens
-        return replace(said, answer_tokens=None if count is None else count - extra)
+        count = None if said.answer_tokens is None else said.answer_tokens - extra
+        is_completed = count is not None and tokens < count <= tokens + _MOST_COMPLETING
+        if is_completed and not said.has_ended:
+            count = None
+        return replace(said, answer_tokens=count)
 
 
 def _finish(told: Told) -> str:

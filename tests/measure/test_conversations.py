@@ -163,10 +163,8 @@ def test_the_text_knows_what_was_scored() -> None:
     windows = cut_windows(text, settings, Letters(), FACTS)  # type: ignore[arg-type]
     told = describe(text, windows)
 
-    assert told["name"] == (
-        "the original's answers to shipped prompts, temperature 1, top_k 0, top_p 1, min_p 0,"
-        " seed 5"
-    )
+    assert told["name"] == "the original's answers, seed 5"
+    assert told["sampled"] == "temperature 1, top_k 0, top_p 1, min_p 0"
     assert told["scored_tokens"] == windows.scored.sum()
     assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
     assert told["asked"] == "8 prompts, continued as plain text"

@@ -122,10 +122,9 @@ def test_where_no_text_is_named_the_originals_answers_are_it(tmp_path: Path) -> 
     found = find_text(TextSettings(source="auto", seed=3), tmp_path)
 
     assert found.documents is None
-    assert found.name == (
-        "the original's answers to shipped prompts, temperature 0.8, top_k 40, top_p 0.95,"
-        " min_p 0.05, seed 3"
-    )
+    assert found.name == "the original's answers, seed 3"
+    assert found.recipe is not None
+    assert found.recipe.sampled == "temperature 0.8, top_k 40, top_p 0.95, min_p 0.05"
     assert found == find_text(TextSettings(source="answers", seed=3), tmp_path)
 
 

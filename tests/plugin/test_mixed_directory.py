@@ -32,6 +32,16 @@ tasks:
 """
 
 
+NOTHING_TO_LOSE = {
+    "perplexity.increase",  # shown: the text is not WikiText-2
+    "accuracy.everyday",
+    "accuracy.grammar",
+    "accuracy.stories",
+    "edge.context_limit",
+}
+"""Rows in which the demo's original knows nothing that an artifact could lose."""
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The HF original, one that is quantized while it is loaded, and GGUF files of the same."""
@@ -103,9 +113,13 @@ def test_sound_artifacts_pass_every_quality_row(seen: Outcome) -> None:
             for one in entry(seen, name)["checks"]
             if one["name"].partition(".")[0] not in ("latency", "memory")
         }
-        wrong = {check: said for check, said in quality.items() if said[0] != "pass"}
+        skipped = {check for check, said in quality.items() if said[0] == "skipped"}
+        wrong = {
+            check: said for check, said in quality.items() if said[0] not in ("pass", "skipped")
+        }
         assert not wrong, name
-        assert len(quality) > 15
+        assert skipped == NOTHING_TO_LOSE, name
+        assert len(quality) - len(skipped) > 15
 
 
 def test_times_that_are_not_those_of_serving_it_are_shown_and_not_judged(

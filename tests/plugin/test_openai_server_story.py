@@ -70,13 +70,18 @@ def test_a_served_model_is_gated_by_what_it_says(
     assert {row: verdicts[row] for row in KEPT} == {
         "perplexity.increase": "error",
         "edge.math": "pass",
-        "edge.termination": "pass",
+        # a chat frame has special tokens, which llama-cpp-python's text leaves out
+        "edge.termination": "error" if program == "llama-cpp-python" else "pass",
         "edge.batch_invariance": "pass",
     }
     assert seen.message(ARTIFACT, "perplexity.increase") == (
         f"{ARTIFACT}: runtime 'openai_server' tells no log-probabilities of a prompt: servers"
         " answer with text; name a runtime that holds the model itself"
     )
+    if program == "llama-cpp-python":
+        assert "Serve the model with vllm or llama-server, which take token ids" in seen.message(
+            ARTIFACT, "edge.termination"
+        )
     (artifact,) = seen.report()["artifacts"]
     assert artifact["runtime"]["name"] == "openai_server"
     assert artifact["runtime"]["version"].startswith(program)

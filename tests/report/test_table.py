@@ -110,6 +110,30 @@ def test_an_area_without_numbers_that_holds_is_one_line(passing: Report) -> None
         assert [row.rpartition("  ")[0].strip() or row for row in rows] == shown
 
 
+def test_what_a_narrowed_run_left_out_is_one_line_an_area(passing: Report) -> None:
+    report_json = passing.to_json()
+    (artifact,) = report_json["artifacts"]
+    one = artifact["checks"][0]
+    left_out = {**one, "verdict": "incomplete", "value": None, "details": {}}
+    names = ("accuracy.b", "accuracy.c", "latency.itl", "latency.tps", "memory.peak")
+    artifact["checks"] = [
+        {**one, "name": "accuracy.a"},
+        *({**left_out, "name": name} for name in names),
+        {**left_out, "name": "memory.growth", "verdict": "error"},
+    ]
+
+    lines = [line.text.split() for line in render_json(report_json, 100)]
+    rows = [(" ".join(words[:4]), words[-1]) for words in lines if words[0].find(".") > 0]
+
+    assert rows == [
+        ("accuracy.a 0.0081 [0.0066, 0.0097]", "pass"),
+        ("accuracy.* (2 more rows)", "INCOMPLETE"),
+        ("latency.* (2 rows) INCOMPLETE", "INCOMPLETE"),
+        ("memory.peak <= 0.5 INCOMPLETE", "INCOMPLETE"),
+        ("memory.growth <= 0.5 ERROR", "ERROR"),
+    ]
+
+
 def test_a_long_id_keeps_both_its_ends(report: Report) -> None:
     table = _text(_renamed(report, "Meta-Llama-" * 12 + "Q4_K_M"), 60)
     header = next(line for line in table.splitlines() if line.endswith("PASS"))

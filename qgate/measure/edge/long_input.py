@@ -207,7 +207,7 @@ def _unmastered(
                 f" {at_first:.2f} at first; expected at most {_MOST_OF_FIRST:.0%} of that"
             )
     elif nats > guess:
-        return f"the original needs {nats:.2f} nats a token; a guess at random {guess:.2f}"
+        return f"got {nats:.2f} nats a token; expected at most {guess:.2f}, a guess at random"
     return ""
 
 
@@ -231,7 +231,7 @@ class LongAnswers:
         family = self._of(check)
         if not family.members:
             name, why = next(iter(family.more["left_out"].items()))
-            raise NotApplicable(f"{check}: the original can do nothing of it: {name}: {why}")
+            raise NotApplicable(f"{check}: the original itself cannot do it: {name}: {why}")
 
     def details(self, check: str) -> dict[str, Any]:
         return self._of(check).details(check)
