@@ -135,7 +135,7 @@ def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, model
     seen = gate(project, of_one, beside, "-k", "termination")
     assert (seen.code, judged(seen, artifact)) == (0, {row: "skipped"})
     reason = seen.message(artifact, row)
-    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 96 answers")
+    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 48 answers")
     assert f"skipped: {reason}" in seen.lines
     strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
     assert strict.code == 1
