@@ -21,7 +21,7 @@ from qgate.thresholds import load_thresholds
 from tests.conftest import ROOT, Toy, write_toy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 CORE = ("-m", "integrity or perplexity")
 """The lines of the checklist that files and likelihoods alone decide: fast, and the same on any
@@ -172,6 +172,14 @@ def set_up_all(project: Project, directory: Path, **artifacts: Toy) -> Path:
     for name, toy in {**models, **artifacts}.items():
         write_toy(directory / f"{name}.gguf", dataclasses.replace(toy, context=LONG))
     return directory
+
+
+def sound(rows: Iterable[str]) -> dict[str, str]:
+    """What the rows of an artifact say that is as good as its original.
+
+    The increase is shown, not judged: its shipped limits are of WikiText-2.
+    """
+    return {row: "skipped" if row == "perplexity.increase" else "pass" for row in rows}
 
 
 def core_limits() -> str:

@@ -73,7 +73,7 @@ def test_nothing_is_started_loaded_sent_or_written(
     seen = project.gate_all(models, "--collect-only", "-q", **environ)
 
     assert seen.code == 0
-    assert len(seen.node_ids()) == 62
+    assert len(seen.node_ids()) == 68
     assert notes() == []
     assert not (project.directory / ".qgate").exists()
 

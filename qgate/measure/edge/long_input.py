@@ -43,7 +43,7 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -134,7 +134,17 @@ class LongInput:
         return Work(spans=tuple(spans), marks=tuple(marks))
 
     def read(self, pair: Pair) -> LongAnswers:
-        """Both rows' members, those that the original has mastered."""
+        """Both rows' members, those that the original has mastered.
+
+        Raises:
+            NotApplicable: there are none, in either row.
+        """
+        answers = self._mastered(pair)
+        if not answers.inside.members and not answers.limit.members:
+            answers.refuse(", ".join(self.checks), self.checks[0])
+        return answers
+
+    def _mastered(self, pair: Pair) -> LongAnswers:
         members = dict(PerplexityFamily.read(pair).members)
         first = members.pop(_FIRST)
         recall = {
@@ -181,7 +191,7 @@ class LongInput:
         Raises:
             NotApplicable: it is such a row.
         """
-        self.read(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
+        self._mastered(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
 
 
 def _weighed(name: str, tokens: Tokens, at_first: float) -> Tokens:
@@ -228,10 +238,13 @@ class LongAnswers:
         Raises:
             NotApplicable: the original has mastered nothing of it.
         """
-        family = self._of(check)
-        if not family.members:
-            name, why = next(iter(family.more["left_out"].items()))
-            raise NotApplicable(f"{check}: the original itself cannot do it: {name}: {why}")
+        if not self._of(check).members:
+            self.refuse(check, check)
+
+    def refuse(self, rows: str, check: str) -> NoReturn:
+        """Say of these rows why the first member of one of them is left out."""
+        name, why = next(iter(self._of(check).more["left_out"].items()))
+        raise NotApplicable(f"{rows}: the original itself cannot do it: {name}: {why}")
 
     def details(self, check: str) -> dict[str, Any]:
         return self._of(check).details(check)

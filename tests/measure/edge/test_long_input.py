@@ -311,6 +311,9 @@ def test_an_original_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> 
     for check in probe.checks:
         with pytest.raises(NotApplicable, match=f"^{check}: the original itself cannot do it"):
             probe.require_original(check, work, blank)
+    # and so no artifact is asked
+    with pytest.raises(NotApplicable, match=r"^edge.long_input, edge.context_limit: the original"):
+        read(work, blank, blank)
 
 
 def test_a_fact_is_said_where_all_its_tokens_are(speak: Speak) -> None:
