@@ -162,7 +162,7 @@ def test_scoring_stops_where_every_row_is_decided(toys: Toys, tmp_path: Path) ->
     found = early.estimate("divergence.kl_mean", 0.95, {})
     assert found.method.endswith(", look 1 of 3")
     assert judge(found, both.limits["divergence.kl_mean"]) is Verdict.PASS
-    looked = {"sequential": {"look": 1, "looks": 3, "of_windows": 48}}
+    looked = {"windows": 12, "sequential": {"look": 1, "looks": 3, "of_windows": 48}}
     assert early.details("divergence.same_top") == looked
     assert late.looks is not None
     assert late.looks.is_last

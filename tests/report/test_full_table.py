@@ -33,7 +33,8 @@ qgate-demo-Q4_K_M  Q4_K_M  2.3 MB  llama_cpp 0.3.36 cpu  14 s                   
   edge.termination                          0.0 pp [-3.9, +3.9]         >= -5 pp ~     pass
   edge.answer_length                        1.021 [1.000, 1.079]        <= 1.1 ~       pass
   edge.batch_invariance                     0.0 pp [-10.7, +10.7]       <= 5 pp ~      pass
-  edge.* (2 more rows)                                                                 pass
+  edge.empty_prompt                         0.0 pp [-7.4, +7.4]         <= 5 pp ~      pass
+  edge.context_limit (the last tokens)      1.004 [0.992, 1.016]        <= 1.1 ~       pass
   latency.ttft                              1.120 [1.090, 1.160]        <= 1.5 ~       pass
   latency.itl                               0.652 [0.634, 0.671]        <= 1.05 ~      pass
   latency.tps                               1.532 [1.489, 1.579]        >= 0.95 ~      pass
@@ -97,7 +98,8 @@ qgate-demo-Q4_K_M  Q4_K_M  2.3 MB  llama_cpp 0.3.36 cpu  14 s               PASS
   edge.termination          0.0 pp [-3.9, +3.9]      >= -5 pp ~     pass
   edge.answer_length        1.021 [1.000, 1.079]     <= 1.1 ~       pass
   edge.batch_invariance     0.0 pp [-10.7, +10.7]    <= 5 pp ~      pass
-  edge.* (2 more rows)                                              pass
+  edge.empty_prompt         0.0 pp [-7.4, +7.4]      <= 5 pp ~      pass
+  edge.context_limit        1.004 [0.992, 1.016]     <= 1.1 ~       pass
   latency.ttft              1.120 [1.090, 1.160]     <= 1.5 ~       pass
   latency.itl               0.652 [0.634, 0.671]     <= 1.05 ~      pass
   latency.tps               1.532 [1.489, 1.579]     >= 0.95 ~      pass
@@ -146,7 +148,8 @@ qgate-d…o-Q4_K_M  Q4_K_M  2.3 MB  llama_cpp 0.3.36 cpu  PASS
   edge.termination   0.0 pp      >= -5 pp ~     pass
   edge.ans…r_length  1.021       <= 1.1 ~       pass
   edge.bat…variance  0.0 pp      <= 5 pp ~      pass
-  edge.* (2 more rows)                          pass
+  edge.empty_prompt  0.0 pp      <= 5 pp ~      pass
+  edge.con…xt_limit  1.004       <= 1.1 ~       pass
   latency.ttft       1.120       <= 1.5 ~       pass
   latency.itl        0.652       <= 1.05 ~      pass
   latency.tps        1.532       >= 0.95 ~      pass
