@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
-from qgate.errors import MeasurementError, NotApplicable
+from qgate.errors import NotApplicable
 from qgate.increase import settle
 from qgate.measure.measurement import Comparison
 from qgate.records import (
@@ -38,17 +38,11 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     Without a limit, or with one of another text, the row is shown and not judged.
 
     Raises:
-        MeasurementError: the samples do not carry an estimate that a limit asks for.
+        MeasurementError: the samples do not carry an estimate.
         NotApplicable: nothing could fail the limit.
     """
     level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
-    try:
-        found = measured.estimate(name, level, parameters)
-    except MeasurementError as error:
-        if limit is not None or isinstance(error, NotApplicable):
-            raise
-        return _too_little_to_show(name, error)
-    details = measured.details(name)
+    found, details = measured.estimate(name, level, parameters), measured.details(name)
     members = None if isinstance(found, Estimate) else found
     if members is not None:
         details = {**details, "members": {key: _ends(one) for key, one in members.items()}}
@@ -94,12 +88,6 @@ def _shown(name: str, found: Estimate | Estimates, details: dict[str, Any], said
         estimate=found if isinstance(found, Estimate) else next(iter(found.values())),
         details={**details, "not_judged": said} if said else details,
     )
-
-
-def _too_little_to_show(name: str, error: MeasurementError) -> Record:
-    """A row without a limit, of which the rows with one left too few samples for an interval."""
-    message = f"{name}: no limit applies to it, and there is no number to show: {error}"
-    return Record(name=name, verdict=Verdict.SKIPPED, message=message)
 
 
 def _blind_below(

@@ -13,7 +13,7 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.divergence import Divergence, measure_divergence, window_ends
-from qgate.errors import ArtifactError, MeasurementError
+from qgate.errors import ArtifactError, MeasurementError, NotApplicable
 from qgate.measure.perplexity import MIN_COVERED_MASS, ROWS, explain
 from qgate.planning.looks import Rows
 from qgate.records import Limit, SourceLine, Verdict
@@ -186,6 +186,29 @@ def test_windows_in_parts_say_what_they_say_at_once(toys: Toys, tmp_path: Path) 
         assert np.array_equal(some, other[: len(some)])
 
 
+def test_a_row_without_a_limit_keeps_nothing_going_and_says_why_it_has_no_number(
+    toys: Toys, tmp_path: Path
+) -> None:
+    path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
+    early = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=100.0))
+    late = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_p99=1e-9))
+
+    assert early.looks is not None
+    assert early.looks.look == 1
+    with pytest.raises(NotApplicable) as told:
+        early.estimate("divergence.kl_p99", 0.95, {})
+    assert str(told.value).startswith(
+        "divergence.kl_p99: the rows that have a limit were certain before there was enough for an"
+        " interval of this one: quantile interval (0.99): too little text to bound it: got 372 "
+    )
+    # nothing is left to ask: what is too little then is an error, with a limit or without
+    assert late.looks is not None
+    assert late.looks.is_last
+    with pytest.raises(MeasurementError) as caught:
+        late.estimate("divergence.kl_p99", 0.99999, {})
+    assert not isinstance(caught.value, NotApplicable)
+
+
 @pytest.mark.parametrize(
     ("count", "ends"), [(64, (16, 32, 64)), (20, (10, 20)), (12, (12,)), (2, (2,))]
 )
@@ -245,7 +268,7 @@ def test_a_lower_bound_in_one_part_makes_one_of_the_whole(
         assert row.lower_bound.startswith(f"a lower bound: {masses.mean() * 100:.1f} % of ")
         assert row.lower_bound.endswith(PARTITION)
         # so little compared that damage could hide: it can fail, and never pass
-        assert row.is_open is (masses.mean() < MIN_COVERED_MASS)
+        assert row.is_open is bool(masses.mean() < MIN_COVERED_MASS)
         (limit,) = rows_of(**{name: 100.0}).limits.values()
         assert judge(row, limit) is (Verdict.INCONCLUSIVE if row.is_open else Verdict.PASS)
 

@@ -77,22 +77,6 @@ def test_a_row_without_a_limit_is_shown_and_not_judged() -> None:
     assert found.details == {"a": 1}
 
 
-def test_only_a_row_without_a_limit_may_have_too_few_samples() -> None:
-    """Where the rows that have one were decided before."""
-
-    def refuse(level: float, parameters: Mapping[str, float]) -> Estimate:
-        raise MeasurementError("too little text")
-
-    found = judge_row("divergence.kl_p99", None, Planted(found=refuse))
-
-    assert (found.verdict, found.estimate) == (SKIPPED, None)
-    assert found.message == (
-        "divergence.kl_p99: no limit applies to it, and there is no number to show: too little text"
-    )
-    with pytest.raises(MeasurementError, match=r"^too little text$"):
-        judge_row("divergence.kl_p99", limit_of("divergence.kl_p99"), Planted(found=refuse))
-
-
 def test_a_row_is_estimated_at_its_limits_own_level() -> None:
     limit = limit_of("divergence.kl_mean", level=0.99)
 
