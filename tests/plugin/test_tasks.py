@@ -104,16 +104,17 @@ def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
     seen = project.gate_all(own, LIMITS, "-m", "accuracy")
 
     assert seen.code == 1
-    for row, line, kind in (
-        ("accuracy.letters", 4, "95 % CI"),
-        ("accuracy.texts", 5, "exact McNemar p = "),
+    for row, line, kind, n in (
+        ("accuracy.letters", 4, "95 % CI, look 2 of 4", 60),
+        ("accuracy.texts", 5, "exact McNemar p = ", 30),
     ):
         assert seen.verdicts("good")[row] == "pass"
         assert seen.verdicts("bad")[row] == "fail"
         message = seen.message("bad", row)
         assert message.startswith(f"{row}: -")
         assert kind in message
-        assert f"n = {ITEMS} items; team/limits.yaml:{line})" in message
+        # enough of them to be certain
+        assert f"n = {n} items; team/limits.yaml:{line})" in message
         assert message in seen.lines
         (found,) = [
             entry
@@ -124,7 +125,8 @@ def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
         details = found["details"]
         assert details["reference_share"] == 1.0
         assert found["value"] == pytest.approx(details["share"] - 1.0)
-        assert details["lost"] == round(-found["value"] * ITEMS)
+        assert details["sequential"] == {"look": n * 4 // ITEMS, "looks": 4, "of_items": ITEMS}
+        assert details["lost"] - details["gained"] == round(-found["value"] * n)
         for worst in details["worst"]:
             assert worst["expected"] != worst["artifact"]
 
@@ -237,7 +239,10 @@ def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own
     project.write(
         "team/limits.yaml", OWN.replace("letters.jsonl,", "letters.jsonl, max_samples: 80,")
     )
-    first, second = (project.gate_all(own, LIMITS, "-k", "letters") for _ in range(2))
+    first, second = (  # each asks, as it finds nothing in its store
+        project.gate_all(own, LIMITS, "-k", "letters", f"--qgate-store={store}")
+        for store in ("one", "two")
+    )
 
     rows = [
         [row for row in entry["checks"] if row["name"] == "accuracy.letters"]
@@ -245,4 +250,6 @@ def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own
         for entry in seen.report()["artifacts"]
     ]
     assert rows[:2] == rows[2:]
-    assert rows[0][0]["n"] == 80
+    for (row,) in rows:
+        assert row["details"]["sequential"]["of_items"] == 80
+        assert row["details"]["lost"] - row["details"]["gained"] == round(-row["value"] * row["n"])
