@@ -16,6 +16,7 @@ from qgate import stats
 from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity import ROWS, explain
+from qgate.planning.looks import estimate_at
 from qgate.reference import pair, require_same_vocabulary, score_arguments
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Divergence:
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
         if self.looks is None:
             return ROWS[check](self.samples, level=level)
-        found = ROWS[check](self.samples, level=self.looks.nominal(level))
+        nominal = self.looks.nominal(level)
+        found = estimate_at(self.looks, check, lambda: ROWS[check](self.samples, level=nominal))
         return self.looks.held(found, level)
 
     def details(self, check: str) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 
 from qgate.artifacts import discover
 from qgate.divergence import Divergence, measure_divergence, window_ends
-from qgate.errors import ArtifactError, MeasurementError
-from qgate.measure.perplexity import ROWS, explain
+from qgate.errors import ArtifactError, MeasurementError, NotApplicable
+from qgate.measure.perplexity import MIN_COVERED_MASS, ROWS, explain
 from qgate.planning.looks import Rows
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.host import Host, HostSettings
@@ -162,7 +162,7 @@ def test_scoring_stops_where_every_row_is_decided(toys: Toys, tmp_path: Path) ->
     found = early.estimate("divergence.kl_mean", 0.95, {})
     assert found.method.endswith(", look 1 of 3")
     assert judge(found, both.limits["divergence.kl_mean"]) is Verdict.PASS
-    looked = {"sequential": {"look": 1, "looks": 3, "of_windows": 48}}
+    looked = {"windows": 12, "sequential": {"look": 1, "looks": 3, "of_windows": 48}}
     assert early.details("divergence.same_top") == looked
     assert late.looks is not None
     assert late.looks.is_last
@@ -186,8 +186,98 @@ def test_windows_in_parts_say_what_they_say_at_once(toys: Toys, tmp_path: Path) 
         assert np.array_equal(some, other[: len(some)])
 
 
+def test_a_row_without_a_limit_keeps_nothing_going_and_says_why_it_has_no_number(
+    toys: Toys, tmp_path: Path
+) -> None:
+    path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
+    early = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_mean=100.0))
+    late = diverge(path, tmp_path / "store", settings=MANY, rows=rows_of(kl_p99=1e-9))
+
+    assert early.looks is not None
+    assert early.looks.look == 1
+    with pytest.raises(NotApplicable) as told:
+        early.estimate("divergence.kl_p99", 0.95, {})
+    assert str(told.value).startswith(
+        "divergence.kl_p99: the rows that have a limit were certain before there was enough for an"
+        " interval of this one: quantile interval (0.99): too little text to bound it: got 372 "
+    )
+    # nothing is left to ask: what is too little then is an error, with a limit or without
+    assert late.looks is not None
+    assert late.looks.is_last
+    with pytest.raises(MeasurementError) as caught:
+        late.estimate("divergence.kl_p99", 0.99999, {})
+    assert not isinstance(caught.value, NotApplicable)
+
+
 @pytest.mark.parametrize(
     ("count", "ends"), [(64, (16, 32, 64)), (20, (10, 20)), (12, (12,)), (2, (2,))]
 )
 def test_few_windows_are_looked_at_less_often(count: int, ends: tuple[int, ...]) -> None:
     assert window_ends(count) == ends
+
+
+PARTITION = "its worker is shut. Set OPEN=1"
+
+
+class Restricted(Host):
+    """A runtime that compares everything in some parts, and its likeliest tokens in the others."""
+
+    mass: ClassVar[float] = 0.97
+    told: ClassVar[tuple[bool, ...]] = ()
+    """Of each part, whether it was compared over the whole vocabulary."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        super().__init__(settings)
+        self._parts = iter(self.told)
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        found = super().call(verb, **args)
+        if verb == "score" and not next(self._parts):
+            masses = np.full(len(found["kl_nats"]), self.mass)
+            found = {**found, "covered_mass": masses, "why_partition": PARTITION}
+        return found
+
+
+@pytest.mark.parametrize(
+    "told", [(True, False, True), (False, True, True), (True, True, False), (False, False, False)]
+)
+@pytest.mark.parametrize("mass", [0.97, 0.5])
+def test_a_lower_bound_in_one_part_makes_one_of_the_whole(
+    toys: Toys, tmp_path: Path, told: tuple[bool, ...], mass: float
+) -> None:
+    path = toys(same=Toy(noise=0.001)) / "same.gguf"
+    host = type("Mixed", (Restricted,), {"told": told, "mass": mass})
+    # a row that no look before the last decides: its limit is its own value
+    whole = diverge(path, tmp_path / "store", settings=MANY)
+    mean = float(np.maximum(whole.samples.kl_nats, 0.0).mean())
+
+    found = diverge(
+        path, tmp_path / "store", host, settings=MANY, rows=rows_of(kl_mean=mean, kl_p99=100.0)
+    )
+
+    sizes = (12, 12, 24)
+    masses = np.repeat([1.0 if is_whole else mass for is_whole in told], np.array(sizes) * 31)
+    assert found.samples.covered_mass is not None
+    assert np.array_equal(found.samples.covered_mass, masses)
+    assert found.samples.why_partition == PARTITION
+    details = found.details("divergence.kl_mean")
+    assert details["why_partition"] == PARTITION
+    assert details["covered_mass"] == pytest.approx(masses.mean())
+    for name in ("kl_mean", "kl_p99"):
+        row = found.estimate(f"divergence.{name}", 0.95, {})
+        assert row.lower_bound.startswith(f"a lower bound: {masses.mean() * 100:.1f} % of ")
+        assert row.lower_bound.endswith(PARTITION)
+        # so little compared that damage could hide: it can fail, and never pass
+        assert row.is_open is bool(masses.mean() < MIN_COVERED_MASS)
+        (limit,) = rows_of(**{name: 100.0}).limits.values()
+        assert judge(row, limit) is (Verdict.INCONCLUSIVE if row.is_open else Verdict.PASS)
+
+
+def test_parts_that_were_compared_whole_are_no_lower_bound(toys: Toys, tmp_path: Path) -> None:
+    path = toys(same=Toy(noise=0.001)) / "same.gguf"
+    host = type("Mixed", (Restricted,), {"told": (True,)})
+
+    found = diverge(path, tmp_path / "store", host, settings=MANY, rows=rows_of(kl_mean=100.0))
+
+    assert found.samples.covered_mass is None
+    assert found.estimate("divergence.kl_mean", 0.95, {}).lower_bound == ""

@@ -19,19 +19,21 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qgate import increase
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
 from qgate.verdict import judge, judge_family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from qgate.measure.measurement import Estimates, Measurement
     from qgate.stats import Looks
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,24 @@ def _worst(
     return None
 
 
+def estimate_at(looks: Looks, check: str, estimate: Callable[[], Found]) -> Found:
+    """What samples up to a look tell of a row.
+
+    Raises:
+        MeasurementError: all samples are too few.
+        NotApplicable: these are, of a row without a limit: one with a limit had asked on.
+    """
+    try:
+        return estimate()
+    except MeasurementError as error:
+        if looks.is_last or isinstance(error, NotApplicable):
+            raise
+        raise NotApplicable(
+            f"{check}: the rows that have a limit were certain before there was enough for an"
+            f" interval of this one: {error}"
+        ) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """Samples up to a look, with the intervals that hold although there were looks before."""
@@ -125,7 +145,10 @@ class Looked:
     def estimate(
         self, check: str, level: float, parameters: Mapping[str, float]
     ) -> Estimate | Estimates:
-        found = self.measured.estimate(check, self.looks.nominal(level), parameters)
+        nominal = self.looks.nominal(level)
+        found = estimate_at(
+            self.looks, check, lambda: self.measured.estimate(check, nominal, parameters)
+        )
         if isinstance(found, Estimate):
             return self.looks.held(found, level)
         return {name: self.looks.held(member, level) for name, member in found.items()}

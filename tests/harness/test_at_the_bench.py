@@ -29,7 +29,7 @@ from tests.harness.conftest import CHOICES, GENERATED
 from tests.measuring import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from qgate.measure.probes import Probe
@@ -52,7 +52,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def bench(directory: Path, store: Path, *probes: Probe) -> Iterator[tuple[Bench, Serving]]:
+def bench(
+    directory: Path, store: Path, *probes: Probe, limits: Sequence[Limit] = ()
+) -> Iterator[tuple[Bench, Serving]]:
     found = {artifact.path.stem: artifact for artifact in discover([directory])}
     setting = Setting(
         thresholds=Thresholds(text=SETTINGS),
@@ -60,6 +62,7 @@ def bench(directory: Path, store: Path, *probes: Probe) -> Iterator[tuple[Bench,
         runtime=None,
         directory=store,
         probes=lambda: probes,
+        limits=lambda _: {limit.check: limit for limit in limits},
         progress=lambda subject: contextlib.nullcontext(lambda what, done, total: None),
     )
     made = Bench(setting)
@@ -109,15 +112,16 @@ def test_docs_are_asked_in_parts_until_a_limit_is_decided(
     staged = dataclasses.replace(whole, check="accuracy.staged", is_sequential=True)
     limit = Limit(check=staged.check, rule="certify", min=-0.05, source=SourceLine("team.yaml", 1))
 
-    with bench(models, tmp_path / "store", whole, staged) as (found, serving):
+    with bench(models, tmp_path / "store", whole, staged, limits=[limit]) as (found, serving):
         answers = found.probe(serving, whole.check)
-        looked = found.probe(serving, staged.check, limit)
+        looked = found.probe(serving, staged.check)
 
     assert isinstance(answers, PairedAnswers)
     assert isinstance(looked, Looked)
     assert judge_row(staged.check, limit, looked).verdict is Verdict.FAIL
-    seen = looked.answers
-    assert len(seen.artifact) == looked.plan.looks[looked.look - 1] < len(answers.artifact)
+    seen = looked.measured
+    assert isinstance(seen, PairedAnswers)
+    assert len(seen.artifact) == looked.looks.n < len(answers.artifact)
     for own, all_of_them in (
         (seen.artifact_texts, answers.artifact_texts),
         (seen.reference_texts, answers.reference_texts),

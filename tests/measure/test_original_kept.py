@@ -12,7 +12,7 @@ import qgate
 from qgate.artifacts import discover
 from qgate.errors import MeasurementError
 from qgate.measure.original import Loaded, keep_original
-from qgate.measure.texts import Windows
+from qgate.measure.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import TextSettings
 
@@ -52,7 +52,10 @@ def keep(directory: Path, host: Any, scoring: Any) -> str:
         scoring=scoring,
     )
     windows = Windows(
-        ids=np.zeros((2, 8), np.int32), clusters=np.zeros((2, 3), np.int32), clustered_by="window"
+        ids=np.zeros((2, 8), np.int32),
+        clusters=np.zeros((2, 3), np.int64),
+        clustered_by="window",
+        scored=np.ones((2, 3), np.bool_),
     )
     loaded = Loaded(host=host, facts=facts, windows=windows)
     settings = TextSettings(source="generated", windows=2, window_tokens=8)

@@ -11,7 +11,7 @@ import pytest
 
 from qgate.runtimes.base import LoadSettings, Prompt
 from qgate.runtimes.fake import Fake
-from qgate.thresholds import shipped_path
+from qgate.thresholds import load_thresholds, shipped_path
 from tests.conftest import Toy
 from tests.plugin.conftest import LONG
 
@@ -104,16 +104,17 @@ def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
     seen = project.gate_all(own, LIMITS, "-m", "accuracy")
 
     assert seen.code == 1
-    for row, line, kind in (
-        ("accuracy.letters", 4, "95 % CI"),
-        ("accuracy.texts", 5, "exact McNemar p = "),
+    for row, line, kind, n in (
+        ("accuracy.letters", 4, "95 % CI, look 2 of 4", 60),
+        ("accuracy.texts", 5, "exact McNemar p = ", 30),
     ):
         assert seen.verdicts("good")[row] == "pass"
         assert seen.verdicts("bad")[row] == "fail"
         message = seen.message("bad", row)
         assert message.startswith(f"{row}: -")
         assert kind in message
-        assert f"n = {ITEMS} items; team/limits.yaml:{line})" in message
+        # enough of them to be certain
+        assert f"n = {n} items; team/limits.yaml:{line})" in message
         assert message in seen.lines
         (found,) = [
             entry
@@ -124,7 +125,8 @@ def test_what_is_lost_of_a_teams_own_tasks_fails_and_what_is_kept_passes(
         details = found["details"]
         assert details["reference_share"] == 1.0
         assert found["value"] == pytest.approx(details["share"] - 1.0)
-        assert details["lost"] == round(-found["value"] * ITEMS)
+        assert details["sequential"] == {"look": n * 4 // ITEMS, "looks": 4, "of_items": ITEMS}
+        assert details["lost"] - details["gained"] == round(-found["value"] * n)
         for worst in details["worst"]:
             assert worst["expected"] != worst["artifact"]
 
@@ -189,7 +191,9 @@ def test_a_task_that_says_so_is_asked_whole(project: Project, own: Path) -> None
 def test_a_task_that_is_switched_off_is_no_row(project: Project, own: Path) -> None:
     seen = project.gate_all(own, LIMITS, "-m", "accuracy", "--collect-only", "-q")
 
-    tasks = ("classification", "next_sentence", "code", "letters", "texts")
+    tasks = [task.name for task in load_thresholds(None, project.directory).tasks]
+    tasks.remove("drill")
+    tasks += ["letters", "texts"]
     assert sorted(seen.node_ids()) == sorted(
         f"test_accuracy.py::test_accuracy[{artifact}-{task}]"
         for artifact in ("bad", "good")
@@ -210,7 +214,7 @@ def test_a_teams_own_task_that_the_original_does_not_know_is_an_error(
     assert seen.verdicts("good")["accuracy.mine"] == "error"
     assert seen.verdicts("good")["accuracy.drill"] == "skipped"
     assert seen.message("good", "accuracy.mine") == (
-        "good: accuracy.mine: the original itself does not know drill.jsonl: got 0% right;"
+        "good: accuracy.mine: the original itself does not know drill.jsonl: got 0% of 50 right;"
         " expected at least 10%. Name tasks that the model is used for, and switch this one off"
     )
 
@@ -235,7 +239,10 @@ def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own
     project.write(
         "team/limits.yaml", OWN.replace("letters.jsonl,", "letters.jsonl, max_samples: 80,")
     )
-    first, second = (project.gate_all(own, LIMITS, "-k", "letters") for _ in range(2))
+    first, second = (  # each asks, as it finds nothing in its store
+        project.gate_all(own, LIMITS, "-k", "letters", f"--qgate-store={store}")
+        for store in ("one", "two")
+    )
 
     rows = [
         [row for row in entry["checks"] if row["name"] == "accuracy.letters"]
@@ -243,4 +250,6 @@ def test_the_same_sample_of_a_long_file_is_asked_each_time(project: Project, own
         for entry in seen.report()["artifacts"]
     ]
     assert rows[:2] == rows[2:]
-    assert rows[0][0]["n"] == 80
+    for (row,) in rows:
+        assert row["details"]["sequential"]["of_items"] == 80
+        assert row["details"]["lost"] - row["details"]["gained"] == round(-row["value"] * row["n"])

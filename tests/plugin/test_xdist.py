@@ -86,7 +86,7 @@ def test_times_and_sizes_are_refused_and_the_other_rows_are_the_same(
                     " -m 'not latency and not memory'"
                 )
     others = [rows_beside(report) for report in (shared.report(), alone.report("alone.json"))]
-    assert len(others[0]["good"]) == 24
+    assert len(others[0]["good"]) == 27
     assert others[0] == others[1]
 
 

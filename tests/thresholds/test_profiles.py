@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.thresholds import load_thresholds
+from qgate.thresholds import BANDS, load_thresholds
 from tests.thresholds.loading import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from qgate.records import Limit
 
 PROFILES = ("classification", "code_generation", "maths", "summarisation")
 
@@ -35,8 +37,47 @@ def test_profile_is_found_by_its_bare_name_and_replaces_the_demos_tasks(
     assert thresholds.tasks
     assert all(task.lm_eval for task in thresholds.tasks)
     limits = thresholds.limits_for("a", "Q4_K_M")
-    assert {task.check.name for task in thresholds.tasks} <= limits.keys()
+    rows = {check for check in limits if check.startswith("accuracy.")}
+    assert rows == {task.check.name for task in thresholds.tasks}
     assert "latency.tps" in limits
+
+
+def allows_more(one: Limit, other: Limit) -> bool:
+    """Of two limits on one check."""
+    if one.max is None or other.max is None:
+        assert one.min is not None
+        assert other.min is not None
+        return one.min < other.min
+    return one.max > other.max
+
+
+@pytest.mark.parametrize("band", BANDS)
+@pytest.mark.parametrize("name", PROFILES)
+def test_no_profile_allows_more_than_what_is_shipped(name: str, band: str, tmp_path: Path) -> None:
+    shipped = load_thresholds(None, tmp_path).limits_for("a", "any", band)
+    own = load_thresholds(tmp_path / name, tmp_path).limits_for("a", "any", band)
+    common = [check for check in shipped if not check.startswith("accuracy.")]
+    assert [check for check in common if allows_more(own[check], shipped[check])] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("classification", "divergence.same_top"),
+        ("code_generation", "divergence.kl_p99"),
+        ("maths", "perplexity.ratio"),
+    ],
+)
+def test_a_profile_is_stricter_with_less_than_8_bits(name: str, check: str, tmp_path: Path) -> None:
+    shipped, own = load_thresholds(None, tmp_path), load_thresholds(tmp_path / name, tmp_path)
+    stricter = [
+        band
+        for band in BANDS
+        if allows_more(
+            shipped.limits_for("a", "any", band)[check], own.limits_for("a", "any", band)[check]
+        )
+    ]
+    assert stricter == [band for band in BANDS if band not in ("16 bits", "8 bits")]
 
 
 def test_file_of_that_name_wins(tmp_path: Path) -> None:

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SHIPPED_TASKS = [
+    "everyday",
+    "grammar",
+    "stories",
+    "classification",
+    "next_sentence",
+    "code",
+    "drill",
+]
+
+
 def names(tasks: tuple[TaskSettings, ...]) -> list[str]:
     return [task.name for task in tasks]
 
@@ -90,7 +101,7 @@ def test_metrics_are_those_that_answers_can_be_judged_by() -> None:
 
 def test_users_tasks_follow_the_shipped_ones(team: Path) -> None:
     thresholds = load(team, f"version: 1\ntasks:\n{OWN}")
-    assert names(thresholds.tasks) == ["classification", "next_sentence", "code", "drill", "own"]
+    assert names(thresholds.tasks) == [*SHIPPED_TASKS, "own"]
 
 
 def test_without_inheritance_there_are_only_the_users_tasks(team: Path) -> None:
@@ -103,12 +114,9 @@ def test_rows_of_tasks_stand_between_divergence_and_edge_cases(team: Path) -> No
     thresholds = load(team, f"version: 1\ntasks:\n{OWN}")
     rows = list(thresholds.limits_for("a", "Q8_0"))
     at = rows.index("accuracy.own")
-    assert rows[at - 5 : at + 2] == [
+    assert rows[at - 8 : at + 2] == [
         "divergence.same_top",
-        "accuracy.classification",
-        "accuracy.next_sentence",
-        "accuracy.code",
-        "accuracy.drill",
+        *(f"accuracy.{name}" for name in SHIPPED_TASKS),
         "accuracy.own",
         "edge.long_input",
     ]
@@ -116,7 +124,7 @@ def test_rows_of_tasks_stand_between_divergence_and_edge_cases(team: Path) -> No
 
 def test_off_drops_an_inherited_task_and_its_limit(team: Path) -> None:
     thresholds = load(team, "version: 1\ntasks: {code: off}\n")
-    assert names(thresholds.tasks) == ["classification", "next_sentence", "drill"]
+    assert names(thresholds.tasks) == [name for name in SHIPPED_TASKS if name != "code"]
     assert "accuracy.code" not in thresholds.limits_for("a", "Q8_0")
 
 
@@ -124,8 +132,8 @@ def test_task_replaces_an_inherited_one_of_its_name_as_a_whole(team: Path) -> No
     text = "version: 1\ntasks:\n  code: {file: own.jsonl, max_drop: 0.01}\n"
     thresholds = load(team, text)
     limit = thresholds.limits_for("a", "Q8_0")["accuracy.code"]
-    assert names(thresholds.tasks) == ["classification", "next_sentence", "code", "drill"]
-    assert thresholds.tasks[2].file == team / "own.jsonl"
+    assert names(thresholds.tasks) == SHIPPED_TASKS
+    assert thresholds.tasks[SHIPPED_TASKS.index("code")].file == team / "own.jsonl"
     assert (limit.min, limit.rule, str(limit.source)) == (-0.01, "certify", "team.yaml:3")
 
 

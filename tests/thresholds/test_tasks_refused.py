@@ -105,7 +105,7 @@ BAD_TASKS = [
     (
         "cod: off",
         "cod: got off; expected an inherited task. Did you mean 'code'? "
-        "Inherited: classification, next_sentence, code, drill.",
+        "Inherited: everyday, grammar, stories, classification, next_sentence, code, drill.",
     ),
     (
         "My-Task: {file: own.jsonl, max_drop: 0}",
