@@ -72,6 +72,8 @@ def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
             left_out.qgate_details, left_out.qgate_limit = dict(error.details), limit
             raise left_out from None
         line = text if text.startswith(subject) else f"{subject}: {text}"
+        if isinstance(error, NotApplicable) and limit and str(limit.source) not in line:
+            line += f" ({limit.source} sets its limit)"
         failure: Any = pytest.fail.Exception(line, pytrace=False)
         failure.qgate_details = dict(error.details)
         if isinstance(error, RuntimeFailed) and error.last_words:
