@@ -130,7 +130,9 @@ def test_every_row_is_the_formula_of_its_samples(toys: Toys, tmp_path: Path) -> 
         text = {"text": "generated, seed 0"} if check == "perplexity.increase" else {}
         assert found.details(check) == {**explain(check, found.samples), **text}
     times = found.headline()
-    assert 0 < times["decode_s"] <= times["scoring_s"]
+    assert 0 < found.decode_seconds <= found.seconds  # a toy's, less than a millisecond
+    assert times["decode_s"] == round(found.decode_seconds, 3)
+    assert times["scoring_s"] == round(found.seconds, 3)
     assert times["compared_positions"] == len(found.samples.kl_nats)
 
 
