@@ -216,6 +216,7 @@ def test_a_teams_own_task_that_the_original_does_not_know_is_an_error(
     assert seen.message("good", "accuracy.mine") == (
         "good: accuracy.mine: the original itself does not know drill.jsonl: got 0% of 50 right;"
         " expected at least 10%. Name tasks that the model is used for, and switch this one off"
+        " (limits.yaml:2 sets its limit)"
     )
 
 

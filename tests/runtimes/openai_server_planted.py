@@ -148,11 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif body.get("stream"):
             self._stream(body)
         else:
-            with self.toy.one_more():
-                self._complete(body)
+            self._complete(body)
 
     def _complete(self, body: dict[str, Any]) -> None:
-        time.sleep(self.toy.gap_s)
+        with self.toy.one_more():  # over before the answer goes: the next request follows at once
+            time.sleep(self.toy.gap_s)
         if self.toy.fault == "hang":
             time.sleep(30)
         elif self.toy.fault == "500":
