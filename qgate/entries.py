@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from qgate.errors import MeasurementError
+from qgate.errors import StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def put_in_place(work: Path, place: Path) -> dict[str, Any]:
     has just mended.
 
     Raises:
-        MeasurementError: the store cannot be written to.
+        StoreFull: the store cannot be written to, or not be locked.
     """
     entry = None
     with contextlib.suppress(OSError), alone_in(place.parent):
@@ -71,7 +71,7 @@ def put_in_place(work: Path, place: Path) -> dict[str, Any]:
             work.replace(place)
             entry = read_entry(place)
     if entry is None:
-        raise MeasurementError(f"{place}: cannot write to the reference store. Delete it")
+        raise StoreFull(f"{place}: cannot be put into the store: not writable, or not lockable")
     return entry
 
 

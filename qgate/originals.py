@@ -67,6 +67,7 @@ class Originals:
             text=find_text(text, self._setting.directory, original),
             settings=text,
             windows=windows,
+            require_unchanged=lambda: self._children.require_unchanged(original),
         )
         serving = self._children.serve_original(runtime)
         with named(serving), serving.phase("perplexity"):

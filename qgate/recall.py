@@ -46,7 +46,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
 OF_THE_ORIGINAL = ("load", "encode")
 """Its likelihoods and answers are kept by the stores of the reference and of outcomes."""
 _ANSWER = "answer.json"
-_ENVIRONMENT = ("GGML_", "LLAMA_", "VLLM_", "TORCH", "PYTORCH_", "OMP_", "MKL_")
+_ENVIRONMENT = ("GGML_", "LLAMA_", "VLLM_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "CUDA_", "NVIDIA_")
 """How variables begin by which libraries choose kernels or threads."""
 
 
@@ -102,6 +102,8 @@ class Recall:
             return found
         given = ask()
         self._identity.require_unchanged()
+        if given.get("why_partition"):
+            return given  # what failed for a moment is tried again by the next run
 
         def save(directory: Path) -> dict[str, Any]:
             (directory / _ANSWER).write_bytes(wire.encode(given))
@@ -133,7 +135,7 @@ class Recall:
             "weights_and_tokenizer": self._identity.digest(),
             "runtime": dataclasses.asdict(runtime),
             "loaded": dict(self._identity.loaded()),
-            "environment": _environment(os.environ),
+            "environment": environment_of(os.environ),
             "asked": hashlib.sha256(wire.encode(asked)).hexdigest(),
         }
 
@@ -198,7 +200,7 @@ def _identify(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {**stored, "array": hashlib.sha256(entry.read_bytes()).hexdigest(), "matrix": matrix}
 
 
-def _environment(environ: Mapping[str, str]) -> str:
+def environment_of(environ: Mapping[str, str]) -> str:
     """The digest of the variables that may change numbers: their values are nobody's business."""
     said = sorted((name, environ[name]) for name in environ if name.startswith(_ENVIRONMENT))
     return hashlib.sha256(repr(said).encode(errors="backslashreplace")).hexdigest()[:16]

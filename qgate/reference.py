@@ -38,7 +38,7 @@ from qgate.runtimes.scoring import window_digests
 from qgate.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from qgate.records import Artifact, RuntimeFacts
     from qgate.serving import Serving
@@ -59,6 +59,8 @@ class Plan:
     settings: TextSettings
     windows: Windows | None = None
     """What another runtime cut; None: to be cut by the one that measures."""
+    require_unchanged: Callable[[], None] = lambda: None
+    """Raises where the original's files are not those of the digest any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,7 @@ class ReferenceStore:
             QGateError: whatever kept the original from being measured.
         """
         runtime = serving.describe()
-        name = name_entry(_ingredients(plan, runtime))
+        name = name_entry({**_ingredients(plan, runtime), "loaded": serving.loaded_as})
         entry = self._store.get_or_make(name, lambda work: _measure_into(work, plan, serving))
         reference = _open(plan, runtime, entry.place, entry.facts)
         return dataclasses.replace(reference, was_stored=entry.was_there)
@@ -180,6 +182,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     np.save(work / "tops.npy", scored["tops"])
     if "top_logprobs" in scored:
         np.save(work / "top_logprobs.npy", scored["top_logprobs"])
+    plan.require_unchanged()
     return {
         "key_made_of": _ingredients(plan, serving.describe()),
         "facts": facts.to_json(),

@@ -157,7 +157,10 @@ class Serving:
     @property
     def loaded_as(self) -> dict[str, Any]:
         """How it is loaded, as far as that may change answers: JSON values."""
-        return self._loading.identity(self.describe().name, self.artifact.quantize)
+        from qgate.recall import environment_of
+
+        identity = self._loading.identity(self.describe().name, self.artifact.quantize)
+        return {**identity, "environment": environment_of(os.environ)}
 
     def load(self) -> ModelFacts:
         """What the runtime says of the model: loaded now, or as it said when it answered before.
@@ -167,7 +170,7 @@ class Serving:
         """
         from qgate.runtimes.base import ModelFacts
 
-        if self._recall is None or self._facts is not None or self._refusal is not None:
+        if self._recall is None or self._refusal is not None:
             return self.load_now()
         if self._recalled is None:
             known = self._recall.answer(

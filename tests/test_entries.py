@@ -111,7 +111,9 @@ def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError) as caught:
         put_in_place(make(tmp_path / "work"), place)
 
-    assert str(caught.value) == f"{place}: cannot write to the reference store. Delete it"
+    assert str(caught.value) == (
+        f"{place}: cannot be put into the store: not writable, or not lockable"
+    )
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -143,7 +145,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / ".lock").symlink_to(kept)
 
-    with pytest.raises(MeasurementError, match="cannot write to the reference store"):
+    with pytest.raises(MeasurementError, match="cannot be put into the store"):
         put_in_place(make(tmp_path / "store" / "work"), tmp_path / "store" / "entry")
 
     assert kept.read_text() == "not a lock"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qgate.artifacts.escape import printable
@@ -30,49 +31,73 @@ class Chat:
     bos_token: str = ""
     eos_token: str = ""
 
+    date: datetime.date | None = None
+    """What a template takes for today; None: today."""
+
     def render(self, messages: Sequence[Mapping[str, str]], *, adds_prompt: bool) -> str:
-        """The text of a chat.
+        """The text of a chat; arguments and errors as `render_all`."""
+        return self.render_all([messages], adds_prompt=adds_prompt)[0]
+
+    def render_all(
+        self, chats: Sequence[Sequence[Mapping[str, str]]], *, adds_prompt: bool
+    ) -> list[str]:
+        """The text of each chat; the template is compiled once.
 
         A template that refuses a system message gets the chat without it, as lm-eval's `hf` does.
 
         Args:
-            messages: each with `role` and `content`.
+            chats: of each the messages, with `role` and `content`.
             adds_prompt: whether the model's turn is opened behind them; else it goes on with the
                 last message.
 
         Raises:
             MeasurementError: the template is wrong, or reaches for what it may not touch.
         """
+        try:
+            template = _environment(self.date).from_string(self.template)
+        except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
+            raise _refused(error) from None
+        return [self._render_one(template, chat, adds_prompt=adds_prompt) for chat in chats]
+
+    def _render_one(
+        self,
+        template: Any,  # noqa: ANN401 - jinja2's
+        messages: Sequence[Mapping[str, str]],
+        *,
+        adds_prompt: bool,
+    ) -> str:
         from jinja2.exceptions import SecurityError, TemplateError
 
         rest = [message for message in messages if message["role"] != "system"]
         try:
-            return self._render(messages, adds_prompt=adds_prompt)
+            return self._render(template, messages, adds_prompt=adds_prompt)
         except TemplateError as error:
             if isinstance(error, SecurityError) or len(rest) == len(messages):
                 raise _refused(error) from None
         except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
             raise _refused(error) from None
         try:
-            return self._render(rest, adds_prompt=adds_prompt)
+            return self._render(template, rest, adds_prompt=adds_prompt)
         except Exception as error:  # noqa: BLE001 - the same
             raise _refused(error) from None
 
-    def _render(self, messages: Sequence[Mapping[str, str]], *, adds_prompt: bool) -> str:
+    def _render(
+        self,
+        template: Any,  # noqa: ANN401 - jinja2's
+        messages: Sequence[Mapping[str, str]],
+        *,
+        adds_prompt: bool,
+    ) -> str:
         given = [dict(message) for message in messages]
         if not adds_prompt:
             given[-1]["content"] += _HERE
-        text: str = (
-            _environment()
-            .from_string(self.template)
-            .render(
-                messages=given,
-                tools=None,
-                documents=None,
-                add_generation_prompt=adds_prompt,
-                bos_token=self.bos_token,
-                eos_token=self.eos_token,
-            )
+        text: str = template.render(
+            messages=given,
+            tools=None,
+            documents=None,
+            add_generation_prompt=adds_prompt,
+            bos_token=self.bos_token,
+            eos_token=self.eos_token,
         )
         if adds_prompt:
             return text
@@ -83,7 +108,7 @@ class Chat:
         return before if text[len(before) :].startswith(_HERE) else before.rstrip()
 
 
-def _environment() -> Any:  # noqa: ANN401 - jinja2's
+def _environment(date: datetime.date | None) -> Any:  # noqa: ANN401 - jinja2's
     from jinja2.exceptions import SecurityError
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -107,7 +132,7 @@ def _environment() -> Any:  # noqa: ANN401 - jinja2's
     environment = Strict(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = _now
+    environment.globals["strftime_now"] = partial(_now, date)
     return environment
 
 
@@ -121,7 +146,9 @@ def _raise(message: str) -> NoReturn:
     raise TemplateError(message)
 
 
-def _now(pattern: str) -> str:
+def _now(date: datetime.date | None, pattern: str) -> str:
+    if date is not None:
+        return date.strftime(pattern)
     return datetime.datetime.now().astimezone().strftime(pattern)
 
 

@@ -86,12 +86,25 @@ def require_possible(
     """
     enough = chance + LEAST_ABOVE_CHANCE if least is None else least
     found, n = int(right.sum()), len(right)
-    # P(X <= found) for X ~ Binomial(n, enough)
-    as_few = sum(math.comb(n, k) * enough**k * (1 - enough) ** (n - k) for k in range(found + 1))
-    if found >= enough * n or as_few > _DOUBT:
+    if found >= enough * n or _chance_of_at_most(found, n, enough) > _DOUBT:
         return
     raise NotApplicable(
         f"{check}: the original itself does not know {asked}: got {found / n:.0%} of {n} right;"
         f" expected at least {enough:.0%}. Name tasks that the model is used for, and switch this"
         " one off"
     )
+
+
+def _chance_of_at_most(found: int, n: int, share: float) -> float:
+    """P(X <= found) for X ~ Binomial(n, share); `scipy.stats.binom.cdf`."""
+    if share >= 1.0:
+        return 0.0
+    log_each = (
+        math.lgamma(n + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(n - k + 1)
+        + k * math.log(share)
+        + (n - k) * math.log1p(-share)
+        for k in range(found + 1)
+    )
+    return sum(map(math.exp, log_each))

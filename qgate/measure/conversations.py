@@ -83,13 +83,14 @@ def frame(prompts: Sequence[str], original: Artifact | None) -> Framed:
 
     Raises:
         ArtifactError: its files cannot be read.
+        MeasurementError: its template is too slow, or its process ended.
     """
     plain = Framed(firsts=tuple(prompts), follows=None, how="continued as plain text")
     found = chat_template_of(original) if original is not None else None
     if found is None:
         return plain
     from qgate.harness.chat import Chat
-    from qgate.harness.rendering import render_chats
+    from qgate.harness.rendering import TemplateRefused, render_chats
 
     chat = Chat(template=found.text, bos_token=found.bos_token, eos_token=found.eos_token)
     first = [[_message("user", prompt)] for prompt in prompts]
@@ -97,7 +98,7 @@ def frame(prompts: Sequence[str], original: Artifact | None) -> Framed:
     second = [[*before, *one] for one in first]
     try:
         texts = render_chats(chat, [*first, *second])
-    except MeasurementError:
+    except TemplateRefused:
         return dataclasses.replace(plain, how=f"{plain.how}: its chat template cannot be applied")
     follows = tuple(text.rpartition(_ANSWER)[2] for text in texts[len(prompts) :])
     return Framed(firsts=tuple(texts[: len(prompts)]), follows=follows, how="in its chat frame")
@@ -276,14 +277,19 @@ def _plan(
 ) -> tuple[tuple[str, ...], list[list[_Turn]]]:
     """All slices, and the turns of each window.
 
-    A prompt that takes more than its part of a window is left out. Where all do, each is cut to
-    its end.
+    A prompt that takes more than its part of a window is left out; the first of a window, before
+    which a template may put much, may take half of it. Where all take more, each keeps its
+    beginning token and its end.
     """
-    most = max(1, size // _ANSWER_SHARE)
-    fitting = [one for one in prompts if max(len(one.first), len(one.follow)) <= most]
+    most, most_first = max(1, size // _ANSWER_SHARE), max(2, size // 2)
+    fitting = [one for one in prompts if len(one.first) <= most_first and len(one.follow) <= most]
     if not fitting:
         fitting = [
-            _Ids(slice=one.slice, first=one.first[-most:], follow=one.follow[-most:])
+            _Ids(
+                slice=one.slice,
+                first=np.concatenate([one.first[:1], one.first[1:][-(most_first - 1) :]]),
+                follow=one.follow[-most:],
+            )
             for one in prompts
         ]
     names = tuple(dict.fromkeys(one.slice for one in fitting))

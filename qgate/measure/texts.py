@@ -51,7 +51,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.measure.conversations import converse, find_recipe
-from qgate.measure.wikitext import WIKITEXT_NAME, from_datasets, on_disk
+from qgate.measure.wikitext import WIKITEXT_NAME, from_datasets, on_disk, read_official
 from qgate.measure.windows import Windows, by_window
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ def find_text(settings: TextSettings, directory: Path, original: Artifact | None
         ArtifactError: the original's files cannot be read.
     """
     if isinstance(settings.source, Path):
+        official = read_official(settings.source)
+        if official is not None:
+            return Text(name=WIKITEXT_NAME, digest=official.digest, documents=official.articles)
         documents = _read_documents(settings.source)
         return Text(name=settings.source.name, digest=_digest(documents), documents=documents)
     if settings.source in ("auto", "wikitext-2"):

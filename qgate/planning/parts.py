@@ -130,10 +130,16 @@ class _Asking:
     def require_known(self) -> None:
         """Refuse what the original does not know, before an artifact is asked anything.
 
-        A task by all of its items, for its share of right answers decides; anything else by its
-        first part, and in doubt by all of them.
+        A task by all of its items, for its share of right answers decides; so too where all of the
+        original's answers choose what is judged (`settled`). Anything else by its first part, and
+        in doubt by all of them.
         """
         self._ask_original(1)
+        settle = getattr(self._probe, "settled", None)
+        if settle is not None and isinstance(self._reading, _Answers):
+            self._ask_original(len(self.ends))
+            self._probe = settle(*self._reading.of_original())
+            return
         if isinstance(self._reading, _Answers):
             try:
                 self._reading.read(self._units(0, self.ends[0]), "reference", 1)
@@ -202,6 +208,10 @@ class _Answers:
         if side == "reference":
             self.works.append(work)
         self.sides[side].append(outcome)
+
+    def of_original(self) -> tuple[Work, Outcome]:
+        """All that was asked of the original, and what it answered."""
+        return join_works(self.works), join_outcomes(self.sides["reference"])
 
     def read(self, so_far: Any, side: str, look: int) -> Measurement:  # noqa: ANN401
         own, theirs = (join_outcomes(self.sides[one][:look]) for one in (side, "reference"))

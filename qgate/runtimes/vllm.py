@@ -286,7 +286,10 @@ def _asked_to_go_on(writing: Writing, number: int, sampling: Sampling) -> Asked:
         top_k=heat.top_k,
         top_p=heat.top_p,
         min_p=heat.min_p,
-        seed=(sampling.seed + number) * 65_536 + len(writing.ids),
+        # of one window at one place, and of no other seed's
+        seed=int(
+            np.random.SeedSequence((sampling.seed, number, len(writing.ids))).generate_state(1)[0]
+        ),
         ignore_eos=is_free,
         stop_token_ids=[] if is_free else list(sampling.ends),
     )

@@ -133,3 +133,15 @@ def test_a_part_refuses_what_is_as_unlikely_as_one_in_fifty(
 
     with expected:
         require_possible("accuracy.x", "items", flags, 0.0)
+
+
+@pytest.mark.parametrize("n", [40, 1050, 4000])
+def test_how_unlikely_so_few_right_answers_are_is_scipys(n: int) -> None:
+    from scipy.stats import binom
+
+    from qgate.measure.chance import _chance_of_at_most
+
+    for found in (0, n // 20, n // 4):
+        assert _chance_of_at_most(found, n, 0.3) == pytest.approx(
+            float(binom.cdf(found, n, 0.3)), rel=1e-6, abs=1e-300
+        )

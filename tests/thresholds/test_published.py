@@ -203,15 +203,16 @@ def test_embedding_and_output_matrix_are_told_apart_and_do_not_count() -> None:
 def test_the_rows_of_a_band_follow_from_its_divergence(band: str) -> None:
     limits = bounds(load_thresholds(None, REPOSITORY), "any", "unlisted", band)
     kl = limits["divergence.kl_mean"] or 0
-    assert limits["divergence.kl_p99"] == pytest.approx(25 * kl, rel=0.02)
-    assert limits["divergence.same_top"] == pytest.approx(1 - 0.7 * math.sqrt(kl), abs=6e-4)
-    assert limits["perplexity.ratio"] == pytest.approx(math.exp(2 * kl), abs=6e-4)
+    factor = 2.5 if kl <= 0.06 else 2.0
+    assert limits["divergence.kl_p99"] == pytest.approx(30 * kl, rel=0.02)
+    assert limits["divergence.same_top"] == pytest.approx(1 - 0.8 * math.sqrt(kl), abs=6e-4)
+    assert limits["perplexity.ratio"] == pytest.approx(math.exp(factor * kl), abs=6e-4)
     worst = max(1.1, math.exp(2 * kl))
     assert limits["edge.long_input"] == pytest.approx(worst, abs=3e-3)
     assert limits["edge.multilingual"] == pytest.approx(worst, abs=3e-3)
     # the published increase and the ratio say about the same of Llama-3-8B
-    as_increase = PUBLISHED_PERPLEXITY * (math.exp(2 * kl) - 1)
-    assert 0.5 * as_increase <= (limits["perplexity.increase"] or 0) <= as_increase
+    as_increase = PUBLISHED_PERPLEXITY * (math.exp(factor * kl) - 1)
+    assert 0.4 * as_increase <= (limits["perplexity.increase"] or 0) <= as_increase
 
 
 # SmolLM2-135M, one damage alone in an otherwise sound Q8_0: mean KL on WikiText-2, 2 to 4 windows.

@@ -92,6 +92,16 @@ _FIRST = "passages at first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """Which members are judged, and how."""
+
+    left_out: Mapping[str, str]
+    """Those in which the original has nothing to lose, and why."""
+    recalled: frozenset[str]
+    """Those that are recall, of which a share of the logarithm counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LongInput:
     """The probe of both rows."""
 
@@ -100,6 +110,8 @@ class LongInput:
     fillers: tuple[str, ...]
     most_tokens: int
     units: tuple[int, ...] = tuple(range(_UNITS))
+    members: Members | None = None
+    """What the original can do, by all of its answers; None: by those that are read."""
 
     @property
     def size(self) -> int:
@@ -155,16 +167,12 @@ class LongInput:
             }
             for name, marks in _facts(pair.work.marks)
         }
-        guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
-        at_first = float(first.reference_nll.mean())
-        left_out = {}
-        for name, tokens in members.items():
-            nats = float(tokens.reference_nll.mean())
-            reason = _unmastered(name, nats, recall.get(name), at_first=at_first, guess=guess)
-            if reason:
-                left_out[name] = reason
+        found = self.members or _members(pair, members, recall, float(first.reference_nll.mean()))
+        left_out = found.left_out
         kept = {
-            name: _weighed(name, tokens, at_first)
+            name: dataclasses.replace(tokens, share_of_log=_SHARE_OF_LOG)
+            if name in found.recalled
+            else tokens
             for name, tokens in members.items()
             if name not in left_out
         }
@@ -185,6 +193,22 @@ class LongInput:
             ),
         )
 
+    def settled(self, work: Work, outcome: Outcome) -> LongInput:
+        """The same probe, its members chosen once for all looks by all of the original's answers.
+
+        Raises:
+            NotApplicable: there are none, in either row.
+        """
+        whole = Pair(work=work, reference=outcome, artifact=outcome)
+        self.read(whole)
+        tokens = dict(PerplexityFamily.read(whole).members)
+        first = float(tokens.pop(_FIRST).reference_nll.mean())
+        recall = {
+            name: {"facts": len(marks), "reference_said": _count_said(outcome, marks)}
+            for name, marks in _facts(work.marks)
+        }
+        return dataclasses.replace(self, members=_members(whole, tokens, recall, first))
+
     def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
         """Refuse a row of which the original has mastered nothing.
 
@@ -194,12 +218,27 @@ class LongInput:
         self._mastered(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
 
 
-def _weighed(name: str, tokens: Tokens, at_first: float) -> Tokens:
-    """With the share of the logarithm that counts: the last tokens may have come before."""
-    is_recall = name.startswith(("passages", "facts")) or (
-        name == _LAST and float(tokens.reference_nll.mean()) <= _MOST_OF_FIRST * at_first
+def _members(
+    pair: Pair, members: Mapping[str, Tokens], recall: Mapping[str, Mapping[str, int]], first: float
+) -> Members:
+    """What the original has mastered; `first` is what passages cost it at first, nats a token."""
+    guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
+    nats = {name: float(tokens.reference_nll.mean()) for name, tokens in members.items()}
+    reasons = {
+        name: _unmastered(name, cost, recall.get(name), at_first=first, guess=guess)
+        for name, cost in nats.items()
+    }
+    # the last tokens may have come before
+    recalled = {
+        name
+        for name, cost in nats.items()
+        if name.startswith(("passages", "facts"))
+        or (name == _LAST and cost <= _MOST_OF_FIRST * first)
+    }
+    return Members(
+        left_out={name: reason for name, reason in reasons.items() if reason},
+        recalled=frozenset(recalled),
     )
-    return dataclasses.replace(tokens, share_of_log=_SHARE_OF_LOG) if is_recall else tokens
 
 
 def _unmastered(

@@ -387,3 +387,22 @@ def test_two_bits_are_seen_and_the_model_itself_is_not(children: dict[str, Host]
     assert sum(counts["said"] for counts in recall) < sum(
         counts["reference_said"] for counts in recall
     )
+
+
+def test_what_the_original_has_mastered_is_decided_once_for_all_looks(planned: Planned) -> None:
+    context, work = planned
+    probe = LongInput(fillers=PROSE, most_tokens=10**6)
+    far = f"passages about {context} tokens back"
+    settled = probe.settled(work, answered(work, nats=nats_of, said=lambda _: True))
+
+    # the answers of one look alone say that the original cannot do it
+    unlucky = answered(
+        work, nats=lambda member: 2.9 if member == far else nats_of(member), said=lambda _: True
+    )
+    damaged = answered(
+        work, nats=lambda member: 6.0 if member == far else nats_of(member), said=lambda _: True
+    )
+
+    assert far not in probe.read(pair(damaged, unlucky, work)).estimate("edge.long_input", 0.95, {})
+    found = settled.read(pair(damaged, unlucky, work)).estimate("edge.long_input", 0.95, {})
+    assert found[far].low > 1.5
