@@ -1,8 +1,8 @@
-"""A stranger's template is rendered in a process that reads nothing of the directory one works in."""
+"""A stranger's template is rendered in a process apart, which reads nothing of one's directory."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +10,9 @@ from qgate.errors import MeasurementError
 from qgate.harness import rendering
 from qgate.harness.chat import Chat
 from qgate.harness.rendering import TemplateRefused, render_chats
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SAYS = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
 HELLO = [[{"role": "user", "content": "hello"}]]
@@ -40,12 +43,10 @@ def test_a_template_that_reaches_out_is_refused_in_its_own_name() -> None:
 
 def test_one_that_never_ends_is_no_template_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "_LONGEST_S", 1.0)
-    chat = Chat(
-        template="{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    )
+    forever = "{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2
 
     with pytest.raises(MeasurementError, match="within 1 s") as caught:
-        render_chats(chat, HELLO)
+        render_chats(Chat(template=forever), HELLO)
     assert not isinstance(caught.value, TemplateRefused)
 
 
