@@ -29,7 +29,7 @@ def test_what_the_user_leaves_out_keeps_its_shipped_limit_and_line(tmp_path: Pat
         "thresholds/default.yaml",
         "3 bits",
     )
-    assert line.strip() == "divergence.same_top: {min: 0.729}"
+    assert line.strip() == "divergence.same_top: {min: 0.69}"
 
 
 BY_BITS = """\
