@@ -155,7 +155,7 @@ def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
     check, size, edge = probe.checks[0], float(getattr(probe, "size", 1)), thresholds.edge
     longest = min(edge.context_tokens, context_tokens)
     if check == "edge.long_input":
-        return Ask(read=size * max(longest, 4096.0 if longest < 4096 else longest), share=0.5)
+        return Ask(read=size * max(longest, 4096), share=0.5)
     if check == "edge.multilingual":
         return Ask(read=size * 60, share=0.4)
     if check == "edge.repetition":
