@@ -19,6 +19,7 @@ from qgate import stats
 from qgate.checks import CHECKS, area_of
 from qgate.errors import NotApplicable, QGateError
 from qgate.measure.measurement import Comparison
+from qgate.measure.paired_answers import detectable_drop
 from qgate.records import Estimate
 from qgate.verdict import is_shown
 
@@ -62,7 +63,7 @@ class Corrected:
         if "detectable_drop" in details:
             # what flips without damage flips both ways; Holm's strictest step is Bonferroni's
             flips, error = 2 * min(details["lost"], details["gained"]), _ERROR / self.family
-            details["detectable_drop"] = stats.detectable_drop(self.n, flips, alpha=error)
+            details["detectable_drop"] = detectable_drop(self.n, flips, error)
         return details
 
 

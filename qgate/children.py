@@ -231,14 +231,15 @@ class Children:
     ) -> Serving:
         thresholds = self._setting.thresholds
         longest = (self._setting.original or artifact).context_length or 2**31
+        text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
         wanted = max(
-            thresholds.text.window_tokens,
+            text_tokens,
             thresholds.edge.context_tokens,
             thresholds.memory.context_tokens,
             thresholds.latency.prompt_tokens + thresholds.latency.output_tokens,
         )
         loading = Loading(
-            window_tokens=min(thresholds.text.window_tokens, longest),
+            window_tokens=min(text_tokens, longest),
             context_tokens=min(wanted, longest),
             threads=thresholds.runtime.threads,
             options=options,

@@ -96,6 +96,8 @@ def _blind_below(
     """Of an alarm that stayed silent, the smallest damage that it would have seen."""
     if verdict is not Verdict.PASS:
         return {}
+    if details.get("detectable_drop", 0.0) is None:
+        return {"would_have_seen": "nothing for sure, of so few answers"}
     seen = would_have_seen(
         found,
         limit,

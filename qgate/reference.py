@@ -159,6 +159,7 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
         "text": plan.text.digest,
         "windows": plan.settings.windows,
         "window_tokens": plan.settings.window_tokens,
+        "conversation_tokens": plan.settings.conversation_tokens,
         "seed": plan.settings.seed,
         "positions": plan.settings.positions,
         "given": None if plan.windows is None else window_digests(plan.windows.ids),
@@ -191,7 +192,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
         "asked": windows.asked,
         "encoding": stored.encoding,
         "stride": stored.stride,
-        "self_kl_nats": float(np.abs(scored["kl_nats"]).mean()),
+        "self_kl_nats": scored["self_kl_nats"],
         "seconds": scored["total_s"],
     }
 
@@ -211,6 +212,7 @@ def score_arguments(reference: Reference, begin: int, end: int) -> dict[str, Any
         "stored": dataclasses.asdict(stored),
         "anchors": reference.anchors[kept],
         "tops": reference.tops[kept],
+        "compared": reference.windows.kept(reference.stored.stride)[kept],
     }
 
 

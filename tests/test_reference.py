@@ -100,6 +100,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "another text": {"text": BOOK},
     "another seed": {"settings": dataclasses.replace(SETTINGS, seed=1)},
     "another window": {"settings": dataclasses.replace(SETTINGS, window_tokens=32)},
+    "other conversations": {"settings": dataclasses.replace(SETTINGS, conversation_tokens=32)},
     "more windows": {"settings": dataclasses.replace(SETTINGS, windows=7)},
     "all positions": {"settings": dataclasses.replace(SETTINGS, positions="all")},
     "other weights": {"digest": "sha256:0"},

@@ -88,6 +88,34 @@ def test_logits_that_are_not_matrix_times_state_are_stored_as_rows(
     assert arrays(again) == arrays(found)
 
 
+HUGE = """
+import numpy as np
+from qgate.runtimes.fake import Fake
+class Planted(Fake):
+    def hidden(self, windows, first):
+        for logits, states in super().hidden(windows, first):
+            states = np.array(states)
+            states[:, {position}, 0] = {number}
+            yield logits, states
+"""
+
+
+@pytest.mark.parametrize("position", [0, 1, 30])
+@pytest.mark.parametrize("number", ["70000.0", "-np.inf", "np.nan"])
+def test_a_state_that_16_bits_cannot_hold_is_stored_as_rows(
+    store: Path, original: Path, planted: Planted, position: int, number: str
+) -> None:
+    """Wherever it is: a quarter of the positions is compared, every number is looked at."""
+    runtime = planted(HUGE.format(position=position, number=number))
+
+    found, asked = measure(store, make_plan(original), runtime)
+
+    assert asked == ["describe", "load", "sample", "score", "score"]
+    assert found.stored.encoding == "rows"
+    assert found.self_kl_nats < MAX_SELF_KL_NATS
+    assert np.isfinite(np.load(found.stored.array)).all()
+
+
 def test_an_original_that_says_nothing_is_refused(store: Path, toys: Toys) -> None:
     path = write_toy(toys() / "original.gguf", Toy(scheme="F32", fault="constant:score"))
 

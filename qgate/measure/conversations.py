@@ -178,31 +178,31 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
     )
 
 
-def converse(
-    recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts, size: int
-) -> Windows:
-    """Have the original answer, and take its answers as windows of `size` tokens.
+def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
+    """Have the original answer, and take its answers as windows.
 
     Raises:
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
     prompts, how = _ids(recipe, host, facts)
-    names, plan = _plan(settings.windows, prompts, size)
+    room = _room(prompts, settings, facts.context_length)
+    names, plan = _plan(settings.windows, prompts, room)
     sampled = host.call(
         "sample",
         sequences=len(plan),
-        tokens=size,
+        tokens=room.tokens,
         seed=recipe.seed,
         heat=dataclasses.asdict(recipe.heat),
         turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
-        answer_tokens=max(1, size // _ANSWER_SHARE),
+        answer_tokens=room.turn,
         ends=list(facts.end_tokens),
     )
     ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
-    if ids.shape != answers.shape or ids.shape != (len(plan), size):
+    wanted = (len(plan), room.tokens)
+    if ids.shape != answers.shape or ids.shape != wanted:
         raise MeasurementError(
-            f"text: lost tokens: got windows of shape {ids.shape}; expected {(len(plan), size)}"
+            f"text: lost tokens: got windows of shape {ids.shape}; expected {wanted}"
         )
     return Windows(
         ids=ids.astype(np.int32),
@@ -272,16 +272,38 @@ def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> tuple[list[_Ids], str
     return found, framed.how
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """Sizes of a conversation, in tokens."""
+
+    tokens: int
+    """The whole."""
+    turn: int
+    """The longest answer, and the longest prompt but for the first."""
+    first: int
+    """The longest first prompt, with what the template puts before it."""
+
+
+def _room(prompts: Sequence[_Ids], settings: TextSettings, context_tokens: int) -> _Room:
+    """`conversation_tokens`, and more where a template puts much before the first prompt."""
+    least = min(settings.conversation_tokens, context_tokens)
+    most = max(least, min(settings.window_tokens, context_tokens))
+    turn = max(1, least // _ANSWER_SHARE)
+    before = min(len(one.first) - len(one.follow) for one in prompts)
+    tokens = min(most, least + max(0, before - turn))
+    return _Room(tokens=tokens, turn=turn, first=max(2, tokens - least // 2))
+
+
 def _plan(
-    windows: int, prompts: Sequence[_Ids], size: int
+    windows: int, prompts: Sequence[_Ids], room: _Room
 ) -> tuple[tuple[str, ...], list[list[_Turn]]]:
     """All slices, and the turns of each window.
 
-    A prompt that takes more than its part of a window is left out; the first of a window, before
-    which a template may put much, may take half of it. Where all take more, each keeps its
-    beginning token and its end.
+    A prompt that takes more than its part of a window is left out; the first of a window has more,
+    for what a template puts before it. Where all take more, each keeps its beginning token and its
+    end.
     """
-    most, most_first = max(1, size // _ANSWER_SHARE), max(2, size // 2)
+    most, most_first = room.turn, room.first
     fitting = [one for one in prompts if len(one.first) <= most_first and len(one.follow) <= most]
     if not fitting:
         fitting = [
@@ -294,7 +316,7 @@ def _plan(
         ]
     names = tuple(dict.fromkeys(one.slice for one in fitting))
     own = [[one for one in fitting if one.slice == name] for name in names]
-    return names, [_turns(window, windows, own, size) for window in range(windows)]
+    return names, [_turns(window, windows, own, room.tokens) for window in range(windows)]
 
 
 def _turns(window: int, windows: int, own: Sequence[Sequence[_Ids]], size: int) -> list[_Turn]:

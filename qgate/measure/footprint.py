@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qgate.stats import Looks
     from qgate.thresholds import MemorySettings
 
-PROMPT_TOKENS, OUTPUT_TOKENS = 32, 8
+PROMPT_TOKENS, OUTPUT_TOKENS = 16, 2
 """Of each batch of `measure_growth`."""
 _FEWEST_BATCHES = 20
 """Fewer hardly show a leak that takes a block now and then (`qgate.stats.slope`)."""
@@ -149,8 +149,8 @@ def measure_growth(
 ) -> Growth:
     """Bytes in use after each of `batches` identical requests.
 
-    A request is 32 random tokens and 8 greedy ones after them: what leaks once a request shows
-    fully, what leaks once a token shows 40-fold.
+    A request is 16 random tokens and 2 greedy ones after them: what leaks once a request shows
+    fully, what leaks once a token shows 18-fold.
 
     Args:
         host: the child, its model loaded.

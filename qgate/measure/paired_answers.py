@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate import stats
+from qgate.errors import MeasurementError
 from qgate.measure.oddities import odd_gain
 from qgate.measure.worst_samples import side_by_side
 
@@ -99,21 +100,34 @@ class PairedAnswers:
             ],
         }
 
-    def _detectable(self, lost: int, gained: int) -> dict[str, float]:
+    def _detectable(self, lost: int, gained: int) -> dict[str, float | None]:
         """What the row's test sees 4 times in 5; of items in groups that is not known.
 
+        None where it sees nothing as surely, because of so many flips.
+
         Raises:
-            MeasurementError: so few items that it could see nothing.
+            MeasurementError: so few items that it could see nothing, flips or not.
         """
         if self.groups is not None:
             return {}
+        n = len(self.artifact)
         # what flips without damage flips both ways
         flips = 2 * min(lost, gained)
-        drop = stats.detectable_drop(len(self.artifact), flips, alpha=_ALPHA)
-        return {"detectable_drop": drop}
+        if flips == 0:
+            return {"detectable_drop": stats.detectable_drop(n, flips, alpha=_ALPHA)}
+        stats.detectable_drop(n, 0, alpha=_ALPHA)
+        return {"detectable_drop": detectable_drop(n, flips, _ALPHA)}
 
     def _worst(self) -> list[int]:
         numbers = np.flatnonzero(self.is_lost)
         if self.severity is not None:
             numbers = numbers[np.argsort(-self.severity[numbers], kind="stable")]
         return [int(number) for number in numbers]
+
+
+def detectable_drop(n: int, flips: int, error: float) -> float | None:
+    """What the exact test of paired answers sees 4 times in 5; None where it sees nothing so."""
+    try:
+        return stats.detectable_drop(n, flips, alpha=error)
+    except MeasurementError:
+        return None

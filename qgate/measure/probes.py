@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qgate.measure.edge.boundaries import Boundaries
+from qgate.measure.edge.boundaries import BEGINNINGS, Boundaries
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Multilingual, documents_of
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _MATH = "tasks/arithmetic.jsonl"
 _CONVERSATIONS = 64
 """So many of their prompts are answered freely: the first ones, a fair mix of their slices."""
+
+
+_STEP = 17
+"""Prompts by which one seed begins later than the one before; no divisor of 48 or 96."""
 
 
 class Asking(Protocol):
@@ -72,7 +76,7 @@ def find_probes(
     Raises:
         ThresholdsError: a file is missing or wrong, as `file:line: ...`.
     """
-    edge, shipped = thresholds.edge, shipped_path().parent
+    edge, seed, shipped = thresholds.edge, thresholds.text.seed, shipped_path().parent
     prompts = read_prompts(shipped / "prompts" / "open.jsonl")
     asked = read_conversations(shipped / "prompts" / "conversations.jsonl")
     prose = read_texts(shipped / "prompts" / "prose.jsonl")
@@ -80,19 +84,26 @@ def find_probes(
         read_languages(shipped / "prompts" / "documents.jsonl"),
         read_languages(shipped / "prompts" / "languages.jsonl"),
     )
+    free = _from(seed, _mixed(asked[:_CONVERSATIONS], prompts))
     return (
         *tasks.probes(),
-        LongInput(fillers=prose, most_tokens=edge.context_tokens),
+        LongInput(fillers=prose, most_tokens=edge.context_tokens, seed=seed),
         Multilingual(documents=documents),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
         FreeRunning(
-            prompts=_mixed(asked[:_CONVERSATIONS], prompts),
+            prompts=free,
             answer_tokens=edge.answer_tokens,
             original=original,
         ),
-        BatchInvariance.of(_mixed(asked[:_CONVERSATIONS], prompts)),
-        Boundaries(),
+        BatchInvariance.of(free),
+        Boundaries(beginnings=_from(seed, BEGINNINGS)),
     )
+
+
+def _from(seed: int, prompts: Sequence[str]) -> tuple[str, ...]:
+    """The same prompts in the same circle, begun elsewhere: which of them come first."""
+    begin = seed * _STEP % len(prompts)
+    return (*prompts[begin:], *prompts[:begin])
 
 
 def _mixed(asked: Sequence[Asked], prompts: Sequence[str]) -> tuple[str, ...]:

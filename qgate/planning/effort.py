@@ -5,8 +5,10 @@ samples make wider intervals, so that `quick` ends INCONCLUSIVE where `standard`
 alarms see only large damage. It replaces what qgate ships; what a thresholds file sets by hand wins
 over it, key by key.
 
-`standard` is sized so that an artifact of 135 M parameters takes some 200 s on two cores, less
-where it fails early; `quick` asks a third of that or less.
+`standard` is sized so that a gate of SmolLM2-135M and three artifacts takes one and a half times as
+long on two CPU cores as llama-perplexity does for 64 windows of each: some 80 s for the original,
+50 s for an artifact. `quick` asks a third of that, but for alarms that need 16 answers and tasks
+that need 30 items to show anything, and for what it takes to learn what the original does not know.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Effort:
     name: str
     windows: int
     """text.windows"""
+    conversation_tokens: int
+    """text.conversation_tokens"""
     task_items: int | None
     """Of each shipped task: max_samples; None: all."""
     long_context_tokens: int
@@ -45,6 +49,8 @@ class Effort:
     """edge.documents: of each language."""
     prompts: int
     """edge.prompts: of the free-running answers."""
+    answer_tokens: int
+    """edge.answer_tokens"""
     batch_prompts: int
     """edge.batch_prompts"""
     math_items: int
@@ -66,7 +72,11 @@ class Effort:
         """What is shipped, with these sizes in place of its own."""
         return dataclasses.replace(
             shipped,
-            text=dataclasses.replace(shipped.text, windows=self.windows),
+            text=dataclasses.replace(
+                shipped.text,
+                windows=self.windows,
+                conversation_tokens=self.conversation_tokens,
+            ),
             tasks=tuple(self._sized(task) for task in shipped.tasks),
             edge=dataclasses.replace(
                 shipped.edge,
@@ -74,6 +84,7 @@ class Effort:
                 long_texts=self.long_texts,
                 documents=self.documents,
                 prompts=self.prompts,
+                answer_tokens=self.answer_tokens,
                 batch_prompts=self.batch_prompts,
                 math_items=self.math_items,
             ),
@@ -92,9 +103,8 @@ class Effort:
         )
 
     def _sized(self, task: TaskSettings) -> TaskSettings:
-        if self.task_items is None or task.max_samples is not None:
-            return task
-        return dataclasses.replace(task, max_samples=self.task_items)
+        most = [count for count in (self.task_items, task.max_samples) if count is not None]
+        return dataclasses.replace(task, max_samples=min(most, default=None))
 
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
@@ -103,46 +113,52 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
         for effort in (
             Effort(
                 name="quick",
-                windows=10,
-                task_items=50,
+                windows=11,
+                conversation_tokens=192,
+                task_items=30,
                 long_context_tokens=1024,
                 long_texts=1,
                 documents=4,
                 prompts=16,
+                answer_tokens=48,
                 batch_prompts=16,
-                math_items=50,
-                pairs=8,
-                output_tokens=24,
+                math_items=30,
+                pairs=6,
+                output_tokens=8,
                 warmup=1,
                 batches=30,
-                warmup_batches=10,
-                context_tokens=512,
+                warmup_batches=5,
+                context_tokens=320,
             ),
             Effort(
                 name="standard",
-                windows=32,
-                task_items=200,
+                windows=20,
+                conversation_tokens=320,
+                task_items=150,
                 long_context_tokens=4096,
-                long_texts=4,
+                long_texts=1,
                 documents=12,
-                prompts=48,
-                batch_prompts=48,
-                math_items=200,
-                pairs=24,
-                output_tokens=32,
-                warmup=2,
-                batches=60,
-                warmup_batches=30,
-                context_tokens=2048,
+                prompts=32,
+                answer_tokens=96,
+                batch_prompts=16,
+                math_items=150,
+                pairs=12,
+                output_tokens=10,
+                warmup=1,
+                batches=40,
+                warmup_batches=10,
+                context_tokens=1024,
             ),
             Effort(
                 name="thorough",
-                windows=96,
+                windows=64,
+                conversation_tokens=512,
                 task_items=None,
                 long_context_tokens=16_384,
-                long_texts=8,
+                long_texts=4,
                 documents=24,
                 prompts=96,
+                answer_tokens=256,
                 batch_prompts=96,
                 math_items=400,
                 pairs=48,

@@ -35,7 +35,7 @@ _PER_TOKEN_S = 0.00025
 _PER_MODEL_S = 3.0
 """A child that starts and loads."""
 _TOKENS_A_CHARACTER = 0.3
-_BATCH_TOKENS = (32, 8)
+_BATCH_TOKENS = (16, 2)
 """Read and written by a batch of memory.growth."""
 
 
@@ -130,7 +130,8 @@ def asks_of(
         writes_text: whether the original writes the text that is scored.
     """
     text, latency, memory = thresholds.text, thresholds.latency, thresholds.memory
-    tokens = text.windows * min(text.window_tokens, context_tokens)
+    a_window = text.conversation_tokens if writes_text else text.window_tokens
+    tokens = text.windows * min(a_window, context_tokens)
     read, written = _BATCH_TOKENS
     batches = memory.warmup_batches + memory.batches / 2
     requests = latency.warmup + latency.pairs
@@ -161,7 +162,7 @@ def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
     if check == "edge.repetition":
         return Ask(read=size * 40, written=size * edge.answer_tokens)
     if check == "edge.batch_invariance":
-        return Ask(read=size * 40, written=size * 16, alone=size * 16, share=0.8)
+        return Ask(read=size * 80, written=size * 8, alone=size * 8)
     if check == "edge.empty_prompt":
         return Ask(read=size * 2, written=size * 32)
     return _ask_of_items(probe, size)

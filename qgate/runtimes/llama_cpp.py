@@ -44,7 +44,7 @@ one by one. With four, the logits that are held weigh more than the time that is
 _MOST_TOGETHER = 2
 _TOKENS_PER_CALL = 512
 """Of packed sequences and long prompts: as llama.cpp's own tools by default."""
-_TOKENS_PER_PACK = 1024
+_TOKENS_PER_PACK = 512
 _SEQUENCES_PER_PACK = 64
 
 

@@ -84,15 +84,15 @@ class Original:
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
         self.n_vocab: int = stored.matrix.n_vocab if stored.matrix else self._kept.shape[1]
 
-    def tiles(self, begin: int, end: int) -> OriginalTile:
-        """The logits of kept positions begin..end."""
+    def tiles(self, begin: int, end: int, wanted: np.ndarray | None = None) -> OriginalTile:
+        """The logits of kept positions begin..end; `wanted`, bool: of these among them alone."""
         kept = self._kept[begin:end]
         if len(kept) != end - begin:
             raise MeasurementError(
                 f"reference store: got {len(self._kept)} positions; expected at least {end}."
                 " Delete the store to have it measured again"
             )
-        return _tiles(kept, self._matrix)
+        return _tiles(kept if wanted is None else kept[wanted], self._matrix)
 
 
 class Keeper:
@@ -105,11 +105,21 @@ class Keeper:
         _reserve(stored.array)
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
 
-    def keep(self, begin: int, values: np.ndarray) -> OriginalTile:
-        """Store one window's kept rows; returns them as they will be read back."""
+    def keep(
+        self, begin: int, values: np.ndarray, wanted: np.ndarray | None = None
+    ) -> OriginalTile | None:
+        """Store one window's kept rows.
+
+        Returns:
+            The rows as they will be read back, the `wanted` ones (bool; None: all); None where
+            they cannot be, because a number is too large for 16 bits.
+        """
         rows = self._array[begin : begin + len(values)]
-        rows[:] = values
-        return _tiles(rows, self._matrix)
+        with np.errstate(over="ignore"):
+            rows[:] = values
+        if not np.isfinite(rows).all():
+            return None
+        return _tiles(rows if wanted is None else rows[wanted], self._matrix)
 
 
 def _reserve(path: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qgate.runtimes.base import Progress, Runtime
+    from qgate.runtimes.reductions import OriginalTile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,9 @@ class ScoreRequest:
     scored, and `stored` is to be written."""
     tops: np.ndarray | None
     """The token that the original ranks first at each kept position."""
+    compared: np.ndarray | None = None
+    """Which of the kept positions have their distributions compared, bool; None: all. What is told
+    of the others says nothing."""
 
     @property
     def scored_per_window(self) -> int:
@@ -59,6 +63,7 @@ class ScoreRequest:
             stored=None if stored is None else Stored.from_json(stored),
             anchors=value["anchors"],
             tops=value["tops"],
+            compared=value.get("compared"),
         )
 
 
@@ -84,6 +89,15 @@ class Rows:
         best = [row.max() for window in self.logits for row in window]
         found: np.ndarray = (np.array(best) - self.normalizers.reshape(-1)).astype(np.float32)
         return found
+
+    def pick(self, wanted: np.ndarray) -> Rows:
+        """Some of them as those of one window, copied; `wanted`: shape (windows x rows,), bool."""
+        places = np.nonzero(wanted.reshape(self.normalizers.shape))
+        return Rows(
+            logits=self.logits[places][None],
+            hidden=None if self.hidden is None else self.hidden[places][None],
+            normalizers=self.normalizers[places][None],
+        )
 
     def every(self, stride: int, start: int) -> Rows:
         hidden = None if self.hidden is None else self.hidden[:, start::stride]
@@ -118,21 +132,40 @@ class Comparing(Protocol):
 class _AgainstOriginal:
     """The artifact's rows against what was kept of the original."""
 
-    def __init__(self, stored: Stored, anchors: np.ndarray, tops: np.ndarray) -> None:
+    def __init__(
+        self, stored: Stored, anchors: np.ndarray, tops: np.ndarray, compared: np.ndarray | None
+    ) -> None:
         self._original, self._anchors, self._tops = Original(stored), anchors, tops
+        self._compared = compared
 
     def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         end = begin + rows.normalizers.size
-        tiles, anchors = self._original.tiles(begin, end), self._anchors[begin:end]
-        kl = reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew)
+        compared = None if self._compared is None else self._compared[begin:end]
+        tiles, anchors = self._original.tiles(begin, end, compared), self._anchors[begin:end]
+        kl = _divergence(tiles, anchors, rows, compared, crew)
         return {"kl_nats": kl, "same_top": rows.tops() == self._tops[begin:end]}
+
+
+def _divergence(
+    tiles: OriginalTile, anchors: np.ndarray, rows: Rows, compared: np.ndarray | None, crew: Crew
+) -> np.ndarray:
+    """Of each row; zero of those that are not compared, which `tiles` does not have either."""
+    if compared is None:
+        return reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew)
+    kl = np.zeros(len(anchors))
+    if compared.any():
+        some = rows.pick(compared)
+        kl[compared] = reductions.divergence(
+            tiles, anchors[compared], some.logits, some.normalizers, crew
+        )
+    return kl
 
 
 class _KeepingOriginal:
     """The original's rows: kept, and compared with what was kept of them."""
 
-    def __init__(self, stored: Stored, positions: int) -> None:
-        self._stored, self._positions = stored, positions
+    def __init__(self, stored: Stored, positions: int, compared: np.ndarray | None) -> None:
+        self._stored, self._positions, self._compared = stored, positions, compared
         self._keeper: Keeper | None = None
 
     def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
@@ -145,9 +178,12 @@ class _KeepingOriginal:
         values = values.reshape(len(anchors), -1)
         if self._keeper is None:
             self._keeper = Keeper(self._stored, self._positions, values.shape[1])
-        tiles = self._keeper.keep(begin, values)
+        compared = None if self._compared is None else self._compared[begin : begin + len(anchors)]
+        tiles = self._keeper.keep(begin, values, compared)
         return {
-            "kl_nats": reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew),
+            "kl_nats": np.full(len(anchors), np.inf)
+            if tiles is None
+            else _divergence(tiles, anchors, rows, compared, crew),
             "anchors": anchors,
             "tops": rows.tops(),
             "top_logprobs": rows.top_logprobs(),
@@ -269,13 +305,13 @@ def comparing(request: ScoreRequest) -> Comparing | None:
         return None
     if request.anchors is None or request.tops is None:
         positions = len(request.windows) * request.kept_per_window
-        return _KeepingOriginal(request.stored, positions)
+        return _KeepingOriginal(request.stored, positions, request.compared)
     if request.stored.encoding == "top_k":
         from qgate.runtimes.top_k_scoring import TopRowsOfOriginal
 
         positions = len(request.windows) * request.kept_per_window
         return TopRowsOfOriginal(request.stored, positions, request.tops)
-    return _AgainstOriginal(request.stored, request.anchors, request.tops)
+    return _AgainstOriginal(request.stored, request.anchors, request.tops, request.compared)
 
 
 def window_digests(windows: np.ndarray) -> list[str]:

@@ -37,6 +37,7 @@ def begin(engine: Engine, request: ScoreRequest) -> None:
             "stored": None if request.stored is None else dataclasses.asdict(request.stored),
             "anchors": request.anchors,
             "tops": request.tops,
+            "compared": request.compared,
         },
     }
     try:

@@ -45,8 +45,15 @@ TEXT: Mapping[str, Leaf] = MappingProxyType(
             at_least=16,
             at_most=LARGEST_WHOLE,
         ),
+        "conversation_tokens": Number(
+            help="Tokens a window where the text is the original's answers. A template that puts "
+            "much before the first prompt gets more, up to window_tokens.",
+            whole=True,
+            at_least=16,
+            at_most=LARGEST_WHOLE,
+        ),
         "seed": Number(
-            help="Chooses generated text and windows.",
+            help="Chooses generated text, windows, and the prompts and long texts of edge cases.",
             whole=True,
             at_least=0,
             at_most=LARGEST_WHOLE,

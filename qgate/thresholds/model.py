@@ -25,9 +25,11 @@ class TextSettings:
 
     source: str | Path = "auto"
     """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
-    windows: int = 32
+    windows: int = 20
     """How many at most; at least 2."""
     window_tokens: int = 512
+    conversation_tokens: int = 320
+    """Of a window that holds the original's answers."""
     seed: int = 0
     positions: Literal["auto", "all"] = "auto"
     """Where whole distributions are compared; `auto` may take an even sample of scored tokens."""
@@ -114,17 +116,17 @@ class EdgeSettings:
 
     context_tokens: int = 4096
     """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
-    answer_tokens: int = 128
+    answer_tokens: int = 96
     """Longest answer that ends by itself or not, 16 to 4096."""
-    long_texts: int = 4
+    long_texts: int = 1
     """Parts of `edge.long_input` of 4096 tokens each, at most."""
     documents: int = 12
     """Of each language of `edge.multilingual`, at most."""
-    prompts: int = 48
+    prompts: int = 32
     """That are continued freely, at most."""
-    batch_prompts: int = 48
+    batch_prompts: int = 16
     """Of `edge.batch_invariance`, at most."""
-    math_items: int = 200
+    math_items: int = 150
     """Of `edge.math`, at most."""
 
 
@@ -133,11 +135,11 @@ class LatencySettings:
     """The requests of `latency.*`."""
 
     prompt_tokens: int = 128
-    output_tokens: int = 32
+    output_tokens: int = 10
     """At least 8, always all of them."""
-    pairs: int = 24
+    pairs: int = 12
     """Requests to original and artifact each, at least 6."""
-    warmup: int = 2
+    warmup: int = 1
     """Requests to each before the first that counts, at least 1."""
 
 
@@ -145,11 +147,11 @@ class LatencySettings:
 class MemorySettings:
     """What is served for `memory.*`."""
 
-    context_tokens: int = 2048
+    context_tokens: int = 1024
     """In the context of `memory.peak`, at least 64; the model's own limit holds too."""
-    batches: int = 60
+    batches: int = 40
     """Identical ones of `memory.growth`, at least 30."""
-    warmup_batches: int = 30
+    warmup_batches: int = 10
     """Before the first that counts: until the allocator has settled."""
 
 

@@ -89,8 +89,8 @@ class Letters:
 
 
 def answered(host: Letters | None = None, windows: int = 4, size: int = 40) -> Windows:
-    settings = TextSettings(source="answers", windows=windows, window_tokens=size, seed=5)
-    return converse(RECIPE, settings, host or Letters(), FACTS, size)  # type: ignore[arg-type]
+    settings = TextSettings(source="answers", windows=windows, conversation_tokens=size, seed=5)
+    return converse(RECIPE, settings, host or Letters(), FACTS)  # type: ignore[arg-type]
 
 
 def test_only_what_the_model_said_is_scored() -> None:
@@ -159,7 +159,7 @@ def test_the_same_recipe_is_asked_with_its_own_seed_and_heat() -> None:
 
 def test_the_text_knows_what_was_scored() -> None:
     text = Text(name=RECIPE.name, digest=RECIPE.digest(), documents=None, recipe=RECIPE)
-    settings = TextSettings(source="answers", windows=4, window_tokens=64, seed=5)
+    settings = TextSettings(source="answers", windows=4, conversation_tokens=64, seed=5)
 
     windows = cut_windows(text, settings, Letters(), FACTS)  # type: ignore[arg-type]
     told = describe(text, windows)
@@ -219,11 +219,54 @@ def many(*slices: str) -> tuple[Asked, ...]:
 )
 def test_what_the_original_does_not_know_is_not_asked(letters: str, asked: tuple[str, ...]) -> None:
     recipe = dataclasses.replace(RECIPE, prompts=many("a", "b"), more=many("c"))
-    settings = TextSettings(source="answers", windows=4, window_tokens=40)
+    settings = TextSettings(source="answers", windows=4, conversation_tokens=40)
 
-    windows = converse(recipe, settings, Knowing(letters), FACTS, 40)  # type: ignore[arg-type]
+    windows = converse(recipe, settings, Knowing(letters), FACTS)  # type: ignore[arg-type]
 
     assert windows.slices == asked
+
+
+# Room for what a template puts before the first prompt
+
+
+@pytest.mark.parametrize(
+    ("before", "settings", "context", "tokens"),
+    [
+        (0, {}, 512, 64),
+        (16, {}, 512, 64),  # as much as a turn, for which there is room anyhow
+        (40, {}, 512, 88),
+        (80, {}, 512, 128),
+        (400, {}, 512, 128),  # no longer than a window of any other text
+        (40, {}, 80, 80),  # nor than the model can
+        (40, {"window_tokens": 32}, 512, 64),
+        (40, {"conversation_tokens": 96}, 80, 80),
+    ],
+)
+def test_a_long_beginning_of_a_template_makes_windows_longer_and_no_answer(
+    tmp_path: Path, before: int, settings: dict[str, int], context: int, tokens: int
+) -> None:
+    given = {"windows": 4, "window_tokens": 128, "conversation_tokens": 64, **settings}
+    template = f"{'S' * before}{{% for m in messages %}}[{{{{ m.content }}}}]{{% endfor %}}"
+    original = directory(tmp_path, chat_template__jinja=template)
+    host = Letters()
+
+    windows = converse(
+        dataclasses.replace(RECIPE, original=original),
+        TextSettings(source="answers", **given),  # type: ignore[arg-type]
+        host,  # type: ignore[arg-type]
+        dataclasses.replace(FACTS, context_length=context),
+    )
+
+    assert host.asked["tokens"] == tokens
+    assert windows.ids.shape == (4, tokens)
+    turn = min(given["conversation_tokens"], context) // 4
+    assert host.asked["answer_tokens"] == turn
+    # so much of the template is there as fits beside half of what a conversation has otherwise
+    whole = [BOS, *b"S" * before, *b"[a0]"]
+    first = windows.ids[0].tolist()
+    is_cut = len(whole) > tokens - 2 * turn
+    assert (first[: len(whole)] != whole) is is_cut
+    assert windows.scored[:, tokens - 2 * turn :].any(axis=1).all()
 
 
 # How prompts are put to a model

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
 SETTINGS = LatencySettings(prompt_tokens=16, output_tokens=8, pairs=6, warmup=2)
+WHOLE = LatencySettings(prompt_tokens=128, output_tokens=32, pairs=6)
 FACTS = ModelFacts(
     n_vocab=64,
     width=16,
@@ -185,15 +186,15 @@ def test_a_child_that_fails_is_heard_of() -> None:
     ],
 )
 def test_a_short_context_cuts_the_prompt_first(context: int, lengths: tuple[int, int]) -> None:
-    found = fit(LatencySettings(), context)
+    found = fit(WHOLE, context)
 
     assert (found.prompt_tokens, found.output_tokens) == lengths
     assert sum(lengths) <= context
 
 
 def test_requests_that_were_cut_say_so() -> None:
-    cut = Desk().measure(LatencySettings(pairs=6), context_length=44).details("latency.ttft")
-    whole = Desk().measure(LatencySettings(pairs=6)).details("latency.ttft")
+    cut = Desk().measure(WHOLE, context_length=44).details("latency.ttft")
+    whole = Desk().measure(WHOLE).details("latency.ttft")
 
     assert (cut["prompt_tokens"], cut["output_tokens"]) == (12, 32)
     assert (cut["asked_prompt_tokens"], cut["asked_output_tokens"]) == (128, 32)

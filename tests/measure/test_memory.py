@@ -13,6 +13,7 @@ import pytest
 from qgate import stats
 from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
+from qgate.measure.footprint import batch_ends
 from qgate.measure.memory import (
     ROWS,
     Footprint,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
 MIB = 2**20
-WARMUP_BATCHES = MemorySettings().warmup_batches
+SETTINGS = MemorySettings(batches=60, warmup_batches=30)
+WARMUP_BATCHES = SETTINGS.warmup_batches
 OWN = Footprint(
     weights_bytes=500 * MIB,
     kv_cache_bytes=64 * MIB,
@@ -195,7 +197,7 @@ def test_a_plateau_does_not_grow() -> None:
 def test_batches_that_warm_up_are_left_out() -> None:
     host, planted = child()
 
-    growth = measure_growth(host, MemorySettings(), n_vocab=64)
+    growth = measure_growth(host, SETTINGS, n_vocab=64)
 
     assert growth.bytes.tolist() == (np.arange(WARMUP_BATCHES, WARMUP_BATCHES + 60) * 4096).tolist()
     asked = planted.asked["repeat"]
@@ -225,7 +227,7 @@ def test_batches_end_where_the_row_is_decided(
 ) -> None:
     host, said = Repeating(step_bytes=4096), iter(answers)
 
-    growth = measure_growth(cast("Host", host), MemorySettings(), 64, lambda _: next(said))
+    growth = measure_growth(cast("Host", host), SETTINGS, 64, lambda _: next(said))
 
     assert host.asked == asked
     assert len(growth.bytes) == sum(asked) - WARMUP_BATCHES
@@ -234,11 +236,18 @@ def test_batches_end_where_the_row_is_decided(
     assert np.diff(growth.bytes).tolist() == [4096] * (len(growth.bytes) - 1)
 
 
+@pytest.mark.parametrize(("batches", "ends"), [(30, (30,)), (39, (39,)), (40, (20, 40))])
+def test_few_batches_are_looked_at_once(batches: int, ends: tuple[int, ...]) -> None:
+    """Of as many as are the default there is a look at half of them."""
+    assert batch_ends(batches) == ends
+    assert len(batch_ends(MemorySettings().batches)) == 2
+
+
 def test_lost_batches_are_refused() -> None:
     host, _ = child()
 
     with pytest.raises(MeasurementError, match=r"lost batches: got .*\(90,\); expected 91"):
-        measure_growth(host, MemorySettings(batches=61), n_vocab=64)
+        measure_growth(host, dataclasses.replace(SETTINGS, batches=61), n_vocab=64)
 
 
 def test_a_footprint_is_what_the_child_said() -> None:

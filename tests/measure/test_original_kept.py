@@ -25,19 +25,31 @@ class Served:
 
     def __init__(self, **answers: dict[str, Any]) -> None:
         self._answers, self.asked = answers, list[str]()
+        self.compared: list[list[bool]] = []
 
     def call(self, verb: str, **given: Any) -> dict[str, Any]:
         assert verb == "score"
         encoding = given["stored"]["encoding"]
         self.asked.append(encoding)
+        self.compared.append(given["compared"].tolist())
         return self._answers[encoding]
 
 
-def self_kl(nats: float) -> dict[str, Any]:
-    return {"kl_nats": np.full(10, nats)}
+COUNTS = np.array([[1, 1, 0, 1, 1, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]], dtype=bool)
+"""Which tokens of two windows count."""
+CHECKED = (0, 6, 14)
+"""Of those that count every fourth: the 1st, the 5th and the 9th."""
 
 
-def keep(directory: Path, host: Any, scoring: Any) -> str:
+def self_kl(nats: float, **at: float) -> dict[str, Any]:
+    """So many everywhere, but for some places."""
+    found = np.full(COUNTS.size, nats)
+    for place, value in at.items():
+        found[int(place.removeprefix("at_"))] = value
+    return {"kl_nats": found}
+
+
+def keep(directory: Path, host: Any, scoring: Any) -> tuple[dict[str, Any], str]:
     facts = ModelFacts(
         n_vocab=1792,
         width=256,
@@ -52,14 +64,15 @@ def keep(directory: Path, host: Any, scoring: Any) -> str:
         scoring=scoring,
     )
     windows = Windows(
-        ids=np.zeros((2, 8), np.int32),
-        clusters=np.zeros((2, 3), np.int64),
+        ids=np.zeros((2, 16), np.int32),
+        clusters=np.zeros((2, 8), np.int64),
         clustered_by="window",
-        scored=np.ones((2, 3), np.bool_),
+        scored=COUNTS,
     )
     loaded = Loaded(host=host, facts=facts, windows=windows)
-    settings = TextSettings(source="generated", windows=2, window_tokens=8)
-    return keep_original(directory, DEMO, settings, loaded)[1].encoding
+    settings = TextSettings(source="generated", windows=2, window_tokens=16)
+    scored, stored = keep_original(directory, DEMO, settings, loaded)
+    return scored, stored.encoding
 
 
 @pytest.mark.parametrize(
@@ -79,7 +92,10 @@ def test_whole_rows_are_kept_where_they_are_believed(
 ) -> None:
     host = Served(**answers)
 
-    assert keep(tmp_path, host, "whole") == asked[-1]
+    scored, encoding = keep(tmp_path, host, "whole")
+
+    assert encoding == asked[-1]
+    assert scored["self_kl_nats"] == pytest.approx(answers[encoding]["kl_nats"][0])
     assert host.asked == asked
 
 
@@ -89,3 +105,37 @@ def test_a_runtime_with_logits_keeps_no_likeliest_tokens(tmp_path: Path) -> None
     with pytest.raises(MeasurementError, match=r"cannot be stored exactly: got a KL of 1\.0e-03"):
         keep(tmp_path, host, "logits")
     assert host.asked == ["hidden", "rows"]
+
+
+def test_a_quarter_of_the_positions_that_count_is_checked(tmp_path: Path) -> None:
+    """What is told of the others says nothing, and says nothing of the encoding."""
+    others = {f"at_{place}": 9.0 for place in range(COUNTS.size) if place not in CHECKED}
+    host = Served(hidden=self_kl(1e-7, **others))
+
+    scored, encoding = keep(tmp_path, host, "logits")
+
+    assert encoding == "hidden"
+    assert [np.flatnonzero(one).tolist() for one in host.compared] == [list(CHECKED)]
+    assert scored["self_kl_nats"] == pytest.approx(1e-7)
+
+
+@pytest.mark.parametrize("place", CHECKED)
+def test_what_is_checked_decides(tmp_path: Path, place: int) -> None:
+    host = Served(hidden=self_kl(1e-7, **{f"at_{place}": -1e-3}), rows=self_kl(1e-7))
+
+    assert keep(tmp_path, host, "logits")[1] == "rows"
+    assert host.asked == ["hidden", "rows"]
+
+
+@pytest.mark.parametrize("place", [1, 6, 15])
+def test_a_number_that_cannot_be_kept_is_seen_at_any_position(tmp_path: Path, place: int) -> None:
+    host = Served(hidden=self_kl(0.0, **{f"at_{place}": np.inf}), rows=self_kl(1e-7))
+
+    assert keep(tmp_path, host, "logits")[1] == "rows"
+
+
+def test_an_original_of_which_no_encoding_holds_the_numbers_is_refused(tmp_path: Path) -> None:
+    host = Served(hidden=self_kl(0.0, at_1=np.inf), rows=self_kl(0.0, at_2=np.inf))
+
+    with pytest.raises(MeasurementError, match="cannot be stored exactly: got a KL of inf against"):
+        keep(tmp_path, host, "logits")

@@ -10,8 +10,11 @@ import pytest
 from scipy.stats import binomtest
 
 from qgate import stats
+from qgate.alarms import correct
 from qgate.errors import MeasurementError
+from qgate.gate import judge_row
 from qgate.measure.paired_answers import PairedAnswers
+from qgate.records import Limit, SourceLine, Verdict
 
 N = 200
 
@@ -165,3 +168,42 @@ def test_so_few_prompts_that_nothing_could_show_are_refused() -> None:
         MeasurementError, match=r"too few items to show any: got n = 5 .* Add items"
     ):
         make(1, 0, n=5).details("edge.math")
+
+
+@pytest.mark.parametrize(
+    ("n", "flips", "family"),
+    [(20, 6, 13), (32, 16, 13), (16, 4, 13), (16, 8, 1), (16, 8, 13), (32, 20, 13)],
+)
+def test_an_alarm_on_few_answers_that_flip_both_ways_would_have_seen_nothing_for_sure(
+    n: int, flips: int, family: int
+) -> None:
+    """It can fail yet: one artifact that lost every answer is told."""
+    check, source = "edge.repetition", SourceLine("a.yaml", 1)
+    names = [check, *(f"accuracy.task{number}" for number in range(family - 1))]
+    alarms = {name: Limit(check=name, rule="alarm", max=0.05, source=source) for name in names}
+    half = flips // 2
+    answers = make(half, half, n=n, is_good=False)
+
+    def judged(measured: PairedAnswers) -> Any:
+        return judge_row(check, alarms[check], correct(check, measured, alarms, lambda _: measured))
+
+    with pytest.raises(MeasurementError):
+        stats.detectable_drop(n, flips, alpha=0.05 / family)
+    silent = judged(answers)
+
+    assert silent.verdict is Verdict.PASS
+    assert silent.details["detectable_drop"] is None
+    assert silent.details["would_have_seen"] == "nothing for sure, of so few answers"
+    assert json.loads(json.dumps(silent.details)) == silent.details
+    damaged = judged(make(n, 0, n=n, is_good=False))
+    assert damaged.verdict is Verdict.FAIL
+    assert "would_have_seen" not in damaged.details
+
+
+def test_an_alarm_on_enough_answers_says_what_it_would_have_seen() -> None:
+    limit = Limit(check="edge.math", rule="alarm", min=-0.03, source=SourceLine("a.yaml", 1))
+
+    silent = judge_row("edge.math", limit, make(3, 3))
+
+    drop = stats.detectable_drop(N, 6, alpha=0.05)
+    assert silent.details["would_have_seen"] == f"{-100 * drop:.2f} pp or less"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 
-from qgate.errors import UsageError
+from qgate import stats
+from qgate.alarms import family_of
+from qgate.errors import MeasurementError, ThresholdsError, UsageError
 from qgate.planning.effort import EFFORTS, cut, find_effort
 from qgate.thresholds import EdgeSettings, load_thresholds
 
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
 SIZES = (
     *(
         "windows",
+        "conversation_tokens",
         "long_context_tokens",
         "long_texts",
         "documents",
         "prompts",
+        "answer_tokens",
         "batch_prompts",
         "math_items",
     ),
@@ -47,33 +52,61 @@ def test_standard_is_the_default_and_what_the_shipped_file_says(tmp_path: Path) 
         assert getattr(sized, section) == getattr(shipped, section)
 
 
+LEAST = {"long_texts": 1, "warmup": 1, "batch_prompts": 16}
+"""What standard asks no more of than quick: one long text and one warm-up are the least there are,
+and fewer than 16 prompts could hardly set off one alarm of many."""
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_more_effort_is_never_less_of_anything(size: str) -> None:
     quick, standard, thorough = (getattr(EFFORTS[name], size) for name in EFFORTS)
-    assert quick < standard < thorough
+    if size in LEAST:
+        assert quick == standard == LEAST[size] < thorough
+    else:
+        assert quick < standard < thorough
 
 
-def test_quick_asks_a_third_of_what_standard_asks() -> None:
-    """Tokens, of what costs: a window's, a text's, an answer's, a request's and a batch's."""
-    quick, standard = EFFORTS["quick"], EFFORTS["standard"]
-    for product in (
-        ("windows",),
+@pytest.mark.parametrize(
+    "product",
+    [
+        ("windows", "conversation_tokens"),
         ("long_texts", "long_context_tokens"),
         ("documents",),
-        ("prompts",),
-        ("batch_prompts",),
-        ("pairs",),
+        ("prompts", "answer_tokens"),
+        ("math_items",),
         ("context_tokens",),
+    ],
+    ids="-".join,
+)
+def test_quick_asks_a_third_of_what_standard_asks(product: tuple[str, ...]) -> None:
+    """Tokens, of what costs: a window's, a text's, a document's, an answer's and a context's."""
+    quick, standard = (
+        math.prod(getattr(EFFORTS[name], size) for size in product)
+        for name in ("quick", "standard")
+    )
+    assert quick <= standard / 3 + 1
+
+
+def test_what_quick_asks_more_of_than_a_third_is_the_least_that_can_be_asked(
+    tmp_path: Path,
+) -> None:
+    quick = EFFORTS["quick"]
+    for section, key, least in (
+        ("latency", "pairs", quick.pairs),
+        ("latency", "output_tokens", quick.output_tokens),
+        ("latency", "warmup", quick.warmup),
+        ("memory", "batches", quick.batches),
+        ("edge", "long_texts", quick.long_texts),
     ):
-        asked = []
-        for effort in (quick, standard):
-            total = 1
-            for size in product:
-                total *= getattr(effort, size)
-            asked.append(total)
-        assert asked[0] <= asked[1] / 3 + 1
-    # batches of growth may be no fewer than 30: the slope needs them
-    assert quick.warmup_batches + quick.batches <= (standard.warmup_batches + standard.batches) / 2
+        load(tmp_path, "quick", f"{section}: {{{key}: {least}}}")
+        with pytest.raises(ThresholdsError, match=rf"{section}\.{key}: .* >= {least}\b"):
+            load(tmp_path, "quick", f"{section}: {{{key}: {least - 1}}}")
+    # the whole family of alarms: so few show what changes in four of five, a third of them nothing
+    names = load_thresholds(None, tmp_path).limits_for("any", "unlisted", "4 bits")
+    error = 0.05 / len(family_of(names))
+    assert stats.detectable_drop(quick.batch_prompts, 0, alpha=error) < 0.8
+    with pytest.raises(MeasurementError):
+        stats.detectable_drop(quick.batch_prompts // 3, 0, alpha=0.05)
 
 
 def test_what_a_file_sets_by_hand_wins_key_by_key(tmp_path: Path) -> None:
@@ -96,7 +129,27 @@ def test_shipped_tasks_ask_fewer_items_and_a_teams_own_what_it_says(tmp_path: Pa
     sizes = {task.name: task.max_samples for task in found.tasks}
     assert sizes.pop("own") is None
     assert set(sizes.values()) == {EFFORTS["quick"].task_items}
-    assert {task.max_samples for task in load(tmp_path, "thorough").tasks} == {None}
+
+
+def test_a_task_asks_no_more_items_than_its_own_line_says(tmp_path: Path) -> None:
+    own = {task.name: task.max_samples for task in load_thresholds(None, tmp_path).tasks}
+    assert {name: most for name, most in own.items() if most} == {
+        "classification": 80,
+        "next_sentence": 60,
+    }
+    for effort in EFFORTS:
+        most = EFFORTS[effort].task_items or 10**9
+        sizes = {task.name: task.max_samples for task in load(tmp_path, effort).tasks}
+        wanted = {name: min(most, items or 10**9) for name, items in own.items()}
+        assert sizes == {name: None if one == 10**9 else one for name, one in wanted.items()}
+
+
+def test_what_a_file_sets_of_a_task_wins_over_the_effort(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"prompt": "1 + 1 =", "answer": "2"}\n')
+    line = "tasks: {code: {file: own.jsonl, max_drop: 0.1, max_samples: 170}}"
+    for effort in EFFORTS:
+        sizes = {task.name: task.max_samples for task in load(tmp_path, effort, line).tasks}
+        assert sizes["code"] == 170
 
 
 def test_limits_are_the_same_whatever_the_effort(tmp_path: Path) -> None:

@@ -28,13 +28,15 @@ CORE = ("-m", "integrity or perplexity")
 machine. What a story tells of a run does not depend on which lines it has."""
 LONG = 1024
 """Tokens of a context that has room for the prompts of the edge cases, a byte each."""
-TIMES_APART = """version: 1
+TOY_LIMITS = """version: 1
+edge: {prompts: 48}
 limits:
   latency.ttft: {max: 1000, rule: alarm}
   latency.itl: {max: 1000, rule: alarm}
   latency.tps: {min: 0.001, rule: alarm}
 """
-"""Thresholds under which noise in a toy's microseconds decides nothing; ends within `limits`."""
+"""Thresholds under which noise in a toy's microseconds decides nothing, and of its free answers
+some end: each of the first 32 is a loop. Ends within `limits`."""
 BRIEF = """version: 1
 text: {{source: generated, windows: 4, window_tokens: 128}}
 latency: {{prompt_tokens: 32, output_tokens: 8, pairs: 6, warmup: 1}}
@@ -166,7 +168,7 @@ def set_up_all(project: Project, directory: Path, **artifacts: Toy) -> Path:
     A good and a bad artifact, and those that are named.
     """
     project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
-    project.write("limits.yaml", TIMES_APART)
+    project.write("limits.yaml", TOY_LIMITS)
     directory.mkdir()
     models = {"original": Toy(scheme="F32"), "good": Toy(noise=0.001), "bad": Toy(noise=0.5)}
     for name, toy in {**models, **artifacts}.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import TIMES_APART, set_up_all
+from tests.plugin.conftest import TOY_LIMITS, set_up_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ SLO = """  latency.ttft_slo: {percentile: 50, max_ms: 1000}
 def test_rows_that_need_a_budget_are_there_once_somebody_sets_one(
     project: Project, models: Path
 ) -> None:
-    project.write("limits.yaml", TIMES_APART + SLO)
+    project.write("limits.yaml", TOY_LIMITS + SLO)
     seen = project.gate_all(models, "-m", "latency", "-k", "good")
 
     assert (seen.code, "5 passed" in seen.lines[-1]) == (0, True)
@@ -159,11 +159,11 @@ def test_strictly_a_shipped_task_that_the_original_does_not_know_fails_the_run(
         "--qgate-strict: 12 required rows were not measured: good: accuracy.everyday, "
     )
     assert seen.message("good", "accuracy.drill").startswith(
-        "accuracy.drill: the original itself does not know drill.jsonl: got 0% of 50 right;"
+        "accuracy.drill: the original itself does not know drill.jsonl: got 0% of 38 right;"
         " expected at least 10%. Name tasks that the model is used for, and switch this one off"
     )
 
-    project.write("limits.yaml", f"{TIMES_APART}{UNASKED}{TASKS}\n")
+    project.write("limits.yaml", f"{TOY_LIMITS}{UNASKED}{TASKS}\n")
     without = project.gate_all(models, "--qgate-strict")
 
     assert without.code == 0, without.text

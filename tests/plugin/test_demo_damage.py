@@ -140,7 +140,7 @@ def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, model
     seen = gate(project, of_one, beside, "-k", "termination")
     assert (seen.code, judged(seen, artifact)) == (0, {row: "skipped"})
     reason = seen.message(artifact, row)
-    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 48 answers")
+    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 32 answers")
     assert f"skipped: {reason}" in seen.lines
     strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
     assert strict.code == 1
@@ -171,7 +171,9 @@ def test_a_lost_script_fails_its_language_and_leaves_english_alone(
 def test_what_is_lost_beyond_half_of_the_context_fails_long_input(
     shared: Project, models: Path
 ) -> None:
-    seen = gate(shared, models, "-k", "lost-far-back", "-m", "edge")
+    # of one part, 24 tokens a distance, only what is farthest back shows
+    parts = shared.write("parts.yaml", "version: 1\nedge: {long_texts: 4}\n")
+    seen = gate(shared, models, "-k", "lost-far-back", "-m", "edge", f"--qgate-thresholds={parts}")
 
     found = members(seen, "lost-far-back", "edge.long_input")
     for tokens in (384, 512):

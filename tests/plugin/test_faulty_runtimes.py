@@ -67,6 +67,7 @@ SPAN_FAULTS = {
 
 OWN = """version: 1
 runtime: {stall_s: 1}
+edge: {prompts: 48}
 tasks:
   own: {file: own.jsonl, min_reference: 0, max_drop: 0.1, rule: alarm}
   told: {file: told.jsonl, max_tokens: 4, min_reference: 0, max_drop: 0.1, rule: alarm}
@@ -76,7 +77,8 @@ CAN = (
     *("edge.answer_length", "edge.batch_invariance"),
 )
 """Of all rows of accuracy and edge cases those that an original of this kind has something to lose
-in; what it cannot do is asked of no artifact."""
+in, of 48 free answers: each of the first 32 is a loop. What it cannot do is asked of no artifact.
+"""
 FATAL = ("segfault:score", "exit0:score", "hang:score")
 """After these no child is left that could say how many tokens a text has."""
 

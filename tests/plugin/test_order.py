@@ -12,7 +12,7 @@ import pytest
 
 from qgate.checks import area_of
 from tests.conftest import Toy
-from tests.plugin.conftest import TIMES_APART, new_project, set_up_all
+from tests.plugin.conftest import TOY_LIMITS, new_project, set_up_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def test_each_model_is_started_once_for_all_rows(
     project: Project, models: Path, order: str
 ) -> None:
     python, count = project.counting_python()
-    project.write("limits.yaml", f"{TIMES_APART}runtime: {{python: {python}}}\n")
+    project.write("limits.yaml", f"{TOY_LIMITS}runtime: {{python: {python}}}\n")
     if order == "reversed":
         project.write("conftest.py", REVERSED)
     seen = project.gate_all(models)

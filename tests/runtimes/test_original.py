@@ -121,6 +121,42 @@ def test_keeping_hands_out_what_will_be_read_back(
     assert np.load(keeping.array).dtype == np.float16
 
 
+@pytest.mark.parametrize("type_name", ENCODINGS)
+def test_only_the_rows_that_are_wanted_are_read_back(
+    tmp_path: Path, type_name: TypeName | None
+) -> None:
+    keeping = stored(tmp_path, type_name)
+    values = centred(logits_of("F32")) if type_name is None else STATES
+    wanted = RNG.random(POSITIONS) < 0.4
+
+    kept = Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values, wanted)
+    whole = Original(keeping).tiles(0, POSITIONS)(100, 300)
+
+    assert kept is not None
+    assert kept(100, 300) == pytest.approx(whole[wanted], abs=1e-4)
+    assert len(kept(100, 300)) == wanted.sum()
+    some = Original(keeping).tiles(4, 20, wanted[4:20])(100, 300)
+    assert some == pytest.approx(whole[4:20][wanted[4:20]], abs=1e-4)
+    # what is not wanted now is kept all the same
+    assert np.load(keeping.array) == pytest.approx(values.astype(np.float16))
+
+
+@pytest.mark.parametrize("number", [65520.0, -1e6, np.inf, np.nan])
+def test_numbers_that_16_bits_cannot_hold_are_not_handed_out(tmp_path: Path, number: float) -> None:
+    values = STATES.copy()
+    values[7, 5] = number
+    wanted = np.zeros(POSITIONS, dtype=bool)
+    wanted[0] = True
+
+    for mask in (None, wanted):
+        keeper = Keeper(stored(tmp_path, "F16"), POSITIONS, WIDTH)
+        assert keeper.keep(0, values[:7], None if mask is None else mask[:7]) is not None
+        assert keeper.keep(7, values[7:], None if mask is None else mask[7:]) is None
+
+    values[7, 5] = 65504.0
+    assert Keeper(stored(tmp_path, "F16"), POSITIONS, WIDTH).keep(0, values) is not None
+
+
 def test_a_tile_is_the_callers_own(tmp_path: Path) -> None:
     keeping = stored(tmp_path, None)
     tiles = Keeper(keeping, POSITIONS, VOCABULARY).keep(0, centred(logits_of("F32")))

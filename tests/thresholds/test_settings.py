@@ -26,23 +26,25 @@ if TYPE_CHECKING:
 
 def test_settings_are_taken_key_by_key(tmp_path: Path) -> None:
     thresholds = load(
-        tmp_path, "version: 1\ntext: {windows: 8, seed: 7}\nruntime: {name: fake, threads: 2}\n"
+        tmp_path,
+        "version: 1\ntext: {windows: 8, conversation_tokens: 64, seed: 7}\n"
+        "runtime: {name: fake, threads: 2}\n",
     )
-    assert thresholds.text == TextSettings(windows=8, seed=7)
+    assert thresholds.text == TextSettings(windows=8, conversation_tokens=64, seed=7)
     assert thresholds.runtime == RuntimeSettings(name="fake", threads=2)
 
 
 def test_what_is_served_is_taken_key_by_key_too(tmp_path: Path) -> None:
     thresholds = load(
         tmp_path,
-        "version: 1\nedge: {answer_tokens: 16}\nlatency: {pairs: 90, warmup: 1}\n"
+        "version: 1\nedge: {answer_tokens: 16}\nlatency: {pairs: 90, warmup: 3}\n"
         "memory: {batches: 30}\n",
     )
     assert thresholds.edge == EdgeSettings(context_tokens=4096, answer_tokens=16)
     assert thresholds.latency == LatencySettings(
-        prompt_tokens=128, output_tokens=32, pairs=90, warmup=1
+        prompt_tokens=128, output_tokens=10, pairs=90, warmup=3
     )
-    assert thresholds.memory == MemorySettings(context_tokens=2048, batches=30)
+    assert thresholds.memory == MemorySettings(context_tokens=1024, batches=30)
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
@@ -202,6 +204,10 @@ BAD_SETTINGS = [
     (
         "latency: {warmup: 0}",
         "2: latency.warmup: got 0; expected a whole number >= 1 and <= 2147483647.",
+    ),
+    (
+        "text: {conversation_tokens: 15}",
+        "2: text.conversation_tokens: got 15; expected a whole number >= 16 and <= 2147483647.",
     ),
     (
         "memory: {batches: 29}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.edge.free_running import is_loop
+from qgate.measure.edge.free_running import SIDE_BY_SIDE, is_loop
 from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.work import Batch, Work
 from qgate.runtimes.base import Prompt
@@ -42,6 +42,7 @@ class Boundaries:
     """The probe of the row."""
 
     checks: ClassVar[tuple[str, ...]] = (_ROW,)
+    is_sequential: ClassVar[bool] = False  # all side by side take hardly longer than some of them
     beginnings: tuple[str, ...] = BEGINNINGS
 
     @property
@@ -64,7 +65,7 @@ class Boundaries:
                     f" expected at least {len(ids) + _ANSWER_TOKENS}"
                 )
             prompts.append(Prompt(ids=ids if len(ids) else nothing, max_tokens=_ANSWER_TOKENS))
-        return Work(batches=(Batch(prompts=tuple(prompts)),))
+        return Work(batches=(Batch(prompts=tuple(prompts), side_by_side=SIDE_BY_SIDE),))
 
     def read(self, pair: Pair) -> PairedAnswers:
         """Which answers are empty or loop.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from qgate.measure.work import Answers, Outcome, Pair, Speaker
 
-_ANSWER_TOKENS = 16
+_ANSWER_TOKENS = 8
 _PROMPTS = 48
 """Of those that there are: one alone takes as long as eight beside each other, and what a batch
 does to an answer by mistake shows in many of them."""

@@ -70,9 +70,11 @@ _UNIT_TOKENS = 4096
 _MOST_TEXTS = 8
 """In a part."""
 _MANY_TEXTS = 4
-"""With so many or more texts a part, each has one fact a quarter and one passage in all."""
-_PASSAGES = 3
-"""As many documents of each quarter begin again near the end, where texts are few."""
+"""With so many or more texts a part, each has one fact a quarter and a passage every second one."""
+_MOST_PASSAGES = 5
+_TOKENS_A_PASSAGE = 600
+"""Where texts are few, as many documents of each quarter begin again near the end as the length has
+this many tokens: all of them together take a sixth of it."""
 _PASSAGE_TOKENS = 24
 _CUE_TOKENS = 8
 """By these it is seen that a passage comes again."""
@@ -110,6 +112,8 @@ class LongInput:
     fillers: tuple[str, ...]
     most_tokens: int
     units: tuple[int, ...] = tuple(range(_UNITS))
+    seed: int = 0
+    """Chooses prose, facts and their order."""
     members: Members | None = None
     """What the original can do, by all of its answers; None: by those that are read."""
 
@@ -140,7 +144,7 @@ class LongInput:
         marks: list[Mark] = []
         for unit in self.units:
             for number in range(unit * each, (unit + 1) * each):
-                ids, own = writer.write(length, seed=number)
+                ids, own = writer.write(length, seed=number + self.seed * _UNITS * _MOST_TEXTS)
                 marks += [_placed(mark, len(spans), number) for mark in own]
                 spans.append(Span(ids=ids, first=0))
         return Work(spans=tuple(spans), marks=tuple(marks))
@@ -351,7 +355,7 @@ class _Writer:
         (line_end,) = self._speaker.follow(["\n"])
         questions = self._questions(planted, line_end)
         tail = sum(sum(map(len, question)) for question in questions)
-        again = self._passages(seed, len(bounds))
+        again = self._passages(seed, length, len(bounds))
         tail += sum(again) * (_PASSAGE_TOKENS + len(line_end))
         end = length - tail - max(_LEAST_LAST, length // _LAST_SHARE)
         prose = self._prose(rng)
@@ -380,11 +384,11 @@ class _Writer:
             draft.mark(_LAST, *piece)
         return np.concatenate(draft.parts).astype(np.int32), draft.marks
 
-    def _passages(self, seed: int, quarters: int) -> list[int]:
+    def _passages(self, seed: int, length: int, quarters: int) -> list[int]:
         """How many documents of each quarter begin again."""
         if self._is_short:
-            return [int(quarter == seed % quarters) for quarter in range(quarters)]
-        return [_PASSAGES] * quarters
+            return [(quarter + seed) % 2 for quarter in range(quarters)]
+        return [max(1, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))] * quarters
 
     def _questions(
         self, facts: Sequence[tuple[str, str]], line_end: np.ndarray

@@ -146,18 +146,18 @@ def test_the_same_prompts_are_asked_one_at_a_time_and_together(speak: Speak) -> 
 
     assert (alone.side_by_side, together.side_by_side) == (1, 8)
     assert alone.prompts == together.prompts
-    assert [len(prompt.ids) for prompt in alone.prompts] == [10, 48, 2]
-    assert {prompt.max_tokens for prompt in alone.prompts} == {16}
+    assert [len(prompt.ids) for prompt in alone.prompts] == [10, 51, 2]
+    assert {prompt.max_tokens for prompt in alone.prompts} == {8}
     assert all(len(prompt.ids) + prompt.max_tokens <= 64 for prompt in alone.prompts)
 
 
-@pytest.mark.parametrize("context", [0, 3, 16])
+@pytest.mark.parametrize("context", [0, 3, 8])
 def test_a_context_without_room_is_refused(speak: Speak, context: int) -> None:
     with pytest.raises(MeasurementError) as caught:
         BatchInvariance(prompts=("a",)).work(speak(context))
 
     assert str(caught.value) == (
-        f"edge.batch_invariance: got a context of {context} tokens; expected more than 16"
+        f"edge.batch_invariance: got a context of {context} tokens; expected more than 8"
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from qgate.thresholds import shipped_path
 from tests.measure.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from qgate.measure.edge.long_input import LongAnswers
@@ -103,14 +104,27 @@ def test_marks_of_facts_are_the_numbers_and_say_how_far_back_they_are(planned: P
         assert abs(back - about) < context / 3
 
 
+def documents(work: Work, context: int, number: int, quarter: int) -> list[int]:
+    """How long those of one quarter of a text are: each ends with its quarter."""
+    low, high = [0, *lengths_of(context)][quarter : quarter + 2]
+    member = f"text at {low}-{high} tokens"
+    own = [mark for mark in marks_of(work, member) if mark.span == number]
+    return [mark.stop - mark.start for mark in own]
+
+
 def test_marks_of_passages_are_what_came_before(planned: Planned) -> None:
     context, work = planned
     marks = marks_of(work, "passages about")
 
-    # the questions take some of the last quarter, and with it documents that could come again
-    most = TEXTS[context] * (1 if context <= 1024 else 12)
-    assert most / 2 <= len(marks) <= most
     assert len(marks_of(work, "passages at first")) == len(marks)
+    found = Counter((mark.span, mark.member) for mark in marks)
+    for number, quarter in itertools.product(range(len(work.spans)), range(4)):
+        # short texts take turns; of bytes a quarter has few documents, the last one hardly any
+        wanted = (number + quarter) % 2 if context <= 1024 else 5
+        back = f"passages about {lengths_of(context)[3 - quarter]} tokens back"
+        could = len([one for one in documents(work, context, number, quarter) if one >= 24])
+        assert found.pop((number, back), 0) == min(wanted, could)
+    assert not found
     for mark in marks:
         ids = work.spans[mark.span].ids
         again = ids[mark.start - 8 : mark.stop].tobytes()
@@ -134,6 +148,29 @@ def test_marks_of_text_are_cut_at_the_quarters_and_none_lies_behind_the_question
             low, high = map(int, re.findall(r"\d+", mark.member))
             assert (low, high) in list(itertools.pairwise([0, *lengths_of(context)]))
             assert low <= mark.start < mark.stop <= high
+
+
+class Words(Speaker):
+    """A tokenizer that needs a token where four bytes are, as those of language models do."""
+
+    def _encode(self, texts: Sequence[str], *, begins: bool) -> tuple[np.ndarray, ...]:
+        return tuple(ids[::4] for ids in super()._encode(texts, begins=begins))
+
+
+@pytest.mark.parametrize("context", [1024, 2048, 3000, 4096])
+def test_every_quarter_of_the_context_is_judged_as_text_and_as_passages(
+    bytes_child: Host, context: int
+) -> None:
+    """Of no model's context may what asks take the room of what is asked about."""
+    speaker = Words(bytes_child, context, 1)
+    work = LongInput(fillers=PROSE, most_tokens=10**6, units=(0,)).work(speaker)
+
+    lengths = lengths_of(context)
+    assert {mark.member for mark in work.marks if mark.member.startswith(("text", "pass"))} == {
+        "passages at first",
+        *(f"passages about {length} tokens back" for length in lengths),
+        *(f"text at {low}-{high} tokens" for low, high in itertools.pairwise([0, *lengths])),
+    }
 
 
 def test_the_last_tokens_reach_the_limit_of_the_context(planned: Planned) -> None:
