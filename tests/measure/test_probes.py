@@ -12,6 +12,7 @@ from qgate.errors import ThresholdsError
 from qgate.measure.probes import find_probes
 from qgate.measure.task_list import TaskList
 from qgate.measure.tasks import Task
+from qgate.planning.effort import cut
 from qgate.thresholds import load_thresholds, shipped_path
 
 if TYPE_CHECKING:
@@ -117,3 +118,22 @@ def test_lengths_are_those_of_the_thresholds_file(tmp_path: Path) -> None:
 
     assert getattr(probes["edge.long_input"], "most_tokens", None) == 512
     assert getattr(probes["edge.repetition"], "answer_tokens", None) == 20
+
+
+def test_a_seed_chooses_which_prompts_and_long_texts_are_asked(tmp_path: Path) -> None:
+    seeds = [
+        load_thresholds(thresholds_file(tmp_path, f"text: {{seed: {n}}}\n"), tmp_path)
+        for n in (0, 1)
+    ]
+    first, second = (
+        {probe.checks[0]: cut(probe, one.edge) for probe in probes_of(one)} for one in seeds
+    )
+
+    for check, prompts in (
+        ("edge.repetition", "prompts"),
+        ("edge.batch_invariance", "prompts"),
+        ("edge.empty_prompt", "beginnings"),
+    ):
+        asked, instead = (set(getattr(own[check], prompts)) for own in (first, second))
+        assert len(asked) == len(instead) > len(asked & instead), check
+    assert (first["edge.long_input"].seed, second["edge.long_input"].seed) == (0, 1)

@@ -67,7 +67,7 @@ _SHARES = (0.25, 0.5, 0.75, 1.0)
 _UNITS = 4
 """Parts that the texts come in: one text of 4096 tokens each, or several shorter ones."""
 _UNIT_TOKENS = 4096
-_MOST_TEXTS = 8
+_MOST_TEXTS = 16
 """In a part."""
 _MANY_TEXTS = 4
 """With so many or more texts a part, each has one fact a quarter and a passage every second one."""
@@ -138,7 +138,7 @@ class LongInput:
                 f"edge.long_input: the context is too short: got {length} tokens;"
                 f" expected at least {_SHORTEST}"
             )
-        each = max(1, min(_MOST_TEXTS, _UNIT_TOKENS // length))
+        each = self._texts_a_part(length)
         writer = _Writer(speaker, self.fillers, is_short=each >= _MANY_TEXTS)
         spans: list[Span] = []
         marks: list[Mark] = []
@@ -148,6 +148,15 @@ class LongInput:
                 marks += [_placed(mark, len(spans), number) for mark in own]
                 spans.append(Span(ids=ids, first=0))
         return Work(spans=tuple(spans), marks=tuple(marks))
+
+    def _texts_a_part(self, length: int) -> int:
+        """As many as have the tokens of a part; of a model that knows no longer ones, as many as
+        take the time of one of `_UNIT_TOKENS`, of which attention takes half on a CPU.
+        """
+        whole, each = _UNIT_TOKENS, length
+        if length < self.most_tokens:
+            whole, each = _UNIT_TOKENS * 2, length + length * length // _UNIT_TOKENS
+        return max(1, min(_MOST_TEXTS, whole // each))
 
     def read(self, pair: Pair) -> LongAnswers:
         """Both rows' members, those that the original has mastered.

@@ -31,8 +31,8 @@ Speak = Callable[[int], Speaker]
 PROSE = read_texts(shipped_path().parent / "prompts" / "prose.jsonl")
 CONTEXTS = [800, 1024, 1537, 4096]
 PARTS = 4
-TEXTS = {800: 20, 1024: 16, 1537: 8, 4096: 4}
-"""In all parts together, by the context."""
+TEXTS = {800: 32, 1024: 24, 1537: 12, 4096: 4}
+"""In all parts together, by the context: as many as take the time of one of 4096 tokens."""
 
 
 def facts_a_quarter(context: int) -> int:
@@ -203,7 +203,8 @@ def test_the_same_context_is_the_same_work(speak: Speak) -> None:
 def test_inputs_are_no_longer_than_asked_for(speak: Speak) -> None:
     short = LongInput(fillers=PROSE, most_tokens=1024).work(speak(4096))
 
-    assert short.digest() == plan(speak, 1024).digest()
+    # a part is 4096 tokens then, for whoever asks for less wants to wait less
+    assert [len(span.ids) for span in short.spans] == [1024] * 4 * PARTS
 
 
 def test_parts_are_whole_texts_and_together_are_everything(speak: Speak) -> None:
@@ -315,7 +316,7 @@ def test_the_last_tokens_are_a_row_of_their_own(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("beginning", "nats", "said", "reason"),
     [
-        ("facts", 1.0, False, "the original recalls 0 of 16 facts; expected 75%"),
+        ("facts", 1.0, False, "the original recalls 0 of 24 facts; expected 75%"),
         ("passages about", 2.5, True, "the original needs 2.50 nats a token when it reads a"),
         ("text", 9.0, True, "got 8."),
     ],
@@ -363,7 +364,7 @@ def test_a_fact_is_said_where_all_its_tokens_are(speak: Speak) -> None:
 
     recall = read(work, spoiled, outcome).details("edge.long_input")["recall"][mark.member]
 
-    assert (recall["said"], recall["reference_said"]) == (15, 16)
+    assert (recall["said"], recall["reference_said"]) == (23, 24)
 
 
 # --- with real tokenizers and models --------------------------------------------------------------
