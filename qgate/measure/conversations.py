@@ -54,6 +54,8 @@ English with 2 to 4 and any other language with 6 and more; the demo model has 0
 questions and 8 and more for all others."""
 _FEW = 16
 """Fewer prompts are no mix."""
+_PROMPTS_A_WINDOW = 6
+"""So many prompts are offered for each window: as many as it takes turns, or more."""
 _LAYOUT = 2
 """Part of the digest: raised when the same recipe comes to mean other windows."""
 _ANSWER = "QGATE-ANSWER"
@@ -166,8 +168,9 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
             min_p=named.get("min_p", 0.0),
         )
     shipped = shipped_path().parent / "prompts"
+    prompts = read_conversations(shipped / "conversations.jsonl")
     return Recipe(
-        prompts=read_conversations(shipped / "conversations.jsonl"),
+        prompts=prompts[: max(_FEW, _PROMPTS_A_WINDOW * settings.windows)],  # slices take turns
         more=tuple(
             Asked(slice="questions", prompt=prompt)
             for prompt in read_prompts(shipped / "open.jsonl")

@@ -113,7 +113,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
         for effort in (
             Effort(
                 name="quick",
-                windows=11,
+                windows=10,
                 conversation_tokens=192,
                 task_items=30,
                 long_context_tokens=1024,
@@ -132,18 +132,18 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             ),
             Effort(
                 name="standard",
-                windows=20,
+                windows=18,
                 conversation_tokens=320,
-                task_items=150,
+                task_items=150,  # a quarter of fewer would not show that none is known
                 long_context_tokens=4096,
                 long_texts=1,
                 documents=12,
                 prompts=32,
-                answer_tokens=96,
+                answer_tokens=72,
                 batch_prompts=16,
                 math_items=150,
                 pairs=12,
-                output_tokens=10,
+                output_tokens=8,
                 warmup=1,
                 batches=40,
                 warmup_batches=10,

@@ -25,7 +25,7 @@ class TextSettings:
 
     source: str | Path = "auto"
     """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
-    windows: int = 20
+    windows: int = 18
     """How many at most; at least 2."""
     window_tokens: int = 512
     conversation_tokens: int = 320
@@ -116,7 +116,7 @@ class EdgeSettings:
 
     context_tokens: int = 4096
     """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
-    answer_tokens: int = 96
+    answer_tokens: int = 72
     """Longest answer that ends by itself or not, 16 to 4096."""
     long_texts: int = 1
     """Parts of `edge.long_input` of 4096 tokens each, at most."""
@@ -135,7 +135,7 @@ class LatencySettings:
     """The requests of `latency.*`."""
 
     prompt_tokens: int = 128
-    output_tokens: int = 10
+    output_tokens: int = 8
     """At least 8, always all of them."""
     pairs: int = 12
     """Requests to original and artifact each, at least 6."""

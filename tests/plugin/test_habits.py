@@ -46,7 +46,7 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
     line = next(line for line in seen.lines if line.startswith("perplexity.ratio: "))
     assert re.fullmatch(
         r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.162 \(95 % CI, look 2 of 2,"
-        r" n = 1 440 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
+        r" n = 1 371 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
         r" see the worst windows in the report",
         line,
     )

@@ -150,8 +150,10 @@ class LongInput:
         return Work(spans=tuple(spans), marks=tuple(marks))
 
     def _texts_a_part(self, length: int) -> int:
-        """As many as have the tokens of a part; of a model that knows no longer ones, as many as
-        take the time of one of `_UNIT_TOKENS`, of which attention takes half on a CPU.
+        """As many as have the tokens of a part.
+
+        Of a model that knows no longer ones: as many as take the time of one of `_UNIT_TOKENS`, of
+        which attention takes half on a CPU.
         """
         whole, each = _UNIT_TOKENS, length
         if length < self.most_tokens:

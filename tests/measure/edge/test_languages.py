@@ -73,7 +73,7 @@ def test_the_scout_has_few_documents_of_each_member() -> None:
     scout = PROBE.scout()
 
     assert scout.members == PROBE.members
-    assert scout.size == 2 * len(PROBE.members)
+    assert scout.size == len(PROBE.members)
 
 
 def test_what_the_original_does_not_speak_is_not_asked() -> None:
