@@ -38,7 +38,7 @@ from qgate.runtimes.hf_vocab import Vocabulary
 from qgate.runtimes.sampling import Writing, gathered
 from qgate.runtimes.stops import SideBySide, shortened
 from qgate.runtimes.vllm_check import check_log_probabilities, check_named_tokens
-from qgate.runtimes.vllm_engine import Asked, Engine
+from qgate.runtimes.vllm_engine import TOKENS_PER_STEP, Asked, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,7 +187,7 @@ class Vllm:
         while going := [number for number, one in enumerate(writings) if one.room]:
             going = [number for number in going if _give(writings[number])]
             asked = [_asked_to_go_on(writings[number], number, sampling) for number in going]
-            for number, output in zip(going, self._engine.finished(asked), strict=True):
+            for number, output in zip(going, self._sampled(asked), strict=True):
                 said = list(output.outputs[0].token_ids)
                 if not 0 < len(said) <= writings[number].answer_room:
                     raise MeasurementError(f"vllm: lost tokens: got {len(said)} of an answer")
@@ -196,6 +196,23 @@ class Vllm:
                 done += len(said)
             progress("generating text", done, sampling.sequences * sampling.tokens)
         return gathered(writings)
+
+    def _sampled(self, asked: Sequence[Asked]) -> Iterator[Any]:
+        """Requests with seeds of their own, in their order.
+
+        On a CPU as many at a time as are read in one step: for one that is read in two, vLLM 0.32
+        moves its generator back, which torch's generator of a CPU refuses.
+        """
+        if self._device != "cpu":
+            yield from self._engine.finished(asked)
+            return
+        group: list[Asked] = []
+        for one in asked:
+            if sum(len(before.ids) for before in group) + len(one.ids) > TOKENS_PER_STEP:
+                yield from self._engine.finished(group)
+                group = []
+            group.append(one)
+        yield from self._engine.finished(group)
 
     def answer(
         self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress

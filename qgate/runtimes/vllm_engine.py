@@ -45,7 +45,7 @@ _KV_CACHE_GIB: Mapping[str, float] = MappingProxyType({"cpu": 1.0, "gpu": 4.0})
 _LEAST_UTILIZATION = 0.01
 """Of a GPU's memory: with a fixed KV cache it bounds nothing, but an engine that asks for more than
 is free does not start, and the original's may be there already."""
-_TOKENS_PER_STEP = 2048
+TOKENS_PER_STEP = 2048
 """Of a step's prompts: their logits are held at once, 1 GiB for a vocabulary of 128k."""
 
 
@@ -244,7 +244,7 @@ def _arguments(settings: LoadSettings, device: str, dtype: str) -> dict[str, Any
         "max_model_len": _room(settings),
         "kv_cache_memory_bytes": int(gib * _GIB),
         **({} if device == "cpu" else {"gpu_memory_utilization": _LEAST_UTILIZATION}),
-        "max_num_batched_tokens": _TOKENS_PER_STEP,
+        "max_num_batched_tokens": TOKENS_PER_STEP,
         "enable_prefix_caching": False,  # a second request would be faster and tell less
         "enforce_eager": True,
         "worker_extension_cls": WHOLE_ROWS,

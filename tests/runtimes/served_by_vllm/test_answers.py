@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.runtimes.ragged import from_flat
+from qgate.runtimes.ragged import from_flat, to_flat
 from qgate.runtimes.stops import cut
 from tests.runtimes.vllm_served import (
     ENDS,
+    TOKENS,
     answer,
     prompts,
 )
@@ -99,3 +100,21 @@ def test_sampled_text_is_repeatable_and_as_long_as_asked(served: Host) -> None:
     assert (served.call("sample", **draw, seed=7)["windows"] == once).all()
     assert (served.call("sample", **draw, seed=8)["windows"] != once).any()
     assert len({row.tobytes() for row in once}) == 5
+
+
+def test_conversations_are_written_however_long_they_are_together(served: Host) -> None:
+    """More tokens than a step reads: a prompt that were read in two could not be sampled."""
+    turn, count = prompts(served)[0], 18
+    turns = [to_flat([np.resize(turn, 150)] + [turn] * 40, "<i4") for _ in range(count)]
+    draw = {
+        "heat": {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05},
+        "turns": turns,
+        "answer_tokens": 16,
+        "ends": list(ENDS),
+    }
+    once = served.call("sample", sequences=count, tokens=TOKENS, seed=0, **draw)
+    again = served.call("sample", sequences=count, tokens=TOKENS, seed=0, **draw)
+
+    assert once["windows"].shape == (count, TOKENS)
+    assert (once["answers"] >= 0).any(axis=1).all()
+    assert (once["windows"] == again["windows"]).all()
