@@ -56,8 +56,11 @@ _FEW = 16
 """Fewer prompts are no mix."""
 _PROMPTS_A_WINDOW = 6
 """So many prompts are offered for each window: as many as it takes turns, or more."""
-_LAYOUT = 2
+_LAYOUT = 3
 """Part of the digest: raised when the same recipe comes to mean other windows."""
+_MOST_ROUNDS = 4
+"""Times as many conversations as are asked for, of a model that says little in each."""
+_SEEDS_APART = 1_000_003
 _ANSWER = "QGATE-ANSWER"
 """Stands for the model's answer while the next turn is rendered behind it."""
 _ANSWER_SHARE = 4
@@ -190,12 +193,65 @@ def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFac
     """
     prompts, how = _ids(recipe, host, facts)
     room = _room(prompts, settings, facts.context_length)
-    names, plan = _plan(settings.windows, prompts, room)
+    rounds: list[_Round] = []
+    names: tuple[str, ...] = ()
+    while len(rounds) < _MOST_ROUNDS and not _are_enough(rounds, settings.windows, room):
+        names, plan = _plan(settings.windows, prompts, room, len(rounds))
+        rounds.append(_write(recipe, host, facts, room, plan, len(rounds)))
+    ids, answers = (
+        np.concatenate([getattr(one, name) for one in rounds]) for name in ("ids", "answers")
+    )
+    plan = [turns for one in rounds for turns in one.plan]
+    return Windows(
+        ids=ids.astype(np.int32),
+        clusters=by_window(ids, 0),
+        clustered_by="conversation",
+        scored=answers[:, 1:] != GIVEN,
+        slices=names,
+        topics=_topics(names, plan, answers[:, 1:]),
+        asked=f"{len(prompts)} prompts, {how}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """As many conversations as there are to be windows."""
+
+    plan: list[list[_Turn]]
+    ids: np.ndarray
+    """Shape (windows, tokens)."""
+    answers: np.ndarray
+    """The turn that each token answers, the same shape; `GIVEN`: none."""
+
+
+def _are_enough(rounds: Sequence[_Round], windows: int, room: _Room) -> bool:
+    """Whether as many tokens were said as half of the windows hold.
+
+    A model that says little needs more conversations for as much to be scored.
+    """
+    said = sum(int((one.answers != GIVEN).sum()) for one in rounds)
+    return said >= windows * room.tokens // 2
+
+
+def _write(
+    recipe: Recipe,
+    host: Host,
+    facts: ModelFacts,
+    room: _Room,
+    plan: list[list[_Turn]],
+    number: int,
+) -> _Round:
+    """Have the original answer all turns of one round.
+
+    Raises:
+        MeasurementError: it said too little.
+        QGateError: its runtime failed.
+    """
     sampled = host.call(
         "sample",
         sequences=len(plan),
         tokens=room.tokens,
-        seed=recipe.seed,
+        seed=recipe.seed + number * _SEEDS_APART,
         heat=dataclasses.asdict(recipe.heat),
         turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
         answer_tokens=room.turn,
@@ -207,15 +263,7 @@ def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFac
         raise MeasurementError(
             f"text: lost tokens: got windows of shape {ids.shape}; expected {wanted}"
         )
-    return Windows(
-        ids=ids.astype(np.int32),
-        clusters=by_window(ids, 0),
-        clustered_by="conversation",
-        scored=answers[:, 1:] != GIVEN,
-        slices=names,
-        topics=_topics(names, plan, answers[:, 1:]),
-        asked=f"{len(prompts)} prompts, {how}",
-    )
+    return _Round(plan=plan, ids=ids, answers=answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,9 +346,9 @@ def _room(prompts: Sequence[_Ids], settings: TextSettings, context_tokens: int) 
 
 
 def _plan(
-    windows: int, prompts: Sequence[_Ids], room: _Room
+    windows: int, prompts: Sequence[_Ids], room: _Room, number: int
 ) -> tuple[tuple[str, ...], list[list[_Turn]]]:
-    """All slices, and the turns of each window.
+    """All slices, and the turns of each window of a round.
 
     A prompt that takes more than its part of a window is left out; the first of a window has more,
     for what a template puts before it. Where all take more, each keeps its beginning token and its
@@ -319,7 +367,10 @@ def _plan(
         ]
     names = tuple(dict.fromkeys(one.slice for one in fitting))
     own = [[one for one in fitting if one.slice == name] for name in names]
-    return names, [_turns(window, windows, own, room.tokens) for window in range(windows)]
+    # each round begins elsewhere in each slice
+    cuts = [number * len(mine) // _MOST_ROUNDS for mine in own]
+    turned = [[*mine[cut:], *mine[:cut]] for mine, cut in zip(own, cuts, strict=True)]
+    return names, [_turns(window, windows, turned, room.tokens) for window in range(windows)]
 
 
 def _turns(window: int, windows: int, own: Sequence[Sequence[_Ids]], size: int) -> list[_Turn]:

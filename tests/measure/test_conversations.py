@@ -46,10 +46,11 @@ RECIPE = Recipe(prompts=ASKED, original=None, heat=Heat(), seed=5)
 
 
 class Letters:
-    """Stands for a host: a token a byte; it says LETTER three times to each turn and ends."""
+    """Stands for a host: a token a byte; it says LETTER some times to each turn and ends."""
 
-    def __init__(self, nats_a_byte: float = 1.0) -> None:
+    def __init__(self, nats_a_byte: float = 1.0, an_answer: int = 3) -> None:
         self.asked: dict[str, Any] = {}
+        self.an_answer = an_answer
         self.nats_a_byte = nats_a_byte
 
     def call(self, verb: str, **args: Any) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Letters:
             logits = np.full((int(wanted.sum()), 300), -np.inf, dtype=np.float32)
             for row, sequence in enumerate(np.flatnonzero(wanted)):
                 said[int(sequence)] += 1
-                logits[row, END if said[int(sequence)] % 4 == 0 else LETTER] = 0.0
+                logits[row, END if said[int(sequence)] % (self.an_answer + 1) == 0 else LETTER] = 0.0
             return logits
 
         found = write(sampling, BOS, read, lambda *_: None)
@@ -226,6 +227,23 @@ def test_what_the_original_does_not_know_is_not_asked(letters: str, asked: tuple
     assert windows.slices == asked
 
 
+# A model that says little
+
+
+def test_who_says_little_has_up_to_four_times_as_many_conversations() -> None:
+    settings = TextSettings(source="answers", windows=4, conversation_tokens=64)
+    talks, answers = (
+        converse(RECIPE, settings, Letters(an_answer=letters), FACTS)  # type: ignore[arg-type]
+        for letters in (15, 0)
+    )
+
+    assert len(talks.ids) == 4
+    assert talks.scored.sum() >= 4 * 64 // 2
+    assert 8 <= len(answers.ids) <= 16
+    assert answers.scored.sum() >= 2 * answers.scored[:4].sum()
+    assert answers.asked == talks.asked
+
+
 # Room for what a template puts before the first prompt
 
 
@@ -258,7 +276,7 @@ def test_a_long_beginning_of_a_template_makes_windows_longer_and_no_answer(
     )
 
     assert host.asked["tokens"] == tokens
-    assert windows.ids.shape == (4, tokens)
+    assert windows.ids.shape[1] == tokens
     turn = min(given["conversation_tokens"], context) // 4
     assert host.asked["answer_tokens"] == turn
     # so much of the template is there as fits beside half of what a conversation has otherwise
