@@ -82,7 +82,8 @@ class Letters:
             logits = np.full((int(wanted.sum()), 300), -np.inf, dtype=np.float32)
             for row, sequence in enumerate(np.flatnonzero(wanted)):
                 said[int(sequence)] += 1
-                logits[row, END if said[int(sequence)] % (self.an_answer + 1) == 0 else LETTER] = 0.0
+                is_over = said[int(sequence)] % (self.an_answer + 1) == 0
+                logits[row, END if is_over else LETTER] = 0.0
             return logits
 
         found = write(sampling, BOS, read, lambda *_: None)
