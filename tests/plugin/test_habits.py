@@ -45,8 +45,8 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
     assert [row for row, verdict in seen.verdicts("bad").items() if verdict == "fail"] == ROWS[7:]
     line = next(line for line in seen.lines if line.startswith("perplexity.ratio: "))
     assert re.fullmatch(
-        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.162 \(95 % CI, look 2 of 2,"
-        r" n = 1 371 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
+        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.162 \(95 % CI, look 3 of 3,"
+        r" n = 2 677 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
         r" see the worst windows in the report",
         line,
     )
@@ -82,7 +82,7 @@ def check_report_fields(seen: Outcome, models: Path) -> None:
     }
     row = next(row for row in entry["checks"] if row["name"] == "perplexity.ratio")
     assert row["low"] <= row["value"] <= row["high"] <= row["limit"]["max"] == 1.162
-    assert (row["level"], row["n"], row["unit"]) == (0.95, 1371, "ratio")
+    assert (row["level"], row["n"], row["unit"]) == (0.95, 2677, "ratio")
     assert (entry["bits"]["effective"], row["limit"]["band"]) == (4.5, "4 bits")
     assert row["limit"]["rule"] == "certify"
     assert row["limit"]["source"].startswith("thresholds/default.yaml:")

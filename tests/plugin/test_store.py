@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STORE = Path(".qgate") / "references"
 TIGHT = "  divergence.kl_mean: {max: 0.000001}\n"
 PATIENCE_S = 120.0
-LOOKS = 2
+LOOKS = 3
 """At likelihoods, where no earlier one decides all rows: a request each."""
 
 
