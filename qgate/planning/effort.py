@@ -6,7 +6,7 @@ alarms see only large damage. It replaces what qgate ships; what a thresholds fi
 over it, key by key.
 
 `standard` is sized so that a gate of SmolLM2-135M and three artifacts takes one and a half times as
-long on two CPU cores as llama-perplexity does for 64 windows of each: some 80 s for the original,
+long on two CPU cores as llama-perplexity does for 64 windows of each, or a little more: some 80 s for the original,
 50 s for an artifact. `quick` asks a third of that, but for alarms that need 16 answers and tasks
 that need 30 items to show anything, and for what it takes to learn what the original does not know.
 """
@@ -142,7 +142,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 answer_tokens=72,
                 batch_prompts=16,
                 math_items=150,
-                pairs=12,
+                pairs=24,
                 output_tokens=8,
                 warmup=1,
                 batches=40,

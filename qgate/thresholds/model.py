@@ -137,7 +137,7 @@ class LatencySettings:
     prompt_tokens: int = 128
     output_tokens: int = 8
     """At least 8, always all of them."""
-    pairs: int = 12
+    pairs: int = 24
     """Requests to original and artifact each, at least 6."""
     warmup: int = 1
     """Requests to each before the first that counts, at least 1."""

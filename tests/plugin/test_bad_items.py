@@ -84,7 +84,7 @@ LIMITS = {
     "a percentile of too few requests": (
         "version: 1\nlimits:\n  latency.ttft_slo: {percentile: 99, max_ms: 200}\n",
         "limits.yaml:3: latency.ttft_slo: percentile 99 needs 459 requests at level 0.98;"
-        " got latency.pairs: 12. Set latency.pairs: 459 or more, or hold a lower percentile.",
+        " got latency.pairs: 24. Set latency.pairs: 459 or more, or hold a lower percentile.",
     ),
     "a row that the runtime cannot measure": (
         "version: 1\nlimits:\n  memory.peak: {max: 0.8}\n",

@@ -210,11 +210,11 @@ def test_limit_whose_sign_or_unit_could_be_mistaken_is_refused(
 @pytest.mark.parametrize(
     ("percentile", "more", "needed", "pairs"),
     [
-        ("99", "", "459 requests at level 0.98", 12),
+        ("99", "", "459 requests at level 0.98", 24),
         ("95", "latency: {pairs: 89}\n", "90 requests at level 0.98", 89),
         ("99.9", "latency: {pairs: 4602}\n", "4603 requests at level 0.98", 4602),
         ("50", "latency: {pairs: 6}\n", "7 requests at level 0.98", 6),
-        ("99, level: 0.9", "", "299 requests at level 0.9", 12),
+        ("99, level: 0.9", "", "299 requests at level 0.9", 24),
     ],
 )
 def test_percentile_beyond_the_number_of_requests_is_refused_at_once(
