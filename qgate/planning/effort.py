@@ -5,10 +5,11 @@ samples make wider intervals, so that `quick` ends INCONCLUSIVE where `standard`
 alarms see only large damage. It replaces what qgate ships; what a thresholds file sets by hand wins
 over it, key by key.
 
-`standard` is sized so that a gate of SmolLM2-135M and three artifacts takes one and a half times as
-long on two CPU cores as llama-perplexity does for 64 windows of each, or a little more: some 80 s for the original,
-50 s for an artifact. `quick` asks a third of that, but for alarms that need 16 answers and tasks
-that need 30 items to show anything, and for what it takes to learn what the original does not know.
+`standard` is sized so that a gate of SmolLM2-135M and three artifacts takes some one and a half
+times as long on two CPU cores as llama-perplexity does for 64 windows of each: 75 s for the
+original, 50 s for an artifact. `quick` asks a third of that, but for alarms that need 16 answers
+and tasks that need 30 items to show anything, and for what it takes to learn what the original does
+not know.
 """
 
 from __future__ import annotations
