@@ -135,7 +135,7 @@ class LatencySettings:
     """The requests of `latency.*`."""
 
     prompt_tokens: int = 128
-    output_tokens: int = 8
+    output_tokens: int = 16
     """At least 8, always all of them."""
     pairs: int = 24
     """Requests to original and artifact each, at least 6."""

@@ -42,7 +42,7 @@ def test_what_is_served_is_taken_key_by_key_too(tmp_path: Path) -> None:
     )
     assert thresholds.edge == EdgeSettings(context_tokens=4096, answer_tokens=16)
     assert thresholds.latency == LatencySettings(
-        prompt_tokens=128, output_tokens=8, pairs=90, warmup=3
+        prompt_tokens=128, output_tokens=16, pairs=90, warmup=3
     )
     assert thresholds.memory == MemorySettings(context_tokens=1024, batches=30)
 
