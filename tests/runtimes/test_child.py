@@ -147,6 +147,7 @@ def test_secrets_stay_with_the_parent() -> None:
     assert not secrets.keys() & environment.keys()
     assert harmless.items() <= environment.items()
     assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["GOMP_SPINCOUNT"] == "1000"
 
 
 def test_a_real_child_has_no_secret_and_waits_passively(
