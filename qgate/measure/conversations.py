@@ -54,7 +54,7 @@ English with 2 to 4 and any other language with 6 and more; the demo model has 0
 questions and 8 and more for all others."""
 _FEW = 16
 """Fewer prompts are no mix."""
-_PROMPTS_A_WINDOW = 6
+_PROMPTS_A_WINDOW = 4
 """So many prompts are offered for each window: as many as it takes turns, or more."""
 _LAYOUT = 3
 """Part of the digest: raised when the same recipe comes to mean other windows."""
@@ -225,12 +225,12 @@ class _Round:
 
 
 def _are_enough(rounds: Sequence[_Round], windows: int, room: _Room) -> bool:
-    """Whether as many tokens were said as half of the windows hold.
+    """Whether as many tokens were said as 2 in 5 of those that the windows hold.
 
     A model that says little needs more conversations for as much to be scored.
     """
     said = sum(int((one.answers != GIVEN).sum()) for one in rounds)
-    return said >= windows * room.tokens // 2
+    return 5 * said >= 2 * windows * room.tokens
 
 
 def _write(

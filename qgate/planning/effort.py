@@ -114,14 +114,14 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
         for effort in (
             Effort(
                 name="quick",
-                windows=10,
+                windows=12,
                 conversation_tokens=192,
                 task_items=30,
                 long_context_tokens=1024,
                 long_texts=1,
-                documents=4,
+                documents=3,
                 prompts=16,
-                answer_tokens=48,
+                answer_tokens=32,
                 batch_prompts=16,
                 math_items=30,
                 pairs=6,
@@ -133,7 +133,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             ),
             Effort(
                 name="standard",
-                windows=18,
+                windows=32,
                 conversation_tokens=320,
                 task_items=150,  # a quarter of fewer would not show that none is known
                 long_context_tokens=4096,
@@ -141,7 +141,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 documents=12,
                 prompts=32,
                 answer_tokens=72,
-                batch_prompts=16,
+                batch_prompts=32,
                 math_items=150,
                 pairs=24,
                 output_tokens=16,

@@ -23,9 +23,9 @@ _SECRET_WORDS = (
 _ADDRESS_WITH_LOGIN = re.compile(r"://[^/\s]*@")
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
-        # Threads that spin for long are up to 8 times slower on a busy machine. Threads that sleep at
-        # once wake too late for the short steps of a batch of answers: a spin of microseconds halves
-        # their time on two quiet cores, and costs up to a third of it on busy ones.
+        # Threads that spin for long are up to 8 times slower on a busy machine. Threads that sleep
+        # at once wake too late for the short steps of answers: a spin of microseconds halves their
+        # time on two quiet cores, and costs up to a third of it on busy ones.
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "1000",
         "OPENBLAS_NUM_THREADS": "1",  # the reductions bring threads of their own

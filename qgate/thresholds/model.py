@@ -25,7 +25,7 @@ class TextSettings:
 
     source: str | Path = "auto"
     """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
-    windows: int = 18
+    windows: int = 32
     """How many at most; at least 2."""
     window_tokens: int = 512
     conversation_tokens: int = 320
@@ -124,7 +124,7 @@ class EdgeSettings:
     """Of each language of `edge.multilingual`, at most."""
     prompts: int = 32
     """That are continued freely, at most."""
-    batch_prompts: int = 16
+    batch_prompts: int = 32
     """Of `edge.batch_invariance`, at most."""
     math_items: int = 150
     """Of `edge.math`, at most."""

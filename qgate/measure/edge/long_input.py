@@ -65,8 +65,9 @@ _KEYS = (
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of the context: where text is told apart by position, and how far back facts are."""
 _UNITS = 4
-"""Parts that the texts come in: one text of 4096 tokens each, or several shorter ones."""
+"""Parts that the texts come in."""
 _UNIT_TOKENS = 4096
+"""Of a part at most: one text, or several shorter ones."""
 _MOST_TEXTS = 16
 """In a part."""
 _MANY_TEXTS = 4
@@ -150,14 +151,14 @@ class LongInput:
         return Work(spans=tuple(spans), marks=tuple(marks))
 
     def _texts_a_part(self, length: int) -> int:
-        """As many as have the tokens of a part.
+        """One; of a model that knows no longer ones: as many as take the time of one of these.
 
-        Of a model that knows no longer ones: as many as take the time of one of `_UNIT_TOKENS`, of
-        which attention takes half on a CPU.
+        Attention takes half of the time of `_UNIT_TOKENS` on a CPU.
         """
-        whole, each = _UNIT_TOKENS, length
-        if length < self.most_tokens:
-            whole, each = _UNIT_TOKENS * 2, length + length * length // _UNIT_TOKENS
+        if length == self.most_tokens:
+            return 1
+        asked = min(_UNIT_TOKENS, self.most_tokens)
+        whole, each = (tokens + tokens * tokens // _UNIT_TOKENS for tokens in (asked, length))
         return max(1, min(_MOST_TEXTS, whole // each))
 
     def read(self, pair: Pair) -> LongAnswers:
@@ -240,7 +241,8 @@ def _members(
     guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
     nats = {name: float(tokens.reference_nll.mean()) for name, tokens in members.items()}
     reasons = {
-        name: _unmastered(name, cost, recall.get(name), at_first=first, guess=guess)
+        name: _alone(members[name])
+        or _unmastered(name, cost, recall.get(name), at_first=first, guess=guess)
         for name, cost in nats.items()
     }
     # the last tokens may have come before
@@ -254,6 +256,12 @@ def _members(
         left_out={name: reason for name, reason in reasons.items() if reason},
         recalled=frozenset(recalled),
     )
+
+
+def _alone(tokens: Tokens) -> str:
+    """Why a member has no interval, as one of a short text may have none; empty where it has."""
+    n = len(np.unique(tokens.documents))
+    return "" if n > 1 else f"got {n} passage; expected at least 2"
 
 
 def _unmastered(
