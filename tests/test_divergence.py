@@ -241,9 +241,7 @@ class Restricted(Host):
         return found
 
 
-@pytest.mark.parametrize(
-    "told", [(True, False), (False, True), (False, False)]
-)
+@pytest.mark.parametrize("told", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("mass", [0.97, 0.5])
 def test_a_lower_bound_in_one_part_makes_one_of_the_whole(
     toys: Toys, tmp_path: Path, told: tuple[bool, ...], mass: float

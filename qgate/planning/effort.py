@@ -127,7 +127,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 pairs=6,
                 output_tokens=8,
                 warmup=1,
-                batches=30,
+                batches=24,
                 warmup_batches=5,
                 context_tokens=320,
             ),

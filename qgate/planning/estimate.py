@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 
 _READING = 0.75
 """Share of numpy's flops at which a runtime reads many tokens in a call."""
-_WRITING = 0.35
+_WRITING = 0.6
 """The same where 8 to 32 sequences go on by a token each."""
 _BANDWIDTH = 0.8
 """Share of a copy's bytes a second at which weights are read for a token."""
 _PER_TOKEN_S = 0.00025
 """Of a written token, beside the model: sampling, Python."""
-_PER_MODEL_S = 3.0
-"""A child that starts and loads."""
+_PER_MODEL_S = 2.0
+"""A child that starts and loads, and its part of what the run itself takes."""
 _TOKENS_A_CHARACTER = 0.3
+_LONG_TOKENS = 4096
+"""Of a long text, where attention takes a third of the time; of a model with a shorter context as
+many texts are asked as take as long."""
 _BATCH_TOKENS = (16, 2)
 """Read and written by a batch of memory.growth."""
 
@@ -143,7 +146,7 @@ def asks_of(
             # both sides of a pair are counted with the artifact: they take turns
             read=2 * requests * latency.prompt_tokens,
             alone=2 * requests * latency.output_tokens,
-            share=0.7,
+            share=0.55,
         ),
         "memory": Ask(
             read=min(memory.context_tokens, context_tokens) + batches * read,
@@ -156,13 +159,15 @@ def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
     check, size, edge = probe.checks[0], float(getattr(probe, "size", 1)), thresholds.edge
     longest = min(edge.context_tokens, context_tokens)
     if check == "edge.long_input":
-        return Ask(read=size * max(longest, 4096), share=0.5)
+        tokens = max(longest, min(edge.context_tokens, _LONG_TOKENS))
+        attention = 1 + longest / (2 * _LONG_TOKENS)
+        return Ask(read=size * tokens * attention, share=0.5 if size > 1 else 1.0)
     if check == "edge.multilingual":
-        return Ask(read=size * 60, share=0.4)
+        return Ask(read=size * 60, share=0.25)
     if check == "edge.repetition":
         return Ask(read=size * 40, written=size * edge.answer_tokens)
     if check == "edge.batch_invariance":
-        return Ask(read=size * 80, written=size * 8, alone=size * 8)
+        return Ask(read=size * 40, written=size * 8, alone=size * 8)
     if check == "edge.empty_prompt":
         return Ask(read=size * 2, written=size * 32)
     return _ask_of_items(probe, size)
@@ -176,4 +181,4 @@ def _ask_of_items(probe: Probe, size: float) -> Ask:
     letters = sum(len(item.prompt) + sum(map(len, item.choices)) for item in items)
     answers = sum(len(item.answer) for item in items if not item.choices)
     written = answers * _TOKENS_A_CHARACTER + (8 * len(items) if answers else 0)
-    return Ask(read=letters * _TOKENS_A_CHARACTER, written=written, share=0.9)
+    return Ask(read=letters * _TOKENS_A_CHARACTER, written=written, share=0.6)

@@ -3,7 +3,7 @@
     pytest -m "real and slow" tests/real/test_seeds.py -s
 
 A seed chooses the text, the prompts of edge cases and the long texts. It takes hours at `standard`;
-QGATE_TEST_SEEDS=5 QGATE_TEST_EFFORT=quick take a part of it. The table says of each artifact in how
+QGATE_TEST_SEEDS=5 (or 5:10) QGATE_TEST_EFFORT=quick take a part of it. The table says of each artifact in how
 many runs each row of quality passed.
 """
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-SEEDS = range(int(os.environ.get("QGATE_TEST_SEEDS", "20")))
+BEGIN, _, END = os.environ.get("QGATE_TEST_SEEDS", "0:20").rpartition(":")
+SEEDS = range(int(BEGIN or "0"), int(END))
 EFFORT = f"--qgate-effort={os.environ.get('QGATE_TEST_EFFORT', 'standard')}"
 SOUND = ("F32", "F16", "BF16", "Q8_0")
 MODELS = ("demo", "smollm2", "stories260K")
