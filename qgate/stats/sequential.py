@@ -57,10 +57,10 @@ limit, nominal 0.025 to pass and to fail (tests/stats/test_looks.py):
     growth, 30, 60 batches, random walk           0.025 (0.026)    0.024 (0.026)
     the same, white noise                         0.007 (0.007)    0.009 (0.009)
 
-in brackets what the plain interval of all samples gives (of likelihoods 10,000 artifacts each, three
-standard errors are 0.005; of the others 1,000, 0.015). The mean KL of 16 windows errs in 0.047 by
-itself. An alarm by a p-value at 0.05, four looks at 200 items of which 6 % flip, went
-off in 0.031 of 2,000 undamaged artifacts.
+in brackets what the plain interval of all samples gives (of likelihoods 10,000 artifacts each,
+three standard errors are 0.005; of the others 1,000, 0.015). The mean KL of 16 windows errs in
+0.047 by itself. An alarm by a p-value at 0.05, four looks at 200 items of which 6 % flip, went off
+in 0.031 of 2,000 undamaged artifacts.
 """
 
 from __future__ import annotations

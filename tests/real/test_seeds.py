@@ -2,9 +2,9 @@
 
     pytest -m "real and slow" tests/real/test_seeds.py -s
 
-A seed chooses the text, the prompts of edge cases and the long texts. It takes hours at `standard`;
-QGATE_TEST_SEEDS=5 (or 5:10) QGATE_TEST_EFFORT=quick take a part of it. The table says of each artifact in how
-many runs each row of quality passed.
+A seed chooses the text, the prompts of edge cases and the long texts. It takes hours at `standard`:
+QGATE_TEST_SEEDS=5 (or 5:10) and QGATE_TEST_EFFORT=quick take a part of it. The table says of each
+artifact in how many runs each row of quality passed.
 """
 
 from __future__ import annotations
