@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 STORE = Path(".qgate") / "references"
 TIGHT = "  divergence.kl_mean: {max: 0.000001}\n"
 PATIENCE_S = 120.0
-LOOKS = 3
-"""At likelihoods, where no earlier one decides all rows: a request each."""
+LOOKS = 1
+"""At likelihoods of a good toy, which half of the text decides: a request each."""
 
 
 def from_store(seen: Outcome, artifact: str = "good") -> dict[str, Any]:
