@@ -82,7 +82,7 @@ def check_report_fields(seen: Outcome, models: Path) -> None:
     }
     row = next(row for row in entry["checks"] if row["name"] == "perplexity.ratio")
     assert row["low"] <= row["value"] <= row["high"] <= row["limit"]["max"] == 1.162
-    assert (row["level"], row["n"], row["unit"]) == (0.95, 2677, "ratio")
+    assert (row["level"], row["n"], row["unit"]) == (0.95, 2212, "ratio")
     assert (entry["bits"]["effective"], row["limit"]["band"]) == (4.5, "4 bits")
     assert row["limit"]["rule"] == "certify"
     assert row["limit"]["source"].startswith("thresholds/default.yaml:")
