@@ -3,8 +3,8 @@
     pytest -m "real and slow" tests/real/test_seeds.py -s
 
 A seed chooses the text, the prompts of edge cases and the long texts. It takes hours at `standard`:
-QGATE_TEST_SEEDS=5 (or 5:10) and QGATE_TEST_EFFORT=quick take a part of it. The table says of each
-artifact in how many runs each row of quality passed.
+QGATE_TEST_SEEDS=5 (or 5:10), QGATE_TEST_KINDS=Q8_0 and QGATE_TEST_EFFORT=quick take a part of it.
+The table says of each artifact in how many runs each row of quality passed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 BEGIN, _, END = os.environ.get("QGATE_TEST_SEEDS", "0:20").rpartition(":")
 SEEDS = range(int(BEGIN or "0"), int(END))
 EFFORT = f"--qgate-effort={os.environ.get('QGATE_TEST_EFFORT', 'standard')}"
-SOUND = ("F32", "F16", "BF16", "Q8_0")
+SOUND = tuple(os.environ.get("QGATE_TEST_KINDS", "F32 F16 BF16 Q8_0").split())
 MODELS = ("demo", "smollm2", "stories260K")
 
 
