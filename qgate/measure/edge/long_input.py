@@ -261,7 +261,7 @@ def _members(
 def _alone(tokens: Tokens) -> str:
     """Why a member has no interval, as one of a short text may have none; empty where it has."""
     n = len(np.unique(tokens.documents))
-    return "" if n > 1 else f"got {n} passage; expected at least 2"
+    return "" if n > 1 else f"the text is too short for it: got {n} document; expected at least 2"
 
 
 def _unmastered(

@@ -341,6 +341,28 @@ def test_what_the_original_cannot_do_is_left_out(
         assert member not in found.estimate("edge.long_input", 0.95, {})
 
 
+def test_a_member_of_one_passage_is_left_out_and_the_others_are_judged(speak: Speak) -> None:
+    short = tuple(text[:100] for text in PROSE)  # of bytes few others begin in a quarter
+    probe = LongInput(fillers=short, most_tokens=1024, units=(0,))
+    work = probe.work(speak(4096))
+    alone = {
+        member
+        for member, marks in Counter(mark.member for mark in work.marks).items()
+        if marks == 1
+    }
+    reference = answered(work, nats=nats_of, said=lambda _: True)
+
+    found = probe.read(pair(reference, reference, work))
+
+    assert {member.partition(" about")[0] for member in alone} == {"passages"}
+    assert found.details("edge.long_input")["left_out"] == dict.fromkeys(
+        alone, "the text is too short for it: got 1 document; expected at least 2"
+    )
+    judged = {mark.member for mark in work.marks} - alone
+    hidden = {"passages at first", "the last tokens"}
+    assert set(found.estimate("edge.long_input", 0.95, {})) == judged - hidden
+
+
 def test_an_original_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
     work = plan(speak, 1024)
     blank = answered(work, nats=lambda _: 9.0, said=lambda _: False)
