@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SHARES = (0.5, 1.0)
 """Of the windows: when the rows are looked at."""
-_FEWEST_WINDOWS = 8
+_FEWEST_WINDOWS = 16
 """Fewer decide nothing at an early look."""
 _VALUES = ("nll_nats", "kl_nats", "same_top", "covered_mass")
 """What the `score` verb tells of tokens, the last only where not all of the vocabulary is told."""

@@ -56,7 +56,7 @@ _FEW = 16
 """Fewer prompts are no mix."""
 _PROMPTS_A_WINDOW = 4
 """So many prompts are offered for each window: as many as it takes turns, or more."""
-_LAYOUT = 3
+_LAYOUT = 4
 """Part of the digest: raised when the same recipe comes to mean other windows."""
 _MOST_ROUNDS = 4
 """Times as many conversations as are asked for, of a model that says little in each."""

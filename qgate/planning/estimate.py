@@ -36,8 +36,8 @@ _PER_MODEL_S = 2.0
 """A child that starts and loads, and its part of what the run itself takes."""
 _TOKENS_A_CHARACTER = 0.3
 _LONG_TOKENS = 4096
-"""Of a long text, where attention takes a third of the time; of a model with a shorter context as
-many texts are asked as take as long."""
+"""Of a long text, where attention adds half to the time of reading (fitted); of a model with a
+shorter context as many texts are asked as take as long."""
 _BATCH_TOKENS = (16, 2)
 """Read and written by a batch of memory.growth."""
 
@@ -136,17 +136,17 @@ def asks_of(
     a_window = text.conversation_tokens if writes_text else text.window_tokens
     tokens = text.windows * min(a_window, context_tokens)
     read, written = _BATCH_TOKENS
-    batches = memory.warmup_batches + memory.batches / 2
+    batches = memory.warmup_batches + memory.batches * _share(0.5, memory.batches, 40)
     requests = latency.warmup + latency.pairs
     return {
-        "perplexity": Ask(read=tokens, share=0.7),
+        "perplexity": Ask(read=tokens, share=_share(0.7, text.windows, 32)),
         "original's text": Ask(read=tokens, written=tokens if writes_text else 0),
         **{probe.checks[0]: _ask(probe, thresholds, context_tokens) for probe in probes},
         "latency": Ask(
             # both sides of a pair are counted with the artifact: they take turns
             read=2 * requests * latency.prompt_tokens,
             alone=2 * requests * latency.output_tokens,
-            share=0.55,
+            share=_share(0.55, latency.pairs, 24),
         ),
         "memory": Ask(
             read=min(memory.context_tokens, context_tokens) + batches * read,
@@ -155,12 +155,17 @@ def asks_of(
     }
 
 
+def _share(share: float, size: float, least: int) -> float:
+    """Of what is asked before every verdict is certain: all of what is too little for two looks."""
+    return share if size >= least else 1.0
+
+
 def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
     check, size, edge = probe.checks[0], float(getattr(probe, "size", 1)), thresholds.edge
     longest = min(edge.context_tokens, context_tokens)
     if check == "edge.long_input":
         tokens = max(longest, min(edge.context_tokens, _LONG_TOKENS))
-        attention = 1 + longest / (2 * _LONG_TOKENS)
+        attention = 1 + tokens / (2 * _LONG_TOKENS)
         return Ask(read=size * tokens * attention, share=0.5 if size > 1 else 1.0)
     if check == "edge.multilingual":
         return Ask(read=size * 60, share=0.25)
@@ -181,4 +186,4 @@ def _ask_of_items(probe: Probe, size: float) -> Ask:
     letters = sum(len(item.prompt) + sum(map(len, item.choices)) for item in items)
     answers = sum(len(item.answer) for item in items if not item.choices)
     written = answers * _TOKENS_A_CHARACTER + (8 * len(items) if answers else 0)
-    return Ask(read=letters * _TOKENS_A_CHARACTER, written=written, share=0.6)
+    return Ask(read=letters * _TOKENS_A_CHARACTER, written=written, share=_share(0.6, size, 32))

@@ -28,8 +28,9 @@ from qgate.runtimes.base import (
     Sampling,
     Span,
 )
+from qgate.runtimes.forks import find_forks
 from qgate.runtimes.llama_context import Context, Library, Shape
-from qgate.runtimes.llama_fork import find_forks, logits_of_forks
+from qgate.runtimes.llama_fork import logits_of_forks
 from qgate.runtimes.llama_log import LlamaLog, one_line
 from qgate.runtimes.llama_vocab import Vocabulary
 

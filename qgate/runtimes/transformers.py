@@ -28,12 +28,16 @@ from qgate.runtimes.base import (
     Sampling,
     Span,
 )
+from qgate.runtimes.forks import find_forks
 from qgate.runtimes.hf_vocab import Vocabulary
 from qgate.runtimes.transformers_body import Body
+from qgate.runtimes.transformers_fork import states_of_forks
 from qgate.runtimes.transformers_load import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from qgate.runtimes.forks import Fork
 
 _TOKENS_TOGETHER = 2048
 """Of windows that are read in one call."""
@@ -154,8 +158,22 @@ class Transformers:
 
     @door.steps_behind_the_door
     def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+        forks = find_forks(spans) if self._body.shares_cache else []
+        states = self._shared(spans, forks) if forks else self._apart(spans)
+        for logits, _ in self._body.parts(self._torch.cat(states)):
+            yield logits
+
+    def _shared(self, spans: Sequence[Span], forks: Sequence[Fork]) -> list[Any]:
+        """Final hidden states of each span; a prompt of several is read once."""
+        found: dict[int, Any] = {}
+        for group in _alike([len(fork.prompt) for fork in forks]):
+            found |= states_of_forks(self._body, spans, [forks[number] for number in group])
+        return [found[number] for number in range(len(spans))]
+
+    def _apart(self, spans: Sequence[Span]) -> list[Any]:
+        """Final hidden states of each span, each read from its beginning."""
         states: list[Any] = [None] * len(spans)
-        for group in _alike(spans):
+        for group in _alike([len(span.ids) for span in spans]):
             longest = max(len(spans[number].ids) for number in group) - 1
             ids = np.zeros((len(group), longest), dtype=np.int64)
             for row, number in enumerate(group):
@@ -164,8 +182,7 @@ class Transformers:
             for row, number in enumerate(group):
                 span = spans[number]
                 states[number] = found[row, span.first : len(span.ids) - 1]
-        for logits, _ in self._body.parts(self._torch.cat(states)):
-            yield logits
+        return states
 
     # --- text ---------------------------------------------------------------------------------
 
@@ -235,14 +252,14 @@ def _context_length(config: Any) -> int:  # noqa: ANN401 - the library's
     raise MeasurementError("config.json does not say how many tokens the model was trained for")
 
 
-def _alike(spans: Sequence[Span]) -> Iterator[list[int]]:
-    """Numbers of spans that are read together: the longest first, until padding would waste."""
-    order = sorted(range(len(spans)), key=lambda number: -len(spans[number].ids))
+def _alike(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of sequences that are read together: the longest first, until padding would waste."""
+    order = sorted(range(len(sizes)), key=lambda number: -sizes[number])
     group: list[int] = []
     tokens = 0
     for number in order:
-        size = len(spans[number].ids)
-        padded = (len(group) + 1) * len(spans[group[0] if group else number].ids)
+        size = sizes[number]
+        padded = (len(group) + 1) * sizes[group[0] if group else number]
         if group and padded > _WASTE * (tokens + size):
             yield group
             group, tokens = [], 0

@@ -17,7 +17,7 @@ import numpy as np
 from qgate.errors import ArtifactError, MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _PART_BYTES = 32 << 20
 """Of logits that are held at a time; no larger, for the C library gives larger blocks back to the
@@ -52,6 +52,7 @@ class Body:
             states = self.read(np.zeros((1, 1), dtype=np.int64)).states
             self.width: int = states.shape[-1]
             self.n_vocab: int = self.logits(states[0]).shape[-1]
+            self.shares_cache = self._can_share()
         self.rows_per_part = max(1, _PART_BYTES // (4 * self.n_vocab))
 
     def read(self, ids: np.ndarray, cache: Any = None, *, keep: bool = False, **place: Any) -> Read:  # noqa: ANN401
@@ -74,6 +75,10 @@ class Body:
             )
         return Read(states=found.last_hidden_state, cache=found.get("past_key_values"))
 
+    def join(self, states: Sequence[Any]) -> Any:  # noqa: ANN401 - the library's
+        """Rows of several tensors as those of one, shape (rows, width)."""
+        return self._torch.cat(list(states))
+
     def tensor(self, values: np.ndarray) -> Any:  # noqa: ANN401 - the library's
         return self._torch.from_numpy(values).to(self._device)
 
@@ -92,6 +97,15 @@ class Body:
         for start in range(0, len(states), step):
             part = states[start : start + step]
             yield self.logits(part), part
+
+    def _can_share(self) -> bool:
+        """Whether several sequences can go on from the cache of one."""
+        try:
+            cache = self.read(np.zeros((1, 1), dtype=np.int64), keep=True).cache
+            cache.batch_select_indices(self.tensor(np.zeros(2, dtype=np.int64)))
+        except (MeasurementError, AttributeError, NotImplementedError):
+            return False
+        return True
 
     def _find_part(self) -> tuple[Any, Any]:
         model, torch = self._model, self._torch

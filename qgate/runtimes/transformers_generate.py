@@ -80,14 +80,7 @@ class _Rows:
         self._body = body
         self.numbers = list(range(len(prompts)))
         """Which prompt each row belongs to."""
-        longest = max(len(prompt.ids) for prompt in prompts)
-        ids = np.zeros((len(prompts), longest), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, longest - len(prompt.ids) :] = prompt.ids
-            mask[row, longest - len(prompt.ids) :] = 1
-        # without a mask attention is faster, and right where nothing is padded
-        self._mask: np.ndarray | None = None if mask.all() else mask
+        ids, self._mask = pad_left([prompt.ids for prompt in prompts])
         self._read = read_prompts(body, ids, self._mask)
 
     def logits(self) -> np.ndarray:
@@ -113,6 +106,22 @@ class _Rows:
             attention_mask=self._mask,
             position_ids=positions,
         )
+
+
+def pad_left(prompts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Prompts that end in the same column, and where they are; None: nothing is padded.
+
+    Returns:
+        Token ids, int64, and 1 where one is and 0 where not; both of shape (prompts, tokens).
+    """
+    longest = max(map(len, prompts))
+    ids = np.zeros((len(prompts), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+    # without a mask attention is faster, and right where nothing is padded
+    return ids, None if mask.all() else mask
 
 
 def read_prompts(body: Body, ids: np.ndarray, mask: np.ndarray | None) -> Read:

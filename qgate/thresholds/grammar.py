@@ -143,7 +143,7 @@ EDGE: Mapping[str, Leaf] = MappingProxyType(
             at_most=4096,
         ),
         "long_texts": Number(
-            help="Parts of edge.long_input of 4096 tokens each, at most.",
+            help="Texts of edge.long_input, at most; of a shorter context as many as take as long.",
             whole=True,
             at_least=1,
             at_most=LARGEST_WHOLE,

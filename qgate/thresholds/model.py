@@ -119,7 +119,7 @@ class EdgeSettings:
     answer_tokens: int = 72
     """Longest answer that ends by itself or not, 16 to 4096."""
     long_texts: int = 1
-    """Parts of `edge.long_input` of 4096 tokens each, at most."""
+    """Texts of `edge.long_input`, at most; of a shorter context as many as take as long."""
     documents: int = 12
     """Of each language of `edge.multilingual`, at most."""
     prompts: int = 32

@@ -218,7 +218,7 @@ def peek(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_peeking_errs_no_more_often_than_one_look(name: str) -> None:
-    """1,000 artifacts at their limit: three standard errors of 0.025 are 0.015.
+    """1,000 artifacts at their limit, 3,000 of likelihoods: 3 standard errors are 0.015, 0.0085.
 
     One look at the end, or at the samples of the first look, where a skewed mean errs more often.
     """
@@ -227,16 +227,17 @@ def test_peeking_errs_no_more_often_than_one_look(name: str) -> None:
     limit = Limit(check="x", rule="certify", source=SourceLine("t.yaml", 1), **bound)
     rng = np.random.default_rng(SEED)
     peeked, early, late = [], [], []
-    for _ in range(ROWS):
+    rows = ROWS if ends != HALVES else 3 * ROWS
+    for _ in range(rows):
         values = draw(rng)
         peeked.append(peek(values, estimate, ends, limit))
         early.append(look_once(values, estimate, ends[0], limit))
         late.append(look_once(values, estimate, ends[-1], limit))
-    noise = 3 * math.sqrt(0.025 * 0.975 / ROWS)
+    noise = 3 * math.sqrt(0.025 * 0.975 / rows)
     for word in (Verdict.PASS, Verdict.FAIL):
-        erred, *plain = (words.count(word) / ROWS for words in (peeked, early, late))
+        erred, *plain = (words.count(word) / rows for words in (peeked, early, late))
         tell(f"{name}: {word}: {erred:.4f} (first look {plain[0]:.4f}, last {plain[1]:.4f})")
-        assert erred <= max(0.025, *plain) + noise
+        assert erred <= max(0.025 + noise, max(plain) + noise / 2)
 
 
 def look_once(

@@ -67,7 +67,7 @@ _SHARES = (0.25, 0.5, 0.75, 1.0)
 _UNITS = 4
 """Parts that the texts come in."""
 _UNIT_TOKENS = 4096
-"""Of a part at most: one text, or several shorter ones."""
+"""Of a text, whose time several of a shorter context may take."""
 _MOST_TEXTS = 16
 """In a part."""
 _MANY_TEXTS = 4
@@ -84,6 +84,8 @@ _SHORTEST = 384
 _LAST_SHARE = 32
 """One token in so many is behind the questions, up to the limit of the context."""
 _LEAST_LAST = 32
+_LEAST_LAST_OF_FEW = 128
+"""Where texts are few: 8 pieces of each."""
 _PIECE_TOKENS = 16
 _SHARE_OF_LOG = 0.25
 """Of recall."""
@@ -92,6 +94,7 @@ _MOST_OF_FIRST = 0.5
 _LIMIT = "edge.context_limit"
 _LAST = "the last tokens"
 _FIRST = "passages at first"
+_TOO_SHORT = "the text is too short for it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +264,7 @@ def _members(
 def _alone(tokens: Tokens) -> str:
     """Why a member has no interval, as one of a short text may have none; empty where it has."""
     n = len(np.unique(tokens.documents))
-    return "" if n > 1 else f"the text is too short for it: got {n} document; expected at least 2"
+    return "" if n > 1 else f"{_TOO_SHORT}: got {n} document; expected at least 2"
 
 
 def _unmastered(
@@ -306,6 +309,11 @@ class LongAnswers:
     def refuse(self, rows: str, check: str) -> NoReturn:
         """Say of these rows why the first member of one of them is left out."""
         name, why = next(iter(self._of(check).more["left_out"].items()))
+        if why.startswith(_TOO_SHORT):
+            raise NotApplicable(
+                f"{rows}: {name}: {why}. Ask for longer texts or more of them: edge:"
+                " {context_tokens: N, long_texts: N}"
+            )
         raise NotApplicable(f"{rows}: the original itself cannot do it: {name}: {why}")
 
     def details(self, check: str) -> dict[str, Any]:
@@ -376,7 +384,8 @@ class _Writer:
         tail = sum(sum(map(len, question)) for question in questions)
         again = self._passages(seed, length, len(bounds))
         tail += sum(again) * (_PASSAGE_TOKENS + len(line_end))
-        end = length - tail - max(_LEAST_LAST, length // _LAST_SHARE)
+        least = _LEAST_LAST if self._is_short else _LEAST_LAST_OF_FEW
+        end = length - tail - max(least, length // _LAST_SHARE)
         prose = self._prose(rng)
         draft = _Draft()
         draft.add(self._start)
@@ -407,7 +416,8 @@ class _Writer:
         """How many documents of each quarter begin again."""
         if self._is_short:
             return [(quarter + seed) % 2 for quarter in range(quarters)]
-        return [max(1, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))] * quarters
+        # of one passage alone there is no interval
+        return [max(2, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))] * quarters
 
     def _questions(
         self, facts: Sequence[tuple[str, str]], line_end: np.ndarray
