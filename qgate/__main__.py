@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qgate.errors import QGateError, UsageError
-from qgate.report.json import read
+from qgate.report.report_file import read
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _make_parser() -> _Parser:
 
 
 def _run_upload(options: argparse.Namespace) -> int:
-    from qgate.report.upload import CLIENT_ENVIRONMENT, resolve_uri, upload_report
+    from qgate.report.mlflow.upload import CLIENT_ENVIRONMENT, resolve_uri, upload_report
 
     # this process's own environment: mlflow reads it, and its defaults wait for minutes
     for name, value in CLIENT_ENVIRONMENT.items():

@@ -21,17 +21,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from qgate import environment
 from qgate.artifacts import beside, choose_reference, discover
-from qgate.bench import Bench
-from qgate.children import Children, Setting
 from qgate.errors import QGateError, UsageError
-from qgate.noise import Noise, read_noise, to_json, with_newest
-from qgate.progress import ProgressLine
-from qgate.report.json import check_writable, write_json
+from qgate.gate.measurer import Bench
+from qgate.gate.processes import Children, Setting
+from qgate.gate.progress import ProgressLine
+from qgate.gate.signals import interrupt_on_termination
+from qgate.planning.noise import Noise, read_noise, to_json, with_newest
+from qgate.report import provenance as environment
+from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
-from qgate.runtimes import choice
-from qgate.termination import interrupt_on_termination
+from qgate.runtimes import selection as choice
 from qgate.thresholds import Thresholds, load_thresholds
 
 if TYPE_CHECKING:

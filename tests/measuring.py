@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.artifacts import digest, discover
-from qgate.measure.texts import find_text
-from qgate.reference import Plan, Reference, ReferenceStore
+from qgate.reference.distributions import Plan, Reference, ReferenceStore
+from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Loading, Serving
+from qgate.runtimes.served_model import Loading, Serving
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from qgate.alarms import Corrected, correct, family_of
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.gate import judge_row
+from qgate.gate.multiplicity import Corrected, correct, family_of
+from qgate.gate.row import judge_row
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 
 NAMES = ("accuracy.a", "accuracy.b", "edge.math", "edge.repetition")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.applicable import Applicable
 from qgate.checks import area_of
 from qgate.errors import RuntimeUnavailable, ThresholdsError
+from qgate.planning.applicability import Applicable
 from qgate.records import Artifact
-from qgate.runtimes.choice import Choice, Machine, choose
+from qgate.runtimes.selection import Choice, Machine, choose
 from qgate.thresholds import load_thresholds
 
 if TYPE_CHECKING:

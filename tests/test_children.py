@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
-from qgate.children import Children, Setting
 from qgate.errors import RuntimeUnavailable, UsageError
+from qgate.gate.processes import Children, Setting
 from qgate.thresholds import EdgeSettings, RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy
 

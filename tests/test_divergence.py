@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.divergence import Divergence, measure_divergence, window_ends
 from qgate.errors import ArtifactError, MeasurementError, NotApplicable
-from qgate.measure.perplexity import MIN_COVERED_MASS, ROWS, explain
-from qgate.planning.looks import Rows
+from qgate.measure.looks import Rows
+from qgate.measure.perplexity.divergence import Divergence, measure_divergence, window_ends
+from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Serving
+from qgate.runtimes.served_model import Serving
 from qgate.verdict import judge
 from tests.conftest import Toy
 from tests.measuring import SETTINGS, make_plan, measure

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.entries import name_entry, put_in_place, read_entry, write_entry
 from qgate.errors import MeasurementError
+from qgate.reference.entries import name_entry, put_in_place, read_entry, write_entry
 
 if TYPE_CHECKING:
     from pathlib import Path

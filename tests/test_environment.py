@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import qgate
-from qgate.environment import describe, strip_credentials, until_now
+from qgate.report.provenance import describe, strip_credentials, until_now
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import pytest
 
 from qgate import stats
 from qgate.errors import ThresholdsError
-from qgate.feasibility import ASSUMED_FLIP_RATE, Feasibility
-from qgate.floor import describe
-from qgate.noise import Flips, Noise
+from qgate.planning.feasibility import ASSUMED_FLIP_RATE, Feasibility
+from qgate.planning.noise import Flips, Noise
+from qgate.planning.noise_floor import describe
 from qgate.records import Asked, Limit, SourceLine
 
 CHECK = "accuracy.gsm8k"

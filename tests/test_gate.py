@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.gate import Exact, judge_row
+from qgate.gate.row import Exact, judge_row
 from qgate.records import Estimate, Limit, SourceLine
 from tests.judging import FAIL, INCONCLUSIVE, PASS, SKIPPED, estimate
 

@@ -72,8 +72,8 @@ def test_an_idle_run_imports_nothing_heavy(tmp_path: Path) -> None:
     *_, heavy, own = run_python(COLLECT, tmp_path)
 
     assert heavy == "[]"
-    assert "qgate.fixtures" in own
-    assert "qgate.session" not in own
+    assert "qgate.plugin.fixtures" in own
+    assert "qgate.plugin.session" not in own
 
 
 def test_an_idle_run_pays_a_fraction_of_what_importing_pytest_costs(tmp_path: Path) -> None:
@@ -86,7 +86,9 @@ def test_an_idle_run_pays_a_fraction_of_what_importing_pytest_costs(tmp_path: Pa
     assert statistics.median(ratios) < MAX_OF_IMPORTING_PYTEST
 
 
-@pytest.mark.parametrize("module", ["qgate.report.mlflow", "qgate.runtimes.host", "qgate.session"])
+@pytest.mark.parametrize(
+    "module", ["qgate.report.mlflow.runs", "qgate.runtimes.host", "qgate.plugin.session"]
+)
 def test_heavy_libraries_wait_until_they_are_used(tmp_path: Path, module: str) -> None:
     code = f"import {module}, sys; print([n for n in {HEAVY[3:]} if n in sys.modules])"
     assert run_python(code, tmp_path) == ["[]"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.gate import Ledger, judge_row
+from qgate.gate.row import Ledger, judge_row
 from qgate.records import Artifact, Estimate, Limit, SourceLine, Verdict
 
 if TYPE_CHECKING:

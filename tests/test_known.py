@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.known import Known
+from qgate.gate.memo import Known
 
 
 def test_a_result_is_made_once() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qgate.gate import Ledger, Subject, overall
+from qgate.gate.row import Ledger, Subject, overall
 from qgate.records import Artifact, Estimate, Record, Verdict
 from tests.judging import ERROR, FAIL, INCOMPLETE, INCONCLUSIVE, PASS, SKIPPED, estimate
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import UsageError
-from qgate.noise import Flips, Noise, matching, read_noise, to_json, with_newest
+from qgate.planning.noise import Flips, Noise, matching, read_noise, to_json, with_newest
 from qgate.records import Estimate
 
 if TYPE_CHECKING:

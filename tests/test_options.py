@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import UsageError
-from qgate.options import Options
+from qgate.plugin.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

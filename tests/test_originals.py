@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.bench import Bench
-from qgate.children import Setting
 from qgate.errors import ArtifactError
+from qgate.gate.measurer import Bench
+from qgate.gate.processes import Setting
 from qgate.thresholds import Thresholds
 from tests.conftest import Toy
 from tests.measuring import SETTINGS

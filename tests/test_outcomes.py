@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qgate.entries import read_entry
 from qgate.errors import RuntimeFailed
-from qgate.measure.work import Batch, Mark, Outcome, Work, perform
-from qgate.outcomes import OutcomeStore
 from qgate.records import RuntimeFacts
+from qgate.reference.answers import OutcomeStore
+from qgate.reference.entries import read_entry
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Batch, Mark, Outcome, Work, perform
 from tests.measure.outcomes import make_answers, make_outcome
 from tests.measuring import entries
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qgate import progress
-from qgate.progress import LOG_EVERY_S, REDRAW_EVERY_S, ProgressLine
+from qgate.gate import progress
+from qgate.gate.progress import LOG_EVERY_S, REDRAW_EVERY_S, ProgressLine
 
 
 class Clock:

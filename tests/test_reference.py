@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from qgate.errors import ArtifactError, RuntimeFailed
-from qgate.measure.original import MAX_SELF_KL_NATS
-from qgate.measure.texts import Text
-from qgate.reference import Reference, ReferenceStore, require_same_vocabulary
+from qgate.reference.distributions import Reference, ReferenceStore, require_same_vocabulary
+from qgate.reference.encoding import MAX_SELF_KL_NATS
+from qgate.reference.texts import Text
 from qgate.runtimes.host import Host, HostSettings
 from tests.conftest import Toy, write_toy
 from tests.measuring import SETTINGS, arrays, entries, make_plan, measure, serve

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.original import MAX_SELF_KL_NATS
+from qgate.reference.encoding import MAX_SELF_KL_NATS
 from qgate.thresholds import TextSettings
 from tests.conftest import Toy, write_toy
 from tests.measuring import arrays, entries, make_plan, measure

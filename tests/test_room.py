@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from qgate.alarms import correct
 from qgate.errors import NotApplicable
-from qgate.gate import judge_row
+from qgate.gate.multiplicity import correct
+from qgate.gate.row import judge_row
 from qgate.measure.edge.free_running import FreeRunning
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.paired_scores import PairedScores
-from qgate.measure.work import NO_END
-from qgate.planning.looks import Looked
+from qgate.measure.looks import Looked
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.records import Limit, SourceLine, Verdict
+from qgate.runtimes.requests import NO_END
 from qgate.stats import Looks, look_ends
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
 

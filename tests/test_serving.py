@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qgate import serving as serving_module
 from qgate.artifacts import discover
 from qgate.errors import ArtifactError, QGateError, RuntimeFailed
+from qgate.runtimes import served_model as serving_module
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Loading, Serving
+from qgate.runtimes.served_model import Loading, Serving
 from tests.conftest import Toy
 from tests.measuring import Recording
 

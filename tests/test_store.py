@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qgate.entries import name_entry, read_entry
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
-from qgate.store import Store, require_usable
+from qgate.reference.entries import name_entry, read_entry
+from qgate.reference.store import Store, require_usable
 from tests.measuring import entries
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def test_reading_is_use(tmp_path: Path) -> None:
 _READER = """
 import sys
 from pathlib import Path
-from qgate.store import Store
+from qgate.reference.store import Store
 store = Store(Path(sys.argv[1]))
 assert store.find(sys.argv[2]) is not None
 print("reading", flush=True)

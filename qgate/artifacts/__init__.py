@@ -6,8 +6,8 @@ code from an artifact runs.
 
 from __future__ import annotations
 
-from qgate.artifacts.digests import Stamp, digest, stamp
+from qgate.artifacts.digest import Stamp, digest, stamp
 from qgate.artifacts.discovery import beside, discover
-from qgate.artifacts.originals import choose_reference
+from qgate.artifacts.selection import choose_reference
 
 __all__ = ["Stamp", "beside", "choose_reference", "digest", "discover", "stamp"]

@@ -23,13 +23,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.ggml_types import TYPES_BY_NAME
+from qgate.artifacts.gguf.types import TYPES_BY_NAME
 from qgate.records import Bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qgate.artifacts.gguf import TensorInfo
+    from qgate.artifacts.gguf.header import TensorInfo
 
 _EMBEDDINGS = frozenset({"token_embd.weight", "per_layer_token_embd.weight"})
 _OUTPUT = "output.weight"

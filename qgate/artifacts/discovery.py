@@ -7,11 +7,11 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.escape import listed, printable
-from qgate.artifacts.gguf_artifacts import artifacts_of, shards_beside
-from qgate.artifacts.hf import hf_artifact
+from qgate.artifacts.gguf.artifact import artifacts_of, shards_beside
+from qgate.artifacts.hf.directory import hf_artifact
 from qgate.artifacts.walk import Found, walk
 from qgate.errors import UsageError
+from qgate.untrusted.text import listed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

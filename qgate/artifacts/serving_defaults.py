@@ -6,8 +6,8 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from qgate.artifacts.hf_json import read_object
-from qgate.artifacts.shards import read_set
+from qgate.artifacts.gguf.shards import read_set
+from qgate.untrusted.json import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qgate.artifacts.escape import printable
 from qgate.errors import UsageError
+from qgate.untrusted.text import printable
 
 MAX_DEPTH = 3
 MAX_ENTRIES = 10_000

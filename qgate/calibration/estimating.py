@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError
-from qgate.noise import Flips
+from qgate.planning.noise import Flips
 from qgate.stats.binomial import upper_tails
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from qgate.calibration.measuring import Runs
-    from qgate.measure.paired_answers import PairedAnswers
+    from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.records import Estimate
 
 LEVEL = 0.95

@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING
 
 from qgate import errors
 from qgate.calibration.order import back_in_order, in_another_order
-from qgate.harness.probe import HarnessTask
-from qgate.measure.paired_answers import PairedAnswers
 from qgate.measure.probes import find_probes
-from qgate.measure.task_list import TaskList
-from qgate.measure.tasks import Task
-from qgate.measure.work import Pair, perform
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.task import Task
+from qgate.measure.tasks.task_list import TaskList
+from qgate.runtimes.requests import Pair, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from qgate.bench import Bench
-    from qgate.divergence import Divergence
-    from qgate.measure.latency import LatencySamples
-    from qgate.measure.work import Work
+    from qgate.gate.measurer import Bench
+    from qgate.measure.latency.rows import LatencySamples
+    from qgate.measure.perplexity.divergence import Divergence
     from qgate.records import RuntimeFacts
-    from qgate.serving import Serving
+    from qgate.runtimes.requests import Work
+    from qgate.runtimes.served_model import Serving
     from qgate.thresholds import Thresholds
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from qgate.measure.work import Outcome, Work
+from qgate.runtimes.requests import Outcome, Work
 
 if TYPE_CHECKING:
-    from qgate.measure.work import Answers, Batch
+    from qgate.runtimes.requests import Answers, Batch
 
 
 def in_another_order(work: Work) -> Work:

@@ -12,7 +12,7 @@ from qgate.report.text import count_cells, escape_line, format_bytes, pad
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.noise import Flips, Noise
+    from qgate.planning.noise import Flips, Noise
 
 _GAP = "  "
 _DIGITS: Mapping[str, str] = MappingProxyType(

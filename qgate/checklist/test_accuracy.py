@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.fixtures import Gate
-    from qgate.measure.paired_answers import PairedAnswers
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.plugin.fixtures import Gate
 
 pytestmark = pytest.mark.accuracy
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.fixtures import Gate
     from qgate.measure.edge.families import PerplexityFamily
     from qgate.measure.edge.free_running import FreeAnswers
     from qgate.measure.edge.long_input import LongAnswers
-    from qgate.measure.paired_answers import PairedAnswers
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.plugin.fixtures import Gate
 
 pytestmark = pytest.mark.edge
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.fixtures import Gate
     from qgate.measure.measurement import Finding
+    from qgate.plugin.fixtures import Gate
 
 pytestmark = pytest.mark.integrity
 

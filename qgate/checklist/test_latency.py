@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.naming import check_of
-from qgate.report.benchmark import show
+from qgate.plugin.rows import check_of
+from qgate.report.pytest_benchmark import show
 
 if TYPE_CHECKING:
-    from qgate.fixtures import Gate
-    from qgate.measure.latency import LatencySamples
+    from qgate.measure.latency.rows import LatencySamples
+    from qgate.plugin.fixtures import Gate
     from qgate.records import Artifact
 
 pytestmark = pytest.mark.latency

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.fixtures import Gate
-    from qgate.measure.memory import MemorySamples
+    from qgate.measure.memory.rows import MemorySamples
+    from qgate.plugin.fixtures import Gate
 
 pytestmark = pytest.mark.memory
 

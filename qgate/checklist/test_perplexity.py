@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qgate.divergence import Divergence
-    from qgate.fixtures import Gate
+    from qgate.measure.perplexity.divergence import Divergence
+    from qgate.plugin.fixtures import Gate
 
 pytestmark = pytest.mark.perplexity
 

@@ -13,19 +13,19 @@ from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Multilingual, documents_of
 from qgate.measure.edge.long_input import LongInput
-from qgate.measure.items import read_items
-from qgate.measure.prompts import read_conversations, read_languages, read_prompts, read_texts
-from qgate.measure.tasks import Task
+from qgate.measure.tasks.items import read_items
+from qgate.measure.tasks.task import Task
+from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
 from qgate.thresholds import shipped_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.measure.measurement import Measurement
-    from qgate.measure.prompts import Asked
-    from qgate.measure.task_list import TaskList
-    from qgate.measure.work import Pair, Speaker, Work
+    from qgate.measure.tasks.task_list import TaskList
     from qgate.records import Artifact
+    from qgate.reference.prompts import Asked
+    from qgate.runtimes.requests import Pair, Speaker, Work
     from qgate.thresholds import Thresholds
 
 _MATH = "tasks/arithmetic.jsonl"

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.errors import UsageError
-from qgate.thresholds.scalars import did_you_mean, shown
+from qgate.thresholds.values import did_you_mean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

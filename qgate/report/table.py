@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.report.comparison import compare, compare_markdown
 from qgate.report.groups import list_groups
 from qgate.report.kept import describe_kept
+from qgate.report.phases import describe_total, list_phases, tabulate_phases
 from qgate.report.rows import (
     ALARM,
     GAP,
@@ -24,7 +25,7 @@ from qgate.report.rows import (
     make_rows,
     name_scheme,
 )
-from qgate.report.runtimes import (
+from qgate.report.runtimes_table import (
     differences_markdown,
     list_differences,
     list_runtimes,
@@ -40,7 +41,6 @@ from qgate.report.text import (
     format_count,
     pad,
 )
-from qgate.report.times import describe_total, list_phases, tabulate_phases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which runtimes there are; which one fits an artifact is in `qgate.runtimes.choice`.
+"""Which runtimes there are; which one fits an artifact is in `qgate.runtimes.selection`.
 
 Adding one is a row in `ADAPTERS` (or an entry point in the group `qgate.runtimes`) and one file.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 ADAPTERS: Mapping[str, str] = MappingProxyType(
     {
-        "llama_cpp": "qgate.runtimes.llama_cpp:LlamaCpp",
-        "transformers": "qgate.runtimes.transformers:Transformers",
-        "vllm": "qgate.runtimes.vllm:Vllm",
-        "openai_server": "qgate.runtimes.openai_server:OpenAIServer",
+        "llama_cpp": "qgate.runtimes.llama_cpp.adapter:LlamaCpp",
+        "transformers": "qgate.runtimes.transformers.adapter:Transformers",
+        "vllm": "qgate.runtimes.vllm.adapter:Vllm",
+        "openai_server": "qgate.runtimes.openai_server.adapter:OpenAIServer",
         "fake": "qgate.runtimes.fake:Fake",
     }
 )

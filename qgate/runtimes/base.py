@@ -2,8 +2,8 @@
 
 An adapter loads a model, hands out logits for given tokens, samples, and says what it is. It
 translates its library's exceptions at the door and never computes a metric: the reductions over
-the vocabulary are in `qgate.runtimes.reductions`, the loop around them in `qgate.runtimes.worker`.
-All of this runs in the child process.
+the vocabulary are in `qgate.runtimes.worker.reductions`, the loop around them in
+`qgate.runtimes.worker.main`. All of this runs in the child process.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class Prompt:
     """Shape (n,), int32, n > 0."""
     max_tokens: int
     stops: tuple[str, ...] = ()
-    """Of the answer nobody reads on behind one of these: it may end there (`qgate.runtimes.stops`).
+    """Of the answer nobody reads on behind one of these: it may end there
+    (`qgate.runtimes.worker.stop_strings`).
     """
     name: str = ""
     """What messages call it; no part of what is asked."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.artifacts.gguf import read_header
+from qgate.artifacts.gguf.header import read_header
 from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import (
@@ -30,8 +30,8 @@ from qgate.runtimes.base import (
     Sampling,
     Span,
 )
-from qgate.runtimes.sampling import write
-from qgate.runtimes.stops import shortened
+from qgate.runtimes.worker.sampling import write
+from qgate.runtimes.worker.stop_strings import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

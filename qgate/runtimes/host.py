@@ -24,9 +24,10 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from qgate import errors
-from qgate.artifacts.escape import printable, quoted
 from qgate.errors import QGateError, Reached, RuntimeFailed
-from qgate.runtimes import child, wire
+from qgate.runtimes import launch as child
+from qgate.runtimes import wire
+from qgate.untrusted.text import printable, quoted
 
 ProgressSink = Callable[[str, int, int], None]
 """sink(what, done, total), called about once a second while a request runs."""

@@ -41,8 +41,8 @@ What it is not:
 from __future__ import annotations
 
 from qgate.sandbox.isolation import Isolation
-from qgate.sandbox.probe import find_isolation
 from qgate.sandbox.programs import Limits, Outcome, Program
 from qgate.sandbox.runs import run_programs
+from qgate.sandbox.self_test import find_isolation
 
 __all__ = ["Isolation", "Limits", "Outcome", "Program", "find_isolation", "run_programs"]

@@ -66,7 +66,7 @@ class Isolation:
     def command(self, limits: Limits, job_file: int) -> list[str]:
         """The command line of one sandbox; `job_file` is inherited by it."""
         apart = _bwrap(self, limits) if self.tool == "bwrap" else _unshare(self, limits)
-        python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("runner")]
+        python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("inside")]
         return ["/bin/sh", "-c", _FIRST_TO_GO, "sh", *apart, *python, str(job_file)]
 
     def user(self) -> int | None:
@@ -119,7 +119,7 @@ def _unshare(isolation: Isolation, limits: Limits) -> list[str]:
     command = [str(Path(isolation.path).with_name("setpriv")), "--pdeathsig", "KILL"]
     command += [isolation.path, "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]
     command += ["--kill-child", *([] if isolation.is_root else ["--user", "--map-root-user"])]
-    python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("tree")]
+    python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("filesystem")]
     return [*command, "--", *python, json.dumps(view)]
 
 

@@ -8,17 +8,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.escape import printable
 from qgate.errors import MeasurementError
-from qgate.sandbox import child
+from qgate.sandbox import process as child
 from qgate.sandbox.programs import Outcome
+from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qgate.runtimes.host import ProgressSink
-    from qgate.sandbox.child import Ended
     from qgate.sandbox.isolation import Isolation
+    from qgate.sandbox.process import Ended
     from qgate.sandbox.programs import Limits, Program
 
 _BEGAN = b"began\n"

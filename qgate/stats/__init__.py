@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-from qgate.stats.clustered import mean_interval, proportion_interval, quantile_interval
-from qgate.stats.families import simultaneous
-from qgate.stats.holm import holm
-from qgate.stats.mcnemar import mcnemar_clustered, mcnemar_exact
-from qgate.stats.paired import perplexity, perplexity_increase, perplexity_ratio
-from qgate.stats.power import (
-    chance_to_alarm,
-    chance_to_certify,
-    detectable_drop,
-    items_to_certify,
-)
-from qgate.stats.proportions import paired_difference
-from qgate.stats.ratios import (
-    median_ratio,
-    percentile_interval,
-    ratio_either_way,
-    requests_needed,
-)
-from qgate.stats.scores import paired_scores
-from qgate.stats.sequential import (
+from qgate.stats.group_sequential import (
     LOOKS,
     Looks,
     Plan,
@@ -32,8 +13,27 @@ from qgate.stats.sequential import (
     plan_looks,
     repeated_p_value,
 )
+from qgate.stats.holm import holm
+from qgate.stats.mcnemar import mcnemar_clustered, mcnemar_exact
+from qgate.stats.paired_proportions import paired_difference
+from qgate.stats.paired_ratios import (
+    median_ratio,
+    percentile_interval,
+    ratio_either_way,
+    requests_needed,
+)
+from qgate.stats.paired_scores import paired_scores
+from qgate.stats.perplexity import perplexity, perplexity_increase, perplexity_ratio
+from qgate.stats.power import (
+    chance_to_alarm,
+    chance_to_certify,
+    detectable_drop,
+    items_to_certify,
+)
+from qgate.stats.simultaneous import simultaneous
 from qgate.stats.slope import slope
-from qgate.stats.student import normal_quantile, t_quantile
+from qgate.stats.student_t import normal_quantile, t_quantile
+from qgate.stats.token_intervals import mean_interval, proportion_interval, quantile_interval
 
 __all__ = [
     "LOOKS",

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.stats.proportions import score_allows
-from qgate.stats.student import normal_quantile
+from qgate.stats.paired_proportions import score_allows
+from qgate.stats.student_t import normal_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

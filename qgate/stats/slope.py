@@ -32,7 +32,7 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.records import Estimate
 from qgate.stats.clusters import require_finite
-from qgate.stats.student import t_quantile
+from qgate.stats.student_t import t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds.bands import BANDS, Band, band_of
-from qgate.thresholds.document import read_document
 from qgate.thresholds.grammar import EDGE, LATENCY, MEMORY
 from qgate.thresholds.limits import read_layers
 from qgate.thresholds.model import (
@@ -39,7 +38,7 @@ from qgate.thresholds.model import (
     Thresholds,
     ThresholdsFile,
 )
-from qgate.thresholds.reader import (
+from qgate.thresholds.settings import (
     does_inherit,
     read_runtime,
     read_runtimes,
@@ -48,6 +47,7 @@ from qgate.thresholds.reader import (
     read_text,
 )
 from qgate.thresholds.tasks import read_tasks
+from qgate.thresholds.yaml_document import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +158,7 @@ def _require_decidable(thresholds: Thresholds) -> None:
         percentile = limit.parameters.get("percentile")
         if percentile is None:
             continue
-        from qgate.stats.ratios import requests_needed  # brings numpy, which few files need
+        from qgate.stats.paired_ratios import requests_needed  # brings numpy, which few files need
 
         needed = requests_needed(percentile / 100, level=limit.level)
         if pairs < needed:

@@ -1,6 +1,7 @@
 """Which keys a thresholds file may have, as tables: the reader and the JSON schema both use them.
 
-A new key is one row here and one field in `model.py`; how limits are written is in `forms.py`.
+A new key is one row here and one field in `model.py`; how limits are written is in
+`limit_forms.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.thresholds.scalars import LARGEST_WHOLE, Leaf, Number, Word
+from qgate.thresholds.values import LARGEST_WHOLE, Leaf, Number, Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,20 +9,20 @@ import yaml
 
 from qgate.checks import CHECKS
 from qgate.thresholds.bands import BANDS
-from qgate.thresholds.document import seen
-from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import OFF
+from qgate.thresholds.limit_forms import limit_form
 from qgate.thresholds.model import Layer, in_report_order
-from qgate.thresholds.scalars import did_you_mean, shown
+from qgate.thresholds.values import did_you_mean, shown
+from qgate.thresholds.yaml_document import seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from qgate.checks import Check
     from qgate.records import Limit
-    from qgate.thresholds.document import Document, Entry
-    from qgate.thresholds.forms import LimitForm
+    from qgate.thresholds.limit_forms import LimitForm
     from qgate.thresholds.model import TaskSettings
+    from qgate.thresholds.yaml_document import Document, Entry
 
 
 def read_layers(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
 from qgate.thresholds.bands import BANDS
-from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import (
     EDGE,
     INHERIT,
@@ -25,12 +24,13 @@ from qgate.thresholds.grammar import (
     TEXT,
     VERSION,
 )
+from qgate.thresholds.limit_forms import limit_form
 from qgate.thresholds.task_grammar import FILE_TASK, LM_EVAL_TASK, TASK_NAME, limit_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from qgate.thresholds.scalars import Leaf
+    from qgate.thresholds.values import Leaf
 
 
 def json_schema() -> str:

@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.checks import accuracy_check
-from qgate.thresholds.forms import limit_keys
-from qgate.thresholds.scalars import LARGEST_WHOLE, Flag, Leaf, Number, Word
+from qgate.thresholds.limit_forms import limit_keys
+from qgate.thresholds.values import LARGEST_WHOLE, Flag, Leaf, Number, Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

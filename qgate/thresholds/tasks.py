@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from qgate.checks import accuracy_check
-from qgate.thresholds.document import seen
-from qgate.thresholds.forms import limit_form
 from qgate.thresholds.grammar import OFF
+from qgate.thresholds.limit_forms import limit_form
 from qgate.thresholds.limits import refuse_misnomers
 from qgate.thresholds.model import Layer, LmEvalTask, TaskSettings
-from qgate.thresholds.scalars import did_you_mean, shown
 from qgate.thresholds.task_grammar import FILE_TASK, LM_EVAL_TASK, TASK_NAME, limit_of_task
+from qgate.thresholds.values import did_you_mean, shown
+from qgate.thresholds.yaml_document import seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from qgate.records import Limit
-    from qgate.thresholds.document import Document, Entry
-    from qgate.thresholds.scalars import Leaf
+    from qgate.thresholds.values import Leaf
+    from qgate.thresholds.yaml_document import Document, Entry
 
 
 def read_tasks(

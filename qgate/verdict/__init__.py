@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from qgate.verdict.formats import (
-    decimals_that_tell,
-    format_bound,
-    format_interval,
-    format_value,
-    name_conditions,
-)
-from qgate.verdict.judging import is_shown, judge, judge_family
-from qgate.verdict.line import (
+from qgate.verdict.judge import is_shown, judge, judge_family
+from qgate.verdict.message import (
     explain,
     explain_no_room,
     sample_word,
     samples_to_decide,
     smallest_detectable,
     would_have_seen,
+)
+from qgate.verdict.numbers import (
+    decimals_that_tell,
+    format_bound,
+    format_interval,
+    format_value,
+    name_conditions,
 )
 
 __all__ = [

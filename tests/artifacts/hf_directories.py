@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qgate
-from qgate.artifacts.hf_tokenizer import HfTokenizer
-from qgate.artifacts.tokenizer import hf_tokenizer_facts
+from qgate.artifacts.tokenizer.comparison import hf_tokenizer_facts
+from qgate.artifacts.tokenizer.hf import HfTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qgate.artifacts.tokenizer import TokenizerFacts
+    from qgate.artifacts.tokenizer.comparison import TokenizerFacts
 
 DEMO = Path(qgate.__file__).parent / "demo" / "model"
 SMALL = (

@@ -7,7 +7,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
-from qgate.artifacts.safetensors import DTYPE_BITS
+from qgate.artifacts.hf.safetensors import DTYPE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qgate.artifacts import discover
-from qgate.artifacts.chat_template import chat_template_of
+from qgate.artifacts.tokenizer.chat_template import chat_template_of
 from qgate.demo.__main__ import model_directory
 from qgate.demo.tokenizer import BOS, CHAT_TEMPLATE, EOS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qgate.artifacts.gguf import read_header
+from qgate.artifacts.gguf.header import read_header
 from qgate.errors import ArtifactError
 from tests.artifacts.gguf_bytes import ARCHITECTURE, SOUND, gguf, key, tensor, text
 
@@ -233,7 +233,7 @@ def write_hostile_files(directory: Path) -> None:
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from qgate.artifacts.gguf import read_header
+from qgate.artifacts.gguf.header import read_header
 from qgate.errors import ArtifactError
 
 def peak_bytes():

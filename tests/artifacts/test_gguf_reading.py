@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.artifacts.ggml_types import FILE_TYPES, GGML_TYPES
-from qgate.artifacts.gguf import ArrayFacts, read_header
+from qgate.artifacts.gguf.header import ArrayFacts, read_header
+from qgate.artifacts.gguf.types import FILE_TYPES, GGML_TYPES
 from qgate.errors import ArtifactError
 from tests.artifacts.gguf_bytes import ARCHITECTURE, gguf, key, tensor, text
 from tests.stories import STORIES, needs_stories

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.artifacts.tokenizer import PARTS, difference
+from qgate.artifacts.tokenizer.comparison import PARTS, difference
 from qgate.errors import ArtifactError
 from tests.artifacts.hf_directories import DEMO, change, copy, facts
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.artifacts.tokenizer import Part
+    from qgate.artifacts.tokenizer.comparison import Part
 
 
 def swapped(content: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.artifacts.tokenizer import PARTS, difference
+from qgate.artifacts.tokenizer.comparison import PARTS, difference
 from tests.artifacts.hf_directories import DEMO, change, copy, facts
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import qgate
-from qgate.artifacts.safetensors import read_header
+from qgate.artifacts.hf.safetensors import read_header
 from qgate.errors import ArtifactError
 from tests.artifacts.safetensors_files import entry, raw
 

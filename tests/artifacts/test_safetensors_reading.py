@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import qgate
-from qgate.artifacts.hf_weights import read_weights
-from qgate.artifacts.safetensors import DTYPE_BITS, read_header
+from qgate.artifacts.hf.safetensors import DTYPE_BITS, read_header
+from qgate.artifacts.hf.weights import read_weights
 from qgate.errors import ArtifactError
 from tests.artifacts.safetensors_files import n_bytes, raw, write
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.artifacts.gguf import ArrayFacts, GgufHeader, read_header
-from qgate.artifacts.tokenizer import TokenizerFacts, difference, tokenizer_facts
+from qgate.artifacts.gguf.header import ArrayFacts, GgufHeader, read_header
+from qgate.artifacts.tokenizer.comparison import TokenizerFacts, difference, tokenizer_facts
 
 if TYPE_CHECKING:
-    from qgate.artifacts.gguf import Value
-    from qgate.artifacts.tokenizer import Part
+    from qgate.artifacts.gguf.header import Value
+    from qgate.artifacts.tokenizer.comparison import Part
 
 STORIES = Path(__file__).parents[2].parent / "shared" / "models" / "stories260K"
 MODEL: dict[str, Value] = {

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
-from qgate.artifacts.gguf import read_header
-from qgate.artifacts.hf_terms import piece_scores
-from qgate.artifacts.hf_tokenizer_json import read_tokenizer_json
-from qgate.artifacts.tokenizer import PARTS, difference, tokenizer_facts, tokenizer_of
-from qgate.artifacts.tokenizer_terms import SPLITS, split_of
+from qgate.artifacts.gguf.header import read_header
+from qgate.artifacts.tokenizer.comparison import PARTS, difference, tokenizer_facts, tokenizer_of
+from qgate.artifacts.tokenizer.hf_json import read_tokenizer_json
+from qgate.artifacts.tokenizer.hf_terms import piece_scores
+from qgate.artifacts.tokenizer.terms import SPLITS, split_of
 from qgate.errors import ArtifactError
 from tests.artifacts.hf_directories import DEMO, change, copy, facts
 from tests.stories import STORIES, needs_stories
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.artifacts.tokenizer import Part, TokenizerFacts
+    from qgate.artifacts.tokenizer.comparison import Part, TokenizerFacts
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
-from qgate.bench import Bench
-from qgate.children import Setting
 from qgate.errors import QGateError
+from qgate.gate.measurer import Bench
+from qgate.gate.processes import Setting
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Document, Multilingual
@@ -25,7 +25,7 @@ from tests.measuring import SETTINGS
 
 if TYPE_CHECKING:
     from qgate.measure.probes import Probe
-    from qgate.serving import Serving
+    from qgate.runtimes.served_model import Serving
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]

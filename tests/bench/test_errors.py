@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ArtifactError, NotApplicable, RuntimeFailed
-from qgate.measure.items import read_items
-from qgate.measure.tasks import Task
+from qgate.measure.tasks.items import read_items
+from qgate.measure.tasks.task import Task
 from tests.bench.conftest import CHECKS, Begin, Log, Toys, ask_everything, fail
 from tests.conftest import Toy, write_toy
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.bench import Bench
-    from qgate.serving import Serving
+    from qgate.gate.measurer import Bench
+    from qgate.runtimes.served_model import Serving
 
 
 CALLS: dict[str, Callable[[Bench, Serving], object]] = {

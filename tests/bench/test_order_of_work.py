@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure import device as device_module
+from qgate.measure.memory import nvml as device_module
 from tests.bench.conftest import Begin, Log, Toys, fail, linux_only
 from tests.conftest import Toy
 

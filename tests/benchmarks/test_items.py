@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.measure.items import read_items
+from qgate.measure.tasks.items import read_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable

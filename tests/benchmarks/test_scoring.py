@@ -25,10 +25,10 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import digest, discover
-from qgate.measure.texts import find_text
-from qgate.reference import Plan, Reference, ReferenceStore, score_arguments
+from qgate.reference.distributions import Plan, Reference, ReferenceStore, score_arguments
+from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Loading, Serving
+from qgate.runtimes.served_model import Loading, Serving
 from qgate.thresholds import TextSettings
 
 pytestmark = pytest.mark.slow

@@ -21,9 +21,9 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.base import LoadSettings, Span
 from qgate.runtimes.ragged import from_flat
-from qgate.runtimes.scoring import Scorer, ScoreRequest
-from qgate.runtimes.sequences import score_spans
-from qgate.runtimes.transformers import Transformers
+from qgate.runtimes.transformers.adapter import Transformers
+from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
+from qgate.runtimes.worker.spans import score_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

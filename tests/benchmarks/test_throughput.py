@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from qgate import stats
-from qgate.measure.turns import FIRST_ORDINARY_TOKEN, Timings
+from qgate.measure.latency.interleaved import FIRST_ORDINARY_TOKEN, Timings
 from qgate.runtimes.host import Host, HostSettings
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from qgate.runtimes.base import LoadSettings, Sampling
-from qgate.runtimes.original import Stored
-from qgate.runtimes.scoring import ScoreRequest
-from qgate.runtimes.top_k import SEARCHED
-from qgate.runtimes.top_k_scoring import TopKScorer
-from qgate.runtimes.vllm import Vllm
+from qgate.runtimes.vllm.adapter import Vllm
+from qgate.runtimes.worker.logprob_scoring import TopKScorer
+from qgate.runtimes.worker.prompt_logprobs import SEARCHED
+from qgate.runtimes.worker.reference_logits import Stored
+from qgate.runtimes.worker.scoring import ScoreRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

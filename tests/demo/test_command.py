@@ -11,7 +11,7 @@ import pytest
 
 import qgate.demo.__main__ as command
 from qgate.demo.certify import ITEMS, write_certify
-from qgate.measure.items import read_task
+from qgate.measure.tasks.items import read_task
 from qgate.thresholds import load_thresholds
 
 CERTIFIED = ("arithmetic", "classification", "code", "languages", "next_sentence", "recall")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import qgate.demo.__main__ as command
-from qgate.artifacts.safetensors import read_header
+from qgate.artifacts.hf.safetensors import read_header
 from qgate.demo.formats import child, directories
 from qgate.demo.formats.calibration import WINDOW_TOKENS, WINDOWS, windows
 from qgate.demo.formats.damage import damage

@@ -20,8 +20,8 @@ from qgate.demo.corpus.languages import Scene, tell
 from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.runtime import Model
-from qgate.measure.items import read_items
-from qgate.measure.prompts import read_conversations, read_languages, read_prompts, read_texts
+from qgate.measure.tasks.items import read_items
+from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

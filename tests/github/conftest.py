@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.report.json import write
+from qgate.report.report_file import write
 from tests.github.runner import Runner
 from tests.report import conftest as reports
 

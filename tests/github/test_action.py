@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.records import Verdict
-from qgate.report.json import write
+from qgate.report.report_file import write
 from tests.conftest import Toy
 from tests.github.conftest import Stub
 from tests.github.runner import GITHUB, Runner, load

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.report import github
-from qgate.report.json import write, write_json
+from qgate.report.report_file import write, write_json
 from qgate.report.table import render_markdown
 
 if TYPE_CHECKING:

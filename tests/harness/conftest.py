@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.measure.work import Outcome, Speaker, Work, perform
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Outcome, Speaker, Work, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
 
 if TYPE_CHECKING:
     from pathlib import Path

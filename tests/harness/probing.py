@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
-from qgate.measure.work import Outcome, Pair
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.runtimes.requests import Outcome, Pair
 from tests.harness.conftest import GENERATED
 from tests.measure.outcomes import make_outcome
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.measure.work import Speaker
+    from qgate.runtimes.requests import Speaker
 
     Write = Callable[..., Path]
     Speak = Callable[[int], Speaker]

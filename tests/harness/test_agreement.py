@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.harness.chat import Chat
-from qgate.harness.model import make_model
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Pair
+from qgate.measure.tasks.lm_eval.model import make_model
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Pair
+from qgate.sandbox.chat import Chat
 from tests.conftest import ROOT
 from tests.harness.conftest import CHOICES, GENERATED, Side
 from tests.stories import STORIES, needs_stories

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.bench import Bench
-from qgate.children import Setting
 from qgate.demo.__main__ import model_directory
-from qgate.gate import judge_row
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
-from qgate.measure.items import read_items
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.tasks import Task
-from qgate.planning.looks import Looked
+from qgate.gate.measurer import Bench
+from qgate.gate.processes import Setting
+from qgate.gate.row import judge_row
+from qgate.measure.looks import Looked
+from qgate.measure.tasks.items import read_items
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.task import Task
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.thresholds import Thresholds
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.measure.probes import Probe
-    from qgate.serving import Serving
+    from qgate.runtimes.served_model import Serving
 
 pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
 COUNT = 40

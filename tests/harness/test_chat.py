@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.harness.chat import Chat
+from qgate.sandbox.chat import Chat
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError, ThresholdsError
-from qgate.harness.code import CodeEval, sandboxed
-from qgate.harness.plan import plan
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import LoadedTask, load_task
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Pair
+from qgate.measure.tasks.lm_eval.code import CodeEval, sandboxed
+from qgate.measure.tasks.lm_eval.plan import plan
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import LoadedTask, load_task
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.runtimes.requests import Pair
 from tests.harness.conftest import GENERATED
 from tests.measure.conftest import bytes_child, speak
 from tests.measure.outcomes import make_answers, make_outcome
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qgate.measure.work import Speaker
+    from qgate.runtimes.requests import Speaker
 
 __all__ = ["bytes_child", "speak"]
 

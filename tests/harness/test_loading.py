@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
 from tests.conftest import ROOT
 from tests.harness.conftest import CHOICES, GENERATED
 from tests.harness.loading import gsm8k, message_of, sums, write_lines
@@ -225,11 +225,13 @@ def test_loading_prints_nothing(
 
 
 def test_the_room_imports_nothing_heavy(tmp_path: Path) -> None:
-    modules = sorted(path.stem for path in (ROOT / "qgate" / "harness").glob("*.py"))
+    modules = sorted(
+        path.stem for path in (ROOT / "qgate" / "measure" / "tasks" / "lm_eval").glob("*.py")
+    )
     heavy = ("lm_eval", "datasets", "evaluate", "torch", "jinja2", "pyarrow", "pandas", "scipy")
     code = (
         "import importlib, sys\n"
-        f"for name in {modules}: importlib.import_module('qgate.harness.' + name)\n"
+        f"for name in {modules}: importlib.import_module('qgate.measure.tasks.lm_eval.' + name)\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(

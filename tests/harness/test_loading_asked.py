@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.harness.chat import Chat
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import LoadedTask, load_task
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import LoadedTask, load_task
+from qgate.sandbox.chat import Chat
 from tests.harness.conftest import GENERATED
 from tests.harness.loading import gsm8k, message_of, sums, write_lines
 

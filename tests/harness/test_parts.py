@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, ThresholdsError
-from qgate.measure.graded import Graded
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Outcome, Pair
+from qgate.measure.tasks.graded import Graded
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.runtimes.requests import Outcome, Pair
 from tests.harness.conftest import CHOICES, GENERATED
 from tests.harness.probing import graded, make
 from tests.measure.conftest import bytes_child, speak
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.harness.probe import HarnessTask
-    from qgate.measure.work import Speaker, Work
+    from qgate.measure.tasks.lm_eval.probe import HarnessTask
+    from qgate.runtimes.requests import Speaker, Work
 
     Write = Callable[..., Path]
     Speak = Callable[[int], Speaker]

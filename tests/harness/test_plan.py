@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.harness.model import make_model
-from qgate.harness.plan import plan, refusal, responses
+from qgate.measure.tasks.lm_eval.model import make_model
+from qgate.measure.tasks.lm_eval.plan import plan, refusal, responses
 from tests.measure.conftest import bytes_child, speak
 from tests.measure.outcomes import make_answers, make_outcome
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from qgate.measure.work import Speaker
+    from qgate.runtimes.requests import Speaker
 
     Speak = Callable[[int], Speaker]
 

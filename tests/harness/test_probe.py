@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.harness.docs import digest_of, digest_of_all
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.paired_scores import PairedScores
-from qgate.measure.work import Pair, Work
+from qgate.measure.tasks.lm_eval.docs import digest_of, digest_of_all
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.paired_scores import PairedScores
+from qgate.runtimes.requests import Pair, Work
 from tests.harness.conftest import CHOICES, GENERATED
 from tests.harness.probing import QUESTIONS, SUMS, chosen, graded, make, read
 from tests.measure.conftest import bytes_child, speak
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.measure.work import Speaker
+    from qgate.runtimes.requests import Speaker
 
     Write = Callable[..., Path]
     Speak = Callable[[int], Speaker]

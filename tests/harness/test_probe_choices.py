@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.measure.work import Speaker
+    from qgate.runtimes.requests import Speaker
 
     Write = Callable[..., Path]
     Speak = Callable[[int], Speaker]

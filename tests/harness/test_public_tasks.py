@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qgate.harness.probe import HarnessTask
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Pair
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Pair
 from tests.conftest import SHARED
 from tests.harness.conftest import CHOICES, GENERATED, Side
 from tests.stories import STORIES, needs_stories

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.harness import rendering
-from qgate.harness.chat import Chat
-from qgate.harness.rendering import TemplateRefused, render_chats
+from qgate.sandbox import chat_rendering as rendering
+from qgate.sandbox.chat import Chat
+from qgate.sandbox.chat_rendering import TemplateRefused, render_chats
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qgate.harness.plan import HarnessWork, plan, responses
-from qgate.harness.settings import HarnessSettings
-from qgate.harness.tasks import load_task
-from qgate.measure.work import NO_END
+from qgate.measure.tasks.lm_eval.plan import HarnessWork, plan, responses
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.runtimes.requests import NO_END
 from tests.conftest import ROOT
 from tests.harness.conftest import GENERATED
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.measure.items import ItemFile, read_items
-from qgate.measure.work import Speaker
+from qgate.measure.tasks.items import ItemFile, read_items
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Speaker
 from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:

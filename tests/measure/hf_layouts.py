@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts import discover
-from qgate.measure.integrity_hf import check_scheme
+from qgate.measure.integrity.hf import check_scheme
 from tests.artifacts.safetensors_files import write_model
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from qgate.measure.items import ItemFile, read_items
+from qgate.measure.tasks.items import ItemFile, read_items
 
 if TYPE_CHECKING:
     from pathlib import Path

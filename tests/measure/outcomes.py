@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.measure.work import NO_END, Answers, Outcome, Pair, Work
+from qgate.runtimes.requests import NO_END, Answers, Outcome, Pair, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qgate.measure.work import Batch, Mark, Work
 from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.requests import Batch, Mark, Work
 
 
 def ids(*tokens: int) -> np.ndarray:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qgate.measure.items import ItemFile
+from qgate.measure.tasks.items import ItemFile
 from tests.measure.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
-    from qgate.measure.paired_answers import PairedAnswers
-    from qgate.measure.tasks import Task
-    from qgate.measure.work import Outcome, Speaker
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.measure.tasks.task import Task
+    from qgate.runtimes.requests import Outcome, Speaker
 
 Write = Callable[[Sequence[dict[str, Any]]], ItemFile]
 Speak = Callable[[int], "Speaker"]

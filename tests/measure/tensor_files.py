@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.ggml_types import GGML_TYPES, TYPES_BY_NAME
+from qgate.artifacts.gguf.types import GGML_TYPES, TYPES_BY_NAME
 from tests.artifacts.gguf_bytes import text
 
 if TYPE_CHECKING:

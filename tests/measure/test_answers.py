@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.answers import METRICS, is_exact, is_numeric, last_number
+from qgate.measure.tasks.metrics import METRICS, is_exact, is_numeric, last_number
 
 EXACT: list[tuple[str, str, bool]] = [
     ("42", "42", True),

@@ -9,10 +9,10 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError, QGateError, Reached, RuntimeFailed, with_subject
-from qgate.measure.asked import naming_asked
-from qgate.measure.work import Batch, Work, perform
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.in_flight import naming_asked
+from qgate.runtimes.requests import Batch, Work, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,18 +13,18 @@ import pytest
 from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
-from qgate.measure.conversations import SERVED, Recipe, converse, find_recipe, frame
-from qgate.measure.prompts import Asked
-from qgate.measure.texts import Text, cut_windows, describe
+from qgate.reference.conversations import SERVED, Recipe, converse, find_recipe, frame
+from qgate.reference.prompts import Asked
+from qgate.reference.texts import Text, cut_windows, describe
 from qgate.runtimes.base import Heat, ModelFacts, Sampling
 from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.sampling import write
+from qgate.runtimes.worker.sampling import write
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgate.measure.windows import Windows
+    from qgate.reference.windows import Windows
 
 BOS, END, LETTER = 1, 2, 3
 FACTS = ModelFacts(
@@ -350,7 +350,7 @@ def test_a_frame_that_cannot_be_applied_is_left_out_and_said(tmp_path: Path, tem
 def test_a_template_that_counts_for_ever_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qgate.harness.rendering._LONGEST_S", 2.0)
+    monkeypatch.setattr("qgate.sandbox.chat_rendering._LONGEST_S", 2.0)
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 
     with pytest.raises(MeasurementError, match="got no text within 2 s"):

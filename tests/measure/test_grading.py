@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.code_answers import program
-from qgate.measure.grading import Grading
-from qgate.measure.items import Item
+from qgate.measure.tasks.code_execution import program
+from qgate.measure.tasks.grading import Grading
+from qgate.measure.tasks.items import Item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

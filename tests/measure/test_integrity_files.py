@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
-from qgate.artifacts.gguf import read_header
-from qgate.artifacts.tokenizer import tokenizer_facts
-from qgate.measure.integrity import (
+from qgate.artifacts.gguf.header import read_header
+from qgate.artifacts.tokenizer.comparison import tokenizer_facts
+from qgate.measure.integrity.gguf import (
     check_chat_template,
     check_files,
     check_scheme,

@@ -13,10 +13,10 @@ import pytest
 
 import qgate
 from qgate.artifacts import discover
-from qgate.artifacts.safetensors import read_header
+from qgate.artifacts.hf.safetensors import read_header
 from qgate.errors import ArtifactError
-from qgate.findings import find
-from qgate.measure.integrity_hf import check_files, check_scheme, check_weights
+from qgate.measure.integrity.hf import check_files, check_scheme, check_weights
+from qgate.measure.integrity.rows import find
 from tests.artifacts.safetensors_files import write, write_model
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import pytest
 
 import qgate
 from qgate.artifacts import discover
-from qgate.artifacts.safetensors import read_header
-from qgate.findings import find
+from qgate.artifacts.hf.safetensors import read_header
+from qgate.measure.integrity.rows import find
 
 if TYPE_CHECKING:
-    from qgate.artifacts.safetensors import StoredTensor
+    from qgate.artifacts.hf.safetensors import StoredTensor
     from qgate.measure.measurement import Finding
 
 pytestmark = pytest.mark.slow

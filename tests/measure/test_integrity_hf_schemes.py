@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
-from qgate.artifacts.hf_modules import is_skipped
+from qgate.artifacts.hf.modules import is_skipped
 from qgate.errors import ArtifactError
-from qgate.measure.integrity_hf import check_scheme
+from qgate.measure.integrity.hf import check_scheme
 from tests.measure.hf_layouts import (
     AWQ,
     BLOCKS,

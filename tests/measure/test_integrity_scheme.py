@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.artifacts.ggml_types import FILE_TYPES
-from qgate.artifacts.gguf import GgufHeader, read_header
-from qgate.measure.integrity import check_scheme
+from qgate.artifacts.gguf.header import GgufHeader, read_header
+from qgate.artifacts.gguf.types import FILE_TYPES
+from qgate.measure.integrity.gguf import check_scheme
 from tests.measure.tensor_files import layers, write
 
 if TYPE_CHECKING:

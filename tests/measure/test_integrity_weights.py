@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from qgate.artifacts.ggml_types import TYPES_BY_NAME
-from qgate.artifacts.gguf import read_header
+from qgate.artifacts.gguf.header import read_header
+from qgate.artifacts.gguf.types import TYPES_BY_NAME
 from qgate.errors import ArtifactError
-from qgate.measure.integrity import check_weights
-from qgate.measure.weight_scan import BLOCK_BYTES, LAYOUTS
+from qgate.measure.integrity.gguf import check_weights
+from qgate.measure.integrity.weight_scan import BLOCK_BYTES, LAYOUTS
 from tests.measure.tensor_files import layers, n_bytes, write
 
 
@@ -161,8 +161,8 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy
-from qgate.artifacts.gguf import read_header
-from qgate.measure.integrity import check_weights
+from qgate.artifacts.gguf.header import read_header
+from qgate.measure.integrity.gguf import check_weights
 
 def peak_bytes():
     status = Path("/proc/self/status").read_text()

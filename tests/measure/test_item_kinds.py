@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.measure.items import read_items, read_task
+from qgate.measure.tasks.items import read_items, read_task
 from qgate.records import SourceLine
 from qgate.thresholds import TaskSettings
 from tests.measure.item_files import GOOD, read

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.measure.items import read_items
+from qgate.measure.tasks.items import read_items
 from tests.measure.item_files import EXAMPLE, GOOD, read, row
 
 
@@ -168,7 +168,8 @@ def test_a_file_of_absurd_size_is_refused(tmp_path: Path) -> None:
 
 def test_reading_items_imports_nothing_heavy() -> None:
     code = (
-        "import sys, qgate.measure.items, qgate.measure.prompts, qgate.measure.answers\n"
+        "import sys, qgate.measure.tasks.items, qgate.reference.prompts\n"
+        "import qgate.measure.tasks.metrics\n"
         "sys.exit(' '.join({'numpy', 'scipy', 'mlflow', 'torch'} & set(sys.modules)) or None)\n"
     )
     done = subprocess.run(

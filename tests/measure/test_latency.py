@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, RuntimeFailed
-from qgate.measure.latency import LatencySamples, measure_latency, pair_ends
-from qgate.measure.turns import FIRST_ORDINARY_TOKEN, fit
+from qgate.measure.latency.interleaved import FIRST_ORDINARY_TOKEN, fit
+from qgate.measure.latency.rows import LatencySamples, measure_latency, pair_ends
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import LatencySettings
 

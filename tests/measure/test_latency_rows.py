@@ -11,8 +11,8 @@ import pytest
 from qgate import stats
 from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
-from qgate.measure.latency import QUANTITIES, LatencySamples
-from qgate.measure.turns import Timings, fit
+from qgate.measure.latency.interleaved import Timings, fit
+from qgate.measure.latency.rows import QUANTITIES, LatencySamples
 from qgate.thresholds import LatencySettings
 
 

@@ -13,8 +13,8 @@ import pytest
 from qgate import stats
 from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
-from qgate.measure.footprint import batch_ends
-from qgate.measure.memory import (
+from qgate.measure.memory.footprint import batch_ends
+from qgate.measure.memory.rows import (
     ROWS,
     Footprint,
     Growth,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.device import DeviceMeter
-from qgate.measure.memory import measure_footprint
+from qgate.measure.memory.nvml import DeviceMeter
+from qgate.measure.memory.rows import measure_footprint
 from tests.measure.test_memory import child
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qgate.artifacts.gguf import ArrayFacts
+from qgate.artifacts.gguf.header import ArrayFacts
 from qgate.errors import MeasurementError
-from qgate.measure.kv_arithmetic import kv_bytes_per_token
+from qgate.measure.memory.kv_cache_gguf import kv_bytes_per_token
 
 
 def header(architecture: str = "llama", **said: Any) -> dict[str, Any]:

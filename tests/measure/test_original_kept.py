@@ -11,8 +11,8 @@ import pytest
 import qgate
 from qgate.artifacts import discover
 from qgate.errors import MeasurementError
-from qgate.measure.original import Loaded, keep_original
-from qgate.measure.windows import Windows
+from qgate.reference.encoding import Loaded, keep_original
+from qgate.reference.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import TextSettings
 

@@ -9,12 +9,12 @@ import pytest
 
 import qgate
 from qgate.artifacts import discover
-from qgate.measure.output_matrix import find_output_matrix
+from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import ModelFacts
 from tests.artifacts.safetensors_files import write_model
 
 if TYPE_CHECKING:
-    from qgate.runtimes.original import MatrixPlace
+    from qgate.runtimes.worker.reference_logits import MatrixPlace
 
 DEMO = Path(qgate.__file__).parent / "demo" / "model"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"

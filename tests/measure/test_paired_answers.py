@@ -10,10 +10,10 @@ import pytest
 from scipy.stats import binomtest
 
 from qgate import stats
-from qgate.alarms import correct
 from qgate.errors import MeasurementError
-from qgate.gate import judge_row
-from qgate.measure.paired_answers import PairedAnswers
+from qgate.gate.multiplicity import correct
+from qgate.gate.row import judge_row
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.records import Limit, SourceLine, Verdict
 
 N = 200

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from qgate.measure.graded import Graded
-from qgate.measure.oddities import odd_answers, odd_gain
-from qgate.measure.paired_scores import PairedScores
+from qgate.measure.tasks.anomalies import odd_answers, odd_gain
+from qgate.measure.tasks.graded import Graded
+from qgate.measure.tasks.paired_scores import PairedScores
 
 
 def scores(artifact: np.ndarray, reference: np.ndarray) -> PairedScores:

@@ -13,9 +13,9 @@ from scipy.special import log_softmax
 
 from qgate.artifacts import discover
 from qgate.checks import CHECKS
-from qgate.divergence import measure_divergence
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity import (
+from qgate.measure.perplexity.divergence import measure_divergence
+from qgate.measure.perplexity.rows import (
     MIN_POSITIONS,
     ROWS,
     Samples,
@@ -25,7 +25,7 @@ from qgate.measure.perplexity import (
 )
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.host import Host, HostSettings
-from qgate.serving import Serving
+from qgate.runtimes.served_model import Serving
 from qgate.thresholds import TextSettings
 from tests.conftest import Toy
 from tests.measuring import make_plan, measure

@@ -10,8 +10,8 @@ import pytest
 from qgate.checks import CHECKS
 from qgate.errors import ThresholdsError
 from qgate.measure.probes import find_probes
-from qgate.measure.task_list import TaskList
-from qgate.measure.tasks import Task
+from qgate.measure.tasks.task import Task
+from qgate.measure.tasks.task_list import TaskList
 from qgate.planning.effort import cut
 from qgate.thresholds import load_thresholds, shipped_path
 

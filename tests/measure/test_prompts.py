@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.measure.prompts import read_languages, read_prompts, read_texts
+from qgate.reference.prompts import read_languages, read_prompts, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

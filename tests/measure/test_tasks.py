@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.grading import Grading
-from qgate.measure.tasks import Task
-from qgate.measure.work import NO_END, Outcome, Pair, perform
+from qgate.measure.tasks.grading import Grading
+from qgate.measure.tasks.task import Task
+from qgate.runtimes.requests import NO_END, Outcome, Pair, perform
 from tests.measure.outcomes import make_answers, make_outcome
 from tests.measure.task_items import FOUR, Speak, Write, choices, chosen, read, sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qgate.measure.items import ItemFile
+    from qgate.measure.tasks.items import ItemFile
     from qgate.runtimes.host import Host
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.grading import Grading
-from qgate.measure.tasks import Task
-from qgate.measure.work import SIDE_BY_SIDE
+from qgate.measure.tasks.grading import Grading
+from qgate.measure.tasks.task import Task
+from qgate.runtimes.requests import SIDE_BY_SIDE
 from tests.measure.task_items import Speak, Write, choices, sums
 
 if TYPE_CHECKING:

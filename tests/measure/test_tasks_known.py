@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from qgate.errors import NotApplicable
-from qgate.measure.chance import require_possible
-from qgate.measure.grading import Grading
-from qgate.measure.tasks import Task
-from qgate.measure.work import Work
+from qgate.measure.tasks.above_chance import require_possible
+from qgate.measure.tasks.grading import Grading
+from qgate.measure.tasks.task import Task
+from qgate.runtimes.requests import Work
 from tests.measure.outcomes import make_answers, make_outcome
 from tests.measure.task_items import Write, choices, chosen, read, sums
 
 if TYPE_CHECKING:
-    from qgate.measure.items import ItemFile
-    from qgate.measure.work import Outcome
+    from qgate.measure.tasks.items import ItemFile
+    from qgate.runtimes.requests import Outcome
 
 
 def guess(file: ItemFile, right: int) -> Outcome:
@@ -139,7 +139,7 @@ def test_a_part_refuses_what_is_as_unlikely_as_one_in_fifty(
 def test_how_unlikely_so_few_right_answers_are_is_scipys(n: int) -> None:
     from scipy.stats import binom
 
-    from qgate.measure.chance import _chance_of_at_most
+    from qgate.measure.tasks.above_chance import _chance_of_at_most
 
     for found in (0, n // 20, n // 4):
         assert _chance_of_at_most(found, n, 0.3) == pytest.approx(

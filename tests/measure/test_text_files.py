@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.texts import find_text
+from qgate.reference.texts import find_text
 from qgate.thresholds import TextSettings
 from tests.conftest import SHARED
 

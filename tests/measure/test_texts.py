@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.texts import Text, cut_windows, describe, find_text
+from qgate.reference.texts import Text, cut_windows, describe, find_text
 from qgate.runtimes.base import ModelFacts
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:
-    from qgate.measure.windows import Windows
+    from qgate.reference.windows import Windows
 
 BOS = 1
 FACTS = ModelFacts(

@@ -13,9 +13,9 @@ import pytest
 from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError, RuntimeFailed
-from qgate.measure import work as works
-from qgate.measure.work import NO_END, Outcome, Speaker, Work, perform
+from qgate.runtimes import requests as works
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import NO_END, Outcome, Speaker, Work, perform
 from tests.conftest import Toy, write_toy
 from tests.measure.outcomes import make_answers, make_outcome
 from tests.measure.small_work import SPANS, WORK, ids

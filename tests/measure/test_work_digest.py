@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qgate.measure.work import Batch, Work
+from qgate.runtimes.requests import Batch, Work
 from tests.measure.small_work import PROMPTS, SPANS, WORK, ids
 
 

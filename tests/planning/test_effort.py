@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import pytest
 
 from qgate import stats
-from qgate.alarms import family_of
 from qgate.errors import MeasurementError, ThresholdsError, UsageError
+from qgate.gate.multiplicity import family_of
 from qgate.planning.effort import EFFORTS, cut, find_effort
 from qgate.thresholds import EdgeSettings, load_thresholds
 

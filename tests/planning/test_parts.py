@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from qgate.errors import NotApplicable
-from qgate.gate import judge_row
-from qgate.measure.grading import Grading
-from qgate.measure.items import read_items
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.tasks import Task
-from qgate.measure.work import Batch, Mark, Outcome, Work
-from qgate.planning.looks import Looked, Rows
-from qgate.planning.parts import ask_in_parts, join_outcomes, join_works
+from qgate.gate.row import judge_row
+from qgate.measure.looks import Looked, Rows
+from qgate.measure.parts import ask_in_parts, join_outcomes, join_works
+from qgate.measure.tasks.grading import Grading
+from qgate.measure.tasks.items import read_items
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.task import Task
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.requests import Batch, Mark, Outcome, Work
 from tests.measure.outcomes import make_answers, make_outcome
 
 if TYPE_CHECKING:

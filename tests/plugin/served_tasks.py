@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.harness.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from tests.conftest import ROOT, SHARED
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
-from qgate.noise import Noise, read_noise
+from qgate.planning.noise import Noise, read_noise
 from tests.conftest import ROOT, Toy, write_toy
 from tests.plugin.conftest import BRIEF, ITEMS, LONG
 

@@ -28,7 +28,7 @@ REPETITIONS = int(os.environ.get("QGATE_SLOWDOWN_REPETITIONS", "2"))
 SLOWER = """
 import time
 from pathlib import Path
-from qgate.runtimes.llama_cpp import LlamaCpp
+from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 
 class Planted(LlamaCpp):
     def load(self, settings):

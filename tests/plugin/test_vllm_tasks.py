@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.harness.probe import HarnessTask
-from qgate.harness.tasks import load_task
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Outcome, Pair, Speaker, perform
+from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.measure.tasks.lm_eval.tasks import load_task
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
 from tests.plugin.conftest import CLOSED_PORT
 from tests.plugin.served_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
 from tests.runtimes.vllm_served import python_with_vllm
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from qgate.harness.plan import HarnessWork
+    from qgate.measure.tasks.lm_eval.plan import HarnessWork
     from tests.plugin.conftest import Project
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]

@@ -19,7 +19,7 @@ from qgate.records import (
     SourceLine,
     Verdict,
 )
-from qgate.report.json import write
+from qgate.report.report_file import write
 from tests.report.full_report import full_report, mixed_report
 
 UPLOAD_DEADLINE_S = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from qgate.report.mlflow_content import make_child, make_parent
+from qgate.report.mlflow.content import make_child, make_parent
 from qgate.report.table import render_json, render_markdown
 from tests.report.full_report import mixed_report
 

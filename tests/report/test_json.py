@@ -11,7 +11,7 @@ import pytest
 
 from qgate.errors import MeasurementError, UsageError
 from qgate.records import Record, Report, Verdict
-from qgate.report.json import check_writable, read, write, write_json
+from qgate.report.report_file import check_writable, read, write, write_json
 
 
 def test_what_was_written_is_read_back_as_it_was(report: Report, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from qgate.errors import UsageError
-from qgate.report.json import read, write_json
+from qgate.report.report_file import read, write_json
 path = Path(sys.argv[1])
 report = read(path)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

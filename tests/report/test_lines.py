@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 from qgate.records import Limit, SourceLine
-from qgate.report.lines import limits_listing
+from qgate.report.header import limits_listing
 
 
 def _limit(check: str, line: int, rule: str = "certify", **bounds: float) -> Limit:

@@ -14,7 +14,7 @@ import pytest
 
 from qgate.artifacts import digest, discover
 from qgate.errors import UsageError
-from qgate.report.json import write, write_json
+from qgate.report.report_file import write, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import UsageError
-from qgate.report import mlflow_content as content
+from qgate.report.mlflow import content
 
 if TYPE_CHECKING:
     from qgate.records import Report

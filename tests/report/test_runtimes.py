@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.report.json import read, write
-from qgate.report.runtimes import (
+from qgate.report.report_file import read, write
+from qgate.report.runtimes_table import (
     differences_markdown,
     list_differences,
     list_runtimes,

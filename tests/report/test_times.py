@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qgate.report.phases import describe_total, list_phases, tabulate_phases
 from qgate.report.table import render, render_markdown
 from qgate.report.text import count_cells
-from qgate.report.times import describe_total, list_phases, tabulate_phases
 
 if TYPE_CHECKING:
     from qgate.records import Report

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.report.json import read
-from qgate.report.upload import upload_in_child
+from qgate.report.mlflow.upload import upload_in_child
+from qgate.report.report_file import read
 from tests.report.conftest import UPLOAD_DEADLINE_S
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from qgate.report.json import read
-from qgate.report.upload import UploadOutcome, resolve_uri, upload_in_child
+from qgate.report.mlflow.upload import UploadOutcome, resolve_uri, upload_in_child
+from qgate.report.report_file import read
 from tests.report.conftest import UPLOAD_DEADLINE_S
 
 # mlflow warns and owns global state: it is looked at from a child process, as qgate uses it.
@@ -132,7 +132,7 @@ BREAK_OFF = """
 import sys
 from pathlib import Path
 import mlflow
-from qgate.report.upload import upload_report
+from qgate.report.mlflow.upload import upload_report
 whole, calls = mlflow.MlflowClient.log_batch, []
 def broken(*arguments, **named):
     calls.append(1)
@@ -227,7 +227,7 @@ def test_the_option_wins_over_the_environment_and_both_over_the_embedded_store()
 
 
 def test_the_package_of_reports_does_not_import_mlflow() -> None:
-    modules = "import sys, qgate.report.upload, qgate.report.plots, qgate.__main__;"
+    modules = "import sys, qgate.report.mlflow.upload, qgate.report.plots, qgate.__main__;"
     code = f"{modules} print(sorted({{'mlflow', 'matplotlib', 'numpy'}} & set(sys.modules)))"
     root = Path(__file__).parents[2]
     done = subprocess.run(

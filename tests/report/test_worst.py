@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgate.records import Record, Verdict
-from qgate.report.worst import show_worst
+from qgate.report.worst_samples import show_worst
 
 
 def row(*worst: dict[str, str]) -> Record:

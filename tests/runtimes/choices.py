@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qgate.records import Artifact
-from qgate.runtimes.choice import Machine
+from qgate.runtimes.selection import Machine
 
 if TYPE_CHECKING:
-    from qgate.runtimes.choice import Choice
+    from qgate.runtimes.selection import Choice
 
 EVERYTHING = frozenset({"llama_cpp", "transformers", "vllm"})
 WITHOUT_VLLM = EVERYTHING - {"vllm"}

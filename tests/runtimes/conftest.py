@@ -19,7 +19,7 @@ from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
 from qgate.runtimes.base import Answer, LoadSettings, ModelFacts, Prompt, Runtime, Sampling, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.scoring import Scorer, ScoreRequest
+from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
 from tests.runtimes.openai_server_planted import Planted, serving, write_model
 from tests.runtimes.top_k_scene import Scene, make_scene

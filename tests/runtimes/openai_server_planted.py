@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.runtimes.base import LoadSettings, ModelFacts, Prompt
-from qgate.runtimes.openai_server import OpenAIServer
+from qgate.runtimes.openai_server.adapter import OpenAIServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

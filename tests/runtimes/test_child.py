@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from qgate import errors
-from qgate.runtimes.child import child_environment
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.launch import child_environment
 from tests.conftest import Toy
 
 Planted = Callable[[str], str]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.artifacts.hf import hf_artifact
+from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
-from qgate.runtimes.choice import Choice, Machine, choose, serves
+from qgate.runtimes.selection import Choice, Machine, choose, serves
 from tests.runtimes.choices import (
     BARE,
     CPU,

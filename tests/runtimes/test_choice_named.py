@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate import runtimes
-from qgate.artifacts.hf import hf_artifact
+from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.errors import RuntimeUnavailable, UsageError
-from qgate.runtimes.choice import Choice, choose, serves
+from qgate.runtimes.selection import Choice, choose, serves
 from tests.runtimes.choices import BARE, CPU, GPU, gguf, named
 
 if TYPE_CHECKING:

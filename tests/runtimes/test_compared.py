@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.measure.output_matrix import find_output_matrix
+from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.fake import Fake
-from qgate.runtimes.scoring import Scorer, ScoreRequest
+from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.runtimes.top_k_scene import STRIDE, TOKENS, WINDOWS, loaded, silent, with_logits
 
 if TYPE_CHECKING:
-    from qgate.runtimes.original import Stored
+    from qgate.runtimes.worker.reference_logits import Stored
     from tests.runtimes.top_k_scene import Scene
 
 A_WINDOW = len(range(0, TOKENS // 2 - 1, STRIDE))

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from scipy.stats import chisquare
 
 from qgate.errors import ArtifactError
-from qgate.runtimes.scoring import window_digests
+from qgate.runtimes.worker.scoring import window_digests
 from tests.runtimes.conftest import TOKENS, Served, cut_short, open_model
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Heat, Sampled, Sampling
-from qgate.runtimes.sampling import draw
+from qgate.runtimes.worker.sampling import draw
 
 if TYPE_CHECKING:
     from tests.runtimes.conftest import Served

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes import sequences
 from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.worker import spans as sequences
 
 if TYPE_CHECKING:
     from tests.runtimes.conftest import Served

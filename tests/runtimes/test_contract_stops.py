@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.runtimes.base import Answer, Prompt
-from qgate.runtimes.stops import cut, settled_at
+from qgate.runtimes.worker.stop_strings import cut, settled_at
 
 if TYPE_CHECKING:
     from tests.runtimes.conftest import Served

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qgate.runtimes.crew import Crew
+from qgate.runtimes.worker.threads import Crew
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -11,7 +11,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.errors import ArtifactError
-from qgate.runtimes.hf_vocab import Vocabulary
+from qgate.runtimes.hf_vocabulary import Vocabulary
 from tests.runtimes.conftest import open_model
 
 if TYPE_CHECKING:

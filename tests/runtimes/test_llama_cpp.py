@@ -12,7 +12,7 @@ import pytest
 
 from qgate import runtimes
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed
-from qgate.measure.texts import Text, cut_windows
+from qgate.reference.texts import Text, cut_windows
 from qgate.runtimes.base import LoadSettings, ModelFacts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import TextSettings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.measure.windows import Windows
+    from qgate.reference.windows import Windows
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
 

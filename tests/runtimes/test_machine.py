@@ -12,7 +12,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.builds import device_of
-from qgate.runtimes.choice import look
+from qgate.runtimes.selection import look
 from qgate.thresholds import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def test_looking_and_choosing_import_nothing_heavy() -> None:
     code = """
 import os, sys
 from pathlib import Path
-from qgate.artifacts.hf import hf_artifact
-from qgate.runtimes.choice import choose, look
+from qgate.artifacts.hf.directory import hf_artifact
+from qgate.runtimes.selection import choose, look
 place = Path(sys.argv[1])
 choose(hf_artifact(place, place), None, look(os.environ, {}))
 heavy = {"torch", "transformers", "vllm", "llama_cpp", "numpy", "yaml"}

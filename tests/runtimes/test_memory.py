@@ -17,7 +17,7 @@ from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
 from qgate.demo.quantize import quantize
 from qgate.errors import MeasurementError
-from qgate.measure.memory import (
+from qgate.measure.memory.rows import (
     Footprint,
     Growth,
     MemorySamples,
@@ -25,10 +25,10 @@ from qgate.measure.memory import (
     measure_growth,
 )
 from qgate.records import Limit, SourceLine, Verdict
-from qgate.runtimes import memory
 from qgate.runtimes.base import Buffers
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.llama_memory import buffers, weights_bytes
+from qgate.runtimes.llama_cpp.memory import buffers, weights_bytes
+from qgate.runtimes.worker import process_memory as memory
 from qgate.thresholds import MemorySettings
 from qgate.verdict import judge
 
@@ -209,7 +209,7 @@ def test_the_account_is_what_the_system_sees_within_a_few_mib(models: dict[str, 
 
 
 LEAK = """
-from qgate.runtimes.llama_cpp import LlamaCpp
+from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 class Planted(LlamaCpp):
     kept = []
     def stream(self, ids, count):

@@ -11,8 +11,8 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Answer, Sampling, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.openai_server import OpenAIServer
-from qgate.runtimes.timing import time_request
+from qgate.runtimes.openai_server.adapter import OpenAIServer
+from qgate.runtimes.worker.token_timing import time_request
 from tests.runtimes.openai_server_planted import (
     BOS,
     CONTEXT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
-from qgate.runtimes.openai_server_address import read_address, read_options
+from qgate.runtimes.openai_server.options import read_address, read_options
 from tests.runtimes.openai_server_planted import VOCABULARY, Planted, load, serving
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def test_no_proxy_gets_between(toy: Planted, model: Path, monkeypatch: pytest.Mo
 
 
 def test_a_server_with_another_model_is_refused(tmp_path: Path) -> None:
-    from qgate.runtimes.openai_server_files import Known
-    from qgate.runtimes.openai_server_model import _join
+    from qgate.runtimes.openai_server.discovery import _join
+    from qgate.runtimes.openai_server.model_files import Known
 
     with pytest.raises(ArtifactError) as caught:
         _join(Known(n_vocab=7, context_tokens=8), Known(n_vocab=9), "openai_server: URL", "a.gguf")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, QGateError, RuntimeFailed, RuntimeUnavailable
-from qgate.runtimes.timing import time_request
+from qgate.runtimes.worker.token_timing import time_request
 from tests.runtimes.openai_server_planted import (
     BOS,
     FIRST,

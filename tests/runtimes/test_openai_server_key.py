@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import RuntimeUnavailable
-from qgate.runtimes.child import child_environment
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.openai_server_address import KEY_FILE_VARIABLE, read_address
+from qgate.runtimes.launch import child_environment
+from qgate.runtimes.openai_server.options import KEY_FILE_VARIABLE, read_address
 from tests.runtimes.openai_server_planted import KEY, Planted, load, serving
 
 if TYPE_CHECKING:

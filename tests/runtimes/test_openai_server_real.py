@@ -11,9 +11,9 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings, ModelFacts, Prompt
-from qgate.runtimes.llama_cpp import LlamaCpp
-from qgate.runtimes.openai_server import OpenAIServer
-from qgate.runtimes.timing import time_request
+from qgate.runtimes.llama_cpp.adapter import LlamaCpp
+from qgate.runtimes.openai_server.adapter import OpenAIServer
+from qgate.runtimes.worker.token_timing import time_request
 from tests.runtimes.openai_server_programs import SERVERS
 
 if TYPE_CHECKING:

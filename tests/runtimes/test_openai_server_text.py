@@ -10,9 +10,9 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
-from qgate.runtimes.openai_server_llama import _leads
-from qgate.runtimes.openai_server_reading import Told
-from qgate.runtimes.openai_server_text import LocalTokenizer, Text
+from qgate.runtimes.openai_server.llama_server import _leads
+from qgate.runtimes.openai_server.response import Told
+from qgate.runtimes.openai_server.tokens import LocalTokenizer, Text
 from tests.runtimes.openai_server_planted import LETTERS, Planted, load, serving, write_model
 
 if TYPE_CHECKING:

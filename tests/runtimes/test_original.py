@@ -11,9 +11,9 @@ import pytest
 from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError
-from qgate.runtimes import reductions
-from qgate.runtimes.crew import Crew
-from qgate.runtimes.original import Keeper, MatrixPlace, Original, Stored, centred
+from qgate.runtimes.worker import reductions
+from qgate.runtimes.worker.reference_logits import Keeper, MatrixPlace, Original, Stored, centred
+from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp, rel_entr
 
-from qgate.runtimes import reductions
-from qgate.runtimes.crew import Crew
+from qgate.runtimes.worker import reductions
+from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

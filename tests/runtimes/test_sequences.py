@@ -16,7 +16,7 @@ from qgate.errors import MeasurementError, RuntimeFailed
 from qgate.runtimes.base import Runtime, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.sequences import MOST_TOGETHER, packs, score_spans
+from qgate.runtimes.worker.spans import MOST_TOGETHER, packs, score_spans
 from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:

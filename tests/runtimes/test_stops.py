@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qgate.runtimes.base import Answer, Prompt
-from qgate.runtimes.stops import SideBySide, cut, first_of, settled_at, shortened
+from qgate.runtimes.worker.stop_strings import SideBySide, cut, first_of, settled_at, shortened
 
 GSM8K = ("Question:", "</s>", "<|im_end|>")
 

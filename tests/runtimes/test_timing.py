@@ -14,7 +14,7 @@ from qgate.demo.convert import convert
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.timing import time_request
+from qgate.runtimes.worker.token_timing import time_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from qgate.runtimes.top_k_partition import look_up, partition_divergence
+from qgate.runtimes.worker.partition_kl import look_up, partition_divergence
 
 POSITIONS, VOCABULARY = 40, 500
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.top_k_scoring import TopKScorer
+from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from tests.conftest import Toy, write_toy
 from tests.runtimes.top_k_models import TopKFake
 from tests.runtimes.top_k_scene import (
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.runtimes import top_k
     from qgate.runtimes.base import Span
+    from qgate.runtimes.worker import prompt_logprobs as top_k
 
 
 def changed(**fields: Callable[[Any], Any]) -> type[TopKFake]:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity import MIN_COVERED_MASS, ROWS, Samples, explain
-from qgate.runtimes import sequences, top_k, top_k_scoring
+from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, Samples, explain
 from qgate.runtimes.base import Span
 from qgate.runtimes.fake import Fake
 from qgate.runtimes.ragged import from_flat
-from qgate.runtimes.top_k_scoring import TopKScorer
+from qgate.runtimes.worker import logprob_scoring as top_k_scoring
+from qgate.runtimes.worker import prompt_logprobs as top_k
+from qgate.runtimes.worker import spans as sequences
+from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from qgate.verdict import explain as explain_row
 from qgate.verdict import judge
 from tests.runtimes.top_k_models import TopKFake

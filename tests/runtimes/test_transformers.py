@@ -14,9 +14,9 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed, RuntimeUnavailable
-from qgate.runtimes import transformers_packages
 from qgate.runtimes.base import Prompt
-from qgate.runtimes.transformers_packages import SCHEMES, require
+from qgate.runtimes.transformers import requirements as transformers_packages
+from qgate.runtimes.transformers.requirements import SCHEMES, require
 from tests.runtimes.conftest import open_with
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.measure.footprint import measure_footprint
+from qgate.measure.memory.footprint import measure_footprint
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import to_flat
-from qgate.runtimes.transformers_memory import peak_bytes
+from qgate.runtimes.transformers.memory import peak_bytes
 
 pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
 
@@ -81,8 +81,8 @@ def test_peak_memory_of_scoring_does_not_grow_with_vocabulary_times_context(
 
 def test_parts_of_a_window_are_scored_as_the_whole(model: Path) -> None:
     from qgate.runtimes.base import LoadSettings
-    from qgate.runtimes.scoring import Scorer, ScoreRequest
-    from qgate.runtimes.transformers import Transformers
+    from qgate.runtimes.transformers.adapter import Transformers
+    from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 
     runtime = Transformers()
     runtime.load(LoadSettings(path=str(model), window_tokens=200, threads=1))

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.base import LoadSettings, Prompt
-from qgate.runtimes.transformers_load import load as load_whole
+from qgate.runtimes.transformers.load import load as load_whole
 from tests.runtimes.conftest import open_model, open_with
 
 if TYPE_CHECKING:

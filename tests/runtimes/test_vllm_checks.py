@@ -10,7 +10,7 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings, Span
-from qgate.runtimes.vllm_check import check_log_probabilities, check_named_tokens
+from qgate.runtimes.vllm.self_check import check_log_probabilities, check_named_tokens
 from tests.conftest import Toy, write_toy
 from tests.runtimes.top_k_models import TopKFake
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from qgate.runtimes.top_k import Reading
+    from qgate.runtimes.worker.prompt_logprobs import Reading
 
 VOCABULARY = 300
 

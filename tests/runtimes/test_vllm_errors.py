@@ -15,7 +15,7 @@ from qgate.errors import (
     RuntimeUnavailable,
 )
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.vllm_errors import while_loading, while_running
+from qgate.runtimes.vllm.errors import while_loading, while_running
 
 PYDANTIC = (
     "1 validation error for VllmConfig\n  Value error, Unknown quantization method: nf9. Must be"

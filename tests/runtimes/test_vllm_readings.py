@@ -10,7 +10,7 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Span
-from qgate.runtimes.vllm_readings import read_output
+from qgate.runtimes.vllm.prompt_logprobs import read_output
 
 IDS = np.array([7, 3, 9, 5, 2], dtype=np.int32)
 TOP = 2

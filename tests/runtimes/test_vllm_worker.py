@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qgate.runtimes import wire
-from qgate.runtimes.vllm_worker import WholeVocabulary, place_in
+from qgate.runtimes.vllm.worker_extension import WholeVocabulary, place_in
 
 torch = pytest.importorskip("torch", reason="vLLM's tensors are torch's")
 

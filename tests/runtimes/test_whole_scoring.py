@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.whole_scoring import WholeScorer
+from qgate.runtimes.worker.whole_scoring import WholeScorer
 from tests.runtimes.top_k_models import WholeFake
 from tests.runtimes.top_k_scene import (
     STRIDE,
@@ -23,7 +23,7 @@ from tests.runtimes.top_k_scene import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgate.runtimes.scoring import ScoreRequest
+    from qgate.runtimes.worker.scoring import ScoreRequest
     from tests.runtimes.top_k_scene import Scene
 
 POSITIONS = WINDOWS * len(range(0, TOKENS // 2 - 1, STRIDE))

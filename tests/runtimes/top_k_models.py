@@ -9,17 +9,17 @@ import numpy as np
 from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.crew import Crew
 from qgate.runtimes.fake import Fake
-from qgate.runtimes.top_k import Reading
-from qgate.runtimes.whole_rows import Watch
-from qgate.runtimes.whole_scoring import NotBelievedError
+from qgate.runtimes.worker.prompt_logprobs import Reading
+from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.whole_rows import Watch
+from qgate.runtimes.worker.whole_scoring import NotBelievedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qgate.runtimes.base import LoadSettings, ModelFacts, Span
-    from qgate.runtimes.scoring import ScoreRequest
+    from qgate.runtimes.worker.scoring import ScoreRequest
 
 
 class TopKFake(Fake):

@@ -10,9 +10,9 @@ import pytest
 
 from qgate.runtimes.base import LoadSettings, Runtime
 from qgate.runtimes.fake import Fake
-from qgate.runtimes.original import Stored
-from qgate.runtimes.scoring import Scorer, ScoreRequest
-from qgate.runtimes.top_k_scoring import TopKScorer
+from qgate.runtimes.worker.logprob_scoring import TopKScorer
+from qgate.runtimes.worker.reference_logits import Stored
+from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
 from tests.runtimes.top_k_models import TopKFake
 

@@ -13,7 +13,8 @@ import pytest
 
 import qgate
 from qgate.errors import MeasurementError
-from qgate.sandbox import Limits, Outcome, Program, find_isolation, probe, run_programs
+from qgate.sandbox import Limits, Outcome, Program, find_isolation, run_programs
+from qgate.sandbox import self_test as probe
 from qgate.sandbox.isolation import Isolation
 
 ORDINARY_USER = 54321

@@ -2,7 +2,7 @@
 
 Simulated artifacts lie exactly at their limit. `peeking` judges them at every look and stops at the
 first verdict; `once` judges all samples with the plain interval. The plain intervals themselves err
-in 0.02 to 0.05 (see `qgate.stats.clustered`); looking early must not add to that.
+in 0.02 to 0.05 (see `qgate.stats.token_intervals`); looking early must not add to that.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.stats import median_ratio, percentile_interval, ratio_either_way, requests_needed
 from qgate.stats.binomial import order_bounds
-from qgate.stats.ratios import _bootstrap_medians
+from qgate.stats.paired_ratios import _bootstrap_medians
 
 scipy_stats = pytest.importorskip("scipy.stats")
 

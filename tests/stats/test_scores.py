@@ -9,7 +9,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.stats import paired_difference, paired_scores
 from qgate.stats.clusters import clustered_mean, group
-from qgate.stats.student import t_tail
+from qgate.stats.student_t import t_tail
 
 scipy_stats = pytest.importorskip("scipy.stats")
 statsmodels = pytest.importorskip("statsmodels.api")

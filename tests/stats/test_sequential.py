@@ -17,8 +17,8 @@ from qgate.stats import (
     paired_difference,
     plan_looks,
 )
-from qgate.stats.proportions import score_ends
-from qgate.stats.sequential import crossing_chances
+from qgate.stats.group_sequential import crossing_chances
+from qgate.stats.paired_proportions import score_ends
 from qgate.verdict import judge
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgate.artifacts.bits import of_gguf
-from qgate.artifacts.ggml_types import FALLBACK, MAIN_TYPE, TYPES_BY_NAME
-from qgate.artifacts.gguf import TensorInfo
+from qgate.artifacts.gguf.header import TensorInfo
+from qgate.artifacts.gguf.types import FALLBACK, MAIN_TYPE, TYPES_BY_NAME
 
 if TYPE_CHECKING:
     from qgate.records import Bits

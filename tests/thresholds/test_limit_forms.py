@@ -8,7 +8,7 @@ import pytest
 
 from qgate.checks import CHECKS, accuracy_check
 from qgate.errors import ThresholdsError
-from qgate.thresholds.forms import limit_keys
+from qgate.thresholds.limit_forms import limit_keys
 from tests.thresholds.loading import load
 
 if TYPE_CHECKING:

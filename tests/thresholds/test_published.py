@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from qgate.increase import PUBLISHED_PERPLEXITY, settle
 from qgate.records import Bits
 from qgate.thresholds import BANDS, band_of, load_thresholds
+from qgate.verdict.increase import PUBLISHED_PERPLEXITY, settle
 from tests.thresholds.loading import REPOSITORY, bounds
 from tests.thresholds.mixes import (
     LLAMA_3_8B,

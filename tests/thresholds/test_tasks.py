@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgate.measure.answers import METRICS, SCORES
+from qgate.measure.tasks.metrics import METRICS, SCORES
 from qgate.records import SourceLine
 from qgate.thresholds import LmEvalTask, TaskSettings
-from qgate.thresholds.scalars import Word
 from qgate.thresholds.task_grammar import FILE_TASK
+from qgate.thresholds.values import Word
 from tests.thresholds.loading import OWN, SHIPPED, load
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import qgate
 from qgate.demo.formats.recipes import FormatError
-from qgate.runtimes.child import child_environment
+from qgate.runtimes.launch import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ spec.loader.exec_module(package)
 from qgate.demo.formats.worker import main
 main()
 """
-"""As in `qgate.runtimes.child`: of this environment nothing but the package comes along."""
+"""As in `qgate.runtimes.launch`: of this environment nothing but the package comes along."""
 _LOOK = (
     "import importlib.util, sys;"
     " print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))"

@@ -9,7 +9,7 @@ import shutil
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.safetensors import StoredTensor, read_header
+from qgate.artifacts.hf.safetensors import StoredTensor, read_header
 from qgate.demo.formats.directories import WEIGHTS
 from qgate.demo.formats.recipes import FormatError
 

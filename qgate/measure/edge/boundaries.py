@@ -17,14 +17,14 @@ import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.free_running import SIDE_BY_SIDE, is_loop
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import Batch, Work
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
+from qgate.runtimes.requests import Batch, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgate.measure.work import Answers, Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
 
 _ROW = "edge.empty_prompt"
 _ANSWER_TOKENS = 32

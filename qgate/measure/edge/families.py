@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.measure.measurement import Estimates
-    from qgate.measure.work import Mark, Pair
     from qgate.records import Estimate
+    from qgate.runtimes.requests import Mark, Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,16 +29,16 @@ import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.conversations import frame
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import NO_END, Batch, Work
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.reference.conversations import frame
 from qgate.runtimes.base import Prompt
+from qgate.runtimes.requests import NO_END, Batch, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.measure.work import Answers, Outcome, Pair, Speaker
     from qgate.records import Artifact, Estimate
+    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
 
 SIDE_BY_SIDE = 32
 """A token costs least so: on a CPU half of what it costs beside 15 others."""

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.paired_answers import PairedAnswers
-from qgate.measure.work import NO_END, Batch, Work
+from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
+from qgate.runtimes.requests import NO_END, Batch, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgate.measure.work import Answers, Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
 
 _ANSWER_TOKENS = 8
 _PROMPTS = 48

@@ -40,13 +40,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily
-from qgate.measure.work import Mark, Work
 from qgate.runtimes.base import Span
+from qgate.runtimes.requests import Mark, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.measure.work import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 _ROW = "edge.multilingual"
 _YARDSTICK = "en"

@@ -49,14 +49,14 @@ import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily, Tokens
-from qgate.measure.work import Mark, Pair, Work
 from qgate.runtimes.base import Span
+from qgate.runtimes.requests import Mark, Pair, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from qgate.measure.measurement import Estimates
-    from qgate.measure.work import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, Speaker
 
 _KEYS = (
     *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.boundaries import BEGINNINGS, Boundaries
-from qgate.measure.work import NO_END, Outcome, Pair, Speaker, Work, perform
+from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, Work, perform
 from tests.measure.outcomes import make_answers, make_outcome, pair
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.edge.families import PerplexityFamily, Tokens
-from qgate.measure.work import Mark, Work
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Span
+from qgate.runtimes.requests import Mark, Work
 from qgate.verdict import judge_family
 from tests.measure.outcomes import make_outcome, pair
 

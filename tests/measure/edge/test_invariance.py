@@ -10,9 +10,9 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.measure.edge.invariance import BatchInvariance
-from qgate.measure.prompts import read_conversations, read_prompts
-from qgate.measure.work import NO_END, Outcome, Pair, Speaker, perform
+from qgate.reference.prompts import read_conversations, read_prompts
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, perform
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy, write_toy
 from tests.measure.outcomes import END, make_answers, make_outcome, pair
@@ -20,8 +20,8 @@ from tests.measure.outcomes import END, make_answers, make_outcome, pair
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgate.measure.paired_answers import PairedAnswers
-    from qgate.measure.work import Answers
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.runtimes.requests import Answers
 
 Speak = Callable[[int], Speaker]
 N = 20

@@ -10,8 +10,8 @@ import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.languages import Multilingual, documents_of
-from qgate.measure.prompts import read_languages
-from qgate.measure.work import Pair, Speaker, Work, perform
+from qgate.reference.prompts import read_languages
+from qgate.runtimes.requests import Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
 from tests.measure.outcomes import make_outcome, pair
 

@@ -15,9 +15,9 @@ import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.long_input import LongInput
-from qgate.measure.prompts import read_texts
-from qgate.measure.work import Mark, Outcome, Pair, Speaker, Work, perform
+from qgate.reference.prompts import read_texts
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.requests import Mark, Outcome, Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
 from tests.measure.outcomes import make_outcome, pair
 

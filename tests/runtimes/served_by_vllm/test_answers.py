@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.stops import cut
+from qgate.runtimes.worker.stop_strings import cut
 from tests.runtimes.vllm_served import (
     ENDS,
     TOKENS,

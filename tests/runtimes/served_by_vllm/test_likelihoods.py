@@ -16,8 +16,8 @@ from scipy.special import log_softmax
 from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
-from qgate.measure.output_matrix import find_output_matrix
-from qgate.measure.perplexity import MIN_COVERED_MASS
+from qgate.measure.perplexity.rows import MIN_COVERED_MASS
+from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.ragged import from_flat, to_flat
 from tests.runtimes.conftest import open_model
@@ -97,7 +97,7 @@ def test_perplexity_is_that_of_llama_cpp_to_three_digits(
     served: Host, windows: np.ndarray, demo: Path
 ) -> None:
     llama = open_model("llama_cpp", demo, TOKENS)
-    from qgate.runtimes.scoring import Scorer, ScoreRequest
+    from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 
     request = ScoreRequest(windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None)
     theirs = np.exp(Scorer(llama.runtime, request).score(lambda *_: None)["nll_nats"].mean())

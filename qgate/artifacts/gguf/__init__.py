@@ -1,0 +1,3 @@
+"""GGUF files: header, tensor types, shards."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Hugging Face directories: config.json, quantization, safetensors."""
+
+from __future__ import annotations

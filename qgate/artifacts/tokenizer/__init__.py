@@ -1,0 +1,3 @@
+"""Tokenizers and chat templates as the files have them, compared."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""One run: measured once, judged, entered in the ledger."""
+
+from __future__ import annotations

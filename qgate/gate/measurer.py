@@ -1,0 +1,368 @@
+"""Where artifacts are put to be measured: which child serves them, against which original.
+
+One object a run, without pytest. It starts children, reads the stores, and remembers what it
+measured or why it could not, so that asking again costs nothing and says the same. Limits reach
+what it measures in one way: everything is asked in parts, until they are decided
+(`qgate.measure.looks`). Without limits everything is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from qgate import errors
+from qgate.artifacts.tokenizer.comparison import difference, tokenizer_of
+from qgate.gate.memo import Known
+from qgate.gate.original import Originals, named
+from qgate.gate.processes import Children, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from qgate.measure.latency.rows import LatencySamples
+    from qgate.measure.looks import Rows
+    from qgate.measure.measurement import Measurement
+    from qgate.measure.memory.rows import Footprint, MemorySamples
+    from qgate.measure.parts import Answered
+    from qgate.measure.perplexity.divergence import Divergence
+    from qgate.measure.probes import Asking, Probe
+    from qgate.records import Artifact, Limit
+    from qgate.reference.distributions import Reference
+    from qgate.runtimes.requests import Outcome, Work
+    from qgate.runtimes.served_model import Serving
+
+
+class Bench:
+    """Measures artifacts, one at a time."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._known = Known()
+        self.children = Children(setting)
+        self.originals = Originals(setting, self.children, self._known)
+        self._works: dict[tuple[str, ...], Work] = {}
+        self._headlines: dict[str, dict[str, float]] = {}
+
+    def _rows(self, artifact: Artifact, checks: Iterable[str]) -> Rows:
+        """Which of these rows have to be decided, by what limits; picked for this run or not."""
+        from qgate.gate.multiplicity import family_of
+        from qgate.measure.looks import Rows
+
+        limits = self._setting.limits(artifact)
+        return Rows.of(checks, limits, family=len(family_of(limits)))
+
+    # --- perplexity ---------------------------------------------------------------------------
+
+    def reference(self, serving: Serving) -> Reference:
+        """The original's likelihoods and distributions, from the store or measured now.
+
+        Raises:
+            QGateError: there is none, or it could not be measured; the same each time.
+        """
+        return self.originals.reference_for(serving.artifact)
+
+    def divergence(self, serving: Serving) -> Divergence:
+        """Likelihoods and divergences of the artifact on the reference's tokens.
+
+        Raises:
+            QGateError: its tokens mean something else, or a runtime failed.
+        """
+        return self._known.once((serving.artifact.id, "divergence"), lambda: self._diverge(serving))
+
+    def _diverge(self, serving: Serving) -> Divergence:
+        from qgate.measure.perplexity.divergence import measure_divergence
+        from qgate.measure.perplexity.rows import ROWS as PERPLEXITY_ROWS
+
+        reference = self.reference(serving)
+        self._require_same_tokens(serving)
+        rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
+        measured = measure_divergence(serving, reference, rows)
+        self._book(serving.artifact.id, measured.headline())
+        return measured
+
+    def _require_same_tokens(self, serving: Serving) -> None:
+        """Refuse an artifact whose token ids could mean something else than the original's."""
+        self._known.once((serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving))
+
+    def _compare_tokens(self, serving: Serving) -> None:
+        from qgate.gate.token_ids import require_same_ids
+
+        artifact, original = serving.artifact, self.originals.serving_for(serving.artifact)
+        is_same_format = artifact.format == original.artifact.format
+        if is_same_format and (
+            differs := difference(
+                tokenizer_of(artifact), tokenizer_of(original.artifact), "tokenizer"
+            )
+        ):
+            raise errors.ArtifactError(
+                f"{artifact.id}: tokenizer differs from the reference's: {differs}."
+                " Name the right original with --qgate-reference, or convert the model again"
+            )
+        if not is_same_format or serving.describe().name != original.describe().name:
+            require_same_ids(serving, original)
+
+    # --- tasks and edge cases -----------------------------------------------------------------
+
+    def probe(self, serving: Serving, check: str) -> Measurement:
+        """Both sides' answers behind one row of accuracy or edge cases.
+
+        Raises:
+            QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
+        """
+        from qgate.gate.original_first import ManyRows
+
+        probes = self._known.once(("probes",), self._setting.probes)
+        probe = next(probe for probe in probes if check in probe.checks)
+        key = (serving.artifact.id, *probe.checks)
+        asked = self._known.once(key, lambda: self._ask(serving, probe))
+        if isinstance(probe, ManyRows) and asked.original is not None:
+            probe.require_original(check, *asked.original)
+        return asked.measured
+
+    def corrected(
+        self,
+        artifact: Artifact,
+        check: str,
+        measured: Measurement,
+        limits: Mapping[str, Limit],
+    ) -> Measurement:
+        """The samples of a row, its p-value adjusted for all alarms on the artifact.
+
+        Where the others decide they are measured for that, now instead of later or not at all.
+        """
+        from qgate.gate.multiplicity import correct, family_of
+
+        family = family_of(limits)
+
+        def measure(other: str) -> Measurement:
+            serving = self.children.of(artifact)
+            return self.probe(serving, other)
+
+        return correct(check, measured, family, measure)
+
+    def _ask(self, serving: Serving, probe: Probe) -> Answered:
+        from qgate.measure.parts import ask_in_parts
+
+        self._require_same_tokens(serving)
+        probe = self._narrowed(serving, probe)
+        self.plan(serving, probe)  # what cannot be asked voids the row at any look
+        rows = self._rows(serving.artifact, probe.checks)
+        return ask_in_parts(probe, rows, _Sides(self, serving))
+
+    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+        """What of a probe is asked, by the original's answers to its scout.
+
+        Raises:
+            NotApplicable: the original shows there that it can do nothing of it.
+        """
+        from qgate.gate.original_first import Scouting
+
+        scout = probe.scout() if isinstance(probe, Scouting) else None
+        if scout is None:
+            return probe
+        return cast("Scouting", probe).narrowed(*self.ask_original_beside(serving, scout, "scout"))
+
+    def ask_original_beside(
+        self, serving: Serving, probe: Asking, part: str = ""
+    ) -> tuple[Work, Outcome]:
+        """What the artifact's original answers to a probe, or to the part that goes by this name.
+
+        Returns:
+            What is asked of both, and the original's answers.
+        """
+        serving.load()
+        work = self.plan(serving, probe, part)
+        runtime = self.children.choose_for_original(serving.artifact)
+        key = ("original", runtime, *probe.checks, part)
+        return work, self._known.once(key, lambda: self.ask_original(runtime, work, probe))
+
+    def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
+        """What the artifact answers to the same work."""
+        from qgate.runtimes.requests import perform
+
+        facts = serving.load()
+        with serving.phase(probe.checks[0]):
+            return perform(work, serving.host, facts.end_tokens)
+
+    def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
+        """The same work for every artifact; one whose child fails here fails for itself only."""
+        from qgate.runtimes.requests import Speaker
+
+        # what is asked of a probe is narrowed by what the original answers in its runtime
+        key = (self.children.choose_for_original(serving.artifact), *probe.checks, part)
+        if key not in self._works:
+            facts = serving.load()
+            context = self.children.original().context_length or facts.context_length
+            speaker = Speaker(serving.host, context, facts.first_token)
+            self._works[key] = probe.work(speaker)
+        return self._works[key]
+
+    def ask_original(self, runtime: str, work: Work, probe: Asking) -> Outcome:
+        """What the original answers, from the store or measured now."""
+        from qgate.reference.answers import OutcomeStore
+        from qgate.runtimes.requests import perform
+
+        serving = self.children.serve_original(runtime)
+
+        def ask() -> Outcome:
+            facts = serving.load()
+            with serving.phase(probe.checks[0]):
+                outcome = perform(work, serving.host, facts.end_tokens)
+            self.children.require_unchanged(serving.artifact)
+            return outcome
+
+        with named(serving):
+            return OutcomeStore(self.children.store).get_or_perform(
+                work,
+                self.children.digest(serving.artifact),
+                serving.describe(),
+                ask,
+                serving.loaded_as,
+            )
+
+    # --- latency and memory -------------------------------------------------------------------
+
+    def begin(self, serving: Serving, areas: Collection[str]) -> None:
+        """Measure what has to come first in a fresh child: memory, then latency.
+
+        What is asked later then gets the same numbers, whichever rows were picked and in whatever
+        order; what fails here fails again there, and there somebody hears of it.
+        """
+        for area, measure in (("memory", self.memory), ("latency", self.latency)):
+            if area in areas:
+                with contextlib.suppress(errors.QGateError):
+                    measure(serving)
+
+    def memory(self, serving: Serving) -> MemorySamples:
+        """What serving the artifact takes, and what the original takes.
+
+        Raises:
+            QGateError: the runtime or this machine does not tell.
+        """
+        return self._known.once((serving.artifact.id, "memory"), lambda: self._weigh(serving))
+
+    def latency(self, serving: Serving) -> LatencySamples:
+        """Requests to artifact and original in turns, timed at their tokens.
+
+        Raises:
+            QGateError: a request failed.
+        """
+        return self._known.once((serving.artifact.id, "latency"), lambda: self._time(serving))
+
+    def _weigh(self, serving: Serving) -> MemorySamples:
+        from qgate.measure.memory import rows as memory
+
+        artifact, settings = serving.artifact, self._setting.thresholds.memory
+        original = self.originals.serving_for(artifact)
+        runtime = self.children.choose_for_original(artifact)
+        # of a device only what is alone on it can be told
+        self.children.free_devices()
+        theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
+        self.children.free_devices()
+        own = self._footprint(serving)
+        rows = self._rows(artifact, ["memory.growth"])
+
+        def is_decided(growth: memory.Growth) -> bool:
+            return rows.are_decided(memory.MemorySamples.of(artifact, own, theirs, growth))
+
+        with serving.phase("memory"):
+            growth = memory.measure_growth(
+                serving.host,
+                settings,
+                serving.load().n_vocab,
+                is_decided if rows.can_stop else None,
+            )
+        samples = memory.MemorySamples.of(artifact, own, theirs, growth)
+        self._book(artifact.id, samples.headline())
+        self.originals.book(artifact, samples.reference_headline())
+        return samples
+
+    def _weigh_original(self, serving: Serving) -> Footprint:
+        with named(serving):
+            return self._footprint(serving)
+
+    def _footprint(self, serving: Serving) -> Footprint:
+        from qgate.measure.memory.nvml import DeviceMeter
+        from qgate.measure.memory.rows import measure_footprint
+
+        longest = self.children.original().context_length or 2**31
+        tokens = min(self._setting.thresholds.memory.context_tokens, longest)
+        meter, problem = None, None
+        try:
+            meter = DeviceMeter(os.environ)  # before the child starts
+        except errors.MeasurementError as error:
+            problem = error
+        serving.load_now()
+        if serving.describe().device == "cpu":
+            meter = None
+        elif problem is not None:
+            raise problem
+        with serving.phase("memory"):
+            return measure_footprint(serving.host, tokens, meter)
+
+    def _time(self, serving: Serving) -> LatencySamples:
+        from qgate.measure.latency.rows import CHECKS, measure_latency
+
+        rows = self._rows(serving.artifact, CHECKS)
+        original = self.originals.serving_for(serving.artifact)
+        facts = serving.load_now()
+        with named(original):
+            original.load_now()
+        with serving.phase("latency"):
+            samples = measure_latency(
+                serving.host,
+                original.host,
+                self._setting.thresholds.latency,
+                facts,
+                # a percentile takes all the requests that its settings ask for
+                rows.are_decided if rows.can_stop and not rows.have("percentile") else None,
+            )
+        self._book(serving.artifact.id, samples.headline())
+        self.originals.book(serving.artifact, samples.reference_headline())
+        return samples
+
+    # --- for the report -----------------------------------------------------------------------
+
+    def _book(self, owner: str, headline: dict[str, float]) -> None:
+        self._headlines.setdefault(owner, {}).update(headline)
+
+    def subject(self, artifact: Artifact) -> dict[str, Any]:
+        """What the report tells beside the rows of an artifact, as far as it is known: JSON."""
+        from qgate.gate.reference_section import times
+
+        serving = self.children.of(artifact)
+        runtime = dataclasses.replace(
+            serving.describe(), kernel=serving.kernel, reason=self.children.choose(artifact).reason
+        )
+        return {
+            "digest": self.children.digest(artifact),
+            "runtime": dataclasses.asdict(runtime),
+            "compared_with": self._compared_with(artifact),
+            "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
+            "reference": self.originals.describe(),
+            "from_store": serving.from_store,
+            "notes": list(self.children.store.notes),
+        }
+
+    def _compared_with(self, artifact: Artifact) -> dict[str, str]:
+        """The runtime of the original that its rows rest on."""
+        if not self.children.originals:
+            return {}
+        return {"runtime": self.children.choose_for_original(artifact)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sides:
+    """An artifact and its original, as `qgate.measure.parts` asks them."""
+
+    bench: Bench
+    serving: Serving
+
+    def ask_original(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
+        return self.bench.ask_original_beside(self.serving, probe, label)
+
+    def ask_artifact(self, probe: Asking, work: Work, label: str) -> Outcome:
+        return self.bench.ask_artifact(self.serving, probe, work)

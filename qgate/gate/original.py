@@ -1,0 +1,140 @@
+"""The original, in every runtime in which artifacts are held against it.
+
+An artifact is held against the original in its own runtime where both load there; what differs
+then is the artifact's doing. Elsewhere the original stays at home, in the runtime that is its own
+choice, and the difference of the two runtimes is part of every row; the report says so.
+
+All runtimes score the windows that the original's home has cut, so that its perplexity in two of
+them is a measurement of what the runtimes themselves differ by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from qgate import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qgate.gate.memo import Known
+    from qgate.gate.processes import Children, Setting
+    from qgate.records import Artifact
+    from qgate.reference.distributions import Reference
+    from qgate.runtimes.served_model import Serving
+
+
+class Originals:
+    """Answers for the original; every one of them by runtime."""
+
+    def __init__(self, setting: Setting, children: Children, known: Known) -> None:
+        self._setting, self._children, self._known = setting, children, known
+        self._headlines: dict[str, list[dict[str, float]]] = {}
+
+    def serving_for(self, artifact: Artifact) -> Serving:
+        """The original's child that the artifact is held against.
+
+        Raises:
+            QGateError: there is no original, or nothing serves it.
+        """
+        runtime = self._children.choose_for_original(artifact)
+        return self._children.serve_original(runtime)
+
+    def reference_for(self, artifact: Artifact) -> Reference:
+        """The original's likelihoods and distributions, from the store or measured now.
+
+        Raises:
+            QGateError: there is none, or it could not be measured; the same each time.
+        """
+        return self._reference_in(self._children.choose_for_original(artifact))
+
+    def _reference_in(self, runtime: str) -> Reference:
+        return self._known.once(("reference", runtime), lambda: self._measure(runtime))
+
+    def _measure(self, runtime: str) -> Reference:
+        from qgate.reference.distributions import Plan, ReferenceStore
+        from qgate.reference.texts import find_text
+
+        home = self._children.choose_for_original()
+        windows = None if runtime == home else self._reference_in(home).windows
+        original, text = self._children.original(), self._setting.thresholds.text
+        plan = Plan(
+            artifact=original,
+            digest=self._children.digest(original),
+            text=find_text(text, self._setting.directory, original),
+            settings=text,
+            windows=windows,
+            require_unchanged=lambda: self._children.require_unchanged(original),
+        )
+        serving = self._children.serve_original(runtime)
+        with named(serving), serving.phase("perplexity"):
+            return ReferenceStore(self._children.store).get_or_measure(plan, serving)
+
+    # --- for the report -----------------------------------------------------------------------
+
+    def book(self, artifact: Artifact, headline: dict[str, float]) -> None:
+        """Note numbers that the report shows of the original that the artifact is held against.
+
+        What was measured beside several artifacts is shown as the median of these, so that it does
+        not hang on which of them came last.
+        """
+        runtime = self._children.choose_for_original(artifact)
+        self._headlines.setdefault(runtime, []).append(headline)
+
+    def _headline(self, runtime: str) -> dict[str, float]:
+        values: dict[str, list[float]] = {}
+        for headline in self._headlines.get(runtime, ()):
+            for name, value in headline.items():
+                values.setdefault(name, []).append(value)
+        return {name: statistics.median(seen) for name, seen in values.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """The report's `reference` section: what was asked of the original, at home and elsewhere.
+
+        Elsewhere is under `elsewhere`, one entry a runtime, with the ratio of its perplexity there
+        to that at home, where both are known.
+        """
+        known = self._children.originals
+        if not known:
+            return {}
+        home = self._children.choose_for_original()
+        first = home if home in known else next(iter(known))
+        others = [self._facts(runtime, home) for runtime in known if runtime != first]
+        described = self._facts(first, home)
+        return {**described, "elsewhere": others} if others else described
+
+    def _facts(self, runtime: str, home: str) -> dict[str, Any]:
+        from qgate.gate.reference_section import describe, measurements, times
+
+        serving = self._children.originals[runtime]
+        runtime_facts = dataclasses.replace(serving.describe(), kernel=serving.kernel)
+        digest = self._children.digest(serving.artifact)
+        facts = describe(serving.artifact, digest, runtime_facts)
+        measured = {**self._headline(runtime), **times(serving)}
+        reference = self._known.result(("reference", runtime))
+        if reference is None:
+            return {**facts, "measured": measured}
+        told = self._known.once(("measurements", runtime), lambda: measurements(reference))
+        return {**facts, **told, **self._difference(runtime, home), "measured": measured}
+
+    def _difference(self, runtime: str, home: str) -> dict[str, Any]:
+        """How the original's perplexity in one runtime differs from that at home."""
+        from qgate.gate.reference_section import runtime_difference
+
+        here, there = (self._known.result(("reference", name)) for name in (runtime, home))
+        if runtime == home or here is None or there is None:
+            return {}
+        found = self._known.once(("difference", runtime), lambda: runtime_difference(here, there))
+        return {"runtime_difference": found}
+
+
+@contextlib.contextmanager
+def named(serving: Serving) -> Iterator[None]:
+    """Say of an error in the original's child that it was the original's."""
+    try:
+        yield
+    except errors.QGateError as error:
+        raise errors.with_subject(error, f"reference {serving.artifact.id}") from error

@@ -1,0 +1,281 @@
+"""Which child serves which model: one for each artifact, and one for the original in each runtime.
+
+Nothing is started before something is asked; who measures what is in `qgate.gate.measurer`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qgate import artifacts, errors
+from qgate.reference.store import DEFAULT_GIB, Store
+from qgate.runtimes import selection as choice
+from qgate.runtimes.served_model import Loading, Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from qgate.measure.probes import Probe
+    from qgate.records import Artifact, Limit
+    from qgate.runtimes.host import Host, ProgressSink
+    from qgate.runtimes.recall import Recall
+    from qgate.runtimes.selection import Choice
+    from qgate.runtimes.served_model import PhaseWatch
+    from qgate.thresholds import Thresholds
+
+DEFAULT_STORE = Path(".qgate")
+"""In the directory of the run."""
+_ENTRIES = "references"
+_OF_THE_REFERENCE = "reference_"
+"""Options of a runtime that begin so are for serving the original."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a run was told, as far as measuring needs it."""
+
+    thresholds: Thresholds
+    original: Artifact | None
+    runtime: str | None
+    """Overrides the choice by format."""
+    directory: Path
+    probes: Callable[[], tuple[Probe, ...]] = tuple
+    """What fills the rows of tasks and edge cases; called when the first of them is measured."""
+    limits: Callable[[Artifact], Mapping[str, Limit]] = lambda _: {}
+    """The limits of an artifact, which end the asking once they are decided."""
+    progress: Callable[[str], AbstractContextManager[ProgressSink]]
+    """progress(subject) shows what is reported to it while the block runs."""
+    watch: Callable[[str], PhaseWatch | None] = lambda subject: None
+    """watch(subject) is told of the phases of that model."""
+    store: Path | None = None
+    """Where measurements are kept; None: in `.qgate` of the directory."""
+    store_gib: float = DEFAULT_GIB
+    """So much of them."""
+    recalls: bool = True
+    """Whether an artifact is not asked again what it answered in an earlier run."""
+
+    @property
+    def entries(self) -> Path:
+        """The directory of the store's entries."""
+        return (self.store or self.directory / DEFAULT_STORE) / _ENTRIES
+
+
+class Children:
+    """The models of a run and the processes that hold them."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._machine = choice.look(os.environ, setting.thresholds.runtimes)
+        self.store = Store(setting.entries, setting.store_gib * 2**30)
+        self._digests: dict[tuple[Path, ...], str] = {}
+        self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
+        self._servings: dict[str, Serving] = {}
+        self._originals: dict[str, Serving] = {}
+
+    def digest(self, artifact: Artifact) -> str:
+        """`sha256:...` over its files, read once a run."""
+        if artifact.files not in self._digests:
+            self._stamps[artifact.files] = artifacts.stamp(artifact)
+            self._digests[artifact.files] = artifacts.digest(artifact)
+        return self._digests[artifact.files]
+
+    def require_unchanged(self, artifact: Artifact) -> None:
+        """Refuse to believe that what was measured was measured of the files of the digest.
+
+        Raises:
+            ArtifactError: a file was replaced or written to since the digest was taken.
+        """
+        before, now = self._stamps.get(artifact.files, ()), artifacts.stamp(artifact)
+        if before == now:
+            return
+        is_linked = len(before) == len(now) and all(
+            one == other or one.is_only_linked(other)
+            for one, other in zip(before, now, strict=True)
+        )
+        if is_linked and artifacts.digest(artifact) == self.digest(artifact):
+            self._stamps[artifact.files] = now
+        else:
+            raise errors.ArtifactError(
+                f"{artifact.id}: its files changed while it was measured; expected the same files"
+                " from the first row to the last. Run again when nobody writes to them"
+            )
+
+    # --- which runtime ------------------------------------------------------------------------
+
+    def choose(self, artifact: Artifact) -> Choice:
+        """The runtime that serves an artifact, and why.
+
+        Raises:
+            UsageError: the user named none that there is.
+            RuntimeUnavailable: the one that was named cannot read the format.
+        """
+        by = "--qgate-runtime" if self._setting.runtime else "runtime.name"
+        return choice.choose(artifact, self._named, self._machine, by)
+
+    def runtime_for(self, artifact: Artifact) -> str:
+        """The name of the runtime that `choose` gives."""
+        return self.choose(artifact).name
+
+    def serves_on_cpu(self, artifact: Artifact) -> bool:
+        """Whether the CPU of this machine serves an artifact: not a GPU, nor a running server."""
+        runtime = self.runtime_for(artifact)
+        return not self._machine.serves_on_gpu(runtime) and "url" not in self._own_options(runtime)
+
+    @property
+    def _named(self) -> str | None:
+        return self._setting.runtime or self._setting.thresholds.runtime.name
+
+    def choose_for_original(self, artifact: Artifact | None = None) -> str:
+        """The runtime of the original that the artifact is held against: its own, where it can.
+
+        Without an artifact: where the original is at home, which no artifact changes.
+
+        Raises:
+            QGateError: there is no original, or nothing serves it.
+        """
+        original, named = self.original(), self._setting.thresholds.runtime.reference
+        if named is not None:
+            return choice.choose(original, named, self._machine, "runtime.reference").name
+        wanted = self._named if artifact is None else self.runtime_for(artifact)
+        if wanted is not None and self._could_serve_original(wanted):
+            return wanted
+        return choice.choose(original, None, self._machine).name
+
+    def _could_serve_original(self, runtime: str) -> bool:
+        options = self._own_options(runtime)
+        if "url" in options and f"{_OF_THE_REFERENCE}url" not in options:
+            return False  # a server holds one model, which is the artifact
+        return choice.serves(runtime, self.original(), self._machine)
+
+    # --- the children -------------------------------------------------------------------------
+
+    def serve(self, artifact: Artifact) -> Serving:
+        """The artifact's one child; nothing starts before it is asked something."""
+        runtime = self.runtime_for(artifact)
+        options = self._options(runtime, is_original=False)
+        self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
+        return self._servings[artifact.id]
+
+    def of(self, artifact: Artifact) -> Serving:
+        """The child that `serve` gave for the artifact."""
+        return self._servings[artifact.id]
+
+    def serve_original(self, runtime: str) -> Serving:
+        """The original's child in a runtime: one for the run, for all that is held against it."""
+        if runtime not in self._originals:
+            original = self.original()
+            options = self._options(runtime, is_original=True)
+            subject = f"reference {original.id}"
+            self._originals[runtime] = self._serving(
+                original, subject, runtime, options, is_original=True
+            )
+        return self._originals[runtime]
+
+    @property
+    def originals(self) -> Mapping[str, Serving]:
+        """The original's children by runtime, where something was asked of them."""
+        return self._originals
+
+    def original(self) -> Artifact:
+        """The original.
+
+        Raises:
+            ArtifactError: there is none.
+        """
+        original = self._setting.original
+        if original is None:
+            raise errors.ArtifactError(
+                "no reference: no unquantized artifact in or beside the given paths."
+                " Name one with --qgate-reference PATH"
+            )
+        return original
+
+    def free_devices(self) -> None:
+        """End those of the original's children that hold memory of a GPU."""
+        for serving in self._originals.values():
+            if serving.is_on_gpu:
+                serving.close()
+
+    def close(self) -> None:
+        """End the original's children; asked again, they start again."""
+        for serving in self._originals.values():
+            serving.close()
+        self.store.close()
+
+    def _own_options(self, runtime: str) -> Mapping[str, Any]:
+        section = self._setting.thresholds.runtimes.get(runtime)
+        return section.options if section else {}
+
+    def _options(self, runtime: str, *, is_original: bool) -> dict[str, Any]:
+        """A runtime's options; for the original those meant for it, by their plain names."""
+        given = self._own_options(runtime)
+        meant = {key: given[key] for key in given if key.startswith(_OF_THE_REFERENCE)}
+        plain = {key: given[key] for key in given if key not in meant}
+        if not is_original:
+            return plain
+        return {**plain, **{key.removeprefix(_OF_THE_REFERENCE): meant[key] for key in meant}}
+
+    def _serving(
+        self,
+        artifact: Artifact,
+        subject: str,
+        runtime: str,
+        options: Mapping[str, Any],
+        *,
+        is_original: bool = False,
+    ) -> Serving:
+        thresholds = self._setting.thresholds
+        longest = (self._setting.original or artifact).context_length or 2**31
+        text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
+        wanted = max(
+            text_tokens,
+            thresholds.edge.context_tokens,
+            thresholds.memory.context_tokens,
+            thresholds.latency.prompt_tokens + thresholds.latency.output_tokens,
+        )
+        loading = Loading(
+            window_tokens=min(text_tokens, longest),
+            context_tokens=min(wanted, longest),
+            threads=thresholds.runtime.threads,
+            options=options,
+        )
+        return Serving(
+            artifact,
+            lambda: self._start(runtime, subject),
+            loading,
+            self._recall(artifact, runtime, loading, is_original=is_original),
+            self._setting.watch(subject),
+        )
+
+    def _recall(
+        self, artifact: Artifact, runtime: str, loading: Loading, *, is_original: bool
+    ) -> Recall | None:
+        """What it answered before; None where that is not determined by its files."""
+        from qgate.runtimes.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
+
+        if not self._setting.recalls or "url" in loading.options or artifact.runs_code:
+            return None
+        identity = Identity(
+            digest=lambda: self.digest(artifact),
+            require_unchanged=lambda: self.require_unchanged(artifact),
+            loaded=lambda: {"by": runtime, **loading.identity(runtime, artifact.quantize)},
+        )
+        return Recall(self.store, identity, OF_THE_ORIGINAL if is_original else tuple(KINDS))
+
+    def _start(self, runtime: str, subject: str) -> Host:
+        from qgate.runtimes.host import Host, HostSettings
+
+        thresholds = self._setting.thresholds
+        section = thresholds.runtimes.get(runtime)
+        python = (section.python if section else None) or thresholds.runtime.python
+        settings = HostSettings(
+            runtime=runtime,
+            python=str(python or sys.executable),
+            stall_s=thresholds.runtime.stall_s,
+        )
+        return Host(settings, lambda: self._setting.progress(subject))

@@ -1,0 +1,270 @@
+"""What the fixtures do, without pytest: samples and limits → records.
+
+Judging (`judge_row`) and the account of what a run expected and got (`Ledger`) are separate;
+nothing here measures, and nothing decides how a row is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qgate.checks import line_of
+from qgate.errors import NotApplicable
+from qgate.measure.measurement import Comparison
+from qgate.records import (
+    Artifact,
+    ArtifactReport,
+    Estimate,
+    Limit,
+    Record,
+    Report,
+    RuntimeFacts,
+    Verdict,
+)
+from qgate.verdict import explain, explain_no_room, judge, judge_family, would_have_seen
+from qgate.verdict.increase import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qgate.measure.measurement import Estimates, Measurement
+
+
+def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
+    """One record: the estimate at the limit's level, and the verdict on it.
+
+    Without a limit, or with one of another text, the row is shown and not judged.
+
+    Raises:
+        MeasurementError: the samples do not carry an estimate.
+        NotApplicable: nothing could fail the limit.
+    """
+    level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
+    found, details = measured.estimate(name, level, parameters), measured.details(name)
+    members = None if isinstance(found, Estimate) else found
+    if members is not None:
+        details = {**details, "members": {key: _ends(one) for key, one in members.items()}}
+    judged, said = settle(name, limit, details)
+    if judged is None:
+        return _shown(name, found, details, said)
+    limit = judged
+    member = None
+    if isinstance(found, Estimate):
+        verdict = judge(found, limit)
+        if verdict is Verdict.PASS:
+            _require_room(name, limit, measured, details)
+    else:
+        member, verdict = judge_family(found, limit)
+        found, details = found[member], {**details, "member": member}
+    details = {**details, **_blind_below(found, limit, verdict, details)}
+    return Record(
+        name=name,
+        verdict=verdict,
+        message=explain(
+            name,
+            found,
+            limit,
+            verdict,
+            member=member,
+            member_count=len(members or ()),
+            family=details.get("family", 1),
+            asked=details.get("windows", 0),
+        )
+        + (f"; {said}" if said else ""),
+        estimate=found,
+        limit=limit,
+        details=details,
+    )
+
+
+def _shown(name: str, found: Estimate | Estimates, details: dict[str, Any], said: str) -> Record:
+    """A row without a limit, or with one that is not for it."""
+    return Record(
+        name=name,
+        verdict=Verdict.SKIPPED,
+        message=f"{name}: {said or 'measured, but no limit applies to it'}",
+        estimate=found if isinstance(found, Estimate) else next(iter(found.values())),
+        details={**details, "not_judged": said} if said else details,
+    )
+
+
+def _blind_below(
+    found: Estimate, limit: Limit, verdict: Verdict, details: Mapping[str, Any]
+) -> dict[str, str]:
+    """Of an alarm that stayed silent, the smallest damage that it would have seen."""
+    if verdict is not Verdict.PASS:
+        return {}
+    if details.get("detectable_drop", 0.0) is None:
+        return {"would_have_seen": "nothing for sure, of so few answers"}
+    seen = would_have_seen(
+        found,
+        limit,
+        family=details.get("family", 1),
+        detectable=details.get("detectable_drop") or 0.0,
+    )
+    return {"would_have_seen": seen} if seen else {}
+
+
+def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:
+    """Refuse a pass where too little could be lost: of an original that never ends, no end.
+
+    So little is what would not fail an alarm, or is no more than a certified row may lose. It is
+    enough where somebody said how little the original has to know.
+
+    Raises:
+        NotApplicable: it is too little.
+    """
+    if "min_reference" in details or not isinstance(measured, Comparison):
+        return
+    worst = measured.worst(name, limit.level, limit.parameters)
+    if worst is None:
+        return
+    if limit.rule == "certify" or worst.p_value is None:
+        worst = dataclasses.replace(worst, low=worst.value, high=worst.value)
+    if judge(worst, limit) is not Verdict.FAIL:
+        error = NotApplicable(explain_no_room(name, worst, limit))
+        error.details = details
+        raise error
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """An estimate that somebody else made: a team's own row."""
+
+    found: Estimate
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        return self.found
+
+    def details(self, check: str) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is known of an artifact beside its rows."""
+
+    digest: str | None = None
+    runtime: RuntimeFacts | None = None
+    compared_with: Mapping[str, str] | None = None
+    measured: Mapping[str, float] | None = None
+    from_store: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Subject:
+        """As `Bench.subject` tells it."""
+        return cls(
+            digest=value["digest"],
+            runtime=RuntimeFacts(**value["runtime"]),
+            compared_with=value["compared_with"],
+            measured=value["measured"],
+            from_store=value.get("from_store"),
+        )
+
+
+class Ledger:
+    """The account of a run: every row that was expected, and what became of it."""
+
+    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+        self._artifacts = {artifact.id: artifact for artifact in artifacts}
+        self._expected: dict[str, list[str]] = {name: [] for name in self._artifacts}
+        self._records: dict[str, dict[str, Record]] = {name: {} for name in self._artifacts}
+        self._subjects: dict[str, Subject] = {}
+        self.reference: dict[str, Any] = {}
+
+    def expect(self, artifact_id: str, check: str) -> None:
+        if check not in self._expected[artifact_id]:
+            self._expected[artifact_id].append(check)
+
+    def enter(self, artifact_id: str, record: Record, subject: Subject | None = None) -> None:
+        self._records[artifact_id][record.name] = record
+        if subject is not None:
+            self._subjects[artifact_id] = subject
+
+    def missing(self) -> list[tuple[str, str]]:
+        """(artifact, check) of every expected row without a record."""
+        return [
+            (name, check)
+            for name, checks in self._expected.items()
+            for check in checks
+            if check not in self._records[name]
+        ]
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """(artifact, check) of rows that have a limit and were skipped all the same."""
+        return [
+            (name, record.name)
+            for name, records in self._records.items()
+            for record in records.values()
+            if record.verdict is Verdict.SKIPPED
+            and record.estimate is None
+            and record.name in self._expected[name]
+        ]
+
+    def report(self, environment: dict[str, Any], thresholds: dict[str, Any]) -> Report:
+        artifacts = tuple(self._artifact_report(name) for name in self._artifacts)
+        every = [record for records in self._records.values() for record in records.values()]
+        reference = self.reference
+        if reference:
+            known = _accuracy(every, "reference_share")
+            reference = {**reference, "measured": {**reference.get("measured", {}), **known}}
+        return Report(
+            verdict=overall(artifact.verdict for artifact in artifacts),
+            environment=environment,
+            reference=reference,
+            artifacts=artifacts,
+            thresholds=thresholds,
+        )
+
+    def _artifact_report(self, name: str) -> ArtifactReport:
+        records = self._records[name]
+        lost = [_not_reached(check) for check in self._expected[name] if check not in records]
+        rows = sorted([*records.values(), *lost], key=lambda row: line_of(row.name))
+        subject = self._subjects.get(name, Subject())
+        judged = [row.verdict for row in rows if row.verdict is not Verdict.SKIPPED]
+        return ArtifactReport(
+            artifact=self._artifacts[name],
+            verdict=overall(judged),
+            records=tuple(rows),
+            digest=subject.digest,
+            runtime=subject.runtime,
+            compared_with=dict(subject.compared_with or {}),
+            measured={**(subject.measured or {}), **_accuracy(records.values())},
+            from_store=dict(subject.from_store or {}),
+        )
+
+
+def _accuracy(records: Iterable[Record], share: str = "share") -> dict[str, float]:
+    """Mean share of right answers over the tasks that were measured, if any."""
+    shares = [
+        float(record.details[share])
+        for record in records
+        if record.name.startswith("accuracy.") and share in record.details
+    ]
+    return {"accuracy": sum(shares) / len(shares)} if shares else {}
+
+
+def _not_reached(check: str) -> Record:
+    return Record(
+        name=check,
+        verdict=Verdict.INCOMPLETE,
+        message=f"{check}: not measured in this run: deselected, or the run ended before it",
+    )
+
+
+_WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.INCOMPLETE, Verdict.INCONCLUSIVE)
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict over several; nothing judged is never a pass."""
+    seen = list(verdicts)
+    for verdict in _WORST_FIRST:
+        if verdict in seen:
+            return verdict
+    return Verdict.PASS if Verdict.PASS in seen else Verdict.INCOMPLETE

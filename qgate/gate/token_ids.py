@@ -1,0 +1,67 @@
+"""Do two runtimes turn the same text into the same token ids?
+
+Headers can agree where programs do not: a tokenizer is data and the code that reads it. Asked where
+artifact and original are served by different runtimes, of text in every language that the shipped
+prompts are in, of chats, numbers, white space and code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qgate.errors import ArtifactError
+from qgate.reference.prompts import read_languages, read_prompts
+from qgate.runtimes.requests import Speaker
+from qgate.thresholds import shipped_path
+from qgate.untrusted.text import quoted
+
+if TYPE_CHECKING:
+    from qgate.runtimes.served_model import Serving
+
+_HARD = (
+    "  two spaces,\ttab,\r\nlines\n\n\nand more  ",
+    "1234567890 3.14 -7 1e-9 $5,000.00 0x1F",
+    "def f(x):\n    return {'a': [x, x ** 2]}  # why?",
+    "Straße, naïve, I'm, we'll, ﬁ, Å, é",
+    "👍🏽 🇩🇪 日本語 العربية हिन्दी",
+    "<|im_start|>user\nHi<|im_end|>\n<s>[INST] x [/INST]</s>",
+)
+_SHOWN_CHARACTERS = 40
+
+
+def require_same_ids(serving: Serving, original: Serving) -> None:
+    """Encode the same texts on both sides.
+
+    Raises:
+        QGateError: a runtime cannot be asked.
+        ArtifactError: the ids of a text differ.
+    """
+    texts = _texts()
+    found = [_encode(side, texts) for side in (serving, original)]
+    for text, own, theirs in zip([*texts, *texts], *found, strict=True):
+        if not np.array_equal(own, theirs):
+            at = next(
+                (at for at, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b),
+                min(len(own), len(theirs)),
+            )
+            raise ArtifactError(
+                f"{serving.artifact.id}: token ids differ between runtimes:"
+                f" {quoted(text[:_SHOWN_CHARACTERS])}: got {own[at : at + 4].tolist()} at token"
+                f" {at} in {serving.describe().name}; expected {theirs[at : at + 4].tolist()} as in"
+                f" {original.describe().name}. Serve both in one runtime with --qgate-runtime"
+            )
+
+
+def _texts() -> tuple[str, ...]:
+    prompts = shipped_path().parent / "prompts"
+    languages = read_languages(prompts / "languages.jsonl")
+    first = [documents[0] for documents in languages.values()]
+    return (*first, *read_prompts(prompts / "open.jsonl"), *_HARD)
+
+
+def _encode(serving: Serving, texts: tuple[str, ...]) -> list[np.ndarray]:
+    facts = serving.load()
+    speaker = Speaker(serving.host, facts.context_length, facts.first_token)
+    return [*speaker.begin(texts), *speaker.follow(texts)]

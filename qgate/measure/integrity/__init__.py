@@ -1,0 +1,3 @@
+"""Files, scheme and weights: whether they are what they claim."""
+
+from __future__ import annotations

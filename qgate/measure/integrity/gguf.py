@@ -1,0 +1,305 @@
+"""Is the artifact what it says it is, whole, and made for the same tokens as the original?
+
+One function per row; none of them loads the model. They answer from headers, but for
+`integrity.weights`, which reads every byte of tensor data once.
+
+A row that needs the original takes the original's facts: without one there is nothing to call,
+and the row is an error, never a pass.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from qgate.artifacts.bits import block_matrices, effective_bits, stored_as
+from qgate.artifacts.gguf.artifact import bytes_by_type, claimed_scheme, weights
+from qgate.artifacts.gguf.shards import read_set
+from qgate.artifacts.gguf.types import FALLBACK, MAIN_TYPE, MIXED_IN, TYPES_BY_NAME, UNQUANTIZED
+from qgate.artifacts.tokenizer.comparison import difference
+from qgate.errors import ArtifactError
+from qgate.measure.integrity.weight_scan import scan_tensors
+from qgate.measure.measurement import Finding
+from qgate.untrusted.text import listed, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from qgate.artifacts.gguf.header import GgufHeader, TensorInfo
+    from qgate.artifacts.tokenizer.comparison import Part, TokenizerFacts
+    from qgate.measure.integrity.weight_scan import TensorScan
+    from qgate.records import Artifact
+
+MOST_BITS_BEYOND = 2.0
+"""Bits per weight: mixes give some tensors larger types (Q4_K_M: Q6_K for an eighth or so)."""
+LEAST_SHARE_OF_BITS = 0.8
+"""Of the main type's bits per weight: mixes give some tensors smaller types too."""
+MOST_BITS_BELOW = 0.5
+"""Effective bits a weight that a mix may have below its main type's."""
+LEAST_QUANTIZED_SHARE = 0.5
+"""Of the bytes of weights that could be quantized."""
+_MOST_NAMED = 10
+_NAMED = re.compile(r"(?<![A-Z0-9])I?[QT]Q?[0-9](?:_[A-Z0-9]+)+(?![A-Z0-9_])")
+"""What reads like a scheme in a file's name: `Q4_K_M`, `IQ3_XXS`; `Q4_K_XL`, too, which is none."""
+
+
+def check_files(artifact: Artifact) -> Finding:
+    """`integrity.files` of GGUF: header and data are in place, and as they were at discovery."""
+    check = "integrity.files"
+    if artifact.problem is not None:
+        return Finding(check=check, holds=False, message=f"{check}: {artifact.problem}")
+    try:
+        headers = read_set(artifact.files)
+    except ArtifactError as error:
+        return Finding(check=check, holds=False, message=f"{check}: {error}")
+    size_bytes = sum(header.file_bytes for header in headers)
+    n_tensors = sum(len(header.tensors) for header in headers)
+    details = {"n_files": len(headers), "n_tensors": n_tensors, "size_bytes": size_bytes}
+    if size_bytes != artifact.size_bytes:
+        return changed_during_run(artifact, size_bytes, details)
+    message = f"{check}: {counted(n_tensors, 'tensor')} in {counted(len(headers), 'file')}, whole"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def changed_during_run(artifact: Artifact, size_bytes: int, details: dict[str, Any]) -> Finding:
+    """`integrity.files` of an artifact that is not of the size that discovery saw."""
+    check = "integrity.files"
+    got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
+    message = f"{check}: {printable(str(artifact.path))}: changed during the run: {got}."
+    return Finding(check=check, holds=False, message=message, details=details)
+
+
+def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
+    """`integrity.scheme`: what `general.file_type` claims is how the weights are stored."""
+    check = "integrity.scheme"
+    metadata = headers[0].metadata
+    tensors = weights(tensor for header in headers for tensor in header.tensors)
+    scheme = claimed_scheme(metadata)
+    details: dict[str, Any] = {
+        "scheme": scheme,
+        "bytes_by_type": bytes_by_type(tensors),
+        "bits_per_weight": round(_bits_per_weight(tensors), 4) if tensors else None,
+    }
+    if not tensors:
+        wrong: str | None = "no tensor has two dimensions: there are no weights"
+    elif scheme is None:
+        claim = metadata.get("general.file_type", "nothing")
+        wrong = None if claim == "nothing" else "general.file_type is not a known file type"
+    else:
+        wrong = _contradiction(scheme, tensors)
+    wrong = wrong or _misnomer(headers[0].path, tensors)
+    stored = _stored_as(tensors)
+    if wrong is not None:
+        message = f"{check}: {wrong}; stored as {stored}. Quantize it again, or name it rightly."
+        return Finding(check=check, holds=False, message=message, details=details)
+    message = f"{check}: {scheme or 'no file type claimed'}; stored as {stored}"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def check_tokenizer(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.tokenizer`: vocabulary, merges and rules are the reference's."""
+    return _compared("tokenizer", artifact, reference)
+
+
+def check_special_tokens(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.special_tokens`: their ids, and which are added, are the reference's."""
+    return _compared("special_tokens", artifact, reference)
+
+
+def check_chat_template(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """`integrity.chat_template`: the same bytes as the reference's, or none in both."""
+    return _compared("chat_template", artifact, reference)
+
+
+def check_weights(headers: Sequence[GgufHeader]) -> Finding:
+    """`integrity.weights`: no stored number or scale is NaN or Inf, no weight matrix all zero.
+
+    Raises:
+        ArtifactError: a file cannot be read to its end.
+    """
+    began = time.perf_counter()
+    scans = [scan for header in headers for scan in scan_tensors(header)]
+    return judge_scans(scans, time.perf_counter() - began)
+
+
+def judge_scans(
+    scans: Sequence[TensorScan], seconds: float, of_others: str = "scales not looked at in"
+) -> Finding:
+    """`integrity.weights`, from what was found in each tensor; `of_others` had no numbers."""
+    check = "integrity.weights"
+    bad = [scan for scan in scans if scan.n_not_finite]
+    zero = [scan for scan in scans if scan.is_zero and scan.is_matrix]
+    constant = [scan for scan in scans if scan.is_constant and not scan.is_zero]
+    unscanned = [scan for scan in scans if not scan.n_numbers]
+    details = {
+        "n_tensors": len(scans),
+        "n_bytes": sum(scan.n_bytes for scan in scans),
+        "seconds": round(seconds, 4),
+        "not_finite": {printable(scan.name): scan.n_not_finite for scan in bad[:_MOST_NAMED]},
+        "all_zero": [printable(scan.name) for scan in (*zero, *constant)[:_MOST_NAMED]],
+        "not_scanned": _bytes_by_type(unscanned),
+    }
+    problems = []
+    if bad:
+        which = listed([_share_not_finite(scan) for scan in bad])
+        problems.append(f"{len(bad)} of {len(scans)} tensors hold NaN or Inf: {which}")
+    if zero:
+        which = listed([scan.name for scan in zero])
+        problems.append(f"{len(zero)} of {len(scans)} tensors are all zero: {which}")
+    if constant:
+        which = listed([scan.name for scan in constant])
+        problems.append(f"{len(constant)} of {len(scans)} tensors hold one code only: {which}")
+    if not scans:
+        problems.append("there are no tensors")
+    if problems:
+        message = f"{check}: {'; '.join(problems)}. Download or quantize it again."
+        return Finding(check=check, holds=False, message=message, details=details)
+    left_out = f"; {of_others} {counted(len(unscanned), 'tensor')}"
+    message = f"{check}: {counted(len(scans), 'tensor')}, every number finite"
+    message += left_out if unscanned else ""
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def _bytes_by_type(scans: Sequence[TensorScan]) -> dict[str, int]:
+    """Bytes per tensor type, in order of appearance."""
+    totals: dict[str, int] = {}
+    for scan in scans:
+        totals[scan.type_name] = totals.get(scan.type_name, 0) + scan.n_bytes
+    return totals
+
+
+def _share_not_finite(scan: TensorScan) -> str:
+    of_what = "numbers" if scan.type_name in UNQUANTIZED else "scales"
+    return f"{scan.name} ({scan.n_not_finite} of {scan.n_numbers} {of_what})"
+
+
+def _contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    """What in the tensors cannot be, if the file is of this scheme."""
+    main = MAIN_TYPE[scheme]
+    fitting = [t for t in tensors if not t.shape[0] % TYPES_BY_NAME[main].block_elements]
+    quantized = [tensor for tensor in tensors if tensor.type_name not in UNQUANTIZED]
+    if main in UNQUANTIZED:
+        if quantized:
+            names = listed([tensor.name for tensor in quantized])
+            return f"claims {scheme}, but {len(quantized)} of {len(tensors)} are quantized: {names}"
+    else:
+        could = [t for t in tensors if _fallback_type(main, t) not in UNQUANTIZED]
+        if not quantized:
+            return f"claims {scheme}, but none of {len(tensors)} weight tensors is quantized"
+        share = sum(t.n_bytes for t in quantized) / sum(t.n_bytes for t in could or quantized)
+        if share < LEAST_QUANTIZED_SHARE:
+            return f"claims {scheme}, but only {share:.0%} of the weight bytes are quantized"
+    mains = {main, *({"Q8_0"} if scheme == "MXFP4_MOE" else ())}
+    if (
+        fitting
+        and not any(tensor.type_name in mains for tensor in fitting)
+        and not _are_fallbacks(scheme, tensors)
+    ):
+        return f"claims {scheme}, but no weight tensor is {main} ({len(fitting)} could be)"
+    return _bits_contradiction(scheme, tensors) or _too_few_bits("claims", scheme, tensors)
+
+
+def _misnomer(path: Path, tensors: Sequence[TensorInfo]) -> str | None:
+    """What is wrong where the file's name tells of more bits than are in it."""
+    found = [one for one in _NAMED.findall(path.name.upper()) if one in MAIN_TYPE]
+    return _too_few_bits("is named", found[-1], tensors) if found else None
+
+
+def _are_fallbacks(scheme: str, tensors: Sequence[TensorInfo]) -> bool:
+    """Whether this is what llama.cpp's quantizer makes of a model for which the main type is none.
+
+    Rows that are no multiple of its block got the fallback type, and all others in the layers what
+    the scheme mixes in: of Q2_K at a width of 576 nothing is Q2_K.
+    """
+    main, mixed = MAIN_TYPE[scheme], MIXED_IN.get(scheme, frozenset())
+    block = TYPES_BY_NAME[main].block_elements
+    matrices = block_matrices(tensors)
+    narrow = [tensor for tensor in matrices if tensor.shape[0] % block]
+    others = [tensor for tensor in matrices if not tensor.shape[0] % block]
+    allowed = {_fallback_type(name, tensor) for tensor in narrow for name in (main, *mixed)}
+    return (
+        bool(narrow)
+        and all(tensor.type_name in {*allowed, *UNQUANTIZED} for tensor in narrow)
+        and all(tensor.type_name in {*mixed, *UNQUANTIZED} for tensor in others)
+    )
+
+
+def _too_few_bits(says: str, scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    """What is wrong where the layers have fewer bits than a file of this scheme can have.
+
+    Of a mix the fewest count (`qgate.artifacts.bits`). A scheme's mix takes at most 0.2 from its
+    main type's bits (IQ3_XS); the neighbour below has 0.6 to 1 bit less.
+    """
+    matrices, main = block_matrices(tensors), MAIN_TYPE[scheme]
+    if not matrices or main in UNQUANTIZED:
+        return None
+    fewest = effective_bits(stored_as(tensor, _fallback_type(main, tensor)) for tensor in matrices)
+    got = effective_bits(stored_as(tensor, tensor.type_name) for tensor in matrices)
+    if got >= fewest - MOST_BITS_BELOW:
+        return None
+    least = f"at least {fewest - MOST_BITS_BELOW:.2f}"
+    return f"{says} {scheme}: got {got:.2f} effective bits a weight in its layers; expected {least}"
+
+
+def _bits_contradiction(scheme: str, tensors: Sequence[TensorInfo]) -> str | None:
+    main = MAIN_TYPE[scheme]
+    # embedding and output matrix are often larger types, and most of a small model
+    tensors = block_matrices(tensors) or tensors
+    bits = _bits_per_weight(tensors)
+    low = LEAST_SHARE_OF_BITS * TYPES_BY_NAME[main].bits_per_weight
+    largest = "Q8_0" if scheme == "MXFP4_MOE" else main
+    n_elements = sum(tensor.n_elements for tensor in tensors)
+    # weighted by what each tensor's row length allows: a fallback to a larger type is no lie
+    allowed = sum(
+        t.n_elements * TYPES_BY_NAME[_fallback_type(largest, t)].bits_per_weight for t in tensors
+    )
+    high = allowed / n_elements + MOST_BITS_BEYOND
+    if low <= bits <= high:
+        return None
+    return f"claims {scheme}: got {bits:.2f} bits per weight; expected {low:.2f} to {high:.2f}"
+
+
+def _fallback_type(main: str, tensor: TensorInfo) -> str:
+    """The type that llama.cpp's quantizer takes for this row length."""
+    for name in (main, FALLBACK.get(main, main)):
+        if not tensor.shape[0] % TYPES_BY_NAME[name].block_elements:
+            return name
+    return "F16"
+
+
+def _bits_per_weight(tensors: Sequence[TensorInfo]) -> float:
+    n_elements = sum(tensor.n_elements for tensor in tensors)
+    return 8 * sum(tensor.n_bytes for tensor in tensors) / n_elements
+
+
+def _stored_as(tensors: Sequence[TensorInfo]) -> str:
+    """`Q4_K 91 %, Q6_K 9 % of the bytes, 4.85 bits per weight`."""
+    if not tensors:
+        return "nothing"
+    sizes = bytes_by_type(tensors)
+    total = sum(sizes.values())
+    shares = ", ".join(f"{name} {size / total:.0%}" for name, size in list(sizes.items())[:4])
+    return f"{shares} of the weight bytes, {_bits_per_weight(tensors):.2f} bits per weight"
+
+
+def _compared(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    check = f"integrity.{part}"
+    what = part.replace("_", " ")
+    details = {"digest": artifact.digests[part], "reference_digest": reference.digests[part]}
+    differs = difference(artifact, reference, part)
+    if differs is not None:
+        message = f"{check}: not the reference's: {differs}. Convert both from the same original."
+        return Finding(check=check, holds=False, message=message, details=details)
+    if not artifact.parts[part]:
+        message = f"{check}: no {what} in either file"
+        # without a tokenizer there is no common ground for any other row
+        return Finding(check=check, holds=part != "tokenizer", message=message, details=details)
+    message = f"{check}: the reference's ({counted(len(artifact.parts[part]), 'key')})"
+    return Finding(check=check, holds=True, message=message, details=details)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

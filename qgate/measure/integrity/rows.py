@@ -1,0 +1,63 @@
+"""Integrity rows: what an artifact's own files say, held against the original's files."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from qgate.artifacts.gguf.shards import read_set
+from qgate.artifacts.tokenizer.comparison import tokenizer_of
+from qgate.measure.integrity import gguf as integrity
+from qgate.measure.integrity import hf as integrity_hf
+from qgate.records import Record, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from qgate.artifacts.tokenizer.comparison import TokenizerFacts
+    from qgate.measure.measurement import Finding
+    from qgate.records import Artifact
+
+_COMPARE: Mapping[str, Callable[[TokenizerFacts, TokenizerFacts], Finding]] = MappingProxyType(
+    {
+        "integrity.tokenizer": integrity.check_tokenizer,
+        "integrity.special_tokens": integrity.check_special_tokens,
+        "integrity.chat_template": integrity.check_chat_template,
+    }
+)
+_HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
+    {
+        "integrity.files": integrity_hf.check_files,
+        "integrity.scheme": integrity_hf.check_scheme,
+        "integrity.weights": integrity_hf.check_weights,
+    }
+)
+
+
+def find(check: str, artifact: Artifact, original: Callable[[], Artifact]) -> Finding:
+    """What an integrity row finds.
+
+    Raises:
+        ArtifactError: a header cannot be read, there is no reference to compare with, or the files
+            do not say enough.
+    """
+    if check in _COMPARE:
+        return _COMPARE[check](tokenizer_of(artifact), tokenizer_of(original()))
+    if artifact.format == "hf":
+        return _HF[check](artifact)
+    if check == "integrity.files":
+        return integrity.check_files(artifact)
+    headers = tuple(read_set(artifact.files))
+    if check == "integrity.scheme":
+        return integrity.check_scheme(headers)
+    return integrity.check_weights(headers)
+
+
+def finding_record(finding: Finding) -> Record:
+    """A row that holds or not, without a number."""
+    return Record(
+        name=finding.check,
+        verdict=Verdict.PASS if finding.holds else Verdict.FAIL,
+        message=finding.message,
+        details=finding.details,
+    )

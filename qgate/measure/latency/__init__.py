@@ -1,0 +1,3 @@
+"""Time to first token and between tokens, both sides measured in turns."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Memory of serving: weights, KV cache, peak and growth."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Perplexity and divergence against the original, paired by token."""
+
+from __future__ import annotations

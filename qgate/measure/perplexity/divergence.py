@@ -1,0 +1,160 @@
+"""An artifact on the reference's tokens: likelihoods and divergences, paired with the original.
+
+Windows are scored in parts, in the order of the reference, which is random: scoring stops once
+every row is decided that rests on them. A part is always of the same windows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate import stats
+from qgate.errors import MeasurementError
+from qgate.measure.looks import estimate_at
+from qgate.measure.perplexity.rows import ROWS, explain
+from qgate.reference.distributions import pair, require_same_vocabulary, score_arguments
+from qgate.untrusted.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qgate.measure.looks import Rows
+    from qgate.measure.perplexity.rows import Samples
+    from qgate.records import Estimate
+    from qgate.reference.distributions import Reference
+    from qgate.runtimes.served_model import Serving
+    from qgate.stats import Looks
+
+_SHARES = (0.5, 1.0)
+"""Of the windows: when the rows are looked at."""
+_FEWEST_WINDOWS = 16
+"""Fewer decide nothing at an early look."""
+_VALUES = ("nll_nats", "kl_nats", "same_top", "covered_mass")
+"""What the `score` verb tells of tokens, the last only where not all of the vocabulary is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """An artifact's samples, with what the report tells about getting them."""
+
+    samples: Samples
+    seconds: float
+    decode_seconds: float
+    looks: Looks | None = None
+    """How far the windows were scored; None: all, as planned."""
+    text: str = ""
+    """The name of the text that was scored."""
+
+    def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        if self.looks is None:
+            return ROWS[check](self.samples, level=level)
+        nominal = self.looks.nominal(level)
+        found = estimate_at(self.looks, check, lambda: ROWS[check](self.samples, level=nominal))
+        return self.looks.held(found, level)
+
+    def details(self, check: str) -> dict[str, Any]:
+        looks = {} if self.looks is None else self.looks.details("of_windows")
+        said = {**explain(check, self.samples), **looks}
+        return {**said, "text": self.text} if check == "perplexity.increase" else said
+
+    def headline(self) -> dict[str, float]:
+        return {
+            "scoring_s": round(self.seconds, 3),
+            "decode_s": round(self.decode_seconds, 3),
+            "scored_tokens": float(len(self.samples.nll_nats)),
+            "compared_positions": float(len(self.samples.kl_nats)),
+        }
+
+
+def measure_divergence(
+    serving: Serving, reference: Reference, rows: Rows | None = None
+) -> Divergence:
+    """Score the reference's windows with the artifact, paired with the stored original.
+
+    Args:
+        serving: the artifact.
+        reference: the original.
+        rows: what has to be decided; None, or without a limit: all windows are scored at once.
+
+    Raises:
+        QGateError: the artifact does not fit, or the runtime lost something.
+    """
+    require_same_vocabulary(serving.artifact, serving.load(), reference)
+    count = len(reference.windows.ids)
+    ends = window_ends(count) if rows is not None and rows.can_stop else (count,)
+    parts: list[dict[str, Any]] = []
+    for look, (begin, end) in enumerate(itertools.pairwise((0, *ends)), 1):
+        parts.append(score_part(serving, reference, begin, end))
+        looks = _looks(ends, look) if len(ends) > 1 else None
+        found = _joined(reference, parts, end, looks)
+        if end == count or (rows is not None and rows.are_decided(found)):
+            return found
+    raise AssertionError("a plan ends with the last window")
+
+
+def window_ends(count: int) -> tuple[int, ...]:
+    """How many windows are scored at each look."""
+    ends = [round(count * share) for share in _SHARES]
+    return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
+
+
+def _looks(ends: tuple[int, ...], look: int) -> Looks:
+    """Half of the text decides of what is sound: what it may err is not kept for the end."""
+    return stats.Looks(ends=ends, look=look, spending=stats.Spending.SQUARE)
+
+
+def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> dict[str, Any]:
+    """What the artifact's child says of windows begin..end, as the `score` verb tells it.
+
+    Raises:
+        QGateError: the runtime failed, or lost something.
+    """
+    from qgate.runtimes.worker.scoring import window_digests
+
+    with serving.phase("perplexity"):
+        scored = serving.host.call("score", **score_arguments(reference, begin, end))
+    if scored["digests"] != window_digests(reference.windows.ids[begin:end]):
+        raise MeasurementError(
+            f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
+            f" got {len(scored['digests'])} windows; expected the {end - begin} that were sent"
+        )
+    return scored
+
+
+def _joined(
+    reference: Reference, parts: Sequence[Mapping[str, Any]], end: int, looks: Looks | None
+) -> Divergence:
+    """The parts so far as the samples of the first windows."""
+    names = [name for name in _VALUES if any(name in part for part in parts)]
+    scored: dict[str, Any] = {
+        name: np.concatenate([_values(name, part) for part in parts]) for name in names
+    }
+    reasons = [_why_partition(part, reference) for part in parts]
+    scored["why_partition"] = next(filter(None, reasons), "")
+    return Divergence(
+        samples=pair(reference.leading(end), scored),
+        seconds=sum(part["total_s"] for part in parts),
+        decode_seconds=sum(part["decode_s"] for part in parts),
+        looks=looks,
+        text=reference.text.name,
+    )
+
+
+def _values(name: str, part: Mapping[str, Any]) -> np.ndarray:
+    """Of a part that was compared over the whole vocabulary, where others were not: all mass."""
+    values: np.ndarray = part[name] if name in part else np.ones(len(part["kl_nats"]))
+    return values
+
+
+def _why_partition(scored: Mapping[str, Any], reference: Reference) -> str:
+    """Why less than the whole vocabulary was compared; empty where it all was, or nobody says."""
+    why = printable(str(scored.get("why_partition", "")))
+    if why or reference.stored.encoding != "top_k":
+        return why
+    return (
+        "of the original only its likeliest tokens are kept; delete its store to measure it again"
+    )

@@ -1,0 +1,3 @@
+"""Tasks: items with right answers, asked, graded and paired."""
+
+from __future__ import annotations

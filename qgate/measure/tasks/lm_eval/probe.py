@@ -1,0 +1,157 @@
+"""The probe of a row of accuracy that lm-eval grades: both sides are asked, doc by doc."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+from qgate.measure.tasks.above_chance import require_known, require_scored
+from qgate.measure.tasks.anomalies import odd_answers
+from qgate.measure.tasks.lm_eval.docs import digest_of_all
+from qgate.measure.tasks.lm_eval.plan import HarnessWork, plan, responses
+from qgate.measure.tasks.lm_eval.scores import score
+from qgate.measure.tasks.lm_eval.tasks import take
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.paired_scores import PairedScores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qgate.measure.tasks.graded import Graded
+    from qgate.measure.tasks.lm_eval.docs import Item
+    from qgate.measure.tasks.lm_eval.tasks import LoadedTask
+    from qgate.runtimes.requests import Outcome, Pair, Speaker, Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessTask:
+    """A task of lm-eval as a probe."""
+
+    check: str
+    loaded: LoadedTask
+    min_reference: float | None = None
+    """Least share of right answers of the original; None: so much above chance."""
+    is_sequential: bool = True
+    """Whether it is asked in parts, until its limit is decided."""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return (self.check,)
+
+    def work(self, speaker: Speaker) -> HarnessWork:
+        """Token ids of every request of the task.
+
+        Raises:
+            MeasurementError: an answer does not fit the model's context.
+        """
+        return plan(self.loaded.task.instances, speaker, self._names())
+
+    def _names(self) -> dict[int, str]:
+        items = self.loaded.items
+        return {place: _name(item) for item in items for place in item.places}
+
+    @property
+    def size(self) -> int:
+        """Docs that are asked."""
+        return len(self.loaded.items)
+
+    def take(self, numbers: Sequence[int]) -> HarnessTask:
+        """The same task with these of its docs, in this order."""
+        return dataclasses.replace(self, loaded=take(self.loaded, numbers))
+
+    def read(self, pair: Pair) -> PairedAnswers | PairedScores:
+        """What each side's answers are worth, compared: right or wrong, or a score between.
+
+        Raises:
+            MeasurementError: a lost answer, or one that the task cannot grade.
+            NotApplicable: the original is hardly better than chance.
+        """
+        artifact, reference = pair.artifact, pair.reference
+        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
+
+    def grade(self, work: Work, outcome: Outcome) -> Graded:
+        """What one side's answers are worth; more is better.
+
+        Raises:
+            MeasurementError: a lost answer, or one that the task cannot grade.
+        """
+        if not isinstance(work, HarnessWork):
+            raise MeasurementError(
+                f"{self.check}: got work of another kind; expected this task's own"
+            )
+        found = score(self.loaded, responses(work, outcome))
+        is_better = self.loaded.metric.higher_is_better
+        tokens = [len(ids) for answers in outcome.answers for ids in answers.ids]
+        return dataclasses.replace(
+            found,
+            values=found.values if is_better else 1 - found.values,
+            answer_tokens=np.array(tokens, dtype=int),
+            truncated=work.truncated,
+        )
+
+    def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
+        """Both sides' grades as the samples of the row.
+
+        Raises:
+            NotApplicable: the original is hardly better than chance.
+        """
+        metric, items = self.loaded.metric, self.loaded.items
+        shown: dict[str, Any] = {
+            "prompts": tuple(item.prompt for item in items),
+            "artifact_texts": artifact.texts,
+            "reference_texts": reference.texts,
+            "expected": tuple(item.expected for item in items),
+            "more": {
+                **odd_answers([_name(item) for item in items], artifact, reference),
+                **self._more(artifact, reference),
+            },
+        }
+        if self.loaded.settings.group is not None:
+            shown["groups"] = tuple(item.group for item in items)
+        name, least = self.loaded.settings.name, self.min_reference
+        if metric.is_graded or not (artifact.is_binary and reference.is_binary):
+            require_scored(self.check, name, reference.values, least)
+            return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
+        share, chance = float(reference.values.mean()), shown["more"]["chance"]
+        require_known(self.check, name, share, chance, least)
+        return PairedAnswers(
+            artifact=artifact.values == 1,
+            reference=reference.values == 1,
+            is_good=True,
+            severity=artifact.margins_nats,
+            **shown,
+        )
+
+    def _more(self, artifact: Graded, reference: Graded) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        loaded, items = self.loaded, self.loaded.items
+        choices = [item.n_choices for item in items if item.n_choices]
+        said = {} if self.min_reference is None else {"min_reference": self.min_reference}
+        return {
+            **said,
+            "harness": f"lm_eval {version('lm_eval')}",
+            "task": loaded.settings.name,
+            "task_version": str(loaded.task.VERSION),
+            "metric": loaded.metric.name,
+            "filter": loaded.metric.filter,
+            "num_fewshot": int(loaded.task.get_config("num_fewshot") or 0),
+            "items": digest_of_all(items),
+            "asked": len(items),
+            "available": loaded.available,
+            "repeated": loaded.repeated,
+            "chance": sum(1 / count for count in choices) / len(items),
+            "truncated": artifact.truncated,
+            "empty": {
+                "artifact": int(artifact.is_empty.sum()),
+                "reference": int(reference.is_empty.sum()),
+            },
+        }
+
+
+def _name(item: Item) -> str:
+    return f"doc {item.number + 1}"

@@ -1,0 +1,243 @@
+"""What a check is written with: `artifact`, `reference`, `gate`, and the measurements.
+
+The shipped checklist uses these, and so does a team's own check in its own repository. Measuring
+happens in session fixtures, once an artifact, before the first row that needs it: order, `-k` and
+`--lf` never change a number. What could not be measured is an ERROR on each row that needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
+from qgate.plugin.rows import check_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qgate.measure.latency.rows import LatencySamples
+    from qgate.measure.measurement import Finding, Measurement
+    from qgate.measure.memory.rows import MemorySamples
+    from qgate.measure.perplexity.divergence import Divergence
+    from qgate.plugin.session import GateSession
+    from qgate.records import Artifact, Estimate, Limit, Record
+    from qgate.reference.distributions import Reference
+    from qgate.runtimes.served_model import Serving
+
+
+def _session(config: pytest.Config) -> GateSession:
+    session = config.pluginmanager.getplugin("qgate-session")
+    if session is None:
+        pytest.skip("no artifact to gate: run pytest with --qgate=PATH")
+    gate_session: GateSession = session
+    return gate_session
+
+
+def takes_task(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test is one of the checklist's, a row for each task."""
+    return "task" in metafunc.fixturenames and _is_ours(metafunc, "task")
+
+
+def takes_artifact(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test asks for our `artifact`: a project's own fixture of that name wins."""
+    return _is_ours(metafunc, "artifact")
+
+
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    private: Any = metafunc
+    known = private._arg2fixturedefs.get(name)
+    return bool(known) and known[-1].func.__module__ == __name__
+
+
+@contextmanager
+def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
+    """Turn qgate's errors into one line; the child's last words become a section of the report.
+
+    Args:
+        subject: what messages begin with.
+        limit: of the row. One that says nothing about this model is skipped, unless somebody set
+            its limit in a file of their own.
+    """
+    try:
+        yield
+    except QGateError as error:
+        text = str(error)
+        is_asked_for = limit is not None and not limit.source.is_shipped
+        if isinstance(error, NotApplicable) and not is_asked_for:
+            left_out: Any = pytest.skip.Exception(text)
+            left_out.qgate_details, left_out.qgate_limit = dict(error.details), limit
+            raise left_out from None
+        line = text if text.startswith(subject) else f"{subject}: {text}"
+        if isinstance(error, NotApplicable) and limit and str(limit.source) not in line:
+            line += f" ({limit.source} sets its limit)"
+        failure: Any = pytest.fail.Exception(line, pytrace=False)
+        failure.qgate_details = dict(error.details)
+        if isinstance(error, RuntimeFailed) and error.last_words:
+            failure.add_note(error.last_words)
+        raise failure from None
+
+
+@pytest.fixture(scope="session")
+def artifact(request: pytest.FixtureRequest) -> Artifact:
+    """The thing under test; one run of all rows for each."""
+    _session(request.config)
+    found: Artifact = request.param
+    if found.problem:
+        pytest.fail(f"{found.id}: {found.problem}", pytrace=False)
+    return found
+
+
+@pytest.fixture
+def task(request: pytest.FixtureRequest) -> str:
+    """The name of a task that the thresholds file names; one row of accuracy each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serving]:
+    """The artifact in its one child process; started when first used, ended after its last row."""
+    session = _session(request.config)
+    with _measuring(artifact.id):
+        child = session.bench.children.serve(artifact)
+    if not session.is_worker:
+        session.bench.begin(child, session.areas_of(artifact))
+    yield child
+    child.close()
+    session.clock.close(artifact.id)
+
+
+@pytest.fixture(scope="session")
+def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
+    """The original's likelihoods, from the store or measured now."""
+    with _measuring(serving.artifact.id):
+        return _session(request.config).bench.reference(serving)
+
+
+@pytest.fixture(scope="session")
+def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
+    """Likelihoods and divergences of every scored token, artifact and original paired."""
+    with _measuring(serving.artifact.id):
+        return _session(request.config).bench.divergence(serving)
+
+
+@pytest.fixture
+def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
+    """Both sides' answers behind this test's row of accuracy or edge cases."""
+    session, check = _session(request.config), check_of(request.node)
+    limit = session.limits(serving.artifact).get(check)
+    with _measuring(serving.artifact.id, limit):
+        return session.bench.probe(serving, check)
+
+
+@pytest.fixture
+def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> LatencySamples:
+    """Requests to artifact and original in turns, timed at their tokens."""
+    with _measuring(serving.artifact.id):
+        _require_undisturbed(request, serving.artifact)
+        return _session(request.config).bench.latency(serving)
+
+
+@pytest.fixture
+def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySamples:
+    """What serving the artifact takes, and what the original takes."""
+    with _measuring(serving.artifact.id):
+        _require_undisturbed(request, serving.artifact)
+        return _session(request.config).bench.memory(serving)
+
+
+def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> None:
+    """Refuse what sharing the machine would falsify; skip what the runtime does not tell."""
+    session, check = _session(request.config), check_of(request.node)
+    if session.applicable.is_beyond(check, artifact):
+        pytest.skip(f"{check}: its runtime does not measure it")
+    if session.is_worker:
+        raise MeasurementError(
+            f"{check}: refused under pytest-xdist: artifacts beside each other falsify it."
+            " Run without -n, or leave it out with -m 'not latency and not memory'"
+        )
+
+
+@pytest.fixture
+def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
+    """What the artifact's own files say about this test's row."""
+    from qgate.measure.integrity.rows import find
+
+    with _measuring(artifact.id):
+        bench = _session(request.config).bench
+        return find(check_of(request.node), artifact, bench.children.original)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gate:
+    """Judges one row of one artifact and ends its test accordingly."""
+
+    session: GateSession
+    artifact: Artifact
+    item: pytest.Item
+
+    def hold(self, measured: Measurement) -> None:
+        """Hold this row of the shipped checklist to its limit."""
+        from qgate.gate.row import judge_row
+
+        check = check_of(self.item)
+        limits = self.session.limits(self.artifact)
+        limit = limits.get(check)
+        with _measuring(self.artifact.id, limit):
+            corrected = self.session.bench.corrected(self.artifact, check, measured, limits)
+            record = judge_row(check, limit, corrected)
+        self._conclude(record, self.session.bench.subject(self.artifact))
+
+    def find(self, finding: Finding, *, is_served: bool = False) -> None:
+        """Pass or fail by a finding that has no number.
+
+        Args:
+            finding: what was found.
+            is_served: whether the artifact's child was asked for it.
+        """
+        from qgate.measure.integrity.rows import finding_record
+
+        subject = self.session.bench.subject(self.artifact) if is_served else None
+        self._conclude(finding_record(finding), subject)
+
+    def judge(
+        self, estimate: Estimate, *, max: float | None = None, min: float | None = None
+    ) -> None:
+        """Hold a team's own estimate to a bound that the test itself states."""
+        from qgate.gate.row import Exact, judge_row
+        from qgate.records import Limit, SourceLine
+
+        path, line, _ = self.item.location
+        check = check_of(self.item)
+        limit = Limit(
+            check=check,
+            rule="certify",
+            min=min,
+            max=max,
+            level=estimate.level,
+            source=SourceLine(path, (line or 0) + 1),
+        )
+        self._conclude(judge_row(check, limit, Exact(found=estimate)), None)
+
+    def _conclude(self, record: Record, subject: dict[str, Any] | None) -> None:
+        from qgate.plugin.transport import attach
+        from qgate.records import Verdict
+        from qgate.report.worst_samples import show_worst
+
+        attach(self.item, self.artifact.id, record, subject)
+        if record.verdict is Verdict.SKIPPED:
+            pytest.skip(record.message)
+        if record.verdict is not Verdict.PASS:
+            if samples := show_worst(record):
+                self.item.add_report_section("call", "worst samples", samples)
+            pytest.fail(record.message, pytrace=False)
+
+
+@pytest.fixture
+def gate(artifact: Artifact, request: pytest.FixtureRequest) -> Gate:
+    """Holds this test's row to its limit."""
+    return Gate(session=_session(request.config), artifact=artifact, item=request.node)

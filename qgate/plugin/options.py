@@ -1,0 +1,189 @@
+"""The command line and its ini twins; nothing else in the project spells an option's name."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qgate.errors import UsageError
+from qgate.reference.store import DEFAULT_GIB
+
+if TYPE_CHECKING:
+    import pytest
+
+DEFAULT_REPORT = ".qgate/report.json"
+DEFAULT_STORE = ".qgate"
+
+_VALUES = {
+    "qgate_reference": ("PATH", "The original; default: the unquantized model in or beside PATH"),
+    "qgate_thresholds": ("FILE", "Limits as YAML; inherits the shipped thresholds/default.yaml"),
+    "qgate_effort": ("NAME", "How much may be asked: quick, standard (default) or thorough"),
+    "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),
+    "qgate_json": ("FILE", f"Where the report goes; default: {DEFAULT_REPORT}"),
+    "qgate_store": (
+        "DIR",
+        f"Where measurements are kept; default: QGATE_STORE, else {DEFAULT_STORE}",
+    ),
+    "qgate_mlflow_uri": ("URI", "MLflow store; default: MLFLOW_TRACKING_URI, else embedded SQLite"),
+}
+_SWITCHES = {
+    "qgate_strict": "Rows that are skipped, deselected or otherwise missing fail the run; for CI",
+    "qgate_trust_remote_code": "Allow code that comes with an artifact",
+}
+_VLLM_PYTHON = "qgate_vllm_python"
+_STORE_GIB = "qgate_store_gib"
+_STORE_VARIABLE = "QGATE_STORE"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins."""
+    group = parser.getgroup("qgate", "quantized model gate (qgate)")
+    group.addoption(
+        "--qgate",
+        action="append",
+        default=[],
+        dest="qgate",
+        metavar="PATH",
+        help="Gate the artifacts at PATH: a .gguf file, a model directory, or a directory of them",
+    )
+    for name, (metavar, text) in _VALUES.items():
+        flag = "--" + name.replace("_", "-")
+        group.addoption(flag, dest=name, metavar=metavar, default=None, help=text)
+        parser.addini(name, text, type="string", default="")
+    parser.addini(
+        _VLLM_PYTHON,
+        "Python interpreter that has vLLM, where no thresholds file names one; relative to this"
+        " file",
+        type="string",
+        default="",
+    )
+    parser.addini(
+        _STORE_GIB,
+        f"So many GiB of measurements are kept, then the least used go; default: {DEFAULT_GIB:g}",
+        type="string",
+        default="",
+    )
+    for name, text in _SWITCHES.items():
+        flag = "--" + name.replace("_", "-")
+        group.addoption(flag, dest=name, action="store_true", default=None, help=text)
+        parser.addini(name, text, type="bool", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for; every path is absolute.
+
+    Against the invocation directory; where the project's ini file says it, against that file's.
+    """
+
+    paths: tuple[Path, ...]
+    reference: Path | None
+    thresholds: Path | None
+    runtime: str | None
+    effort: str | None
+    """As it was written; None: nobody said."""
+    json: Path
+    mlflow_uri: str | None
+    strict: bool
+    trust_remote_code: bool
+    vllm_python: Path | None
+    """An executable file, not resolved; only where no thresholds file names one for vLLM."""
+    store: Path | None
+    """Where measurements are kept; None: in `.qgate` of the directory."""
+    store_gib: float
+    directory: Path
+    """Where pytest was invoked: paths are shown relative to it, stores lie in its `.qgate`."""
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Options:
+        """Read them.
+
+        Raises:
+            UsageError: the interpreter for vLLM is none, or the store is no directory.
+        """
+        directory = config.invocation_params.dir
+        return cls(
+            paths=tuple(directory / path for path in config.getoption("qgate")),
+            reference=_path(config, "qgate_reference"),
+            thresholds=_path(config, "qgate_thresholds"),
+            runtime=_value(config, "qgate_runtime"),
+            effort=_value(config, "qgate_effort"),
+            json=_path(config, "qgate_json") or directory / DEFAULT_REPORT,
+            mlflow_uri=_value(config, "qgate_mlflow_uri"),
+            strict=bool(_value(config, "qgate_strict")),
+            trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
+            vllm_python=_interpreter(config, _VLLM_PYTHON),
+            store=_store(config),
+            store_gib=_store_gib(config),
+            directory=directory,
+        )
+
+
+def _value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - str or bool by declaration
+    given = config.getoption(name)
+    return given if given is not None else (config.getini(name) or None)
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    given = _value(config, name)
+    if not given:
+        return None
+    if config.getoption(name) is not None:
+        return config.invocation_params.dir / str(given)
+    return _beside_ini(config, str(given))
+
+
+def _store(config: pytest.Config) -> Path | None:
+    """The command line's directory, else that of the environment, else that of the ini file."""
+    option, variable = config.getoption("qgate_store"), os.environ.get(_STORE_VARIABLE)
+    given, where = option, "--qgate-store"
+    if option is None and variable:
+        given, where = variable, _STORE_VARIABLE
+    if given is None:
+        given, where = str(config.getini("qgate_store") or ""), "qgate_store"
+    if not given:
+        return None
+    if "://" in given:
+        raise UsageError(
+            f"{where}: got {given!r}; expected a directory: no store is reached by an address yet."
+            " Name a directory, which may be a mounted one"
+        )
+    start = _beside_ini(config, "") if where == "qgate_store" else config.invocation_params.dir
+    try:
+        return start / Path(given).expanduser()
+    except RuntimeError as error:  # no home, or nobody of that name
+        raise UsageError(f"{where}: got {given!r}; {error}. Name the directory in full") from error
+
+
+def _store_gib(config: pytest.Config) -> float:
+    given = str(config.getini(_STORE_GIB) or "")
+    try:
+        size = float(given or DEFAULT_GIB)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise UsageError(f"{_STORE_GIB}: got {given!r}; expected a number of GiB above 0")
+    return size
+
+
+def _interpreter(config: pytest.Config, name: str) -> Path | None:
+    """What the ini file alone says; a virtual environment's link is left as it is."""
+    given = str(config.getini(name) or "")
+    if not given:
+        return None
+    path = _beside_ini(config, given)
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise UsageError(
+            f"{name}: got {given!r}; expected an executable file, absolute or relative to the ini"
+            " file. Name the python of the environment that vLLM is installed in"
+        )
+    return path
+
+
+def _beside_ini(config: pytest.Config, given: str) -> Path:
+    inipath = config.inipath
+    start: Path = inipath.parent if inipath is not None else config.invocation_params.dir
+    return start / given

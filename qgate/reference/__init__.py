@@ -1,0 +1,3 @@
+"""The original, measured once: its texts, tokens, distributions and answers, stored."""
+
+from __future__ import annotations

@@ -1,0 +1,152 @@
+"""The way of a finished report to MLflow: where to, in a child process, and what came of it.
+
+The report is on disk before anything here runs. The upload happens in a child, so that mlflow
+(seconds to import, and an owner of global state) never enters the user's pytest and an outage costs
+seconds and no result. The outcome is written back into the report; `python -m qgate upload REPORT`
+sends one again and logs nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from qgate.errors import QGateError
+from qgate.report import report_file
+from qgate.report.mlflow.runs import UploadError, upload
+from qgate.report.provenance import strip_credentials
+from qgate.report.text import escape_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
+        # the defaults wait 246 s for a server that is down
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOutcome:
+    """What came of an upload; the report's `mlflow` section."""
+
+    uri: str
+    uploaded: bool
+    experiment: str | None = None
+    parent_run_id: str | None = None
+    reason: str | None = None
+    """Why not, in one line."""
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("uri", "experiment", "parent_run_id", "uploaded", "reason")
+        pairs = ((name, getattr(self, name)) for name in names)
+        return {name: value for name, value in pairs if value is not None}
+
+
+def resolve_uri(option: str | None, environ: Mapping[str, str], invocation_dir: Path) -> str:
+    """Return where to upload: the option, else MLFLOW_TRACKING_URI, else the embedded store.
+
+    Never mlflow's own default, which depends on the working directory and on what lies in it.
+    """
+    named = option or environ.get("MLFLOW_TRACKING_URI")
+    return named or f"sqlite:///{(invocation_dir / '.qgate' / 'mlflow.db').absolute()}"
+
+
+def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOutcome:
+    """Upload a report that is on disk; never raises for anything that MLflow does.
+
+    Args:
+        report_path: the finished report; its `mlflow` section is rewritten.
+        uri: as `resolve_uri` gives it.
+        deadline_s: the child is killed after this; a first upload into a new SQLite store takes
+            several seconds, most of them for mlflow's import and the making of its tables.
+    """
+    # -P: no module is imported from the working directory
+    command = (sys.executable, "-P", "-m", "qgate", "upload", str(report_path))
+    # by environment, not by argument: an address may hold a password, and `ps` shows arguments
+    environ = {**os.environ, **CLIENT_ENVIRONMENT, "MLFLOW_TRACKING_URI": uri}
+    package_root = str(Path(__file__).resolve().parents[3])
+    if package_root not in sysconfig.get_paths().values():
+        paths = (package_root, environ.get("PYTHONPATH"))
+        environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=deadline_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _record_failure(report_path, uri, f"not finished within {deadline_s:g} s")
+    except OSError as error:
+        return _record_failure(report_path, uri, f"no child process: {error.strerror}")
+    last_words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return _read_outcome(report_path, uri, done.returncode, last_words)
+
+
+def _read_outcome(path: Path, uri: str, returncode: int, last_words: str) -> UploadOutcome:
+    try:
+        section = report_file.read(path)["mlflow"]
+        if returncode == 0 and section.get("uploaded") is True:
+            return UploadOutcome(**section)
+        if returncode == 1 and section.get("uploaded") is False:
+            return UploadOutcome(**section)
+    except (QGateError, TypeError) as error:
+        return _make_failure(uri, str(error))
+    return _record_failure(path, uri, f"the upload ended with {returncode}: {last_words}")
+
+
+def upload_report(report_path: Path, uri: str) -> UploadOutcome:
+    """Upload a report and write into it what came of that.
+
+    Raises:
+        UsageError: the report cannot be read or written.
+    """
+    report_json = report_file.read(report_path)
+    try:
+        done = upload(report_json, report_path, uri)
+    except UploadError as error:
+        return _record_failure(report_path, uri, str(error))
+    outcome = UploadOutcome(
+        uri=done.uri,
+        uploaded=True,
+        experiment=done.experiment,
+        parent_run_id=done.parent_run_id,
+    )
+    report_file.write_json({**report_json, "mlflow": outcome.to_json()}, report_path)
+    return outcome
+
+
+def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
+    """Write into a report why it was not sent, so that it can be sent later."""
+    return _record_failure(report_path, uri, reason)
+
+
+def _record_failure(report_path: Path, uri: str, reason: str) -> UploadOutcome:
+    outcome = _make_failure(uri, reason)
+    try:
+        report_json = report_file.read(report_path)
+        report_file.write_json({**report_json, "mlflow": outcome.to_json()}, report_path)
+    except QGateError as error:
+        return _make_failure(uri, f"{reason}; {error}")
+    return outcome
+
+
+def _make_failure(uri: str, reason: str) -> UploadOutcome:
+    shown = escape_line(strip_credentials(" ".join(reason.split())))[:500]
+    return UploadOutcome(uri=strip_credentials(uri), uploaded=False, reason=shown)

@@ -1,0 +1,80 @@
+"""What the files of the model on this disk say, where its server does not.
+
+An artifact that is gated lies here too; what it says and what the server says has to agree.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qgate.artifacts.gguf.header import ArrayFacts, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MAX_JSON_BYTES = 10_000_000
+_ENDS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Facts of a model; None and empty where nobody tells."""
+
+    n_vocab: int | None = None
+    context_tokens: int | None = None
+    bos: int | None = None
+    end_tokens: tuple[int, ...] = ()
+    width: int | None = None
+    n_params: int | None = None
+
+
+def known_from(path: Path) -> Known:
+    """Of a GGUF file or of a Hugging Face directory; nothing where there is neither.
+
+    Raises:
+        ArtifactError: the header of the GGUF file cannot be read.
+    """
+    if path.is_file():
+        return _from_gguf(read_header(path).metadata)
+    config = {**_read_object(path / "config.json"), **_read_object(path / "generation_config.json")}
+    inner = config.get("text_config")  # of models that see as well
+    model = {**config, **inner} if isinstance(inner, dict) else config
+    ends = config.get("eos_token_id", model.get("eos_token_id"))
+    listed = ends if isinstance(ends, list) else [ends]
+    return Known(
+        n_vocab=_count(model.get("vocab_size")),
+        context_tokens=_count(model.get("max_position_embeddings")),
+        bos=_count(model.get("bos_token_id")),
+        end_tokens=tuple(sorted({end for end in map(_count, listed) if end is not None})),
+        width=_count(model.get("hidden_size")),
+    )
+
+
+def _from_gguf(metadata: Mapping[str, Any]) -> Known:
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    family = metadata.get("general.architecture")
+    ends = {_count(metadata.get(key)) for key in _ENDS}
+    return Known(
+        n_vocab=tokens.count if isinstance(tokens, ArrayFacts) else None,
+        context_tokens=_count(metadata.get(f"{family}.context_length")),
+        bos=_count(metadata.get("tokenizer.ggml.bos_token_id")),
+        end_tokens=tuple(sorted(end for end in ends if end is not None)),
+        width=_count(metadata.get(f"{family}.embedding_length")),
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A small JSON file; empty where there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            value = json.loads(file.read(_MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,206 @@
+"""What a model answered, kept: asked the same again, it need not even be loaded.
+
+Kept are the answers to single requests, so that a run that was interrupted goes on behind the last
+one that was answered. A request is known by everything that could change its answer: the digest of
+the model's files, the runtime with its version, build and device, how the model is loaded, and what
+is asked, as token ids. Limits are no part of it. Times and memory are never kept.
+
+Not kept is what a digest of files does not determine: answers of a server that somebody else
+started, and of models that run code of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from qgate import __version__
+from qgate.errors import RuntimeFailed
+from qgate.reference.entries import name_entry
+from qgate.runtimes import wire
+from qgate.runtimes.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from qgate.records import RuntimeFacts
+    from qgate.reference.store import Store
+
+FORMAT = 1
+"""Part of every name: raised when the meaning of an answer changes."""
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "load": "",
+        "encode": "",
+        "score": "likelihoods",
+        "score_spans": "likelihoods",
+        "answer": "answers",
+    }
+)
+"""Requests whose answers are kept, and what the report calls them; by no name what is no sample."""
+OF_THE_ORIGINAL = ("load", "encode")
+"""Its likelihoods and answers are kept by the stores of the reference and of outcomes."""
+_ANSWER = "answer.json"
+_ENVIRONMENT = ("GGML_", "LLAMA_", "VLLM_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "CUDA_", "NVIDIA_")
+"""How variables begin by which libraries choose kernels or threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What is asked, but for the runtime and the request."""
+
+    digest: Callable[[], str]
+    """Of the model's files; read when it is first needed."""
+    require_unchanged: Callable[[], None]
+    """Raises ArtifactError where the files are no longer those of the digest."""
+    loaded: Callable[[], Mapping[str, Any]]
+    """By what and how the model is loaded, JSON values."""
+
+
+class Recall:
+    """The answers of one model in one runtime."""
+
+    def __init__(
+        self, store: Store, identity: Identity, verbs: Collection[str] = tuple(KINDS)
+    ) -> None:
+        self._store, self._identity, self._verbs = store, identity, verbs
+        self._asked: dict[str, list[bool]] = {}
+        self._oldest = ""
+
+    def keeps(self, verb: str) -> bool:
+        return verb in self._verbs
+
+    def answer(
+        self,
+        runtime: RuntimeFacts,
+        verb: str,
+        args: Mapping[str, Any],
+        ask: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """What the model answers, from the store or asked now.
+
+        Args:
+            runtime: what serves it.
+            verb: one that is kept.
+            args: of the request.
+            ask: asks the model, where the store does not know.
+
+        Raises:
+            QGateError: what `ask` raises.
+            ArtifactError: the model's files changed meanwhile.
+        """
+        made_of = self._made_of(runtime, verb, args)
+        name = name_entry(made_of)
+        found = self._read(name)
+        self._asked.setdefault(KINDS[verb], []).append(found is not None)
+        if found is not None:
+            return found
+        given = ask()
+        self._identity.require_unchanged()
+        if given.get("why_partition"):
+            return given  # what failed for a moment is tried again by the next run
+
+        def save(directory: Path) -> dict[str, Any]:
+            (directory / _ANSWER).write_bytes(wire.encode(given))
+            return {"key_made_of": made_of}
+
+        self._store.keep(name, save)
+        return given
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        entry = self._store.find(name)
+        if entry is None:
+            return None
+        try:
+            found = wire.decode((self._store.directory / name / _ANSWER).read_bytes())
+        except (OSError, RuntimeFailed):
+            return None
+        measured_at = str(entry.get("measured_at", ""))
+        self._oldest = min(self._oldest or measured_at, measured_at)
+        return found
+
+    def _made_of(self, runtime: RuntimeFacts, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        asked = dict(args)
+        if "stored" in asked:
+            asked["stored"] = _identify(asked["stored"])
+        return {
+            "format": FORMAT,
+            "qgate": __version__,
+            "kind": verb,
+            "weights_and_tokenizer": self._identity.digest(),
+            "runtime": dataclasses.asdict(runtime),
+            "loaded": dict(self._identity.loaded()),
+            "environment": environment_of(os.environ),
+            "asked": hashlib.sha256(wire.encode(asked)).hexdigest(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What the report tells: requests of each kind, how many the store knew, since when."""
+        kinds = {
+            kind: {"asked": len(seen), "from_store": sum(seen)}
+            for kind, seen in self._asked.items()
+            if kind
+        }
+        if not any(kind["from_store"] for kind in kinds.values()):
+            return kinds
+        return {**kinds, "measured_at": self._oldest}
+
+
+class RecallingHost(Host):
+    """A host that asks its child only what the store does not know.
+
+    Args:
+        recall: what was answered before.
+        describe: says what serves the model, without loading it.
+        child: the child, its model perhaps not loaded.
+        loaded: the child, its model loaded.
+    """
+
+    def __init__(
+        self,
+        recall: Recall,
+        describe: Callable[[], RuntimeFacts],
+        child: Callable[[], Host],
+        loaded: Callable[[], Host],
+    ) -> None:
+        self._recall, self._describe = recall, describe
+        self._ask_child, self._ask_loaded = child, loaded
+
+    @property
+    def pid(self) -> int:
+        return self._ask_child().pid
+
+    def call(self, verb: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON and arrays
+        """As a host does; the model is loaded when its child is asked something about it."""
+        if verb in ("describe", "load"):
+            return self._ask_child().call(verb, **args)
+
+        def ask() -> dict[str, Any]:
+            return self._ask_loaded().call(verb, **args)
+
+        if not self._recall.keeps(verb):
+            return ask()
+        return self._recall.answer(self._describe(), verb, args, ask)
+
+    def close(self) -> None:
+        self._ask_child().close()
+
+
+def _identify(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The original's distributions by what they are, not by where they lie."""
+    if stored is None:
+        return None
+    entry = Path(stored["array"]).parent / "entry.json"
+    matrix = stored["matrix"] and {**stored["matrix"], "path": ""}
+    return {**stored, "array": hashlib.sha256(entry.read_bytes()).hexdigest(), "matrix": matrix}
+
+
+def environment_of(environ: Mapping[str, str]) -> str:
+    """The digest of the variables that may change numbers: their values are nobody's business."""
+    said = sorted((name, environ[name]) for name in environ if name.startswith(_ENVIRONMENT))
+    return hashlib.sha256(repr(said).encode(errors="backslashreplace")).hexdigest()[:16]

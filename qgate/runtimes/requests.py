@@ -1,0 +1,246 @@
+"""What a child is asked so that a row can be filled, and what came back: the same for both sides.
+
+Work is token ids only. Original and artifact get the very same ids in the very same calls, and what
+they answer is paired by position; the digest of the work names both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qgate.errors import MeasurementError
+from qgate.runtimes.in_flight import naming_asked
+from qgate.runtimes.ragged import from_flat, to_flat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from qgate.runtimes.base import Prompt, Span
+    from qgate.runtimes.host import Host
+
+SIDE_BY_SIDE = 16
+"""Prompts that are answered at a time."""
+NO_END = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Prompts that are answered, so many at a time."""
+
+    prompts: tuple[Prompt, ...]
+    side_by_side: int = SIDE_BY_SIDE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A part of a span that is looked at, and what it is a part of."""
+
+    member: str
+    """E.g. the language; parts of one member are judged together."""
+    span: int
+    start: int
+    """Position of its first token, at least `first` + 1 of the span."""
+    stop: int
+    cluster: int | None = None
+    """Tokens of one member that resemble each other; None: those of one span do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Sequences to score and batches of prompts to answer."""
+
+    spans: tuple[Span, ...] = ()
+    batches: tuple[Batch, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    """How the answers will be read; the child does not see them."""
+
+    def digest(self) -> str:
+        """`sha256:...` of everything that is asked."""
+        found = hashlib.sha256()
+        for span in self.spans:
+            found.update(f"span {span.first} {len(span.ids)}:".encode())
+            found.update(span.ids.astype("<i4").tobytes())
+        for batch in self.batches:
+            found.update(f"batch {batch.side_by_side} {len(batch.prompts)}:".encode())
+            for prompt in batch.prompts:
+                found.update(f"prompt {prompt.max_tokens} {len(prompt.ids)}:".encode())
+                found.update(prompt.ids.astype("<i4").tobytes())
+                if prompt.stops:
+                    found.update(f"stops {json.dumps(prompt.stops)}:".encode())
+        return f"sha256:{found.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one batch was answered, in the order of its prompts."""
+
+    ids: tuple[np.ndarray, ...]
+    """Generated tokens, int32, without the one that ended the answer."""
+    ends: np.ndarray
+    """The token that ended each, int32; `NO_END` where the answer reached its length or a stop."""
+    texts: tuple[str, ...]
+    margins_nats: tuple[np.ndarray, ...]
+    """How much more likely each token was than the next best, that of the end too; float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one side answered to a piece of work."""
+
+    nll_nats: tuple[np.ndarray, ...]
+    """Of the scored tokens of each span, float64."""
+    is_top: tuple[np.ndarray, ...]
+    """Whether greedy decoding would have said that token, bool."""
+    answers: tuple[Answers, ...]
+    """One a batch."""
+    end_tokens: tuple[int, ...]
+    """What ends an answer by this side's own word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Both sides' answers to the same work."""
+
+    work: Work
+    reference: Outcome
+    artifact: Outcome
+
+
+class Speaker:
+    """Texts to token ids, by the tokenizer of a child that holds a model."""
+
+    def __init__(self, host: Host, context_tokens: int, first_token: int) -> None:
+        self._host = host
+        self.context_tokens = context_tokens
+        """The longest sequence that the model was trained for."""
+        self.first_token = first_token
+
+    def begin(self, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
+        """Ids of texts that begin a sequence; special tokens in them are parsed.
+
+        A text that spells out the token that sequences begin with gets no second one.
+        """
+        found = self._encode(texts, begins=True)
+        return tuple(
+            ids[1:] if len(ids) > 1 and (ids[:2] == self.first_token).all() else ids
+            for ids in found
+        )
+
+    def follow(self, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
+        """Ids of texts that follow another."""
+        return self._encode(texts, begins=False)
+
+    def _encode(self, texts: Sequence[str], *, begins: bool) -> tuple[np.ndarray, ...]:
+        found = self._host.call("encode", texts=list(texts), begins=[begins] * len(texts))
+        ids = from_flat(found["ids"])
+        if len(ids) != len(texts):
+            raise MeasurementError(f"lost texts: got ids of {len(ids)}; expected {len(texts)}")
+        return ids
+
+
+def perform(work: Work, host: Host, end_tokens: tuple[int, ...]) -> Outcome:
+    """Have a child do the work.
+
+    Args:
+        work: what to do.
+        host: the child, its model loaded.
+        end_tokens: what the model's file says about ending an answer.
+
+    Raises:
+        QGateError: the runtime failed; says what it was being asked, where the runtime told.
+        MeasurementError: something was not answered.
+    """
+    nll, tops = _score(work.spans, host) if work.spans else ((), ())
+    answers = tuple(_answer(batch, host) for batch in work.batches)
+    return Outcome(nll_nats=nll, is_top=tops, answers=answers, end_tokens=end_tokens)
+
+
+def _score(
+    spans: Sequence[Span], host: Host
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    with naming_asked(spans, "sequence"):
+        scored = host.call(
+            "score_spans",
+            ids=to_flat([span.ids for span in spans], "<i4"),
+            firsts=np.array([span.first for span in spans], dtype=np.int32),
+        )
+    nll, tops = from_flat(scored["nll_nats"]), from_flat(scored["is_top"])
+    wanted = [len(span.ids) - 1 - span.first for span in spans]
+    for found in (nll, tops):
+        if [len(one) for one in found] != wanted:
+            raise MeasurementError(
+                f"lost samples: got {sum(map(len, found))} scored tokens in {len(found)} sequences;"
+                f" expected {sum(wanted)} in {len(wanted)}"
+            )
+    return nll, tops
+
+
+def _answer(batch: Batch, host: Host) -> Answers:
+    with naming_asked(batch.prompts, "prompt"):
+        given = host.call(
+            "answer",
+            ids=to_flat([prompt.ids for prompt in batch.prompts], "<i4"),
+            max_tokens=np.array([prompt.max_tokens for prompt in batch.prompts], dtype=np.int32),
+            stops=[list(prompt.stops) for prompt in batch.prompts],
+            side_by_side=batch.side_by_side,
+        )
+    ids, texts = from_flat(given["answers"]), tuple(map(str, given["texts"]))
+    if not len(ids) == len(texts) == len(given["ends"]) == len(batch.prompts):
+        raise MeasurementError(
+            f"lost answers: got {len(ids)}; expected {len(batch.prompts)}, one a prompt"
+        )
+    margins = from_flat(given["margins_nats"])
+    wanted = [len(one) + (end != NO_END) for one, end in zip(ids, given["ends"], strict=True)]
+    if [len(one) for one in margins] != wanted:
+        raise MeasurementError(
+            f"lost tokens: got the margins of {sum(map(len, margins))}; expected {sum(wanted)}"
+        )
+    return Answers(ids=ids, ends=np.asarray(given["ends"]), texts=texts, margins_nats=margins)
+
+
+def save(outcome: Outcome, directory: Path) -> dict[str, Any]:
+    """Write an outcome's arrays into a directory; what is not an array is returned."""
+    arrays = {"nll": to_flat(outcome.nll_nats, "<f8"), "top": to_flat(outcome.is_top, "|b1")}
+    for number, answers in enumerate(outcome.answers):
+        arrays[f"answers{number}"] = {**to_flat(answers.ids, "<i4"), "ends": answers.ends}
+        arrays[f"margins{number}"] = to_flat(answers.margins_nats, "<f4")
+    for name, parts in arrays.items():
+        for part, array in parts.items():
+            np.save(directory / f"{name}.{part}.npy", array)
+    return {
+        "texts": [list(answers.texts) for answers in outcome.answers],
+        "end_tokens": list(outcome.end_tokens),
+    }
+
+
+def read(directory: Path, facts: dict[str, Any]) -> Outcome:
+    """The inverse of `save`."""
+
+    def array(name: str) -> np.ndarray:
+        found: np.ndarray = np.load(directory / f"{name}.npy", allow_pickle=False)
+        return found
+
+    def ragged(name: str) -> tuple[np.ndarray, ...]:
+        return from_flat({part: array(f"{name}.{part}") for part in ("flat", "sizes")})
+
+    answers = tuple(
+        Answers(
+            ids=ragged(f"answers{number}"),
+            ends=array(f"answers{number}.ends"),
+            texts=tuple(texts),
+            margins_nats=ragged(f"margins{number}"),
+        )
+        for number, texts in enumerate(facts["texts"])
+    )
+    return Outcome(
+        nll_nats=ragged("nll"),
+        is_top=ragged("top"),
+        answers=answers,
+        end_tokens=tuple(facts["end_tokens"]),
+    )

@@ -1,0 +1,3 @@
+"""Hugging Face directories in transformers."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Hugging Face directories in vLLM."""
+
+from __future__ import annotations

@@ -1,0 +1,229 @@
+"""A YAML file as nodes that know their lines, with everything refused that hides a mistake.
+
+PyYAML's `safe_load` keeps the last of two equal keys, follows aliases into billions of nodes,
+recurses as deep as the file says, and forgets the lines. So the file is composed, not loaded:
+size, depth, anchors, tags and duplicate keys are checked on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from qgate.errors import ThresholdsError
+from qgate.records import SourceLine
+from qgate.thresholds.values import Leaf, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_LARGEST_FILE_BYTES = 1_000_000
+_DEEPEST = 20
+_NULL = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A key and its value in a mapping."""
+
+    key: str
+    line: int
+    """Of the key, counted from 1."""
+    node: yaml.Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One thresholds file and what it takes to complain about it."""
+
+    path: Path
+    shown: str
+    digest: str
+    root: yaml.Node
+    is_shipped: bool = False
+
+    def source(self, line: int) -> SourceLine:
+        """What a limit says of where it was written."""
+        return SourceLine(self.shown, line, self.is_shipped)
+
+    def error(self, line: int, message: str) -> ThresholdsError:
+        return ThresholdsError(f"{self.shown}:{line}: {message}")
+
+    def beside(self, written: str) -> Path:
+        """A path that the file names, relative to the file."""
+        return self.path.absolute().parent / written
+
+    def mapping(self, node: yaml.Node, where: str, valid: Iterable[str] = ()) -> dict[str, Entry]:
+        """The entries of a mapping by key, in file order.
+
+        `where` is its dotted name, empty for the whole file; an empty `valid` allows any key.
+
+        Raises:
+            ThresholdsError: not a mapping, a key twice, an unknown key.
+        """
+        if not isinstance(node, yaml.MappingNode):
+            prefix = f"{where}: " if where else ""
+            raise self.error(line_of(node), f"{prefix}got {seen(node)}; expected a mapping.")
+        entries: dict[str, Entry] = {}
+        valid = tuple(valid)
+        inside = f" in {where}" if where else ""
+        for key_node, value in node.value:
+            line = line_of(key_node)
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value:
+                raise self.error(line, f"got {seen(key_node)} as a key{inside}; expected a word.")
+            key = key_node.value
+            if key in entries:
+                first = entries[key].line
+                raise self.error(
+                    line, f"duplicate key {shown(key)}{inside}, first on line {first}. Remove one."
+                )
+            if valid and key not in valid:
+                raise self.error(line, f"unknown key {shown(key)}{inside}.{_hint(key, valid)}")
+            entries[key] = Entry(key=key, line=line, node=value)
+        return entries
+
+    def scalar(self, leaf: Leaf, node: yaml.Node, where: str) -> float | int | str | bool:
+        """A number or word that fits `leaf`.
+
+        Raises:
+            ThresholdsError: absent, a list or mapping, or not what `leaf` accepts.
+        """
+        if not isinstance(node, yaml.ScalarNode) or is_null(node):
+            expected = " or ".join(getattr(leaf, "choices", ())) or leaf.constraint
+            raise self.error(line_of(node), f"{where}: got {seen(node)}; expected {expected}.")
+        try:
+            return leaf.read(node.value, is_quoted=node.style is not None)
+        except ValueError as error:
+            raise self.error(line_of(node), f"{where}: {error}") from None
+
+    def values(self, node: yaml.Node, where: str, leaves: Mapping[str, Leaf]) -> dict[str, Any]:
+        """The values of a mapping by key, each as its leaf reads it, in file order.
+
+        Raises:
+            ThresholdsError: not a mapping, an unknown or repeated key, a value that does not fit.
+        """
+        return {
+            key: self.scalar(leaves[key], entry.node, f"{where}.{key}")
+            for key, entry in self.mapping(node, where, leaves).items()
+        }
+
+    def require(
+        self, line: int, where: str, required: Mapping[str, Leaf], values: Mapping[str, Any]
+    ) -> None:
+        """Complain of the first required key that was not written.
+
+        Raises:
+            ThresholdsError: one is absent.
+        """
+        for key, leaf in required.items():
+            if key not in values:
+                raise self.error(line, f"{where}: no {key}; expected {leaf.constraint}.")
+
+
+def read_document(path: Path, displayed: str, *, is_shipped: bool = False) -> Document:
+    """Read and compose one file.
+
+    Raises:
+        ThresholdsError: no such file, unreadable, too large, not UTF-8, not YAML, empty, or with
+            anchors, aliases, tags or too deep nesting.
+    """
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "no such thresholds file"
+        raise ThresholdsError(f"{displayed}: {problem}. Name a YAML file.")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ThresholdsError(f"{displayed}: cannot be read: {error.strerror}.") from None
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ThresholdsError(
+            f"{displayed}:1: got more than {_LARGEST_FILE_BYTES} bytes; expected a short file."
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ThresholdsError(
+            f"{displayed}:{line}: got byte 0x{data[error.start]:02x}; expected UTF-8 text."
+        ) from None
+    root = _compose(text, displayed)
+    if root is None or is_null(root):
+        raise ThresholdsError(
+            f"{displayed}:1: got an empty file; expected limits: this is a gate that checks "
+            "nothing. Begin with 'version: 1'."
+        )
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return Document(path=path, shown=displayed, digest=digest, root=root, is_shipped=is_shipped)
+
+
+def _compose(text: str, displayed: str) -> yaml.Node | None:
+    try:
+        loader = _Composer(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()
+    except _Refused as refusal:
+        raise ThresholdsError(f"{displayed}:{refusal}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ThresholdsError(
+            f"{displayed}:{line}: got character {error.character:#04x}; expected printable text."
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problem = " ".join(str(error.problem or error.context).split())
+        raise ThresholdsError(
+            f"{displayed}:{line}: not valid YAML at column {column}: {problem}."
+        ) from None
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this file
+    """YAML that is valid and unwelcome; the message begins with the line."""
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes nodes, but neither follows aliases nor recurses deeper than limits need."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if getattr(event, "anchor", None) is not None:
+            raise _Refused(f"{line}: got an anchor or alias; expected every value written out.")
+        if getattr(event, "tag", None) is not None:
+            raise _Refused(f"{line}: got the tag {shown(event.tag)}; expected plain values.")
+        if self.depth >= _DEEPEST:
+            raise _Refused(f"{line}: got more than {_DEEPEST} levels; limits need four.")
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
+
+
+def seen(node: yaml.Node) -> str:
+    """What a node is, for an error line."""
+    if is_null(node):
+        return "nothing"
+    if isinstance(node, yaml.ScalarNode):
+        return shown(node.value)
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+
+
+def _hint(key: str, valid: tuple[str, ...]) -> str:
+    return f"{did_you_mean(key, valid)} Valid: {', '.join(valid)}."

@@ -1,0 +1,3 @@
+"""What strangers wrote: files, JSON and text, read within bounds and shown safely."""
+
+from __future__ import annotations

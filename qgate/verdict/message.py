@@ -1,0 +1,307 @@
+"""The one line of a judged row: what, observed, limit, n, where the limit is written, what next.
+
+An alarm that stays silent proves nothing by itself: `would_have_seen` tells the damage that it
+would have seen. Of an exact row (one value, no interval) there is nothing to say but the value and
+the limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from statistics import NormalDist
+
+from qgate.records import Estimate, Limit, Verdict
+from qgate.verdict.judge import Side, excludes_no_damage, is_shown, telling_p_value, telling_side
+from qgate.verdict.numbers import (
+    decimals_that_tell,
+    format_bound,
+    format_interval,
+    format_value,
+    name_conditions,
+)
+
+_POWER = 0.8
+"""Of the smallest damage that an alarm line names: it is seen 4 times in 5."""
+_AFFORDABLE_FACTOR = 1000
+"""Deciding that needs more than so many times the samples is called out of reach."""
+_UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
+_LOOK = re.compile("look ([0-9]+) of ([0-9]+)")
+"""In the method of an interval that had looks before it."""
+_TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
+_ROWS = (
+    ("perplexity.", "tokens", "the worst windows", _TEXT),
+    ("divergence.", "tokens", "the worst windows", _TEXT),
+    ("accuracy.", "items", "the flips", "tasks: {{{task}: {{max_samples: {n}}}}}"),
+    ("edge.math", "items", "the flips", "edge: {{math_items: {n}}}"),
+    ("edge.long_input", "tokens", "the perplexities", ""),
+    ("edge.multilingual", "tokens", "the perplexities", ""),
+    ("edge.repetition", "answers", "the answers", ""),
+    ("edge.termination", "answers", "the answers", ""),
+    ("edge.batch_invariance", "answers", "the answers", ""),
+    ("edge.answer_length", "answers", "the lengths", ""),
+    ("latency.ttft_slo", "requests", "the raw times", _PAIRS),
+    ("latency.itl_slo", "requests", "the raw times", _PAIRS),
+    ("latency.", "pairs", "the raw times", _PAIRS),
+    ("memory.growth", "batches", "", "memory: {{batches: {n}}}"),
+    ("memory.", "samples", "", ""),
+    ("", "samples", "the worst samples", ""),
+)
+"""Beginnings of checks, what their n counts, where the report says more, and the setting that asks
+for more of it; the first that fits."""
+
+
+def explain(
+    check: str,
+    estimate: Estimate,
+    limit: Limit,
+    verdict: Verdict,
+    member: str | None = None,
+    member_count: int = 1,
+    family: int = 1,
+    asked: int = 0,
+) -> str:
+    """What was observed, the limit, n, where the limit is written, what to do next: on one line.
+
+    Args:
+        check: the row.
+        estimate: what was judged; of a family the telling member's.
+        limit: what it was held against.
+        verdict: what `judge` said; an INCONCLUSIVE line begins with that word.
+        member: the one that tells, of a row that judges several.
+        member_count: how many the row judges; a PASS speaks for all of them.
+        family: how many alarms the p-value was adjusted for.
+        asked: how many windows of text, of a row whose n counts their tokens; 0: nobody said.
+    """
+    side = telling_side(estimate, limit)
+    ends = (estimate.low, estimate.value, estimate.high)
+    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    before, after = name_conditions(limit.parameters)
+    name = _name(check, member, member_count if verdict is Verdict.PASS else 1)
+    observed = f"{name}: {before}{_observed(estimate, more)}"
+    is_exact = _is_exact(estimate)
+    bound = (
+        format_bound(side.bound, estimate.unit)
+        if is_exact
+        else format_value(side.bound, estimate.unit, more)
+    ) + after
+    basis = _basis(check, estimate, limit, family)
+    if verdict is Verdict.INCONCLUSIVE:
+        remedy = _what_would_decide(check, estimate, side, asked)
+        return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
+    if verdict is Verdict.FAIL:
+        look = "" if is_exact else _evidence(check)
+        return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
+    if limit.rule == "alarm" and not is_exact:
+        return f"{observed}, alarm limit {bound} {basis}; {_silence(estimate, limit, side)}"
+    return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
+
+
+def explain_no_room(check: str, worst: Estimate, limit: Limit) -> str:
+    """Why a row that would hold its limit whatever was answered is none, and what to do about it.
+
+    Args:
+        check: the row.
+        worst: of an artifact that lost everything.
+        limit: which that holds.
+    """
+    side = telling_side(worst, limit)
+    more = decimals_that_tell((worst.value,), side.bound, worst.unit)
+    value, bound = (format_value(end, worst.unit, more) for end in (worst.value, side.bound))
+    got = f"got {value} of an artifact that loses all it can"
+    if side.slack(worst.value) >= 0:
+        return (
+            f"{check}: nothing could fail it: {got}; expected worse than {bound} ({limit.source})."
+            f" {_room_for(check, 'Name tasks that it knows, or write min_reference: 0')}"
+        )
+    return (
+        f"{check}: too little to lose: {got} {_basis(check, worst, limit, family=1)};"
+        f" expected p <= {1 - limit.level:.2g}. {_room_for(check, 'Add items')}"
+    )
+
+
+def smallest_detectable(
+    estimate: Estimate, bound: float, *, is_upper: bool, family: int = 1
+) -> float:
+    """The true value at which an alarm with this n and spread goes off 4 times in 5.
+
+    bound plus z(level) + z(power) standard errors: the interval's normal approximation. With a
+    p-value two things have to happen, and the less likely one counts: damage is told from none at
+    all, 0 plus z(1 - error / family) + z(power) of them, and the value comes out beyond the bound,
+    bound plus z(power) of them.
+    """
+    normal, sign = NormalDist(), 1 if is_upper else -1
+    z_level, z_power = normal.inv_cdf((1 + estimate.level) / 2), normal.inv_cdf(_POWER)
+    half_width = estimate.value - estimate.low if is_upper else estimate.high - estimate.value
+    error = half_width / z_level
+    if estimate.p_value is None:
+        return bound + sign * (z_level + z_power) * error
+    z_alarm = normal.inv_cdf(1 - (1 - estimate.level) / family)
+    return sign * max((z_alarm + z_power) * error, sign * bound + z_power * error)
+
+
+def samples_to_decide(estimate: Estimate, bound: float, *, is_upper: bool) -> int | None:
+    """How many more samples would move the interval off the bound if the value stays.
+
+    Half-widths shrink with the root of n; that of a slope shrinks faster, so that fewer suffice.
+    None where the value sits on the bound, or so near that no affordable number decides.
+    """
+    side = Side(bound, is_upper)
+    distance = side.slack(estimate.value)
+    end = side.bad_end(estimate) if distance >= 0 else side.good_end(estimate)
+    half_width = abs(end - estimate.value)
+    if distance == 0 or (half_width / distance) ** 2 > _AFFORDABLE_FACTOR:
+        return None
+    return max(1, math.ceil(estimate.n * ((half_width / distance) ** 2 - 1)))
+
+
+def sample_word(check: str) -> str:
+    """What a check's n counts."""
+    return _row(check)[0]
+
+
+def _room_for(check: str, of_items: str) -> str:
+    if check.startswith("accuracy."):
+        return of_items
+    longer = "Raise edge.answer_tokens, or write" if check == "edge.termination" else "Write"
+    return f"{longer} {check}: off"
+
+
+def _evidence(check: str) -> str:
+    where = _row(check)[1]
+    return f"; see {where} in the report" if where else ""
+
+
+def _row(check: str) -> tuple[str, str, str]:
+    return next(
+        (samples, evidence, setting)
+        for beginning, samples, evidence, setting in _ROWS
+        if check.startswith(beginning)
+    )
+
+
+def _name(check: str, member: str | None, member_count: int) -> str:
+    if member is None:
+        return check
+    return f"{check} ({f'worst of {member_count}: ' if member_count > 1 else ''}{member})"
+
+
+def _observed(estimate: Estimate, more: int) -> str:
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (format_value(end, estimate.unit, more) for end in ends)
+    if estimate.lower_bound:
+        value = f"at least {value}"
+    if _is_exact(estimate):
+        return value
+    if estimate.unit in _UNIT_SAID_ONCE:
+        return f"{value} {format_interval(value, low, high)}"
+    return f"{value} [{low}, {high}]"
+
+
+def _is_exact(estimate: Estimate) -> bool:
+    return estimate.method == "exact" and estimate.low == estimate.high
+
+
+def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
+    if _is_exact(estimate):
+        return f"(exact; {_source(limit)})"
+    p_value = telling_p_value(estimate, limit)
+    look = _LOOK.search(estimate.method)
+    how = f"{estimate.level * 100:g} % CI{f', {look[0]}' if look else ''}"
+    if p_value is not None:
+        how = (
+            f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
+        )
+        if look and look[1] != look[2]:
+            how += f", {look[0]}"
+    bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
+    where = f"n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)}"
+    return f"({how}, {where}){bound}"
+
+
+def _source(limit: Limit) -> str:
+    """Where it is written, and for artifacts of which bits."""
+    return f"{limit.source}, {limit.band}" if limit.band else str(limit.source)
+
+
+def _test_of(estimate: Estimate) -> str:
+    """Whose p-value it is: scores have a t test, answers in groups one that flips their signs."""
+    if estimate.method.startswith("paired t"):
+        return "paired t"
+    is_clustered = estimate.method.startswith("Tango score, paired, clustered")
+    return "sign-flip" if is_clustered else "exact McNemar"
+
+
+def _silence(estimate: Estimate, limit: Limit, side: Side) -> str:
+    """What an alarm that did not go off saw; never "none" of an interval that excludes none."""
+    p_value = telling_p_value(estimate, limit)
+    is_excluded = excludes_no_damage(estimate, is_upper=side.is_upper)
+    if p_value is not None and is_shown(p_value, limit):
+        return "damage is seen, but not beyond the limit"
+    if p_value is not None:
+        return "damage is not shown beyond doubt" if is_excluded else "no damage seen"
+    if is_excluded is None:
+        return "not shown to be beyond the limit"
+    return "damage is seen, but not shown beyond the limit" if is_excluded else "no damage seen"
+
+
+def would_have_seen(
+    estimate: Estimate, limit: Limit, *, family: int = 1, detectable: float = 0.0
+) -> str:
+    """The smallest damage for which an alarm goes off 4 times in 5: `1.041 or more`.
+
+    Args:
+        estimate: what was judged.
+        limit: of the row.
+        family: how many alarms the p-value was adjusted for.
+        detectable: the change that its test sees 4 times in 5, as a size; 0: nobody said.
+
+    Returns:
+        Nothing for a row that is no alarm, has seen everything as it is exact, or nothing at all.
+    """
+    if limit.rule != "alarm" or _is_exact(estimate):
+        return ""
+    side = telling_side(estimate, limit)
+    ends = (estimate.low, estimate.value, estimate.high)
+    of = dataclasses.replace(estimate, p_value=telling_p_value(estimate, limit))
+    near = smallest_detectable(of, side.bound, is_upper=side.is_upper, family=family)
+    # of few flips the interval's normal approximation promises too much
+    far = detectable if side.is_upper else -detectable
+    seen = max(near, far, key=abs) if detectable else near
+    if estimate.unit == "ratio" and seen <= 0:
+        return ""  # so wide an interval would have seen nothing
+    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    return f"{format_value(seen, estimate.unit, more)} or {'more' if side.is_upper else 'less'}"
+
+
+def _what_would_decide(check: str, estimate: Estimate, side: Side, asked: int) -> str:
+    """A setting that can be typed, where there is one that asks for more samples."""
+    if estimate.is_open:  # no number of samples would
+        return estimate.lower_bound
+    samples, _, setting = _row(check)
+    more = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
+    if more is None:
+        return (
+            f"the value sits on the limit: no affordable number of {samples} decides. Decide it by"
+            f" a limit of your own on {check}, under artifacts in your thresholds file"
+        )
+    if setting == _TEXT and not asked:
+        setting = ""
+    if setting:
+        count = asked if setting == _TEXT else estimate.n
+        needed = _two_digits(math.ceil(count * (1 + more / estimate.n)))
+        return f"{setting.format(n=needed, task=check.partition('.')[2])} would decide"
+    if check.startswith("edge."):
+        return f"no setting asks for more {samples}: write rule: alarm in its limit"
+    return f"about {_grouped(_two_digits(more))} more {samples} would decide"
+
+
+def _two_digits(count: int) -> int:
+    """Rounded up to two significant digits: the estimate deserves no more."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return math.ceil(count / step) * step
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}".replace(",", " ")
