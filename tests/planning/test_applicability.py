@@ -17,7 +17,7 @@ from qgate.thresholds import load_thresholds
 if TYPE_CHECKING:
     from qgate.thresholds import Thresholds
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CPU = Machine(has_gpu=False, installed=frozenset({"transformers"}))
 GPU = Machine(has_gpu=True, installed=frozenset({"transformers"}))
 AREAS = {"perplexity", "divergence", "accuracy", "edge", "latency", "memory"}

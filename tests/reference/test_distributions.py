@@ -162,7 +162,7 @@ class Planted(Fake):
 """)
     script = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from tests.measuring import make_plan, measure
 measure(Path({str(store)!r}), make_plan(Path({str(original)!r})), {runtime!r})
