@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qgate.errors import ArtifactError
 from qgate.untrusted.files import open_regular
@@ -91,3 +91,8 @@ def _file_digest(path: Path) -> str:
             where = printable(str(path))
             raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
     return sha.hexdigest()
+
+
+def name_entry(made_of: dict[str, Any]) -> str:
+    """The name of the entry that is made of these: JSON values, digests of everything else."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

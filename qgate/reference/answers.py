@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from qgate.reference.entries import name_entry
+from qgate.artifacts.digest import name_entry
 from qgate.reference.store import Store
 from qgate.runtimes import requests as work
 

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate.artifacts.digest import name_entry
 from qgate.errors import ArtifactError, MeasurementError
-from qgate.measure.perplexity.rows import Samples
 from qgate.reference.encoding import Loaded, keep_original
-from qgate.reference.entries import name_entry
 from qgate.reference.output_matrix import find_output_matrix
+from qgate.reference.samples import Samples
 from qgate.reference.store import Store
 from qgate.reference.texts import Text, cut_windows
 from qgate.reference.windows import Windows

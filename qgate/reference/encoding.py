@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity.rows import cost_stride, thin_out
 from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.worker.prompt_logprobs import TOP
 from qgate.runtimes.worker.reference_logits import Encoding, Stored
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
     from qgate.runtimes.worker.reference_logits import MatrixPlace
     from qgate.thresholds import TextSettings
 
+MIN_POSITIONS = 4000
+"""So many positions are compared over the whole vocabulary whatever it costs, if there are."""
+_AFFORDABLE = 0.05
+"""Rebuilding the original's logits may cost this share of decoding, roughly."""
 MAX_SELF_KL_NATS = 1e-5
 """An encoding that cannot give the original back this exactly is not used."""
 MAX_SELF_KL_TOP_K_NATS = 1e-4
@@ -46,6 +49,22 @@ _OTHER_BYTES = 29
 """A scored token's share of ids, clusters, likelihoods and what else is kept of each."""
 _TOP_K_PAIR_BYTES = 8
 """A token and its log-probability."""
+
+
+def cost_stride(facts: ModelFacts) -> int:
+    """Every how many scored positions whole distributions can be compared at little cost.
+
+    A position costs about `width x n_vocab` multiplications to rebuild, decoding costs about
+    `2 n_params` for each scored token (its context half is decoded too). Small models with large
+    vocabularies would spend more time on rebuilding than on decoding.
+    """
+    cost = facts.width * facts.n_vocab / (2 * facts.n_params)
+    return max(1, math.ceil(cost / _AFFORDABLE))
+
+
+def thin_out(stride: int, scored: int) -> int:
+    """The stride that is used: never so large that fewer than `MIN_POSITIONS` are compared."""
+    return max(1, min(stride, scored // MIN_POSITIONS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

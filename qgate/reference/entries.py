@@ -48,11 +48,6 @@ def write_entry(work: Path, facts: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def name_entry(made_of: dict[str, Any]) -> str:
-    """The name of the entry that is made of these: JSON values, digests of everything else."""
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
-
-
 def put_in_place(work: Path, place: Path) -> dict[str, Any]:
     """Give a finished entry its name, and return the one that now has it.
 

@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qgate import __version__
+from qgate.artifacts.digest import name_entry
 from qgate.errors import RuntimeFailed
-from qgate.reference.entries import name_entry
 from qgate.runtimes import wire
 from qgate.runtimes.host import Host
 

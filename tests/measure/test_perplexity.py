@@ -15,14 +15,9 @@ from qgate.artifacts import discover
 from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity.divergence import measure_divergence
-from qgate.measure.perplexity.rows import (
-    MIN_POSITIONS,
-    ROWS,
-    Samples,
-    cost_stride,
-    explain,
-    thin_out,
-)
+from qgate.measure.perplexity.rows import ROWS, explain
+from qgate.reference.encoding import MIN_POSITIONS, cost_stride, thin_out
+from qgate.reference.samples import Samples
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Serving

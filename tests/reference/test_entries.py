@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from qgate.artifacts.digest import name_entry
 from qgate.errors import MeasurementError
-from qgate.reference.entries import name_entry, put_in_place, read_entry, write_entry
+from qgate.reference.entries import put_in_place, read_entry, write_entry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from qgate.artifacts.digest import name_entry
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
-from qgate.reference.entries import name_entry, read_entry
+from qgate.reference.entries import read_entry
 from qgate.reference.store import Store, require_usable
 from tests.measuring import entries
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, Samples, explain
+from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
+from qgate.reference.samples import Samples
 from qgate.runtimes.base import Span
 from qgate.runtimes.fake import Fake
 from qgate.runtimes.ragged import from_flat

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.measure.looks import Rows
-    from qgate.measure.perplexity.rows import Samples
     from qgate.records import Estimate
     from qgate.reference.distributions import Reference
+    from qgate.reference.samples import Samples
     from qgate.runtimes.served_model import Serving
     from qgate.stats import Looks
 

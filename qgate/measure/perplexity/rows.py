@@ -20,98 +20,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from qgate import stats
-from qgate.errors import MeasurementError
 from qgate.measure.perplexity.kl_groups import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.records import Estimate
-    from qgate.runtimes.base import ModelFacts
+    from qgate.reference.samples import Samples
 
-MIN_POSITIONS = 4000
-"""So many positions are compared over the whole vocabulary whatever it costs, if there are."""
-_AFFORDABLE = 0.05
-"""Rebuilding the original's logits may cost this share of decoding, roughly."""
 MIN_COVERED_MASS = 0.95
 """Mean mass of the original that must be compared token by token. What is not compared counts as
 one token; damage within it is not seen, however large it is."""
 _SURER_TEXT = "Name a text that the original is surer of: text: {source: FILE}"
 """What covers more mass where a runtime tells no more."""
 _HISTOGRAM_EDGES = np.logspace(-7, 2, 55)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
-    """Raw values of one artifact, in the order of the reference's windows."""
-
-    nll_nats: np.ndarray
-    """Artifact, shape (scored tokens,), float64."""
-    reference_nll_nats: np.ndarray
-    """The same tokens under the reference."""
-    clusters: np.ndarray
-    """Which document or window each scored token belongs to."""
-    kl_nats: np.ndarray
-    """Shape (compared positions,), float64."""
-    same_top: np.ndarray
-    """Same shape, bool."""
-    compared: np.ndarray
-    """Indices of the compared positions among the scored tokens."""
-    windows: np.ndarray
-    """The window of each scored token, counted from 0."""
-    places: np.ndarray
-    """Where in its window each scored token lies, above 0 and below 1."""
-    slices: tuple[str, ...] = ()
-    """What tokens are about; empty where nobody said."""
-    topics: np.ndarray | None = None
-    """Which of these each scored token is about."""
-    confidence: np.ndarray | None = None
-    """The original's probability of the token that it ranks first at each compared position; None
-    where its runtime does not tell."""
-    covered_mass: np.ndarray | None = None
-    """The original's probability mass that was compared token by token at each compared position,
-    0 to 1; None where the whole vocabulary was."""
-    why_partition: str = ""
-    """Why the whole vocabulary was not compared, and what would have it compared."""
-
-    def __post_init__(self) -> None:
-        wanted = len(self.reference_nll_nats)
-        if len(self.nll_nats) != wanted or len(self.clusters) != wanted:
-            raise MeasurementError(
-                f"lost samples: got {len(self.nll_nats)} scored tokens; expected {wanted}"
-            )
-        if not len(self.kl_nats) == len(self.same_top) == len(self.compared):
-            raise MeasurementError(
-                f"lost samples: got {len(self.kl_nats)} divergences; expected {len(self.compared)}"
-            )
-        if self.covered_mass is not None and len(self.covered_mass) != len(self.compared):
-            raise MeasurementError(
-                f"lost samples: got {len(self.covered_mass)} covered masses;"
-                f" expected {len(self.compared)}"
-            )
-
-
-def cost_stride(facts: ModelFacts) -> int:
-    """Every how many scored positions whole distributions can be compared at little cost.
-
-    A position costs about `width x n_vocab` multiplications to rebuild, decoding costs about
-    `2 n_params` for each scored token (its context half is decoded too). Small models with large
-    vocabularies would spend more time on rebuilding than on decoding.
-    """
-    cost = facts.width * facts.n_vocab / (2 * facts.n_params)
-    return max(1, math.ceil(cost / _AFFORDABLE))
-
-
-def thin_out(stride: int, scored: int) -> int:
-    """The stride that is used: never so large that fewer than `MIN_POSITIONS` are compared."""
-    return max(1, min(stride, scored // MIN_POSITIONS))
 
 
 class _Row(Protocol):
