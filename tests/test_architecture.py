@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qgate"
@@ -102,6 +103,32 @@ def test_imports_point_to_lower_layers_only() -> None:
         if imported in LEVELS and LEVELS[imported] > LEVELS[part_of(path)]
     ]
     assert upward == []
+
+
+def modules() -> dict[str, Path]:
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES)
+    return dict(zip((name.removesuffix(".__init__") for name in names), FILES, strict=True))
+
+
+def modules_imported(tree: ast.Module, known: Container[str]) -> Iterator[str]:
+    """The project's modules; `from package import name` is the module, or the package."""
+    for name in imports(without_types(tree)):
+        if name in known:
+            yield name
+        elif (package := name.rpartition(".")[0]) in known:
+            yield package
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = modules()
+    graph = {
+        name: {other for other in modules_imported(TREES[path], known) if other != name}
+        for name, path in known.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
 def test_nobody_imports_the_demo() -> None:

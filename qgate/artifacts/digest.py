@@ -15,6 +15,8 @@ from qgate.untrusted.text import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from qgate.records import Artifact
 
 _BLOCK_BYTES = 1 << 20
@@ -96,3 +98,8 @@ def _file_digest(path: Path) -> str:
 def name_entry(made_of: dict[str, Any]) -> str:
     """The name of the entry that is made of these: JSON values, digests of everything else."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def window_digests(windows: np.ndarray) -> list[str]:
+    """Content digest of each window: what the samples of both sides are paired by."""
+    return [hashlib.sha256(row.astype("<i4").tobytes()).hexdigest() for row in windows]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.artifacts.digest import name_entry
+from qgate.artifacts.digest import name_entry, window_digests
 from qgate.errors import ArtifactError, MeasurementError
 from qgate.reference.encoding import Loaded, keep_original
 from qgate.reference.output_matrix import find_output_matrix
@@ -35,7 +35,6 @@ from qgate.reference.texts import Text, cut_windows
 from qgate.reference.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.worker.reference_logits import Encoding, Stored
-from qgate.runtimes.worker.scoring import window_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

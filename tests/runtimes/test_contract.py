@@ -9,8 +9,8 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import chisquare
 
+from qgate.artifacts.digest import window_digests
 from qgate.errors import ArtifactError
-from qgate.runtimes.worker.scoring import window_digests
 from tests.runtimes.conftest import TOKENS, Served, cut_short, open_model
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from qgate.artifacts.digest import window_digests
 from qgate.demo.__main__ import model_directory
 from qgate.errors import ArtifactError
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.worker.scoring import window_digests
 from tests.conftest import Toy, write_toy
 from tests.runtimes.conftest import cut_short
 from tests.runtimes.vllm_served import python_with_vllm

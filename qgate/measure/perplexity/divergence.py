@@ -113,7 +113,7 @@ def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> 
     Raises:
         QGateError: the runtime failed, or lost something.
     """
-    from qgate.runtimes.worker.scoring import window_digests
+    from qgate.artifacts.digest import window_digests
 
     with serving.phase("perplexity"):
         scored = serving.host.call("score", **score_arguments(reference, begin, end))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Span
 from qgate.runtimes.ragged import to_flat
 from qgate.runtimes.worker.logprob_store import TopKeeper, TopRows, find_top_rows, read_top_rows
 from qgate.runtimes.worker.partition_kl import look_up, partition_divergence
 from qgate.runtimes.worker.prompt_logprobs import SEARCHED, TOP, check_reading, rows_of
-from qgate.runtimes.worker.scoring import window_digests
 from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:

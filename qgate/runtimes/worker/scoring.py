@@ -6,7 +6,6 @@ is in the window. By llama.cpp's `perplexity` convention `first` is the middle o
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.reference_logits import Keeper, Original, Stored, centred
@@ -312,8 +312,3 @@ def comparing(request: ScoreRequest) -> Comparing | None:
         positions = len(request.windows) * request.kept_per_window
         return TopRowsOfOriginal(request.stored, positions, request.tops)
     return _AgainstOriginal(request.stored, request.anchors, request.tops, request.compared)
-
-
-def window_digests(windows: np.ndarray) -> list[str]:
-    """Content digest of each window: what the samples of both sides are paired by."""
-    return [hashlib.sha256(row.astype("<i4").tobytes()).hexdigest() for row in windows]

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError, QGateError
 from qgate.runtimes.base import Span
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from qgate.runtimes.worker.prompt_logprobs import PromptReader, check_reading
-from qgate.runtimes.worker.scoring import window_digests
 
 if TYPE_CHECKING:
     from qgate.runtimes.base import Progress
