@@ -130,7 +130,7 @@ def calibrate(asked: Asked, directory: Path) -> list[str]:
     noise = dataclasses.replace(noise, seconds=round(time.monotonic() - started, 1))
     write_json(to_json(with_newest(read_noise(asked.json), noise)), asked.json)
 
-    from qgate.calibration.rendering import render
+    from qgate.cli.calibration.rendering import render
 
     return [*render(noise), "", f"noise: {escape_line(str(asked.json))}"]
 
@@ -218,8 +218,8 @@ def _setting(
 
 
 def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noise:
-    from qgate.calibration.estimating import estimate
-    from qgate.calibration.measuring import measure
+    from qgate.cli.calibration.estimating import estimate
+    from qgate.cli.calibration.measuring import measure
 
     bench = Bench(_setting(original, thresholds, thresholds.runtime.name, directory))
     described: dict[str, Any] = environment.describe(os.environ, directory)

@@ -23,7 +23,7 @@ LAYERS = (
     ("planning", "reference"),
     ("measure",),
     ("gate",),
-    ("plugin", "checklist", "calibration"),
+    ("plugin", "checklist", "cli"),
     ("__main__", "calibrate"),
 )
 """A part may import its own layer and those above it in this table."""

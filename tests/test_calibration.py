@@ -11,8 +11,8 @@ from scipy import stats
 
 from qgate.artifacts import discover
 from qgate.calibrate import Asked, as_the_original_is, choose_runtime, find_original
-from qgate.calibration.estimating import count_flips, upper_share, visible_slowdown
-from qgate.calibration.order import back_in_order, in_another_order
+from qgate.cli.calibration.estimating import count_flips, upper_share, visible_slowdown
+from qgate.cli.calibration.order import back_in_order, in_another_order
 from qgate.errors import UsageError
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.records import Estimate

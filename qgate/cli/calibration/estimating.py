@@ -12,7 +12,7 @@ from qgate.stats.binomial import upper_tails
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from qgate.calibration.measuring import Runs
+    from qgate.cli.calibration.measuring import Runs
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.records import Estimate
 

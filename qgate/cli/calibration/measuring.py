@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qgate import errors
-from qgate.calibration.order import back_in_order, in_another_order
+from qgate.cli.calibration.order import back_in_order, in_another_order
 from qgate.measure.probes import find_probes
 from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.paired_binary import PairedAnswers

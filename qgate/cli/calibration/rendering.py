@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.calibration.estimating import LATENCIES, visible_slowdown
 from qgate.checks import area_of
+from qgate.cli.calibration.estimating import LATENCIES, visible_slowdown
 from qgate.report.text import count_cells, escape_line, format_bytes, pad
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The command line beside pytest: `qgate` and `python -m qgate`."""
