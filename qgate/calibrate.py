@@ -64,9 +64,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(_FAILED, f"{self.prog}: {message}\n")
 
 
-def _make_parser() -> _Parser:
+def _make_parser(prog: str) -> _Parser:
     parser = _Parser(
-        prog=_NAME,
+        prog=prog,
         allow_abbrev=False,
         description="Measure what the original differs from itself by, on this machine.",
     )
@@ -83,24 +83,29 @@ def _make_parser() -> _Parser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure what the command line asks for."""
-    asked = Asked(**vars(_make_parser().parse_args(arguments)))
+def main(arguments: list[str] | None = None, prog: str = _NAME) -> int:
+    """Measure what the command line asks for.
+
+    Args:
+        arguments: of the command line; None: of this process.
+        prog: what the command is called in its messages.
+    """
+    asked = Asked(**vars(_make_parser(prog).parse_args(arguments)))
     undo_signals = interrupt_on_termination()
     try:
         lines = calibrate(asked, Path.cwd())
     except QGateError as error:
-        return _fail(_in_own_words(str(error)), _FAILED)
+        return _fail(prog, _in_own_words(str(error)), _FAILED)
     except KeyboardInterrupt:
-        return _fail("interrupted; no noise floor was written", _INTERRUPTED)
+        return _fail(prog, "interrupted; no noise floor was written", _INTERRUPTED)
     finally:
         undo_signals()
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
-def _fail(reason: str, code: int) -> int:
-    sys.stderr.write(f"{_NAME}: {escape_line(reason)}\n")
+def _fail(prog: str, reason: str, code: int) -> int:
+    sys.stderr.write(f"{prog}: {escape_line(reason)}\n")
     return code
 
 

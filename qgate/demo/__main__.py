@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NAME = "qgate-demo"
+_NAME = "python -m qgate.demo"
 NEEDED = ("llama_cpp", "gguf", "safetensors")
 DAMAGED_LAYER = 1
 
@@ -89,9 +90,9 @@ def _length(original: Path) -> Callable[[str], int]:
     return lambda text: len(model.encode(text))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qgate.demo",
+        prog=prog,
         description="Make a small reference model and quantized variants of it, as GGUF files"
         " or in the formats that are named.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -114,13 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make the files that the command line asks for."""
-    asked = _parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = _NAME) -> int:
+    """Make the files that the command line asks for.
+
+    Args:
+        arguments: of the command line; None: of this process.
+        prog: what the command is called in its messages.
+    """
+    asked = _parser(prog).parse_args(arguments)
     try:
         formats = read_formats(asked.formats)
     except FormatError as error:
-        return _fail(str(error))
+        return _fail(prog, str(error))
     order = Order(
         formats=tuple(name for name in formats if name != GGUF),
         original=model_directory(),
@@ -131,16 +137,17 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [name for name in NEEDED if GGUF in formats and find_spec(name) is None]
     if missing:
         return _fail(
-            f'{", ".join(missing)} not installed. Install with: pip install "pytest-qgate[gguf]"'
+            prog,
+            f'{", ".join(missing)} not installed. Install with: pip install "pytest-qgate[gguf]"',
         )
     if lines := check_tools(order):
-        return _fail(*lines)
+        return _fail(prog, *lines)
     try:
         _make_all(order, with_gguf=GGUF in formats)
     except OSError as error:
-        return _fail(f"{error.filename or asked.directory}: {error.strerror or error}")
+        return _fail(prog, f"{error.filename or asked.directory}: {error.strerror or error}")
     except (QuantizeError, FormatError) as error:
-        return _fail(str(error))
+        return _fail(prog, str(error))
     sys.stdout.write(f"Now type: pytest --qgate {quote(str(asked.directory))}\n")
     return 0
 
@@ -157,9 +164,9 @@ def _make_all(order: Order, *, with_gguf: bool) -> None:
             sys.stdout.flush()
 
 
-def _fail(*reasons: str) -> int:
+def _fail(prog: str, *reasons: str) -> int:
     for reason in reasons:
-        sys.stderr.write(f"python -m qgate.demo: {reason}\n")
+        sys.stderr.write(f"{prog}: {reason}\n")
     return 2
 
 

@@ -1,0 +1,161 @@
+"""`qgate COMMAND`, the same as `python -m qgate COMMAND`: what can be done beside a test run.
+
+    qgate demo [DIR]                        make a small model and quantized variants to try it on
+    qgate doctor                            what is installed, which formats can be served here
+    qgate verify REPORT [--artifact PATH]   decide over a report: 0 only where all holds
+    qgate summary REPORT                    show it in GitHub Actions; decides nothing
+    qgate upload REPORT [--uri URI]         send it to MLflow, again if need be
+    qgate calibrate DIR                     measure the noise floor of this machine
+    qgate schema                            the JSON schema of thresholds files
+
+Exit codes: 0 done or holds; 1 not uploaded or does not hold; 4 a wrong argument or report, or what
+could not be made or measured; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
+
+from qgate import __version__
+from qgate.errors import QGateError
+from qgate.report.text import escape_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_USAGE = 4
+"""pytest's exit code for a usage error; argparse's 2 is pytest's word for interrupted."""
+_REFUSED = 2
+"""What commands that were modules of their own exit with for the same."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
+    """Run one command and return the exit code.
+
+    Args:
+        arguments: of the command line; None: of this process.
+        prog: what the program is called in its messages.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _WHOLE_COMMANDS:
+        return _run_whole(arguments[0], list(arguments[1:]), prog)
+    options = _make_parser(prog).parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except QGateError as error:
+        sys.stderr.write(f"{escape_line(str(error))}\n")
+        return _USAGE
+    return code
+
+
+def _make_parser(prog: str) -> _Parser:
+    parser = _Parser(
+        prog=prog,
+        description="Is this quantized artifact still the model we had? The gate itself is a"
+        " pytest run: pytest --qgate=DIR",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"qgate {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("demo", help="make a small model and quantized variants to try it on")
+    doctor = commands.add_parser(
+        "doctor", help="what is installed, which formats can be served here", allow_abbrev=False
+    )
+    doctor.set_defaults(run=_run_doctor)
+    verify = commands.add_parser("verify", help="decide over a report", allow_abbrev=False)
+    verify.add_argument("report", type=Path, metavar="REPORT")
+    verify.add_argument(
+        "--artifact",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a model that the report must be about, by digest; repeatable",
+    )
+    verify.set_defaults(run=_run_verify)
+    summary = commands.add_parser(
+        "summary",
+        help="write a report's table, annotations and outputs for GitHub Actions",
+        allow_abbrev=False,
+    )
+    summary.add_argument("report", type=Path, metavar="REPORT")
+    summary.set_defaults(run=_run_summary)
+    upload = commands.add_parser("upload", help="send a report to MLflow", allow_abbrev=False)
+    upload.add_argument("report", type=Path, metavar="REPORT")
+    upload.add_argument(
+        "--uri",
+        help="default: MLFLOW_TRACKING_URI, else where the report was meant for, else .qgate",
+    )
+    upload.set_defaults(run=_run_upload)
+    commands.add_parser("calibrate", help="measure the noise floor of this machine")
+    schema = commands.add_parser(
+        "schema", help="the JSON schema of thresholds files", allow_abbrev=False
+    )
+    schema.set_defaults(run=_run_schema)
+    return parser
+
+
+def _run_doctor(_: argparse.Namespace) -> int:
+    from qgate.cli.doctor import run_doctor
+
+    return run_doctor()
+
+
+def _run_verify(options: argparse.Namespace) -> int:
+    from qgate.cli.verify import run_verify
+
+    return run_verify(options)
+
+
+def _run_summary(options: argparse.Namespace) -> int:
+    from qgate.cli.summary import run_summary
+
+    return run_summary(options)
+
+
+def _run_upload(options: argparse.Namespace) -> int:
+    from qgate.cli.upload import run_upload
+
+    return run_upload(options)
+
+
+def _run_schema(_: argparse.Namespace) -> int:
+    from qgate.thresholds.schema import json_schema
+
+    sys.stdout.write(json_schema())
+    return 0
+
+
+def _demo(arguments: list[str], prog: str) -> int:
+    from qgate.demo.__main__ import main as make_demo
+
+    return make_demo(arguments, prog)
+
+
+def _calibrate(arguments: list[str], prog: str) -> int:
+    from qgate.calibrate import main as calibrate
+
+    return calibrate(arguments, prog)
+
+
+_WHOLE_COMMANDS: Mapping[str, Callable[[list[str], str], int]] = MappingProxyType(
+    {"demo": _demo, "calibrate": _calibrate}
+)
+"""Commands that have a parser of their own: they are modules with a command line, too."""
+
+
+def _run_whole(name: str, arguments: list[str], prog: str) -> int:
+    try:
+        code = _WHOLE_COMMANDS[name](arguments, f"{prog} {name}")
+    except SystemExit as end:  # argparse's, for --help or a wrong argument
+        code = end.code if isinstance(end.code, int) else 0
+    return _USAGE if code == _REFUSED else code
