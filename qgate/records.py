@@ -101,6 +101,20 @@ class Estimate:
         if self.n < 1:
             raise ValueError(f"estimate: got n = {self.n}; expected at least one sample")
 
+    @classmethod
+    def exact(cls, value: float, unit: str, *, level: float = 0.95) -> Estimate:
+        """A number without uncertainty, such as the size of a file.
+
+        Args:
+            value: finite.
+            unit: of the value, for the report.
+            level: that the report shows.
+
+        Raises:
+            ValueError: the value is infinite or NaN.
+        """
+        return cls(value=value, low=value, high=value, level=level, n=1, unit=unit, method="exact")
+
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:

@@ -193,7 +193,7 @@ ROWS: Mapping[str, _Row] = MappingProxyType(
 
 def _exact(value: float, unit: str, level: float) -> Estimate:
     """A number that would be the same if it were measured again."""
-    return Estimate(value=value, low=value, high=value, level=level, n=1, unit=unit, method="exact")
+    return Estimate.exact(value, unit, level=level)
 
 
 def _headline(footprint: Footprint) -> dict[str, float]:
