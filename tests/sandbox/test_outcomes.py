@@ -132,13 +132,13 @@ def test_what_stopped_a_program_is_said_on_one_line(
         ),
         ("print('passed'); import os; os._exit(0)", "left before its end: exit code 0"),
         (
-            "import os\nfor n in range(3, 64):\n  try: os.write(n, b'began\\npassed')\n"
+            "import os\nfor n in range(3, 1024):\n  try: os.write(n, b'began\\npassed')\n"
             "  except OSError: pass\nos._exit(0)",
             "began passed",
         ),
         (
-            "import os\nfor n in range(3, 64):\n  try: word = os.read(n, 4096)\n"
-            "  except OSError: continue\n  for m in range(3, 64):\n"
+            "import os\nfor n in range(3, 1024):\n  try: word = os.read(n, 4096)\n"
+            "  except OSError: continue\n  for m in range(3, 1024):\n"
             "    try: os.write(m, word)\n    except OSError: pass\nos._exit(0)",
             "said what only the runner may say",
         ),
