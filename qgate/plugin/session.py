@@ -184,9 +184,16 @@ class GateSession:
     def pytest_collection_modifyitems(
         self, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
-        """Leave out rows that are there only where somebody sets a limit."""
+        """Leave out rows that are there only where somebody sets a limit.
+
+        `-k` knows rows by their names, too.
+        """
         if self.config.getoption("benchmark_only", False):
             offer_benchmarks(items)
+        for item in items:
+            name, _ = row_of(item)
+            if name is not None:
+                item.extra_keyword_matches.add(name)
         yield
         items[:] = [item for item in items if is_wanted(item, self.limits)]
 

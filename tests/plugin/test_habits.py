@@ -102,6 +102,8 @@ def test_selecting_rows_keeps_the_exit_code_and_never_reads_as_a_pass(
 ) -> None:
     for selection, count in (
         (("-k", "good and not ratio"), 9),
+        (("-k", "good and divergence.kl_mean"), 1),
+        (("-k", "good and (perplexity.ratio or divergence.kl_p99)"), 2),
         (("-k", "good", "-m", "perplexity"), 4),
         (("-k", "good", "-m", "integrity"), 6),
         (("--deselect", "test_perplexity.py", "-k", "good"), 6),
