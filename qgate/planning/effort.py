@@ -113,8 +113,8 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
         for effort in (
             Effort(
                 name="quick",
-                windows=12,
-                conversation_tokens=192,
+                windows=16,
+                conversation_tokens=160,
                 task_items=30,
                 long_context_tokens=1024,
                 long_texts=1,

@@ -25,7 +25,7 @@ def test_eight_bits_of_a_real_model_pass(
 ) -> None:
     models = gather(tmp_path / "models", [smollm2("F16"), smollm2("Q8_0")])
 
-    seen = gate(team, models, *LIKELIHOODS, QUICK)
+    seen = gate(team, models, *LIKELIHOODS)
 
     assert not_passed(seen, "SmolLM2-135M-Q8_0") == {}
     assert judged(seen, "SmolLM2-135M-Q8_0")[LEADING] == "pass"
