@@ -89,7 +89,7 @@ def measure_divergence(
     parts: list[dict[str, Any]] = []
     for look, (begin, end) in enumerate(itertools.pairwise((0, *ends)), 1):
         parts.append(score_part(serving, reference, begin, end))
-        looks = _looks(ends, look) if len(ends) > 1 else None
+        looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
         found = _joined(reference, parts, end, looks)
         if end == count or (rows is not None and rows.are_decided(found)):
             return found
@@ -100,11 +100,6 @@ def window_ends(count: int) -> tuple[int, ...]:
     """How many windows are scored at each look."""
     ends = [round(count * share) for share in _SHARES]
     return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
-
-
-def _looks(ends: tuple[int, ...], look: int) -> Looks:
-    """Half of the text decides of what is sound: what it may err is not kept for the end."""
-    return stats.Looks(ends=ends, look=look, spending=stats.Spending.SQUARE)
 
 
 def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> dict[str, Any]:
