@@ -12,10 +12,11 @@ import dataclasses
 import enum
 import math
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -114,6 +115,54 @@ class Estimate:
             ValueError: the value is infinite or NaN.
         """
         return cls(value=value, low=value, high=value, level=level, n=1, unit=unit, method="exact")
+
+    @classmethod
+    def share(cls, passed: int, n: int, *, level: float = 0.95) -> Estimate:
+        """A share of answers of which each is right or wrong: Wilson's score interval.
+
+        Args:
+            passed: how many are right.
+            n: how many there are, at least 2, each drawn independently of the others.
+            level: coverage of the interval.
+
+        Raises:
+            MeasurementError: fewer than 2, or more are right than there are.
+        """
+        return _of_samples("share_of", passed, n, level)
+
+    @classmethod
+    def paired(
+        cls,
+        artifact_values: Sequence[float],
+        reference_values: Sequence[float],
+        *,
+        unit: str = "difference",
+        more_is_worse: bool = False,
+        level: float = 0.95,
+    ) -> Estimate:
+        """The mean difference artifact - reference of values of the same items.
+
+        Args:
+            artifact_values: one for each item: right or wrong, a score from 0 to 1, or any number.
+            reference_values: of the same items in the same order.
+            unit: `difference` of shares and scores; that of the values where they are other ones.
+            more_is_worse: whether a limit is a `max`; `p_value` is that of damage to this side.
+            level: coverage of the interval.
+
+        Returns:
+            Tango's interval where all values are 0 or 1, for scores and other values Student's t
+            corrected for skewness; see `qgate.stats`. Other values have no `p_value`.
+
+        Raises:
+            MeasurementError: unpaired values, fewer than 2, or a difference of no scores.
+        """
+        return _of_samples("paired", artifact_values, reference_values, unit, more_is_worse, level)
+
+
+def _of_samples(name: str, *arguments: Any) -> Estimate:  # noqa: ANN401 - those of the statistic
+    """What a statistic makes of samples; by its name, as statistics are made of the words here."""
+    found: Estimate = getattr(import_module("qgate.stats.samples"), name)(*arguments)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
