@@ -6,7 +6,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from tests.artifacts.gguf_bytes import text
+from tests.support.gguf_bytes import text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from qgate.artifacts import discover
 from qgate.errors import UsageError
 from tests.artifacts.model_files import gguf, ids
-from tests.stories import STORIES, needs_stories
+from tests.support.stories260k import STORIES, needs_stories
 
 
 @needs_stories

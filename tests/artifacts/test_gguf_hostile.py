@@ -12,7 +12,7 @@ import pytest
 
 from qgate.artifacts.gguf.header import read_header
 from qgate.errors import ArtifactError
-from tests.artifacts.gguf_bytes import ARCHITECTURE, SOUND, gguf, key, tensor, text
+from tests.support.gguf_bytes import ARCHITECTURE, SOUND, gguf, key, tensor, text
 
 NESTED = struct.pack("<IQ", 9, 1) * 3000
 

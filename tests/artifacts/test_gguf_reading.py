@@ -14,8 +14,8 @@ import pytest
 from qgate.artifacts.gguf.header import ArrayFacts, read_header
 from qgate.artifacts.gguf.types import FILE_TYPES, GGML_TYPES
 from qgate.errors import ArtifactError
-from tests.artifacts.gguf_bytes import ARCHITECTURE, gguf, key, tensor, text
-from tests.stories import STORIES, needs_stories
+from tests.support.gguf_bytes import ARCHITECTURE, gguf, key, tensor, text
+from tests.support.stories260k import STORIES, needs_stories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,7 @@ import pytest
 from qgate.artifacts import discover
 from qgate.artifacts.bits import Stored, effective_bits
 from qgate.thresholds import band_of
-from tests.artifacts.safetensors_files import write_model
-from tests.measure.hf_layouts import (
+from tests.support.hf_layouts import (
     PLAIN,
     UNQUANTIZED,
     Tensors,
@@ -20,6 +19,7 @@ from tests.measure.hf_layouts import (
     gptq,
     nf4,
 )
+from tests.support.safetensors_files import write_model
 
 if TYPE_CHECKING:
     from pathlib import Path

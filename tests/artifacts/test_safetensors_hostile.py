@@ -13,7 +13,7 @@ import pytest
 import qgate
 from qgate.artifacts.hf.safetensors import read_header
 from qgate.errors import ArtifactError
-from tests.artifacts.safetensors_files import entry, raw
+from tests.support.safetensors_files import entry, raw
 
 MODEL = Path(qgate.__file__).parent / "demo" / "model" / "model.safetensors"
 EIGHT = bytes(8)

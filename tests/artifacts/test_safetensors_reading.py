@@ -12,7 +12,7 @@ import qgate
 from qgate.artifacts.hf.safetensors import DTYPE_BITS, read_header
 from qgate.artifacts.hf.weights import read_weights
 from qgate.errors import ArtifactError
-from tests.artifacts.safetensors_files import n_bytes, raw, write
+from tests.support.safetensors_files import n_bytes, raw, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

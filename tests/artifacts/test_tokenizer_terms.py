@@ -15,7 +15,7 @@ from qgate.artifacts.tokenizer.hf_terms import piece_scores
 from qgate.artifacts.tokenizer.terms import SPLITS, split_of
 from qgate.errors import ArtifactError
 from tests.artifacts.hf_directories import DEMO, change, copy, facts
-from tests.stories import STORIES, needs_stories
+from tests.support.stories260k import STORIES, needs_stories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

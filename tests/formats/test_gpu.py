@@ -18,7 +18,7 @@ import pytest
 from tests.formats.conftest import gate
 from tests.formats.test_formats import QUALITY, SCHEMES, entry
 from tests.plugin.conftest import Outcome, core_limits, new_project
-from tests.runtimes.vllm_served import python_with_vllm
+from tests.support.vllm_environment import python_with_vllm
 
 if TYPE_CHECKING:
     from tests.formats.conftest import Models

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.gate.row import Ledger, Subject, overall
 from qgate.records import Artifact, Estimate, Record, Verdict
-from tests.judging import ERROR, FAIL, INCOMPLETE, INCONCLUSIVE, PASS, SKIPPED, estimate
+from tests.support.verdicts import ERROR, FAIL, INCOMPLETE, INCONCLUSIVE, PASS, SKIPPED, estimate
 
 SEVERITY = [ERROR, FAIL, INCOMPLETE, INCONCLUSIVE, PASS]
 

@@ -16,7 +16,7 @@ from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
 from qgate.thresholds import Thresholds
 from tests.conftest import Toy
-from tests.measuring import SETTINGS
+from tests.support.references import SETTINGS
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]

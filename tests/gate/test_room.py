@@ -19,7 +19,7 @@ from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.requests import NO_END
 from qgate.stats import Looks, look_ends
-from tests.measure.outcomes import END, make_answers, make_outcome, pair
+from tests.support.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.measure.measurement import Measurement

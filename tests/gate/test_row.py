@@ -10,7 +10,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.gate.row import Exact, judge_row
 from qgate.records import Estimate, Limit, SourceLine
-from tests.judging import FAIL, INCONCLUSIVE, PASS, SKIPPED, estimate
+from tests.support.verdicts import FAIL, INCONCLUSIVE, PASS, SKIPPED, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

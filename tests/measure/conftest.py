@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tests.measure.task_items import Write
+    from tests.measure.tasks.task_items import Write
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.plugin.conftest import CLOSED_PORT, new_project
-from tests.plugin.planting import move_end_token, turn_far_positions, zero_cyrillic
+from tests.support.gguf_faults import move_end_token, turn_far_positions, zero_cyrillic
 
 if TYPE_CHECKING:
     from pathlib import Path

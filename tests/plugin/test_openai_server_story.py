@@ -12,7 +12,7 @@ import pytest
 from qgate.checks import CHECKS
 from qgate.thresholds import load_thresholds
 from tests.plugin.conftest import CLOSED_PORT
-from tests.runtimes.openai_server_programs import SERVERS
+from tests.support.servers import SERVERS
 
 if TYPE_CHECKING:
     from pathlib import Path

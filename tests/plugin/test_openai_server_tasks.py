@@ -12,8 +12,8 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from tests.plugin.conftest import CLOSED_PORT
-from tests.plugin.served_tasks import FEW, KNOWN, MADE_TOKENS, METRICS, rows_of, write_tasks
-from tests.runtimes.openai_server_programs import SERVERS
+from tests.plugin.lm_eval_tasks import FEW, KNOWN, MADE_TOKENS, METRICS, rows_of, write_tasks
+from tests.support.servers import SERVERS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import Toy
-from tests.measuring import entries
 from tests.plugin.conftest import CORE, Outcome, Project, core_limits, gating, script
+from tests.support.references import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import pytest
 
 import qgate
 from tests.plugin.conftest import CLOSED_PORT, new_project
-from tests.runtimes.vllm_served import python_with_vllm
+from tests.support.vllm_environment import python_with_vllm
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Outcome, Project

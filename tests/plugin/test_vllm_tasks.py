@@ -15,8 +15,8 @@ from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
 from tests.plugin.conftest import CLOSED_PORT
-from tests.plugin.served_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
-from tests.runtimes.vllm_served import python_with_vllm
+from tests.plugin.lm_eval_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
+from tests.support.vllm_environment import python_with_vllm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import SHARED
 from tests.plugin.conftest import new_project
-from tests.stories import STORIES
+from tests.support.stories260k import STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

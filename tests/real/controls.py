@@ -6,8 +6,8 @@ import ctypes
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tests.plugin.planting import rewrite
-from tests.real.gating import place
+from tests.real.runs import place
+from tests.support.gguf_faults import rewrite
 
 if TYPE_CHECKING:
     from pathlib import Path

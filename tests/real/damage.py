@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.plugin.planting import BYTES, rewrite
+from tests.support.gguf_faults import BYTES, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.gating import QUALITY, QUICK, failed, gate, gather, not_passed
+from tests.real.runs import QUALITY, QUICK, failed, gate, gather, not_passed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.damage import PLANTED, claim_file_type
-from tests.real.gating import LIKELIHOODS, QUALITY, QUICK, failed, gate, place
+from tests.real.runs import LIKELIHOODS, QUALITY, QUICK, failed, gate, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.controls import store_as
-from tests.real.gating import QUALITY, gate, judged, not_passed, place
+from tests.real.runs import QUALITY, gate, judged, not_passed, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.controls import CONTROLS, write_controls
-from tests.real.gating import LIKELIHOODS, QUALITY, QUICK, gate, gather, judged, not_passed
+from tests.real.runs import LIKELIHOODS, QUALITY, QUICK, gate, gather, judged, not_passed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

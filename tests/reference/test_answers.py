@@ -19,8 +19,8 @@ from qgate.reference.entries import read_entry
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Batch, Mark, Outcome, Work, perform
-from tests.measure.outcomes import make_answers, make_outcome
-from tests.measuring import entries
+from tests.support.outcomes import make_answers, make_outcome
+from tests.support.references import entries
 
 Toys = Callable[..., Path]
 RUNTIME = RuntimeFacts(name="fake", version="1", device="cpu", build="numpy")

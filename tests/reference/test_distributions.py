@@ -23,7 +23,7 @@ from qgate.reference.encoding import MAX_SELF_KL_NATS
 from qgate.reference.texts import Text
 from qgate.runtimes.host import Host, HostSettings
 from tests.conftest import Toy, write_toy
-from tests.measuring import SETTINGS, arrays, entries, make_plan, measure, serve
+from tests.support.references import SETTINGS, arrays, entries, make_plan, measure, serve
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]
@@ -164,7 +164,7 @@ class Planted(Fake):
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from tests.measuring import make_plan, measure
+from tests.support.references import make_plan, measure
 measure(Path({str(store)!r}), make_plan(Path({str(original)!r})), {runtime!r})
 """
     with subprocess.Popen(

@@ -12,7 +12,7 @@ from qgate.errors import MeasurementError
 from qgate.reference.encoding import MAX_SELF_KL_NATS
 from qgate.thresholds import TextSettings
 from tests.conftest import Toy, write_toy
-from tests.measuring import arrays, entries, make_plan, measure
+from tests.support.references import arrays, entries, make_plan, measure
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]

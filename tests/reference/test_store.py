@@ -17,7 +17,7 @@ from qgate.artifacts.digest import name_entry
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
 from qgate.reference.entries import read_entry
 from qgate.reference.store import Store, require_usable
-from tests.measuring import entries
+from tests.support.references import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ from qgate.runtimes.base import Answer, LoadSettings, ModelFacts, Prompt, Runtim
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
-from tests.runtimes.openai_server_planted import Planted, serving, write_model
-from tests.runtimes.top_k_scene import Scene, make_scene
+from tests.runtimes.openai_server.faulty_server import Planted, serving, write_model
+from tests.runtimes.worker.original_and_artifact import Scene, make_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ import pytest
 from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.selection import Choice, Machine, choose, serves
-from tests.runtimes.choices import (
+from tests.runtimes.machines import (
     BARE,
     CPU,
     CPU_WITHOUT_VLLM,

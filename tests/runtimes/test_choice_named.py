@@ -11,7 +11,7 @@ from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.errors import RuntimeUnavailable, UsageError
 from qgate.runtimes.selection import Choice, choose, serves
-from tests.runtimes.choices import BARE, CPU, GPU, gguf, named
+from tests.runtimes.machines import BARE, CPU, GPU, gguf, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
 from tests.conftest import Toy, write_toy
 from tests.runtimes.conftest import cut_short
-from tests.runtimes.vllm_served import python_with_vllm
+from tests.support.vllm_environment import python_with_vllm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

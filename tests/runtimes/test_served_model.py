@@ -19,7 +19,7 @@ from qgate.runtimes import served_model as serving_module
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Loading, Serving
 from tests.conftest import Toy
-from tests.measuring import Recording
+from tests.support.references import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

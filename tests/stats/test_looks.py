@@ -18,7 +18,7 @@ from qgate.errors import MeasurementError
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.stats import Looks, look_ends, plan_at, repeated_p_value
 from qgate.verdict import judge
-from tests.benchmarks.test_sequential import tell
+from tests.performance.test_sequential import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

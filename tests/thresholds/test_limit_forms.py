@@ -9,7 +9,7 @@ import pytest
 from qgate.checks import CHECKS, accuracy_check
 from qgate.errors import ThresholdsError
 from qgate.thresholds.limit_forms import limit_keys
-from tests.thresholds.loading import load
+from tests.thresholds.team_files import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.thresholds import Thresholds
-from tests.thresholds.loading import LAYERED, SHIPPED, bounds, load
+from tests.thresholds.team_files import LAYERED, SHIPPED, bounds, load
 
 if TYPE_CHECKING:
     from pathlib import Path

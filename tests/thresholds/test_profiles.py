@@ -10,7 +10,7 @@ import pytest
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds import BANDS, load_thresholds
-from tests.thresholds.loading import REPOSITORY
+from tests.thresholds.team_files import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,6 @@ import pytest
 from qgate.records import Bits
 from qgate.thresholds import BANDS, band_of, load_thresholds
 from qgate.verdict.increase import PUBLISHED_PERPLEXITY, settle
-from tests.thresholds.loading import REPOSITORY, bounds
 from tests.thresholds.mixes import (
     LLAMA_3_8B,
     QWEN_2_5_HALF_B,
@@ -27,6 +26,7 @@ from tests.thresholds.mixes import (
     bits_of,
     tensors_of,
 )
+from tests.thresholds.team_files import REPOSITORY, bounds
 
 WIKITEXT = "wikitext-2 (raw, test)"
 

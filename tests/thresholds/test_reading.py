@@ -9,7 +9,7 @@ import pytest
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds import load_thresholds
-from tests.thresholds.loading import load
+from tests.thresholds.team_files import load
 
 if TYPE_CHECKING:
     from pathlib import Path

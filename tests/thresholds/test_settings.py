@@ -18,7 +18,7 @@ from qgate.thresholds import (
     TextSettings,
 )
 from qgate.thresholds.grammar import RUNTIMES
-from tests.thresholds.loading import load
+from tests.thresholds.team_files import load
 
 if TYPE_CHECKING:
     from pathlib import Path

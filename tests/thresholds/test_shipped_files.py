@@ -20,7 +20,7 @@ from qgate.thresholds import (
     load_thresholds,
     shipped_path,
 )
-from tests.thresholds.loading import GATED, LAYERED, REPOSITORY, SHIPPED, bounds, load
+from tests.thresholds.team_files import GATED, LAYERED, REPOSITORY, SHIPPED, bounds, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from qgate.records import SourceLine
 from qgate.thresholds import LmEvalTask, TaskSettings
 from qgate.thresholds.task_grammar import FILE_TASK
 from qgate.thresholds.values import Word
-from tests.thresholds.loading import OWN, SHIPPED, load
+from tests.thresholds.team_files import OWN, SHIPPED, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
-from tests.thresholds.loading import CHECKS, OWN, load
+from tests.thresholds.team_files import CHECKS, OWN, load
 
 if TYPE_CHECKING:
     from pathlib import Path

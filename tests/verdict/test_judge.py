@@ -8,7 +8,7 @@ import pytest
 
 from qgate.errors import MeasurementError, ThresholdsError
 from qgate.verdict import judge, judge_family
-from tests.verdict.estimates import (
+from tests.support.estimates import (
     FAIL,
     INCONCLUSIVE,
     LANGUAGES,

@@ -18,7 +18,7 @@ from qgate.verdict import (
     smallest_detectable,
     would_have_seen,
 )
-from tests.verdict.estimates import LANGUAGES, PASS, a_limit, an_estimate, exactly
+from tests.support.estimates import LANGUAGES, PASS, a_limit, an_estimate, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.boundaries import BEGINNINGS, Boundaries
 from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, Work, perform
-from tests.measure.outcomes import make_answers, make_outcome, pair
+from tests.support.outcomes import make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host

@@ -16,7 +16,7 @@ from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Span
 from qgate.runtimes.requests import Mark, Work
 from qgate.verdict import judge_family
-from tests.measure.outcomes import make_outcome, pair
+from tests.support.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from qgate.measure.edge.free_running import FreeAnswers, FreeRunning, compresses
 from qgate.reference.prompts import read_languages, read_prompts
 from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
-from tests.measure.outcomes import END, make_answers, make_outcome, pair
+from tests.support.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host

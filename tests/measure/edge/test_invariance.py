@@ -15,7 +15,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, perform
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy, write_toy
-from tests.measure.outcomes import END, make_answers, make_outcome, pair
+from tests.support.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from pathlib import Path

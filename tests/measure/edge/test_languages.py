@@ -13,7 +13,7 @@ from qgate.measure.edge.languages import Multilingual, documents_of
 from qgate.reference.prompts import read_languages
 from qgate.runtimes.requests import Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
-from tests.measure.outcomes import make_outcome, pair
+from tests.support.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host

@@ -19,7 +19,7 @@ from qgate.reference.prompts import read_texts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Mark, Outcome, Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
-from tests.measure.outcomes import make_outcome, pair
+from tests.support.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

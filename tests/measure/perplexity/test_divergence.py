@@ -21,7 +21,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Serving
 from qgate.verdict import judge
 from tests.conftest import Toy
-from tests.measuring import SETTINGS, make_plan, measure
+from tests.support.references import SETTINGS, make_plan, measure
 
 if TYPE_CHECKING:
     from qgate.thresholds import TextSettings

@@ -4,7 +4,7 @@
     loglikelihood_rolling   a span for each window of `lm_eval.utils.get_rolling_token_windows`
     generate_until          one prompt, cut on the left; the answer ends where a stop string begins
 
-Agrees with lm-eval's `hf` model at batch size 1 (tests/harness/test_agreement.py).
+Agrees with lm-eval's `hf` model at batch size 1 (tests/measure/tasks/lm_eval/test_agreement.py).
 """
 
 from __future__ import annotations

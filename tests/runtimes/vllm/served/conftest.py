@@ -1,0 +1,36 @@
+"""A child that serves the demo's model in vLLM, and text of that model's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from qgate.demo.__main__ import model_directory
+from qgate.runtimes.host import Host, HostSettings
+from tests.support.vllm_environment import SEQUENCES, TOKENS, load, python_with_vllm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
+        yield host
+
+
+@pytest.fixture
+def served(host: Host) -> Host:
+    """The child with the demo's model; loaded once, unless a test loaded another."""
+    load(host, model_directory())
+    return host
+
+
+@pytest.fixture(scope="module")
+def windows(host: Host) -> np.ndarray:
+    """Text of the model's own."""
+    load(host, model_directory())
+    sampled = host.call("sample", sequences=SEQUENCES, tokens=TOKENS, seed=3)
+    return np.asarray(sampled["windows"])

@@ -1,0 +1,120 @@
+"""What vLLM says through a real child: greedy, streamed, sampled, until a stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.worker.stop_strings import cut
+from tests.support.vllm_environment import (
+    ENDS,
+    TOKENS,
+    answer,
+    prompts,
+)
+
+if TYPE_CHECKING:
+    from qgate.runtimes.host import Host
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+
+def test_greedy_answers_are_repeatable_and_exactly_as_many(served: Host) -> None:
+    ids = prompts(served)
+
+    once = answer(served, ids, 24, side_by_side=4)
+    again = answer(served, ids, 24, side_by_side=4)
+    alone = answer(served, ids, 24, side_by_side=1)
+
+    for other in (again, alone):
+        assert other["answers"]["flat"].tolist() == once["answers"]["flat"].tolist()
+        assert other["ends"].tolist() == once["ends"].tolist()
+        assert other["texts"] == once["texts"]
+    said, margins = from_flat(once["answers"]), from_flat(once["margins_nats"])
+    assert len(said) == len(once["texts"]) == len(ids)
+    for one, end, leads in zip(said, once["ends"], margins, strict=True):
+        assert len(one) == 24 or end in ENDS
+        assert len(leads) == len(one) + (end != -1)
+        assert not set(one.tolist()) & set(ENDS)
+        assert (leads >= 0).all()
+
+
+def test_an_answer_ends_where_the_model_says_so(served: Host, windows: np.ndarray) -> None:
+    ended = [
+        window[: int(np.flatnonzero(np.isin(window, ENDS))[0])]
+        for window in windows
+        if np.isin(window[1:], ENDS).any()
+    ]
+    found = answer(served, tuple(ended), 200, side_by_side=8)
+
+    assert len(ended) > 0
+    assert set(found["ends"].tolist()) & set(ENDS)
+
+
+@pytest.mark.parametrize("side_by_side", [2, 16])
+def test_an_answer_that_stops_is_the_beginning_of_the_whole_one_to_the_bit(
+    served: Host, side_by_side: int
+) -> None:
+    """In groups that end early and in one that goes on for one of its prompts."""
+    ids = prompts(served)
+    whole = answer(served, ids, 48, side_by_side)
+    texts = [str(text) for text in whole["texts"]]
+    stops = [[text[14:17], text[4:6]] if len(text) > 24 else [] for text in texts]
+    assert sum(map(bool, stops)) >= 3
+
+    for until in (stops, [stops[0], [], *stops[2:]]):
+        found = answer(served, ids, 48, side_by_side, stops=until)
+        after = answer(served, ids, 48, side_by_side)
+
+        for name in ("answers", "margins_nats"):
+            assert after[name]["flat"].tobytes() == whole[name]["flat"].tobytes()
+            for short, long, own in zip(
+                from_flat(found[name]), from_flat(whole[name]), until, strict=True
+            ):
+                assert short.tobytes() == long[: len(short)].tobytes()
+                assert (len(short) < len(long)) == bool(own)
+        for told, text, own in zip(found["texts"], texts, until, strict=True):
+            assert cut(told, own) == cut(text, own)
+
+
+def test_streaming_says_what_answering_says(served: Host) -> None:
+    ids = prompts(served)[0]
+    answered = from_flat(answer(served, (ids,), 12, side_by_side=1)["answers"])[0]
+
+    timed = served.call("time", ids=ids, count=40)["at_s"]
+
+    assert len(answered) > 0
+    assert timed.shape == (40,)
+    assert (np.diff(timed) > 0).all()
+
+
+def test_sampled_text_is_repeatable_and_as_long_as_asked(served: Host) -> None:
+    draw = {"sequences": 5, "tokens": 48}
+    once = served.call("sample", **draw, seed=7)["windows"]
+
+    assert once.shape == (5, 48)
+    assert (once[:, 0] == 0).all()
+    assert (served.call("sample", **draw, seed=7)["windows"] == once).all()
+    assert (served.call("sample", **draw, seed=8)["windows"] != once).any()
+    assert len({row.tobytes() for row in once}) == 5
+
+
+def test_conversations_are_written_however_long_they_are_together(served: Host) -> None:
+    """More tokens than a step reads: a prompt that were read in two could not be sampled."""
+    turn, count = prompts(served)[0], 18
+    turns = [to_flat([np.resize(turn, 150)] + [turn] * 40, "<i4") for _ in range(count)]
+    draw = {
+        "heat": {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05},
+        "turns": turns,
+        "answer_tokens": 16,
+        "ends": list(ENDS),
+    }
+    once = served.call("sample", sequences=count, tokens=TOKENS, seed=0, **draw)
+    again = served.call("sample", sequences=count, tokens=TOKENS, seed=0, **draw)
+
+    assert once["windows"].shape == (count, TOKENS)
+    assert (once["answers"] >= 0).any(axis=1).all()
+    assert (once["windows"] == again["windows"]).all()
