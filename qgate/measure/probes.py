@@ -88,7 +88,7 @@ def find_probes(
     return (
         *tasks.probes(),
         LongInput(fillers=prose, most_tokens=edge.context_tokens, seed=seed),
-        Multilingual(documents=documents),
+        Multilingual(documents=documents, most_members=edge.languages),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
         FreeRunning(
             prompts=free,

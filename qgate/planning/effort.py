@@ -48,12 +48,14 @@ class Effort:
     """edge.long_texts"""
     documents: int
     """edge.documents: of each language."""
+    languages: int
+    """edge.languages: the original knows best."""
     prompts: int
     """edge.prompts: of the free-running answers."""
     answer_tokens: int
     """edge.answer_tokens"""
     batch_prompts: int
-    """edge.batch_prompts"""
+    """edge.batch_prompts; 0: the row is skipped."""
     math_items: int
     """edge.math_items"""
     pairs: int
@@ -84,6 +86,7 @@ class Effort:
                 context_tokens=self.long_context_tokens,
                 long_texts=self.long_texts,
                 documents=self.documents,
+                languages=self.languages,
                 prompts=self.prompts,
                 answer_tokens=self.answer_tokens,
                 batch_prompts=self.batch_prompts,
@@ -120,9 +123,10 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 long_context_tokens=1024,
                 long_texts=1,
                 documents=4,
+                languages=3,
                 prompts=16,
                 answer_tokens=40,
-                batch_prompts=16,
+                batch_prompts=0,  # of 16 prompts 8 would have to change
                 math_items=30,
                 pairs=6,
                 output_tokens=8,
@@ -139,6 +143,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 long_context_tokens=4096,
                 long_texts=1,
                 documents=12,
+                languages=64,
                 prompts=32,
                 answer_tokens=72,
                 batch_prompts=32,
@@ -158,6 +163,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 long_context_tokens=16_384,
                 long_texts=4,
                 documents=24,
+                languages=64,
                 prompts=96,
                 answer_tokens=256,
                 batch_prompts=96,

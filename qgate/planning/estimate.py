@@ -168,7 +168,8 @@ def _ask(probe: Probe, thresholds: Thresholds, context_tokens: int) -> Ask:
         attention = 1 + tokens / (2 * _LONG_TOKENS)
         return Ask(read=size * tokens * attention, share=0.5 if size > 1 else 1.0)
     if check == "edge.multilingual":
-        return Ask(read=size * 60, share=0.25)
+        fewest = edge.languages * edge.documents
+        return Ask(read=60 * (fewest if fewest < size else size * 0.25))
     if check == "edge.repetition":
         return Ask(read=size * 40, written=size * edge.answer_tokens)
     if check == "edge.batch_invariance":

@@ -155,6 +155,12 @@ EDGE: Mapping[str, Leaf] = MappingProxyType(
             at_least=2,
             at_most=LARGEST_WHOLE,
         ),
+        "languages": Number(
+            help="Languages of edge.multilingual, at most: those that the original knows best.",
+            whole=True,
+            at_least=1,
+            at_most=LARGEST_WHOLE,
+        ),
         "prompts": Number(
             help="Prompts that are continued freely, at most.",
             whole=True,

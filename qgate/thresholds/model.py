@@ -122,10 +122,12 @@ class EdgeSettings:
     """Texts of `edge.long_input`, at most; of a shorter context as many as take as long."""
     documents: int = 12
     """Of each language of `edge.multilingual`, at most."""
+    languages: int = 64
+    """Of `edge.multilingual`, at most: those that the original knows best."""
     prompts: int = 32
     """That are continued freely, at most."""
     batch_prompts: int = 32
-    """Of `edge.batch_invariance`, at most."""
+    """Of `edge.batch_invariance`, at most; 0: quick effort does not ask it."""
     math_items: int = 150
     """Of `edge.math`, at most."""
 

@@ -30,7 +30,6 @@ SIZES = (
         "documents",
         "prompts",
         "answer_tokens",
-        "batch_prompts",
         "math_items",
     ),
     *("pairs", "output_tokens", "warmup", "batches", "warmup_batches", "context_tokens"),
@@ -50,6 +49,16 @@ def test_standard_is_the_default_and_what_the_shipped_file_says(tmp_path: Path) 
     shipped, sized = load_thresholds(None, tmp_path), load(tmp_path, "standard")
     for section in ("text", "edge", "latency", "memory"):
         assert getattr(sized, section) == getattr(shipped, section)
+
+
+def test_quick_asks_fewer_languages_and_no_batches(tmp_path: Path) -> None:
+    edges = {name: load(tmp_path, name).edge for name in EFFORTS}
+    assert [edge.languages for edge in edges.values()] == [3, 64, 64]
+    assert [edge.batch_prompts for edge in edges.values()] == [0, 32, 96]
+    # it takes what is typed in the remedy, and no 0
+    assert load(tmp_path, "quick", "edge: {batch_prompts: 32}").edge.batch_prompts == 32
+    with pytest.raises(ThresholdsError, match=r"edge\.batch_prompts: .* >= 6"):
+        load(tmp_path, "quick", "edge: {batch_prompts: 0}")
 
 
 LEAST = {"long_texts": 1, "warmup": 1}
@@ -103,9 +112,9 @@ def test_what_quick_asks_more_of_than_a_third_is_the_least_that_can_be_asked(
     # the whole family of alarms: so few show what changes in four of five, a third of them nothing
     names = load_thresholds(None, tmp_path).limits_for("any", "unlisted", "4 bits")
     error = 0.05 / len(family_of(names))
-    assert stats.detectable_drop(quick.batch_prompts, 0, alpha=error) < 0.8
+    assert stats.detectable_drop(quick.prompts, 0, alpha=error) < 0.8
     with pytest.raises(MeasurementError):
-        stats.detectable_drop(quick.batch_prompts // 3, 0, alpha=0.05)
+        stats.detectable_drop(quick.prompts // 3, 0, alpha=0.05)
 
 
 def test_what_a_file_sets_by_hand_wins_key_by_key(tmp_path: Path) -> None:

@@ -164,8 +164,8 @@ BAD_SETTINGS = [
     (
         "edge: {answer_token: 64}",
         "2: unknown key 'answer_token' in edge. Did you mean 'answer_tokens'? "
-        "Valid: context_tokens, answer_tokens, long_texts, documents, prompts, math_items, "
-        "batch_prompts.",
+        "Valid: context_tokens, answer_tokens, long_texts, documents, languages, prompts, "
+        "math_items, batch_prompts.",
     ),
     (
         "latency: {pair: 90}",

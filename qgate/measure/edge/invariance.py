@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
 from qgate.runtimes.requests import NO_END, Batch, Work
@@ -63,6 +63,11 @@ class BatchInvariance:
         return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
+        if not self.prompts:
+            raise NotApplicable(
+                "edge.batch_invariance: quick effort does not ask it. Run with"
+                " --qgate-effort=standard, or write edge: {batch_prompts: 32}"
+            )
         room = speaker.context_tokens - _ANSWER_TOKENS
         if room < 1:
             raise MeasurementError(

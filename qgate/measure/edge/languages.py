@@ -114,7 +114,9 @@ class Multilingual:
     half_known: frozenset[str] = frozenset()
     """Members of which only a share of the logarithm counts."""
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Members that the original does not speak, and why that is said."""
+    """Members that are not asked, and why."""
+    most_members: int = 64
+    """How many members are asked: those that the original knows best."""
 
     @property
     def size(self) -> int:
@@ -157,9 +159,9 @@ class Multilingual:
         exercises = {one.member for one in self.documents if one.is_exercise}
         counts: dict[str, int] = {}
         left_out: dict[str, str] = {}
-        half_known = set()
-        for member in bits:
-            found = bits[member] / letters[member]
+        half_known: set[str] = set()
+        found_bits = {member: bits[member] / letters[member] for member in bits}
+        for member, found in found_bits.items():
             most = _LEARNED_BITS if member in exercises else _SPOKEN_BITS
             if found <= most:
                 counts[member] = self.size
@@ -170,9 +172,12 @@ class Multilingual:
                 most = most if member in exercises else _HALF_KNOWN_BITS
                 left_out[member] = f"got {found:.2f} bits a byte; expected at most {most:g}"
         _require_spoken(counts, left_out)
-        return dataclasses.replace(
-            self._first(counts), half_known=frozenset(half_known), left_out=left_out
-        )
+        by_knowledge = sorted(counts, key=lambda member: (member in half_known, found_bits[member]))
+        for member in by_knowledge[self.most_members :]:
+            del counts[member]
+            left_out[member] = f"the original knows {self.most_members} others better"
+        kept = frozenset(half_known & counts.keys())
+        return dataclasses.replace(self._first(counts), half_known=kept, left_out=left_out)
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.reference.prompts import read_conversations, read_prompts
 from qgate.runtimes.host import Host, HostSettings
@@ -206,3 +206,10 @@ def test_a_runtime_that_mixes_up_its_batch_is_seen(
 
     assert set(found.artifact.nonzero()[0].tolist()) <= set(range(5, len(prompts), 8))
     assert found.estimate("edge.batch_invariance", 0.95, {}).low > 0.05
+
+
+def test_quick_effort_skips_the_row_and_says_what_to_type(speak: Speak) -> None:
+    with pytest.raises(
+        NotApplicable, match=r"quick effort does not ask it\. .*=standard, or write"
+    ):
+        BatchInvariance(prompts=()).work(speak(64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,15 @@ def test_the_first_half_has_every_language(speak: Speak) -> None:
 # --- what the original speaks ---------------------------------------------------------------------
 
 
-def spoken(bits: dict[str, float]) -> Multilingual:
+def spoken(bits: dict[str, float], most: int = 64) -> Multilingual:
     """The probe that is asked where the original has so many bits a byte, 9 unless said."""
     scout = PROBE.scout()
     nll = [
         [bits.get(document.member, 9.0) * document.letters * np.log(2)]
         for document in scout.documents
     ]
-    return PROBE.narrowed(Work(), make_outcome(nll=nll))
+    probe = dataclasses.replace(PROBE, most_members=most)
+    return probe.narrowed(Work(), make_outcome(nll=nll))
 
 
 def test_the_scout_has_few_documents_of_each_member() -> None:
@@ -85,6 +87,15 @@ def test_what_the_original_does_not_speak_is_not_asked() -> None:
     assert found.half_known == {"de"}
     assert found.left_out["hi"] == "got 3.50 bits a byte; expected at most 3"
     assert found.left_out["hi, exercises"] == "got 0.96 bits a byte; expected at most 0.5"
+
+
+def test_of_many_languages_those_are_asked_that_the_original_knows_best() -> None:
+    bits = {"en": 1.0, "de": 2.5, "fr": 2.2, "es": 2.8, "ru, exercises": 0.2}
+    found = spoken(bits, most=3)
+
+    assert set(found.members) == {"en", "fr", "ru, exercises"}
+    assert found.half_known == {"fr"}
+    assert found.left_out["de"] == "the original knows 3 others better"
 
 
 def test_an_original_that_speaks_nothing_skips_the_row() -> None:
