@@ -20,7 +20,7 @@ from qgate.gate.original import Originals, named
 from qgate.gate.processes import Children, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.looks import Rows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qgate.measure.parts import Answered
     from qgate.measure.perplexity.divergence import Divergence
     from qgate.measure.probes import Asking, Probe
-    from qgate.records import Artifact, Limit
+    from qgate.records import Artifact
     from qgate.reference.distributions import Reference
     from qgate.runtimes.requests import Outcome, Work
     from qgate.runtimes.served_model import Serving
@@ -48,11 +48,11 @@ class Bench:
 
     def _rows(self, artifact: Artifact, checks: Iterable[str]) -> Rows:
         """Which of these rows have to be decided, by what limits; picked for this run or not."""
-        from qgate.gate.multiplicity import family_of
         from qgate.measure.looks import Rows
+        from qgate.verdict import family_size
 
         limits = self._setting.limits(artifact)
-        return Rows.of(checks, limits, family=len(family_of(limits)))
+        return Rows.of(checks, limits, family=family_size(limits))
 
     # --- perplexity ---------------------------------------------------------------------------
 
@@ -121,27 +121,6 @@ class Bench:
         if isinstance(probe, ManyRows) and asked.original is not None:
             probe.require_original(check, *asked.original)
         return asked.measured
-
-    def corrected(
-        self,
-        artifact: Artifact,
-        check: str,
-        measured: Measurement,
-        limits: Mapping[str, Limit],
-    ) -> Measurement:
-        """The samples of a row, its p-value adjusted for all alarms on the artifact.
-
-        Where the others decide they are measured for that, now instead of later or not at all.
-        """
-        from qgate.gate.multiplicity import correct, family_of
-
-        family = family_of(limits)
-
-        def measure(other: str) -> Measurement:
-            serving = self.children.of(artifact)
-            return self.probe(serving, other)
-
-        return correct(check, measured, family, measure)
 
     def _ask(self, serving: Serving, probe: Probe) -> Answered:
         from qgate.measure.parts import ask_in_parts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.checks import line_of
 from qgate.errors import NotApplicable
 from qgate.measure.measurement import Comparison
+from qgate.measure.tasks.paired_binary import detectable_drop
 from qgate.records import (
     Artifact,
     ArtifactReport,
@@ -23,19 +24,36 @@ from qgate.records import (
     RuntimeFacts,
     Verdict,
 )
-from qgate.verdict import explain, explain_no_room, judge, judge_family, would_have_seen
+from qgate.verdict import (
+    adjust,
+    explain,
+    explain_no_room,
+    judge,
+    judge_family,
+    would_have_seen,
+)
 from qgate.verdict.increase import settle
+from qgate.verdict.multiplicity import is_in_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from qgate.measure.measurement import Estimates, Measurement
 
+_ERROR = 0.05
+"""That an undamaged artifact sets off any alarm of the family, at the usual level."""
 
-def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
+
+def judge_row(name: str, limit: Limit | None, measured: Measurement, family: int = 1) -> Record:
     """One record: the estimate at the limit's level, and the verdict on it.
 
     Without a limit, or with one of another text, the row is shown and not judged.
+
+    Args:
+        name: the row.
+        limit: of the row.
+        measured: its samples.
+        family: how many alarms on the artifact share one error (`qgate.verdict.multiplicity`).
 
     Raises:
         MeasurementError: the samples do not carry an estimate.
@@ -52,31 +70,38 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement) -> Record:
     limit = judged
     member = None
     if isinstance(found, Estimate):
+        details = {**details, **_of_family(found, limit, family, details)}
+        found = adjust(found, limit, family)
         verdict = judge(found, limit)
         if verdict is Verdict.PASS:
-            _require_room(name, limit, measured, details)
+            _require_room(name, limit, measured, family, details)
     else:
         member, verdict = judge_family(found, limit)
         found, details = found[member], {**details, "member": member}
     details = {**details, **_blind_below(found, limit, verdict, details)}
+    count, of, asked = len(members or ()), details.get("family", 1), details.get("windows", 0)
+    message = explain(name, found, limit, verdict, member, count, of, asked)
     return Record(
         name=name,
         verdict=verdict,
-        message=explain(
-            name,
-            found,
-            limit,
-            verdict,
-            member=member,
-            member_count=len(members or ()),
-            family=details.get("family", 1),
-            asked=details.get("windows", 0),
-        )
-        + (f"; {said}" if said else ""),
+        message=f"{message}; {said}" if said else message,
         estimate=found,
         limit=limit,
         details=details,
     )
+
+
+def _of_family(
+    found: Estimate, limit: Limit, family: int, details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the report tells of a row whose p-value is corrected for several alarms."""
+    if family == 1 or found.p_value is None or not is_in_family(limit):
+        return {}
+    if "detectable_drop" not in details:
+        return {"family": family}
+    # what flips without damage flips both ways
+    flips = 2 * min(details["lost"], details["gained"])
+    return {"family": family, "detectable_drop": detectable_drop(found.n, flips, _ERROR / family)}
 
 
 def _shown(name: str, found: Estimate | Estimates, details: dict[str, Any], said: str) -> Record:
@@ -107,7 +132,9 @@ def _blind_below(
     return {"would_have_seen": seen} if seen else {}
 
 
-def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[str, Any]) -> None:
+def _require_room(
+    name: str, limit: Limit, measured: Measurement, family: int, details: dict[str, Any]
+) -> None:
     """Refuse a pass where too little could be lost: of an original that never ends, no end.
 
     So little is what would not fail an alarm, or is no more than a certified row may lose. It is
@@ -123,6 +150,7 @@ def _require_room(name: str, limit: Limit, measured: Measurement, details: dict[
         return
     if limit.rule == "certify" or worst.p_value is None:
         worst = dataclasses.replace(worst, low=worst.value, high=worst.value)
+    worst = adjust(worst, limit, family)
     if judge(worst, limit) is not Verdict.FAIL:
         error = NotApplicable(explain_no_room(name, worst, limit))
         error.details = details

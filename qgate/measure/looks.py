@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
-from qgate.verdict import increase, judge, judge_family
+from qgate.verdict import adjust, increase, judge, judge_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,7 +48,7 @@ class Rows:
     def of(cls, checks: Iterable[str], limits: Mapping[str, Limit], family: int = 1) -> Rows:
         """Those of these checks to which a limit is set."""
         found = {check: limits[check] for check in checks if check in limits}
-        return cls(limits=found, family=max(1, family))
+        return cls(limits=found, family=family)
 
     @property
     def can_stop(self) -> bool:
@@ -88,8 +88,7 @@ class Rows:
             return word
         if word is Verdict.PASS:
             return word
-        of_all = dataclasses.replace(found, p_value=min(1.0, found.p_value * self.family))
-        is_shown = judge(of_all, limit) is Verdict.FAIL
+        is_shown = judge(adjust(found, limit, self.family), limit) is Verdict.FAIL
         return Verdict.FAIL if is_shown else Verdict.INCONCLUSIVE
 
     def _word_of_family(self, members: Estimates, limit: Limit) -> Verdict:
@@ -104,7 +103,7 @@ class Rows:
         if limit.rule == "certify" or worst.p_value is None:
             lost = dataclasses.replace(worst, low=worst.value, high=worst.value)
         else:
-            lost = dataclasses.replace(worst, p_value=min(1.0, worst.p_value * self.family))
+            lost = adjust(worst, limit, self.family)
         return judge(lost, limit) is Verdict.FAIL
 
 

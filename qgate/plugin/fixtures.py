@@ -183,13 +183,13 @@ class Gate:
     def hold(self, measured: Measurement) -> None:
         """Hold this row of the shipped checklist to its limit."""
         from qgate.gate.row import judge_row
+        from qgate.verdict import family_size
 
         check = check_of(self.item)
         limits = self.session.limits(self.artifact)
         limit = limits.get(check)
         with _measuring(self.artifact.id, limit):
-            corrected = self.session.bench.corrected(self.artifact, check, measured, limits)
-            record = judge_row(check, limit, corrected)
+            record = judge_row(check, limit, measured, family_size(limits))
         self._conclude(record, self.session.bench.subject(self.artifact))
 
     def find(self, finding: Finding, *, is_served: bool = False) -> None:

@@ -12,7 +12,6 @@ from qgate.stats.group_sequential import (
     plan_looks,
     repeated_p_value,
 )
-from qgate.stats.holm import holm
 from qgate.stats.mcnemar import mcnemar_clustered, mcnemar_exact
 from qgate.stats.paired_proportions import paired_difference
 from qgate.stats.paired_ratios import (
@@ -41,7 +40,6 @@ __all__ = [
     "chance_to_alarm",
     "chance_to_certify",
     "detectable_drop",
-    "holm",
     "items_to_certify",
     "level_at_end",
     "look_ends",

@@ -37,7 +37,7 @@ level 2 * P(Z < z) - 1 at which the plain interval is taken there. The share t i
 drawn independently: items, prompts, windows, pairs of requests. A p-value becomes the repeated one:
 the smallest error at which the plan would have stopped at this look (Jennison & Turnbull 2000,
 "Group Sequential Methods", 9.2). It is valid at whichever look a row ends, so that `judge` and
-Holm's method take it as any other.
+Bonferroni's correction take it as any other.
 
 What an estimate does from look to look must be no less alike than a mean's is: correlated by the
 root of t1 / t2. More alike, as where a document is spread over two looks, errs less. Less alike, as

@@ -11,6 +11,7 @@ from qgate.verdict.message import (
     smallest_detectable,
     would_have_seen,
 )
+from qgate.verdict.multiplicity import adjust, family_size
 from qgate.verdict.numbers import (
     decimals_that_tell,
     format_bound,
@@ -20,9 +21,11 @@ from qgate.verdict.numbers import (
 )
 
 __all__ = [
+    "adjust",
     "decimals_that_tell",
     "explain",
     "explain_no_room",
+    "family_size",
     "format_bound",
     "format_interval",
     "format_value",

@@ -12,9 +12,9 @@ is INCONCLUSIVE, under either rule, and a FAIL is a FAIL.
 
 Mirrored for `min`. With both bounds a PASS needs both, one broken bound is a FAIL, and a p-value,
 which knows one side only, counts for nothing. That damage has to be shown and to be of a size that
-matters is how asv, criterion and rustc-perf decide on regressions. Of several such alarms
-on one artifact the p-values come adjusted (`qgate.gate.multiplicity`): 1 - level is the chance that
-an undamaged artifact sets off any of them. Its PASS needs every row, and so no correction
+matters is how asv, criterion and rustc-perf decide on regressions. Of several such alarms on one
+artifact the p-values come adjusted (`qgate.verdict.multiplicity`): 1 - level is the chance that an
+undamaged artifact sets off any of them. Its PASS needs every row, and so no correction
 (intersection-union, Berger 1982, doi:10.1080/00401706.1982.10487790).
 """
 

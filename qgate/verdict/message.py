@@ -210,9 +210,8 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     look = _LOOK.search(estimate.method)
     how = f"{estimate.level * 100:g} % CI{f', {look[0]}' if look else ''}"
     if p_value is not None:
-        how = (
-            f"{_test_of(estimate)} p = {p_value:.1g}{f' of {family} alarms' if family > 1 else ''}"
-        )
+        of_all = f" corrected by Bonferroni for {family} alarms" if family > 1 else ""
+        how = f"{_test_of(estimate)} p = {p_value:.1g}{of_all}"
         if look and look[1] != look[2]:
             how += f", {look[0]}"
     bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"

@@ -10,7 +10,6 @@ import pytest
 from scipy.stats import binomtest
 
 from qgate.errors import NotApplicable
-from qgate.gate.multiplicity import correct
 from qgate.gate.row import judge_row
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.looks import Looked
@@ -49,17 +48,9 @@ def flags(good: int, n: int = N, *, is_good: bool = True, **more: Any) -> Paired
     )
 
 
-def in_family(
-    measured: Measurement, check: str, size: int, others: PairedAnswers | None = None
-) -> Measurement:
-    """As one of so many alarms; without `others` none of them shows anything."""
-    family = {check: limit(check), **{f"accuracy.t{at}": limit("a") for at in range(size - 1)}}
-    return correct(check, measured, family, lambda _: others or flags(N))
-
-
-def is_judged(check: str, measured: Measurement, **changes: Any) -> bool:
+def is_judged(check: str, measured: Measurement, family: int = 1, **changes: Any) -> bool:
     try:
-        return judge_row(check, limit(check, **changes), measured).verdict is Verdict.PASS
+        return judge_row(check, limit(check, **changes), measured, family).verdict is Verdict.PASS
     except NotApplicable as error:
         why = str(error).removeprefix(f"{check}: ")
         if not why.startswith(("nothing could fail it: got ", "too little to lose: got ")):
@@ -67,9 +58,9 @@ def is_judged(check: str, measured: Measurement, **changes: Any) -> bool:
         return False
 
 
-def refusal(check: str, measured: Measurement, **changes: Any) -> str:
+def refusal(check: str, measured: Measurement, family: int = 1, **changes: Any) -> str:
     with pytest.raises(NotApplicable) as caught:
-        judge_row(check, limit(check, **changes), measured)
+        judge_row(check, limit(check, **changes), measured, family)
     assert "reference_share" in caught.value.details
     return str(caught.value)
 
@@ -81,25 +72,11 @@ def refusal(check: str, measured: Measurement, **changes: Any) -> str:
 def test_so_much_has_to_be_there_that_its_loss_would_fail(
     check: str, is_good: bool, size: int
 ) -> None:
-    rooms = {
-        good: is_judged(check, in_family(flags(good, is_good=is_good), check, size))
-        for good in range(20)
-    }
+    rooms = {good: is_judged(check, flags(good, is_good=is_good), size) for good in range(20)}
 
     for good, judged in rooms.items():
         p_value = binomtest(good, good, alternative="greater").pvalue if good else 1.0
         assert judged == (good / N > 0.05 and p_value * size <= 0.05), good
-
-
-def test_what_is_lost_beside_other_losses_fails_however_little_there_was() -> None:
-    """Holm's method asks less of the last alarm than of the first."""
-    measured, others = flags(5).at_worst(), flags(N).at_worst()
-
-    alone = in_family(measured, "edge.termination", 9)
-    beside = in_family(measured, "edge.termination", 9, others)
-
-    assert judge_row("edge.termination", limit("edge.termination"), beside).verdict is Verdict.FAIL
-    assert not is_judged("edge.termination", alone)
 
 
 def test_an_original_that_never_ends_says_nothing_of_ends() -> None:
@@ -111,8 +88,7 @@ def test_an_original_that_never_ends_says_nothing_of_ends() -> None:
 
 
 def test_what_could_not_show_is_told_from_what_may_be_lost() -> None:
-    loops = in_family(flags(5, is_good=False), "edge.repetition", 2)
-    assert refusal("edge.repetition", loops) == (
+    assert refusal("edge.repetition", flags(5, is_good=False), 2) == (
         "edge.repetition: too little to lose: got +5.2 pp of an artifact that loses all it can"
         " (exact McNemar p = 0.06, n = 96 answers; team.yaml:3); expected p <= 0.05. Write"
         " edge.repetition: off"
@@ -170,7 +146,7 @@ def test_scores_have_room_where_they_are_above_the_limit(found: np.ndarray, expe
         reference_texts=texts,
     )
 
-    assert is_judged("accuracy.a", in_family(measured, "accuracy.a", 9)) is expected
+    assert is_judged("accuracy.a", measured, 9) is expected
 
 
 @pytest.mark.parametrize(("good", "expected"), [(25, False), (26, True), (400, True)])

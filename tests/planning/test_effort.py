@@ -10,9 +10,9 @@ import pytest
 
 from qgate import stats
 from qgate.errors import MeasurementError, ThresholdsError, UsageError
-from qgate.gate.multiplicity import family_of
 from qgate.planning.effort import EFFORTS, cut, find_effort
 from qgate.thresholds import EdgeSettings, load_thresholds
+from qgate.verdict import family_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ def test_what_quick_asks_more_of_than_a_third_is_the_least_that_can_be_asked(
             load(tmp_path, "quick", f"{section}: {{{key}: {least - 1}}}")
     # the whole family of alarms: so few show what changes in four of five, a third of them nothing
     names = load_thresholds(None, tmp_path).limits_for("any", "unlisted", "4 bits")
-    error = 0.05 / len(family_of(names))
+    error = 0.05 / family_size(names)
     assert stats.detectable_drop(quick.prompts, 0, alpha=error) < 0.8
     with pytest.raises(MeasurementError):
         stats.detectable_drop(quick.prompts // 3, 0, alpha=0.05)

@@ -318,7 +318,7 @@ def test_the_line_names_the_test_that_the_alarm_goes_by(
     estimate = make(artifact, reference, groups, level=0.95)
     line = explain(limit.check, estimate, limit, judge(estimate, limit), family=4)
     assert f"({tests[grouped]} p = " in line
-    assert " of 4 alarms, n = 60 items; " in line
+    assert " corrected by Bonferroni for 4 alarms, n = 60 items; " in line
 
 
 def test_smallest_detectable_damage_sets_the_alarm_off_four_times_in_five() -> None:
