@@ -290,6 +290,7 @@ def _limit_to_json(limit: Limit) -> dict[str, Any]:
         "level": limit.level,
         **({"parameters": dict(limit.parameters)} if limit.parameters else {}),
         "source": str(limit.source),
+        **({"is_shipped": True} if limit.source.is_shipped else {}),
         **({"band": limit.band} if limit.band else {}),
     }
 
@@ -299,7 +300,7 @@ def _limit_from_json(check: str, limit: dict[str, Any]) -> Limit:
     return Limit(
         check=check,
         rule=limit["rule"],
-        source=SourceLine(path, int(line)),
+        source=SourceLine(path, int(line), limit.get("is_shipped", False)),
         min=limit.get("min"),
         max=limit.get("max"),
         level=limit["level"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from qgate import errors
 from qgate.artifacts.tokenizer.comparison import difference, tokenizer_of
@@ -22,6 +22,7 @@ from qgate.gate.processes import Children, Setting
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from qgate.gate.row import Subject
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.looks import Rows
     from qgate.measure.measurement import Measurement
@@ -308,23 +309,24 @@ class Bench:
     def _book(self, owner: str, headline: dict[str, float]) -> None:
         self._headlines.setdefault(owner, {}).update(headline)
 
-    def subject(self, artifact: Artifact) -> dict[str, Any]:
-        """What the report tells beside the rows of an artifact, as far as it is known: JSON."""
+    def subject(self, artifact: Artifact) -> Subject:
+        """What the report holds of an artifact besides its rows, as far as it is known."""
         from qgate.gate.reference_section import times
+        from qgate.gate.row import Subject
 
         serving = self.children.of(artifact)
         runtime = dataclasses.replace(
             serving.describe(), kernel=serving.kernel, reason=self.children.choose(artifact).reason
         )
-        return {
-            "digest": self.children.digest(artifact),
-            "runtime": dataclasses.asdict(runtime),
-            "compared_with": self._compared_with(artifact),
-            "measured": {**self._headlines.get(artifact.id, {}), **times(serving)},
-            "reference": self.originals.describe(),
-            "from_store": serving.from_store,
-            "notes": list(self.children.store.notes),
-        }
+        return Subject(
+            digest=self.children.digest(artifact),
+            runtime=runtime,
+            compared_with=self._compared_with(artifact),
+            measured={**self._headlines.get(artifact.id, {}), **times(serving)},
+            from_store=serving.from_store,
+            reference=self.originals.describe(),
+            notes=tuple(self.children.store.notes),
+        )
 
     def _compared_with(self, artifact: Artifact) -> dict[str, str]:
         """The runtime of the original that its rows rest on."""

@@ -7,7 +7,7 @@ nothing here measures, and nothing decides how a row is shown.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
@@ -180,20 +180,13 @@ class Subject:
 
     digest: str | None = None
     runtime: RuntimeFacts | None = None
-    compared_with: Mapping[str, str] | None = None
-    measured: Mapping[str, float] | None = None
-    from_store: Mapping[str, Any] | None = None
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Subject:
-        """As `Bench.subject` tells it."""
-        return cls(
-            digest=value["digest"],
-            runtime=RuntimeFacts(**value["runtime"]),
-            compared_with=value["compared_with"],
-            measured=value["measured"],
-            from_store=value.get("from_store"),
-        )
+    compared_with: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    from_store: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """The report's `reference` section, as far as it is known by now: JSON values."""
+    notes: tuple[str, ...] = ()
+    """Lines for the end of the run."""
 
 
 class Ledger:
@@ -214,6 +207,7 @@ class Ledger:
         self._records[artifact_id][record.name] = record
         if subject is not None:
             self._subjects[artifact_id] = subject
+            self.reference = {**self.reference, **subject.reference}
 
     def missing(self) -> list[tuple[str, str]]:
         """(artifact, check) of every expected row without a record."""
@@ -262,9 +256,9 @@ class Ledger:
             records=tuple(rows),
             digest=subject.digest,
             runtime=subject.runtime,
-            compared_with=dict(subject.compared_with or {}),
-            measured={**(subject.measured or {}), **_accuracy(records.values())},
-            from_store=dict(subject.from_store or {}),
+            compared_with=dict(subject.compared_with),
+            measured={**subject.measured, **_accuracy(records.values())},
+            from_store=dict(subject.from_store),
         )
 
 

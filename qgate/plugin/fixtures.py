@@ -19,6 +19,7 @@ from qgate.plugin.rows import check_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qgate.gate.row import Subject
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
     from qgate.measure.memory.rows import MemorySamples
@@ -68,14 +69,11 @@ def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
         text = str(error)
         is_asked_for = limit is not None and not limit.source.is_shipped
         if isinstance(error, NotApplicable) and not is_asked_for:
-            left_out: Any = pytest.skip.Exception(text)
-            left_out.qgate_details, left_out.qgate_limit = dict(error.details), limit
-            raise left_out from None
+            raise pytest.skip.Exception(text) from None
         line = text if text.startswith(subject) else f"{subject}: {text}"
         if isinstance(error, NotApplicable) and limit and str(limit.source) not in line:
             line += f" ({limit.source} sets its limit)"
-        failure: Any = pytest.fail.Exception(line, pytrace=False)
-        failure.qgate_details = dict(error.details)
+        failure = pytest.fail.Exception(line, pytrace=False)
         if isinstance(error, RuntimeFailed) and error.last_words:
             failure.add_note(error.last_words)
         raise failure from None
@@ -223,12 +221,12 @@ class Gate:
         )
         self._conclude(judge_row(check, limit, Exact(found=estimate)), None)
 
-    def _conclude(self, record: Record, subject: dict[str, Any] | None) -> None:
-        from qgate.plugin.transport import attach
+    def _conclude(self, record: Record, subject: Subject | None) -> None:
+        from qgate.plugin.transport import Row, attach
         from qgate.records import Verdict
         from qgate.report.worst_samples import show_worst
 
-        attach(self.item, self.artifact.id, record, subject)
+        attach(self.item, Row(artifact_id=self.artifact.id, record=record, subject=subject))
         if record.verdict is Verdict.SKIPPED:
             pytest.skip(record.message)
         if record.verdict is not Verdict.PASS:

@@ -18,7 +18,7 @@ from qgate.checks import area_of
 from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
 from qgate.gate.progress import ProgressLine
-from qgate.gate.row import Ledger, Subject
+from qgate.gate.row import Ledger
 from qgate.gate.signals import interrupt_on_termination
 from qgate.measure.tasks.task_list import TaskList
 from qgate.planning.applicability import Applicable
@@ -26,12 +26,10 @@ from qgate.planning.clock import ModelWatch, RunClock
 from qgate.planning.effort import cut, find_effort
 from qgate.planning.feasibility import Feasibility
 from qgate.planning.noise_floor import describe, find_floor
-from qgate.plugin import fixtures
-from qgate.plugin import transport as results
+from qgate.plugin import fixtures, transport
 from qgate.plugin.options import Options
 from qgate.plugin.rootdir import choose_tests
 from qgate.plugin.rows import is_wanted, offer_benchmarks, row_of
-from qgate.records import Record
 from qgate.reference.store import require_usable
 from qgate.report import provenance as environment
 from qgate.thresholds import Thresholds, band_of, load_thresholds
@@ -265,11 +263,11 @@ class GateSession:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Turn a row that could not be measured into an ERROR record."""
+        """Send the row's record with the report; one that could not be measured is an ERROR."""
         report = yield
         if call.excinfo is not None:
-            results.attach_failure(item, report, call.excinfo)
-        results.point_at_limit(report)
+            transport.attach_failure(item, report, call.excinfo.value, self.limits)
+        transport.send(item, report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -277,19 +275,12 @@ class GateSession:
         has_no_row = report.when == "teardown" or (report.when == "setup" and report.passed)
         if self.is_worker or has_no_row:
             return
-        result = results.read(report)
-        if result is not None:
-            self._enter(result)
+        row = transport.receive(report)
+        if row is not None:
+            for note in row.subject.notes if row.subject else ():
+                self._note(note)
+            self.ledger.enter(row.artifact_id, row.record, row.subject)
             self.write_report()
-
-    def _enter(self, result: dict[str, Any]) -> None:
-        subject = result["subject"]
-        known = Subject.from_json(subject) if subject else None
-        for note in (subject or {}).get("notes", ()):
-            self._note(note)
-        if subject and subject["reference"]:
-            self.ledger.reference = {**self.ledger.reference, **subject["reference"]}
-        self.ledger.enter(result["artifact"], Record.from_json(result["record"]), known)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

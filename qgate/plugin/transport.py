@@ -1,77 +1,118 @@
-"""How a row's record travels: on its test's report, where JUnit, xdist and the account find it."""
+"""How a row travels: on its test, then on the test's report to JUnit, xdist and the ledger."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.errors import QGateError
+from qgate.errors import NotApplicable, QGateError
+from qgate.gate.row import Subject
 from qgate.plugin.rows import row_of
-from qgate.records import Record, Verdict
+from qgate.records import Record, RuntimeFacts, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from qgate.records import Artifact, Limit
 
 _RESULT, _VERDICT = "qgate.result", "qgate.verdict"
 
 
-def attach(
-    item: pytest.Item, artifact_id: str, record: Record, subject: dict[str, Any] | None
-) -> None:
-    """Put a record on its test.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of an artifact, as its test ended."""
 
-    Args:
-        item: the row's test.
-        artifact_id: what it was a row of.
-        record: what came of it.
-        subject: what is known of the artifact and the reference beside the row; JSON values.
-    """
-    result = {"artifact": artifact_id, "record": record.to_json(), "subject": subject}
-    item.user_properties.append((_VERDICT, record.verdict.value))
-    item.user_properties.append((_RESULT, json.dumps(result, allow_nan=False)))
+    artifact_id: str
+    record: Record
+    subject: Subject | None = None
+    """What is known of the artifact and the reference besides; None where nothing was served."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": self.artifact_id,
+            "record": self.record.to_json(),
+            "subject": self.subject and dataclasses.asdict(self.subject),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Row:
+        """The inverse of `to_json`."""
+        subject = None
+        if known := value["subject"]:
+            runtime = known["runtime"] and RuntimeFacts(**known["runtime"])
+            subject = Subject(**{**known, "runtime": runtime, "notes": tuple(known["notes"])})
+        return cls(
+            artifact_id=value["artifact"],
+            record=Record.from_json(value["record"]),
+            subject=subject,
+        )
+
+
+_ROW = pytest.StashKey[Row]()
+
+
+def attach(item: pytest.Item, row: Row) -> None:
+    """Put a row on its test."""
+    item.stash[_ROW] = row
 
 
 def attach_failure(
-    item: pytest.Item, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException]
+    item: pytest.Item,
+    report: pytest.TestReport,
+    error: BaseException,
+    limits: Callable[[Artifact], Mapping[str, Limit]],
 ) -> None:
-    """Give a row that ended without a record one that says why; keep the child's last words.
+    """Give a test that ended without a row one that says why; keep the child's last words.
 
-    What else the report tells are the exception's `qgate_details`, and `qgate_limit` of a row that
-    was skipped although it has one.
+    Args:
+        item: the row's test.
+        report: of one of its phases.
+        error: what ended it. Where pytest's own failure or skip took the place of one of qgate's
+            errors, that error is its context, and holds what else the report shows.
+        limits: of an artifact; a row that says nothing about this model is shown with its limit.
     """
     name, artifact = row_of(item)
-    has_record = any(key == _RESULT for key, _ in item.user_properties)
-    if name and artifact and not has_record:
-        verdict = Verdict.SKIPPED if report.skipped else Verdict.ERROR
-        error = excinfo.value
+    if name and artifact and _ROW not in item.stash:
+        cause = error if isinstance(error, QGateError) else error.__context__
+        is_limited = report.skipped and isinstance(cause, NotApplicable)
         record = Record(
             name=name,
-            verdict=verdict,
+            verdict=Verdict.SKIPPED if report.skipped else Verdict.ERROR,
             message=_one_line(error),
-            limit=getattr(error, "qgate_limit", None),
-            details=getattr(error, "qgate_details", {}),
+            limit=limits(artifact).get(name) if is_limited else None,
+            details=dict(cause.details) if isinstance(cause, QGateError) else {},
         )
-        attach(item, artifact.id, record, None)
-        report.user_properties = list(item.user_properties)
-    for note in getattr(excinfo.value, "__notes__", ()):
+        attach(item, Row(artifact_id=artifact.id, record=record))
+    for note in getattr(error, "__notes__", ()):
         report.sections.append(("runtime's last words", note))
 
 
-def read(report: pytest.TestReport) -> dict[str, Any] | None:
-    """What `attach` put there; None for a test that is no row."""
-    for key, value in report.user_properties:
-        if key == _RESULT:
-            result: dict[str, Any] = json.loads(str(value))
-            return result
-    return None
+def send(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put the test's row on its report, in the one form that xdist and JUnit take: text.
+
+    A failed row's location is its limit's line, so that annotations and editors open that.
+    """
+    row = item.stash.get(_ROW, None)
+    if row is None:
+        return
+    others = [pair for pair in item.user_properties if pair[0] not in (_RESULT, _VERDICT)]
+    text = json.dumps(row.to_json(), allow_nan=False)
+    own: list[tuple[str, object]] = [(_VERDICT, row.record.verdict.value), (_RESULT, text)]
+    item.user_properties = [*others, *own]
+    report.user_properties = list(item.user_properties)
+    if report.failed and row.record.limit:
+        source = row.record.limit.source
+        report.location = (source.path, source.line - 1, report.location[2])
 
 
-def point_at_limit(report: pytest.TestReport) -> None:
-    """A failed row's location is its limit's line, so that annotations and editors open that."""
-    result = read(report) if report.failed else None
-    limit = result and result["record"]["limit"]
-    if limit:
-        path, _, line = limit["source"].rpartition(":")
-        report.location = (path, int(line) - 1, report.location[2])
+def receive(report: pytest.TestReport) -> Row | None:
+    """What `send` put there; None for a test that is no row."""
+    texts = [str(value) for name, value in report.user_properties if name == _RESULT]
+    return Row.from_json(json.loads(texts[0])) if texts else None
 
 
 def _one_line(error: BaseException) -> str:

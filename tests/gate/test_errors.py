@@ -91,7 +91,7 @@ def test_without_an_original_every_comparison_says_how_to_name_one(
 
     with begin(models) as run:
         lines = {fail(call, run.bench, run.servings["a"]) for call in CALLS.values()}
-        assert run.bench.subject(run.servings["a"].artifact)["reference"] == {}
+        assert run.bench.subject(run.servings["a"].artifact).reference == {}
 
     assert lines == {
         (

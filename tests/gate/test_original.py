@@ -87,8 +87,8 @@ def test_the_report_tells_what_the_runtimes_differ_by(planted: Planted, bench: B
         bench.divergence(of(bench, name))
     subject = bench.subject(of(bench, "b").artifact)
 
-    assert subject["compared_with"] == {"runtime": "planted"}
-    reference = subject["reference"]
+    assert subject.compared_with == {"runtime": "planted"}
+    reference = subject.reference
     (elsewhere,) = reference["elsewhere"]
     ratio = elsewhere["perplexity"]["value"] / reference["perplexity"]["value"]
     assert elsewhere["runtime"]["name"] == "planted"

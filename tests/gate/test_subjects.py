@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +24,11 @@ def test_before_anything_is_asked_the_original_is_not_told_of(toys: Toys, begin:
         artifact = run.servings["a"].artifact
         subject = run.bench.subject(artifact)
 
-    assert subject["digest"].startswith("sha256:")
-    assert subject["runtime"]["name"] == "fake"
-    assert subject["measured"] == {}
-    assert subject["reference"] == {}
+    assert subject.digest.startswith("sha256:")
+    assert subject.runtime is not None
+    assert subject.runtime.name == "fake"
+    assert subject.measured == {}
+    assert subject.reference == {}
 
 
 @linux_only
@@ -38,8 +40,8 @@ def test_a_subject_has_both_sides_numbers_and_where_time_went(
         ask_everything(run, "a")
         subject = run.bench.subject(run.servings["a"].artifact)
 
-    assert json.loads(json.dumps(subject)) == subject
-    own, reference = subject["measured"], subject["reference"]
+    assert json.loads(json.dumps(dataclasses.asdict(subject)))
+    own, reference = subject.measured, subject.reference
     theirs = reference["measured"]
     for name in ("ttft_ms", "itl_ms", "output_tps", "peak_memory_bytes", "weights_bytes"):
         assert own[name] > 0
@@ -52,7 +54,7 @@ def test_a_subject_has_both_sides_numbers_and_where_time_went(
         }
     assert "time.latency_s" in own
     assert reference["id"] == "original"
-    assert reference["digest"] != subject["digest"]
+    assert reference["digest"] != subject.digest
     assert reference["perplexity"]["n"] == 6 * 31
     assert reference["store"]["was_stored"] is False
 
@@ -65,7 +67,7 @@ def test_an_original_that_could_not_be_measured_is_told_of_without_numbers(
 
     with begin(models) as run:
         fail(run.bench.divergence, run.servings["a"])
-        reference = run.bench.subject(run.servings["a"].artifact)["reference"]
+        reference = run.bench.subject(run.servings["a"].artifact).reference
 
     assert reference["id"] == "original"
     assert "perplexity" not in reference
