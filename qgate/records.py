@@ -259,28 +259,6 @@ class Record:
             "details": self.details,
         }
 
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Record:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: where a number is not finite or a verdict is unknown.
-        """
-        names = ("value", "low", "high", "level", "n", "unit", "method", "p_value")
-        estimate = None
-        if row["value"] is not None:
-            values: dict[str, Any] = {name: row.get(name) for name in names}
-            estimate = Estimate(**values)
-        limit = row["limit"] and _limit_from_json(row["name"], row["limit"])
-        return cls(
-            name=row["name"],
-            verdict=Verdict(row["verdict"]),
-            message=row["message"],
-            estimate=estimate,
-            limit=limit or None,
-            details=row["details"],
-        )
-
 
 def _limit_to_json(limit: Limit) -> dict[str, Any]:
     bounds = {"min": limit.min, "max": limit.max}
@@ -293,20 +271,6 @@ def _limit_to_json(limit: Limit) -> dict[str, Any]:
         **({"is_shipped": True} if limit.source.is_shipped else {}),
         **({"band": limit.band} if limit.band else {}),
     }
-
-
-def _limit_from_json(check: str, limit: dict[str, Any]) -> Limit:
-    path, _, line = limit["source"].rpartition(":")
-    return Limit(
-        check=check,
-        rule=limit["rule"],
-        source=SourceLine(path, int(line), limit.get("is_shipped", False)),
-        min=limit.get("min"),
-        max=limit.get("max"),
-        level=limit["level"],
-        parameters=limit.get("parameters", {}),
-        band=limit.get("band", ""),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,38 +290,45 @@ class RuntimeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactReport:
-    """All rows of one artifact."""
+    """All rows of one artifact, and what identifies it."""
 
-    artifact: Artifact
-    verdict: Verdict
-    records: tuple[Record, ...]
+    id: str
+    path: str = ""
+    format: str = ""
+    """`gguf` or `hf`."""
+    scheme: str
+    quantization: str = ""
+    """As in `Artifact`."""
+    bits: Bits | None = None
+    size_bytes: int
     digest: str | None = None
     """`sha256:...` over the artifact's files; None where they could not be read."""
     runtime: RuntimeFacts | None = None
-    compared_with: dict[str, str] = field(default_factory=dict)
+    compared_with: Mapping[str, str] = field(default_factory=dict)
     """`runtime`: what served the original that the rows rest on; empty where none was needed."""
-    measured: dict[str, float] = field(default_factory=dict)
+    verdict: Verdict
+    measured: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent and numbers that are shown but not judged, by name with unit."""
-    from_store: dict[str, Any] = field(default_factory=dict)
+    from_store: Mapping[str, Any] = field(default_factory=dict)
     """`likelihoods`, `answers`: requests that were `asked`, and how many of them were answered
     `from_store`; `measured_at`: when the oldest of those was measured, UTC."""
+    records: tuple[Record, ...]
 
     def to_json(self) -> dict[str, Any]:
-        artifact = self.artifact
         return {
-            "id": artifact.id,
-            "path": str(artifact.path),
-            "format": artifact.format,
-            "scheme": artifact.scheme,
-            "quantization": artifact.quantization,
-            "bits": artifact.bits and dataclasses.asdict(artifact.bits),
-            "size_bytes": artifact.size_bytes,
+            "id": self.id,
+            "path": self.path,
+            "format": self.format,
+            "scheme": self.scheme,
+            "quantization": self.quantization,
+            "bits": self.bits and dataclasses.asdict(self.bits),
+            "size_bytes": self.size_bytes,
             "digest": self.digest,
             "runtime": self.runtime and dataclasses.asdict(self.runtime),
-            "compared_with": self.compared_with,
+            "compared_with": dict(self.compared_with),
             "verdict": self.verdict.value,
-            "measured": self.measured,
-            "from_store": self.from_store,
+            "measured": dict(self.measured),
+            "from_store": dict(self.from_store),
             "checks": [record.to_json() for record in self.records],
         }
 

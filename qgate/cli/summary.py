@@ -19,17 +19,17 @@ def run_summary(options: argparse.Namespace) -> int:
     """Write to the files that GitHub names; the table to standard output where it names none."""
     from qgate.report import github
 
-    report_json = read(options.report)
-    problem = find_problem(report_json)
+    report = read(options.report)
+    problem = find_problem(report)
     page = os.environ.get("GITHUB_STEP_SUMMARY") or None
     room_bytes = github.SUMMARY_BYTES - (_count_bytes(Path(page)) if page else 0)
-    _append(page, github.render_summary(report_json, problem, room_bytes))
+    _append(page, github.render_summary(report, problem, room_bytes))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        annotations = github.render_annotations(report_json, problem)
+        annotations = github.render_annotations(report, problem)
         _append(None, "".join(f"{line}\n" for line in annotations))
     outputs = os.environ.get("GITHUB_OUTPUT")
     if outputs:
-        verdict = github.get_verdict(report_json, problem)
+        verdict = github.get_verdict(report, problem)
         _append(outputs, github.render_output("report", str(options.report)))
         _append(outputs, github.render_output("verdict", verdict))
     return 0

@@ -19,7 +19,7 @@ def run_upload(options: argparse.Namespace) -> int:
     # this process's own environment: mlflow reads it, and its defaults wait for minutes
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    meant_for = read(options.report)["mlflow"].get("uri")
+    meant_for = read(options.report).mlflow.get("uri")
     named = options.uri or os.environ.get("MLFLOW_TRACKING_URI") or meant_for
     outcome = upload_report(options.report, resolve_uri(named, os.environ, Path.cwd()))
     if outcome.uploaded:

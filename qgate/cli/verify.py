@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from qgate.records import Verdict
 from qgate.report.report_file import read
 from qgate.report.text import escape_line
 
@@ -13,53 +14,54 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from qgate.records import ArtifactReport, Report
+
 
 def run_verify(options: argparse.Namespace) -> int:
-    report_json = read(options.report)
-    problem = find_problem(report_json) or _find_stranger(report_json, options.artifact)
+    report = read(options.report)
+    problem = find_problem(report) or _find_stranger(report, options.artifact)
     if problem:
         sys.stderr.write(f"{escape_line(f'{options.report}: {problem}')}\n")
         return 1
-    count = len(report_json["artifacts"])
+    count = len(report.artifacts)
     shown = escape_line(str(options.report))
     sys.stdout.write(f"{shown}: pass, {count} artifact{'s' if count != 1 else ''}\n")
     return 0
 
 
-def find_problem(report_json: dict[str, Any]) -> str | None:
+def find_problem(report: Report) -> str | None:
     """Return why a report does not hold, in one line; None where it does."""
-    if report_json["verdict"] != "pass":
-        return f"verdict: got {report_json['verdict']!r}; expected 'pass'."
-    if not report_json["artifacts"]:
+    if report.verdict is not Verdict.PASS:
+        return f"verdict: got {report.verdict.value!r}; expected 'pass'."
+    if not report.artifacts:
         return "artifacts: got none; expected at least one."
-    for artifact in report_json["artifacts"]:
+    for artifact in report.artifacts:
         problem = _find_artifact_problem(artifact)
         if problem:
-            return f"{artifact['id']}: {problem}"
+            return f"{artifact.id}: {problem}"
     return None
 
 
-def _find_artifact_problem(artifact: dict[str, Any]) -> str | None:
-    if artifact["verdict"] != "pass":
-        return f"verdict: got {artifact['verdict']!r}; expected 'pass'."
-    for check in artifact["checks"]:
-        verdict, limit = check["verdict"], check["limit"]
-        if verdict == "skipped" and limit is not None:
-            return f"{check['name']}: got 'skipped'; expected 'pass', it has a limit."
-        if verdict not in ("pass", "skipped"):
-            return f"{check['name']}: got {verdict!r}; expected 'pass'."
-    if not any(check["verdict"] == "pass" for check in artifact["checks"]):
+def _find_artifact_problem(artifact: ArtifactReport) -> str | None:
+    if artifact.verdict is not Verdict.PASS:
+        return f"verdict: got {artifact.verdict.value!r}; expected 'pass'."
+    for record in artifact.records:
+        if record.verdict is Verdict.SKIPPED and record.limit is not None:
+            return f"{record.name}: got 'skipped'; expected 'pass', it has a limit."
+        if record.verdict not in (Verdict.PASS, Verdict.SKIPPED):
+            return f"{record.name}: got {record.verdict.value!r}; expected 'pass'."
+    if not any(record.verdict is Verdict.PASS for record in artifact.records):
         return "rows: got none that was measured; expected at least one."
     return None
 
 
-def _find_stranger(report_json: dict[str, Any], paths: Sequence[Path]) -> str | None:
+def _find_stranger(report: Report, paths: Sequence[Path]) -> str | None:
     """Return which of the named models the report is not about."""
     if not paths:
         return None
     from qgate.artifacts import digest, discover
 
-    known = {artifact.get("digest") for artifact in report_json["artifacts"]}
+    known = {artifact.digest for artifact in report.artifacts}
     for artifact in discover(paths):
         if artifact.problem is not None:
             return f"{artifact.path}: {artifact.problem}"

@@ -250,15 +250,22 @@ class Ledger:
         rows = sorted([*records.values(), *lost], key=lambda row: line_of(row.name))
         subject = self._subjects.get(name, Subject())
         judged = [row.verdict for row in rows if row.verdict is not Verdict.SKIPPED]
+        artifact = self._artifacts[name]
         return ArtifactReport(
-            artifact=self._artifacts[name],
-            verdict=overall(judged),
-            records=tuple(rows),
+            id=artifact.id,
+            path=str(artifact.path),
+            format=artifact.format,
+            scheme=artifact.scheme,
+            quantization=artifact.quantization,
+            bits=artifact.bits,
+            size_bytes=artifact.size_bytes,
             digest=subject.digest,
             runtime=subject.runtime,
-            compared_with=dict(subject.compared_with),
+            compared_with=subject.compared_with,
+            verdict=overall(judged),
             measured={**subject.measured, **_accuracy(records.values())},
-            from_store=dict(subject.from_store),
+            from_store=subject.from_store,
+            records=tuple(rows),
         )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.errors import NotApplicable, QGateError
+from qgate.errors import MeasurementError, NotApplicable, QGateError
 from qgate.gate.row import Subject
 from qgate.plugin.rows import row_of
 from qgate.records import Record, RuntimeFacts, Verdict
+from qgate.report.report_file import read_record
+from qgate.untrusted.json import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +49,7 @@ class Row:
             subject = Subject(**{**known, "runtime": runtime, "notes": tuple(known["notes"])})
         return cls(
             artifact_id=value["artifact"],
-            record=Record.from_json(value["record"]),
+            record=read_record(Fields(value["record"], "row", MeasurementError)),
             subject=subject,
         )
 

@@ -16,6 +16,8 @@ from qgate.verdict import format_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qgate.records import ArtifactReport, Report
+
 _MEASURED = ("perplexity", "KL nats", "accuracy", "TTFT", "tokens/s", "memory")
 _FIRST_TO_GO = ("TTFT", "memory", "tokens/s", "KL nats", "accuracy", "perplexity", "size")
 """Columns that a narrow terminal does without; the verdict is never among them."""
@@ -38,15 +40,15 @@ class _Entry:
         return self.cells.get(title) or ABSENT
 
 
-def compare(report_json: dict[str, Any], width: int) -> list[Line]:
+def compare(report: Report, width: int) -> list[Line]:
     """One line for each artifact, below the original's; none where there is nothing to compare.
 
     Args:
-        report_json: the report.
+        report: what is shown.
         width: of the terminal; where it is narrow the least important columns go.
     """
-    entries = _list_entries(report_json)
-    titles = _choose_titles(entries, _name_column(report_json))
+    entries = _list_entries(report)
+    titles = _choose_titles(entries, _name_column(report))
     if not titles:
         return []
     columns = {title: _measure(title, entries) for title in titles}
@@ -64,9 +66,9 @@ def compare(report_json: dict[str, Any], width: int) -> list[Line]:
     return [_render(entry, columns) for entry in (head, *entries)]
 
 
-def compare_markdown(report_json: dict[str, Any]) -> list[str]:
+def compare_markdown(report: Report) -> list[str]:
     """The same as a table in Markdown, with every column that has a number."""
-    entries = _list_entries(report_json)
+    entries = _list_entries(report)
     titles = _choose_titles(entries, "artifact", "scheme")
     if not titles:
         return []
@@ -78,20 +80,21 @@ def compare_markdown(report_json: dict[str, Any]) -> list[str]:
     return [head, f"|{rule}", *lines]
 
 
-def _list_entries(report_json: dict[str, Any]) -> list[_Entry]:
-    reference = report_json["reference"]
+def _list_entries(report: Report) -> list[_Entry]:
+    reference = report.reference
     entries = [_describe_reference(reference)] if reference else []
-    entries += map(_describe_artifact, report_json["artifacts"])
+    entries += map(_describe_artifact, report.artifacts)
     return entries if len(entries) > 1 else []
 
 
 def _describe_reference(reference: dict[str, Any]) -> _Entry:
     size_bytes = reference.get("size_bytes")
     perplexity = (reference.get("perplexity") or {}).get("value")
+    scheme = reference.get("scheme") or ""
     cells = {
-        "artifact": escape_line(str(reference.get("id") or "")),
-        "scheme": escape_line(str(reference.get("scheme") or "")),
-        _WORDED: name_scheme(reference),
+        "artifact": escape_line(reference.get("id") or ""),
+        "scheme": escape_line(scheme),
+        _WORDED: name_scheme(scheme, reference.get("quantization") or ""),
         "size": "" if size_bytes is None else format_bytes(size_bytes),
         "perplexity": "" if perplexity is None else f"{perplexity:.4g}",
         **_describe_measured(reference.get("measured") or {}),
@@ -100,20 +103,20 @@ def _describe_reference(reference: dict[str, Any]) -> _Entry:
     return _Entry(cells=cells, style="plain")
 
 
-def _describe_artifact(artifact: dict[str, Any]) -> _Entry:
-    values = {check["name"]: check["value"] for check in artifact["checks"]}
+def _describe_artifact(artifact: ArtifactReport) -> _Entry:
+    values = {row.name: row.estimate.value for row in artifact.records if row.estimate}
     increase, kl_nats = values.get("perplexity.increase"), values.get("divergence.kl_mean")
     cells = {
-        "artifact": escape_line(artifact["id"]),
-        "scheme": escape_line(artifact["scheme"]),
-        _WORDED: name_scheme(artifact),
-        "size": format_bytes(artifact["size_bytes"]),
+        "artifact": escape_line(artifact.id),
+        "scheme": escape_line(artifact.scheme),
+        _WORDED: name_scheme(artifact.scheme, artifact.quantization),
+        "size": format_bytes(artifact.size_bytes),
         "perplexity": "" if increase is None else _format_increase(increase),
         "KL nats": "" if kl_nats is None else format_value(kl_nats, "nats"),
-        **_describe_measured(artifact["measured"]),
-        "verdict": artifact["verdict"].upper(),
+        **_describe_measured(artifact.measured),
+        "verdict": artifact.verdict.value.upper(),
     }
-    return _Entry(cells=cells, style=STYLES.get(artifact["verdict"], "plain"))
+    return _Entry(cells=cells, style=STYLES[artifact.verdict])
 
 
 def _with_words(entry: _Entry) -> _Entry:
@@ -138,9 +141,9 @@ def _format_increase(increase: float) -> str:
     return ("+" if increase > 0 else "") + format_value(increase, "perplexity")
 
 
-def _name_column(report_json: dict[str, Any]) -> str:
+def _name_column(report: Report) -> str:
     """What tells the artifacts apart: the scheme is shorter than the id, where it does."""
-    schemes = [artifact["scheme"] for artifact in report_json["artifacts"]]
+    schemes = [artifact.scheme for artifact in report.artifacts]
     return "scheme" if len(set(schemes)) == len(schemes) else "artifact"
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qgate.errors import UsageError
 from qgate.records import Verdict
 from qgate.report.table import render_markdown
 from qgate.report.text import cut_lines, escape_line, escape_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from qgate.records import Record, Report, SourceLine
 
 SUMMARY_BYTES = 1_000_000
 """Of GitHub's 1 048 576; the runner counts what other commands of the step wrote as well."""
@@ -29,7 +30,6 @@ _MESSAGE_LENGTH = 4000
 _CUT_NOTE = (
     "\n\nCut here: GitHub shows 1 MiB. The whole table is in the report that the run uploads."
 )
-_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,58 +38,45 @@ class _Failure:
 
     artifact_id: str
     cause: str
-    checks: Sequence[dict[str, Any]]
+    records: Sequence[Record]
 
 
-def get_verdict(report_json: dict[str, Any], problem: str | None) -> str:
+def get_verdict(report: Report, problem: str | None) -> str:
     """Return the verdict that a workflow may compare: one of the report's words.
 
     Args:
-        report_json: the report.
+        report: what is shown.
         problem: why `verify` refuses it; None where it holds. A report that calls itself a pass
             all the same contradicts itself, which is an error.
     """
-    claimed: str = report_json["verdict"]
-    if claimed not in {verdict.value for verdict in Verdict}:
-        return Verdict.ERROR.value
-    return Verdict.ERROR.value if problem and claimed == Verdict.PASS.value else claimed
+    is_contradiction = problem is not None and report.verdict is Verdict.PASS
+    return (Verdict.ERROR if is_contradiction else report.verdict).value
 
 
-def render_summary(
-    report_json: dict[str, Any], problem: str | None, room_bytes: int = SUMMARY_BYTES
-) -> str:
+def render_summary(report: Report, problem: str | None, room_bytes: int = SUMMARY_BYTES) -> str:
     """Return the step summary: the verdict, and the table in Markdown.
 
     Args:
-        report_json: the report.
+        report: what is shown.
         problem: as in `get_verdict`.
         room_bytes: what it may take in UTF-8; the rest is cut, and a sentence says so.
-
-    Raises:
-        UsageError: the report holds something that cannot be shown.
     """
-    verdict = get_verdict(report_json, problem)
+    verdict = get_verdict(report, problem)
     lines = [f"### qgate: {verdict.upper()}", ""]
-    if problem and verdict != report_json["verdict"]:
+    if problem and verdict != report.verdict.value:
         lines += [escape_markdown(problem), ""]
-    try:
-        lines += [render_markdown(report_json), ""]
-    except _DAMAGED as error:
-        raise UsageError(
-            f"report: cannot be shown: got {type(error).__name__} ({error}); "
-            "expected a report that qgate wrote."
-        ) from error
+    lines += [render_markdown(report), ""]
     return cut_lines("\n".join(lines), room_bytes, _CUT_NOTE)
 
 
-def render_annotations(report_json: dict[str, Any], problem: str | None) -> list[str]:
+def render_annotations(report: Report, problem: str | None) -> list[str]:
     """Return the failing rows as workflow commands, each at the line of its limit; at most 9.
 
     Args:
-        report_json: the report.
+        report: what is shown.
         problem: as in `get_verdict`; it is what is told where no single row failed.
     """
-    failures = list(_find_failures(report_json))
+    failures = list(_find_failures(report))
     if not failures:
         return [_annotate("qgate", problem)] if problem else []
     most = _ANNOTATIONS if len(failures) <= _ANNOTATIONS else _ANNOTATIONS - 1
@@ -116,43 +103,41 @@ def escape_property(text: str) -> str:
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _find_failures(report_json: dict[str, Any]) -> Iterator[_Failure]:
-    for artifact in report_json["artifacts"]:
-        causes: dict[str, list[dict[str, Any]]] = {}
-        for check in artifact["checks"]:
-            if _is_failing(check):
-                cause = check["message"].removeprefix(f"{check['name']}: ")
-                causes.setdefault(cause, []).append(check)
-        for cause, checks in causes.items():
-            yield _Failure(artifact_id=artifact["id"], cause=cause, checks=checks)
+def _find_failures(report: Report) -> Iterator[_Failure]:
+    for artifact in report.artifacts:
+        causes: dict[str, list[Record]] = {}
+        for record in artifact.records:
+            if _is_failing(record):
+                cause = record.message.removeprefix(f"{record.name}: ")
+                causes.setdefault(cause, []).append(record)
+        for cause, records in causes.items():
+            yield _Failure(artifact_id=artifact.id, cause=cause, records=records)
 
 
-def _is_failing(check: dict[str, Any]) -> bool:
-    if check["verdict"] == Verdict.SKIPPED.value:
-        return check["limit"] is not None
-    return bool(check["verdict"] != Verdict.PASS.value)
+def _is_failing(record: Record) -> bool:
+    if record.verdict is Verdict.SKIPPED:
+        return record.limit is not None
+    return record.verdict is not Verdict.PASS
 
 
 def _render_failure(failure: _Failure) -> str:
-    first, last = failure.checks[0], failure.checks[-1]
-    if len(failure.checks) == 1:
-        text = first["message"]
+    first, last = failure.records[0], failure.records[-1]
+    if len(failure.records) == 1:
+        text = first.message
     else:
-        rows = f"{len(failure.checks)} rows: {first['name']} ... {last['name']}"
+        rows = f"{len(failure.records)} rows: {first.name} ... {last.name}"
         text = f"{failure.cause} ({rows})"
     head = f"{failure.artifact_id}: "
-    source = (first["limit"] or {}).get("source", "")
-    return _annotate(
-        f"qgate: {first['verdict'].upper()}", f"{head}{text.removeprefix(head)}", source
-    )
+    source = first.limit.source if first.limit else None
+    title = f"qgate: {first.verdict.value.upper()}"
+    return _annotate(title, f"{head}{text.removeprefix(head)}", source)
 
 
-def _annotate(title: str, message: str, source: str = "") -> str:
-    """Return an `::error` command; `source` is `file:line`, left out where it is not."""
+def _annotate(title: str, message: str, source: SourceLine | None = None) -> str:
+    """Return an `::error` command, at a line where there is one."""
     properties = {"title": title}
-    path, _, line = source.rpartition(":")
-    if path and line.isascii() and line.isdigit():
-        properties = {"file": path, "line": line, **properties}
+    if source:
+        properties = {"file": source.path, "line": str(source.line), **properties}
     shown = ",".join(
         f"{name}={escape_property(escape_line(value[:_TITLE_LENGTH]))}"
         for name, value in properties.items()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from qgate.records import ArtifactReport
 
 _KINDS = ("likelihoods", "answers")
 
 
-def describe_kept(artifact: Mapping[str, Any]) -> str:
+def describe_kept(artifact: ArtifactReport) -> str:
     """`likelihoods and answers from the store, measured 2026-11-29`; empty where all is new."""
-    said = artifact.get("from_store") or {}
+    said = artifact.from_store
     counts = {kind: said[kind] for kind in _KINDS if kind in said}
     kept = {kind: count for kind, count in counts.items() if count["from_store"]}
     if not kept:

@@ -10,6 +10,8 @@ from qgate.report.text import count_cells, escape_line, escape_markdown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from qgate.records import Report
+
 _BEGINNING, _END = "time.", "_s"
 
 
@@ -44,10 +46,10 @@ def list_phases(measured: Mapping[str, Any], width: int) -> Iterator[Line]:
         yield Line(text)
 
 
-def tabulate_phases(report_json: dict[str, Any]) -> list[str]:
+def tabulate_phases(report: Report) -> list[str]:
     """A Markdown table of phases and artifacts, in seconds; empty where nothing was timed."""
-    sides = [("reference", report_json["reference"].get("measured") or {})]
-    sides += [(artifact["id"], artifact["measured"]) for artifact in report_json["artifacts"]]
+    sides = [("reference", report.reference.get("measured") or {})]
+    sides += [(artifact.id, artifact.measured) for artifact in report.artifacts]
     timed = [(name, times) for name, measured in sides if (times := _get_phases(measured))]
     if not timed:
         return []

@@ -1,6 +1,6 @@
 """How far each artifact's next-token distributions are from the original's, as a picture.
 
-Drawn from the report's JSON alone: record `divergence.kl_mean` carries a histogram on a logarithmic
+Drawn from the report alone: record `divergence.kl_mean` carries a histogram on a logarithmic
 axis. `below` (zeros among them) and `above` count what lies outside the edges; both are part of the
 share on the axis, so that artifacts stay comparable.
 """
@@ -11,10 +11,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qgate.report.evidence import evidence_of
 from qgate.report.text import cut_middle, escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from qgate.records import Report
 
 _MOST_LINES = 10
 """More lines than colours that an eye can tell apart help nobody."""
@@ -23,15 +26,15 @@ _MOST_LINES = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Curve:
     label: str
-    edges_nats: list[float]
-    shares: list[float]
+    edges_nats: Sequence[float]
+    shares: Sequence[float]
     """Percent of all scored tokens, per bin."""
     p99_nats: float | None
 
 
-def kl_histogram_png(report_json: dict[str, Any]) -> bytes | None:
+def kl_histogram_png(report: Report) -> bytes | None:
     """Draw the divergence of every artifact; None where the report holds no histogram."""
-    curves = list(_find_curves(report_json))
+    curves = list(_find_curves(report))
     if not curves:
         return None
     # The object interface only: pyplot would choose a backend for the whole process.
@@ -47,7 +50,7 @@ def kl_histogram_png(report_json: dict[str, Any]) -> bytes | None:
         if curve.p99_nats:
             height = _find_share(curve, curve.p99_nats)
             axes.plot([curve.p99_nats], [height], marker="v", color=color, markersize=9, zorder=3)
-    _mark_limits(axes, report_json)
+    _mark_limits(axes, report)
     axes.plot([], [], marker="v", color="0.4", linestyle="none", label="99th percentile")
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
@@ -63,12 +66,12 @@ def kl_histogram_png(report_json: dict[str, Any]) -> bytes | None:
     return image.getvalue()
 
 
-def _mark_limits(axes: Any, report_json: dict[str, Any]) -> None:  # noqa: ANN401 - matplotlib's
+def _mark_limits(axes: Any, report: Report) -> None:  # noqa: ANN401 - matplotlib's
     limits = {
-        (name, check["limit"]["max"])
-        for artifact in report_json["artifacts"]
-        for name, check in _by_name(artifact).items()
-        if name.startswith("divergence.kl_") and (check["limit"] or {}).get("max")
+        (record.name, record.limit.max)
+        for artifact in report.artifacts
+        for record in artifact.records
+        if record.name.startswith("divergence.kl_") and record.limit and record.limit.max
     }
     styles = {"divergence.kl_mean": "--", "divergence.kl_p99": ":"}
     for name, bound in sorted(limits):
@@ -76,31 +79,27 @@ def _mark_limits(axes: Any, report_json: dict[str, Any]) -> None:  # noqa: ANN40
         axes.axvline(bound, color="0.35", linestyle=styles.get(name, "-."), label=label)
 
 
-def _find_curves(report_json: dict[str, Any]) -> Iterator[_Curve]:
-    for artifact in report_json["artifacts"]:
-        checks = _by_name(artifact)
-        mean = checks.get("divergence.kl_mean")
-        histogram = mean and mean["details"].get("kl_histogram")
+def _find_curves(report: Report) -> Iterator[_Curve]:
+    for artifact in report.artifacts:
+        rows = {record.name: record for record in artifact.records}
+        mean, p99 = rows.get("divergence.kl_mean"), rows.get("divergence.kl_p99")
+        histogram = mean and evidence_of(mean).histogram
         if not mean or not histogram:
             continue
-        total = sum(histogram["counts"]) + histogram["below"] + histogram["above"]
+        total = sum(histogram.counts) + histogram.below + histogram.above
         if total <= 0:
             continue
-        value = f", mean {mean['value']:.3g}" if mean["value"] is not None else ""
-        below = 100 * histogram["below"] / total
+        value = f", mean {mean.estimate.value:.3g}" if mean.estimate else ""
+        below = 100 * histogram.below / total
         value += f", {below:.0f} % further left" if below >= 1 else ""
-        name = f"{cut_middle(escape_line(artifact['id']), 32)} {escape_line(artifact['scheme'])}"
+        name = f"{cut_middle(escape_line(artifact.id), 32)} {escape_line(artifact.scheme)}"
         yield _Curve(
             # matplotlib reads $...$ as mathematics, and ids are strangers' text
             label=f"{name}{value}".replace("$", r"\$"),
-            edges_nats=histogram["edges_nats"],
-            shares=[100 * count / total for count in histogram["counts"]],
-            p99_nats=checks.get("divergence.kl_p99", {}).get("value"),
+            edges_nats=histogram.edges_nats,
+            shares=[100 * count / total for count in histogram.counts],
+            p99_nats=p99.estimate.value if p99 and p99.estimate else None,
         )
-
-
-def _by_name(artifact: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {check["name"]: check for check in artifact["checks"]}
 
 
 def _find_share(curve: _Curve, value_nats: float) -> float:

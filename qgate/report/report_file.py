@@ -13,30 +13,24 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError, UsageError
-from qgate.records import SCHEMA_VERSION, Report
+from qgate.records import (
+    SCHEMA_VERSION,
+    ArtifactReport,
+    Bits,
+    Estimate,
+    Limit,
+    Record,
+    Report,
+    RuntimeFacts,
+    SourceLine,
+    Verdict,
+)
+from qgate.report.evidence import read_evidence
+from qgate.untrusted.json import Fields, strict_json
+from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_FIELDS: dict[str, type] = {
-    "verdict": str,
-    "environment": dict,
-    "reference": dict,
-    "thresholds": dict,
-    "artifacts": list,
-    "mlflow": dict,
-}
-_ARTIFACT_FIELDS: dict[str, type] = {
-    "id": str,
-    "scheme": str,
-    "size_bytes": int,
-    "verdict": str,
-    "measured": dict,
-    "checks": list,
-}
-_CHECK_FIELDS: dict[str, type] = {"name": str, "verdict": str, "message": str, "details": dict}
-_NUMBERS = ("value", "low", "high", "level", "n")
-_NULLABLE = (*_NUMBERS, "unit", "method", "limit")
 
 
 def write(report: Report, path: Path) -> None:
@@ -50,7 +44,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def write_json(report_json: dict[str, Any], path: Path) -> None:
-    """Write a report that is JSON already; otherwise as `write`."""
+    """Write any JSON, as `write` does a report."""
     try:
         text = json.dumps(report_json, ensure_ascii=False, allow_nan=False, indent=2)
         # a lone surrogate, from a file name that is no UTF-8, is written as its JSON escape
@@ -91,90 +85,175 @@ def check_writable(path: Path) -> None:
     _remove(probe)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a report and check that everything is there which its readers rely on.
+def read(path: Path) -> Report:
+    """Read a report that may be anything, and check all that its readers rely on.
 
     Raises:
-        UsageError: not a report of this schema version.
+        UsageError: not a report of this schema version; one line.
     """
     try:
-        report = json.loads(
-            path.read_bytes(), parse_constant=_refuse_constant, parse_float=_parse_finite
-        )
+        value = strict_json(path.read_bytes())
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be read: {error.strerror}; expected a report that qgate wrote."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(
             f"{path}: is not JSON: got {error}; expected a report that qgate wrote."
         ) from error
-    _check_report(path, report)
-    assert isinstance(report, dict)
-    return report
+    return read_report(value, str(path))
 
 
-def _check_report(path: Path, report: object) -> None:
-    if not isinstance(report, dict) or "schema_version" not in report:
+def read_report(value: object, where: str) -> Report:
+    """The inverse of `Report.to_json`.
+
+    Args:
+        value: JSON.
+        where: what messages begin with.
+
+    Raises:
+        UsageError: not a report of this schema version; one line.
+    """
+    if not isinstance(value, dict) or "schema_version" not in value:
         raise UsageError(
-            f"{path}: is not a report: got no schema_version; expected a report that qgate wrote."
+            f"{where}: is not a report: got no schema_version; expected a report that qgate wrote."
         )
-    version = report["schema_version"]
+    version = value["schema_version"]
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise UsageError(
-            f"{path}: schema_version: got {version!r}; expected {SCHEMA_VERSION}. "
+            f"{where}: schema_version: got {seen(version)}; expected {SCHEMA_VERSION}. "
             "Read it with the qgate that wrote it."
         )
-    _check_fields(f"{path}: report", report, _FIELDS)
-    for number, artifact in enumerate(report["artifacts"]):
-        where = f"{path}: artifacts[{number}]"
-        _check_fields(where, artifact, _ARTIFACT_FIELDS)
-        for row_number, row in enumerate(artifact["checks"]):
-            _check_row(f"{where}.checks[{row_number}]", row)
+    report = Fields(value, where, UsageError)
+    sections = ("environment", "thresholds", "mlflow")
+    return Report(
+        verdict=_read_verdict(report),
+        reference=_read_reference(report.object("reference")),
+        artifacts=tuple(map(_read_artifact, report.objects("artifacts"))),
+        **{name: report.object(name).values for name in sections},
+    )
 
 
-def _check_row(where: str, row: object) -> None:
-    _check_fields(where, row, _CHECK_FIELDS)
-    assert isinstance(row, dict)
-    for name in _NULLABLE:
-        if name not in row:
-            raise UsageError(f"{where}: {name} is missing; expected a number, a text or null.")
-    for name in _NUMBERS:
-        if row[name] is not None and not _is_number(row[name]):
-            raise UsageError(f"{where}: {name}: got {row[name]!r}; expected a number or null.")
-    if row["limit"] is not None:
-        _check_fields(f"{where}.limit", row["limit"], {"rule": str, "source": str})
+def _read_artifact(artifact: Fields) -> ArtifactReport:
+    return ArtifactReport(
+        id=artifact.text("id"),
+        path=artifact.text("path", ""),
+        format=artifact.text("format", ""),
+        scheme=artifact.text("scheme"),
+        quantization=artifact.text("quantization", ""),
+        bits=_read_bits(artifact.object("bits")) if artifact.has("bits") else None,
+        size_bytes=artifact.count("size_bytes"),
+        digest=artifact.text("digest") if artifact.has("digest") else None,
+        runtime=_read_runtime(artifact),
+        compared_with=artifact.object("compared_with", {}).texts(),
+        verdict=_read_verdict(artifact),
+        measured=artifact.object("measured").numbers(),
+        from_store=_read_from_store(artifact.object("from_store", {})),
+        records=tuple(map(read_record, artifact.objects("checks"))),
+    )
 
 
-def _check_fields(where: str, value: object, fields: dict[str, type]) -> None:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where}: got {type(value).__name__}; expected an object.")
-    for name, kind in fields.items():
-        if name not in value:
-            raise UsageError(f"{where}: {name} is missing; expected {_name_kind(kind)}.")
-        if not isinstance(value[name], kind) or isinstance(value[name], bool):
-            raise UsageError(
-                f"{where}: {name}: got {value[name]!r:.60}; expected {_name_kind(kind)}."
-            )
+def _read_bits(bits: Fields) -> Bits:
+    known = [name for name in ("embedding", "output") if bits.has(name)]
+    return Bits(
+        effective=bits.number("effective"),
+        mean=bits.number("mean"),
+        group=bits.count("group") if bits.has("group") else None,
+        activations=bits.count("activations"),
+        **{name: bits.number(name) for name in known},
+    )
 
 
-def _name_kind(kind: type) -> str:
-    return {dict: "an object", list: "a list", str: "a text", int: "an integer"}[kind]
+def read_record(row: Fields) -> Record:
+    """The inverse of `Record.to_json`.
+
+    Raises:
+        UsageError: a field is missing, or something else than a record has.
+    """
+    details = row.object("details")
+    read_evidence(details)
+    return Record(
+        name=row.text("name"),
+        verdict=_read_verdict(row),
+        message=row.text("message"),
+        estimate=_read_estimate(row) if row.has("value") else None,
+        limit=_read_limit(row.text("name"), row.object("limit")) if row.has("limit") else None,
+        details=details.values,
+    )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _read_estimate(row: Fields) -> Estimate:
+    return row.make(
+        Estimate,
+        **{name: row.number(name) for name in ("value", "low", "high", "level")},
+        n=row.count("n"),
+        unit=row.text("unit"),
+        method=row.text("method"),
+        p_value=row.number("p_value") if row.has("p_value") else None,
+    )
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the number {name}")
+def _read_limit(check: str, limit: Fields) -> Limit:
+    rule, source = limit.text("rule"), limit.text("source")
+    if rule not in ("certify", "alarm", "auto"):
+        raise limit.error(f"rule: got {seen(rule)}; expected certify, alarm or auto")
+    path, _, line = source.rpartition(":")
+    if not (path and line.isascii() and line.isdigit()):
+        raise limit.error(f"source: got {seen(source)}; expected FILE:LINE")
+    return Limit(
+        check=check,
+        rule=rule,  # type: ignore[arg-type]  # one of these, as was just seen
+        source=SourceLine(path, int(line), limit.flag("is_shipped")),
+        min=limit.number("min") if limit.has("min") else None,
+        max=limit.number("max") if limit.has("max") else None,
+        level=limit.number("level") if limit.has("level") else 0.95,
+        parameters=limit.object("parameters", {}).numbers(),
+        band=limit.text("band", ""),
+    )
 
 
-def _parse_finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {text}")
-    return number
+def _read_verdict(fields: Fields) -> Verdict:
+    word, words = fields.text("verdict"), [verdict.value for verdict in Verdict]
+    if word not in words:
+        raise fields.error(f"verdict: got {seen(word)}; expected one of {', '.join(words)}")
+    return Verdict(word)
+
+
+def _read_runtime(side: Fields) -> RuntimeFacts | None:
+    if not side.has("runtime"):
+        return None
+    facts = side.object("runtime")
+    texts = {name: facts.text(name, "") for name in RuntimeFacts.__dataclass_fields__}
+    return RuntimeFacts(**texts)
+
+
+def _read_from_store(section: Fields) -> dict[str, Any]:
+    for kind in ("likelihoods", "answers"):
+        if section.has(kind):
+            section.object(kind).count("asked")
+            section.object(kind).count("from_store")
+    section.text("measured_at", "")
+    return section.values
+
+
+def _read_reference(section: Fields) -> dict[str, Any]:
+    """The section as it is, after a look at each number and text of it that is shown."""
+    for name in ("id", "scheme", "quantization"):
+        section.text(name, "")
+    if section.has("size_bytes"):
+        section.count("size_bytes")
+    section.object("measured", {}).numbers()
+    section.object("text", {})
+    _read_runtime(section)
+    for name in ("perplexity", "runtime_difference"):
+        if section.has(name):
+            section.object(name).numbers()
+    if section.has("store"):
+        for name in ("store_bytes", "self_kl_nats"):
+            section.object("store").number(name)
+    for side in section.objects("elsewhere", []):
+        _read_reference(side)
+    return section.values
 
 
 def _find_unstorable(value: object, where: str) -> tuple[str, object] | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qgate.checks import CHECKS, accuracy_check
+from qgate.records import Verdict
+from qgate.report.evidence import evidence_of
 from qgate.report.text import count_cells, cut_middle, escape_line, pad
 from qgate.verdict import (
     decimals_that_tell,
@@ -20,15 +22,18 @@ from qgate.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qgate.records import ArtifactReport, Estimate, Record
+
 Style = Literal["plain", "bold", "green", "red", "yellow"]
 
-STYLES: Mapping[str, Style] = MappingProxyType(
+STYLES: Mapping[Verdict, Style] = MappingProxyType(
     {
-        "pass": "green",
-        "fail": "red",
-        "error": "red",
-        "inconclusive": "yellow",
-        "incomplete": "yellow",
+        Verdict.PASS: "green",
+        Verdict.FAIL: "red",
+        Verdict.ERROR: "red",
+        Verdict.INCONCLUSIVE: "yellow",
+        Verdict.INCOMPLETE: "yellow",
+        Verdict.SKIPPED: "plain",
     }
 )
 GAP = "  "
@@ -39,7 +44,7 @@ ABSENT = "\N{EN DASH}"
 SHORTEST_NAME = 16
 """What a cut id or name keeps at least, in columns."""
 _SHORTEST_MEMBER = 12
-_FOLDED = ("pass", "INCOMPLETE")
+_FOLDED = (Verdict.PASS, Verdict.INCOMPLETE)
 """Verdicts that a line can say of several rows at once: of the others each has a reason."""
 
 
@@ -61,7 +66,13 @@ class Row:
     value: str = ""
     interval: str = ""
     limit: str = ""
-    verdict: str
+    verdict: Verdict
+
+    @property
+    def word(self) -> str:
+        """The verdict; in capitals where somebody has to look."""
+        is_fine = self.verdict in (Verdict.PASS, Verdict.SKIPPED)
+        return self.verdict.value if is_fine else self.verdict.value.upper()
 
     @property
     def full_name(self) -> str:
@@ -80,15 +91,15 @@ class Row:
         return both if len(both) <= room else self.value
 
 
-def make_rows(artifact: dict[str, Any]) -> list[Row]:
-    """All rows of an artifact of the report's JSON."""
-    return [_make_row(check) for check in artifact["checks"]]
+def make_rows(artifact: ArtifactReport) -> list[Row]:
+    """All rows of an artifact."""
+    return [make_row(record) for record in artifact.records]
 
 
-def name_scheme(side: Mapping[str, Any]) -> str:
+def name_scheme(scheme: str, words: str) -> str:
     """`gptq (4 bit, group 128)`; the scheme alone where its files say no more."""
-    scheme, words = (escape_line(str(side.get(key) or "")) for key in ("scheme", "quantization"))
-    return f"{scheme} ({words})" if words else scheme
+    scheme = escape_line(scheme)
+    return f"{scheme} ({escape_line(words)})" if words else scheme
 
 
 def fold(rows: Sequence[Row]) -> list[Row]:
@@ -101,7 +112,7 @@ def fold(rows: Sequence[Row]) -> list[Row]:
         members = list(group)
         silent = [row for row in members if not row.value]
         for verdict in _FOLDED:
-            if len(silent) > 1 and all(row.verdict == verdict for row in silent):
+            if len(silent) > 1 and all(row.verdict is verdict for row in silent):
                 members = [row for row in members if row.value]
                 more = " more" if members else ""
                 members.append(Row(name=f"{area}.* ({len(silent)}{more} rows)", verdict=verdict))
@@ -116,46 +127,47 @@ def unit_of(check: str) -> str:
     return known.unit if known else ""
 
 
-def _make_row(check: dict[str, Any]) -> Row:
-    limit = _format_limit(check)
-    value, interval = _format_estimate(check) if check["value"] is not None else ("", "")
-    word, member = check["verdict"], check["details"].get("member")
+def make_row(record: Record) -> Row:
+    """One record as text."""
+    found = record.estimate
+    value, interval = _format_estimate(found, record) if found else ("", "")
     return Row(
-        name=escape_line(check["name"]),
-        member=escape_line(str(member)) if member else "",
+        name=escape_line(record.name),
+        member=escape_line(evidence_of(record).member),
         value=value,
         interval=interval,
-        limit=limit,
-        verdict=word if word in ("pass", "skipped") else word.upper(),
+        limit=_format_limit(record),
+        verdict=record.verdict,
     )
 
 
-def _format_estimate(check: dict[str, Any]) -> tuple[str, str]:
+def _format_estimate(found: Estimate, record: Record) -> tuple[str, str]:
     """Value and interval; an exact number has none."""
-    unit = check["unit"]
-    ends = [check[name] for name in ("value", "low", "high")]
-    bounds = [bound for _, bound in _bounds(check)]
-    more = max((decimals_that_tell(ends, bound, unit) for bound in bounds), default=0)
-    value, low, high = (format_value(end, unit, more) for end in ends)
-    is_exact = check["method"] == "exact" and check["low"] == check["high"]
+    ends = (found.value, found.low, found.high)
+    bounds = [bound for _, bound in _bounds(record)]
+    more = max((decimals_that_tell(ends, bound, found.unit) for bound in bounds), default=0)
+    value, low, high = (format_value(end, found.unit, more) for end in ends)
+    is_exact = found.method == "exact" and found.low == found.high
     return value, "" if is_exact else format_interval(value, low, high)
 
 
-def _format_limit(check: dict[str, Any]) -> str:
-    unit = check["unit"] or unit_of(check["name"])
-    before, _ = name_conditions((check["limit"] or {}).get("parameters", {}))
-    shown = [f"{sign} {format_bound(bound, unit)}" for sign, bound in _bounds(check)]
-    return before + " ".join([*shown, ALARM] if is_alarm(check) else shown)
+def _format_limit(record: Record) -> str:
+    if record.limit is None:
+        return ""
+    unit = (record.estimate and record.estimate.unit) or unit_of(record.name)
+    before, _ = name_conditions(record.limit.parameters)
+    shown = [f"{sign} {format_bound(bound, unit)}" for sign, bound in _bounds(record)]
+    return before + " ".join([*shown, ALARM] if is_alarm(record) else shown)
 
 
-def is_alarm(check: Mapping[str, Any]) -> bool:
-    """Whether a row of the report's JSON fails by damage that is shown, and not by doubt."""
-    return bool((check["limit"] or {}).get("rule") == "alarm")
+def is_alarm(record: Record) -> bool:
+    """Whether a row fails by damage that is shown, and not by doubt."""
+    return record.limit is not None and record.limit.rule == "alarm"
 
 
-def _bounds(check: dict[str, Any]) -> list[tuple[str, float]]:
-    limit = check["limit"] or {}
-    named = ((">=", limit.get("min")), ("<=", limit.get("max")))
+def _bounds(record: Record) -> list[tuple[str, float]]:
+    limit = record.limit
+    named = ((">=", limit.min), ("<=", limit.max)) if limit else ()
     return [(sign, bound) for sign, bound in named if bound is not None]
 
 
@@ -172,7 +184,7 @@ class Columns:
         """Choose the widths: members go first, then long intervals, then names' middles."""
         name = max((count_cells(row.name) for row in rows), default=0)
         limit = max((len(row.limit) for row in rows), default=0)
-        verdict = max((len(row.verdict) for row in rows), default=0)
+        verdict = max((len(row.word) for row in rows), default=0)
         fixed = limit + verdict + 4 * len(GAP)
         room = max(width - name - fixed, 0)
         value = max((len(row.estimate(room)) for row in rows), default=0)
@@ -188,6 +200,5 @@ class Columns:
         room = self.name + len(GAP) + self.value
         name = row.name_in(self.name if row.value else room)
         number = GAP + row.estimate(self.value) if row.value else ""
-        cells = (pad(pad(name, self.name) + number, room), pad(row.limit, self.limit), row.verdict)
-        style = STYLES.get(row.verdict.lower(), "plain")
-        return Line((GAP + GAP.join(cells)).rstrip(), style)
+        cells = (pad(pad(name, self.name) + number, room), pad(row.limit, self.limit), row.word)
+        return Line((GAP + GAP.join(cells)).rstrip(), STYLES[row.verdict])

@@ -7,15 +7,19 @@ and an original that ran elsewhere, and for rows of which the machine is not the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import area_of
+from qgate.records import RuntimeFacts
 from qgate.report.rows import ABSENT, GAP, Line
 from qgate.report.text import count_cells, cut_middle, escape_line, escape_markdown, pad, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from qgate.records import ArtifactReport, Report
 
 _SHORTEST: Mapping[str, int] = MappingProxyType(
     {"artifact": 16, "runtime": 19, "device": 8, "kernel": 15, "why": 16}
@@ -26,32 +30,32 @@ _ORIGINAL = "reference"
 """In the place of a reason."""
 
 
-def list_runtimes(report_json: dict[str, Any], width: int) -> list[Line]:
+def list_runtimes(report: Report, width: int) -> list[Line]:
     """The table; empty where one runtime without a kernel served everything.
 
     Args:
-        report_json: the report.
+        report: what is shown.
         width: of the terminal; cells are cut in their middle, on a narrow one columns go.
     """
-    rows = _list_rows(report_json)
+    rows = _list_rows(report)
     columns = _fit(rows, width)
     titles = {title: title for title in columns}
     lines = [_render(row, columns) for row in (titles, *rows)] if rows else []
     return [Line(text, "plain" if number else "bold") for number, text in enumerate(lines)]
 
 
-def list_differences(report_json: dict[str, Any], width: int) -> list[Line]:
+def list_differences(report: Report, width: int) -> list[Line]:
     """What the runtimes and the device add to it all; empty where they add nothing."""
     return [
         Line(text, "yellow")
-        for sentence in _describe_differences(report_json)
+        for sentence in _describe_differences(report)
         for text in wrap(sentence, width)
     ]
 
 
-def runtimes_markdown(report_json: dict[str, Any]) -> list[str]:
+def runtimes_markdown(report: Report) -> list[str]:
     """The table in Markdown, with whole cells."""
-    rows = _list_rows(report_json)
+    rows = _list_rows(report)
     if not rows:
         return []
     titles = _choose_titles(rows)
@@ -60,44 +64,62 @@ def runtimes_markdown(report_json: dict[str, Any]) -> list[str]:
     return [head, f"|{'---|' * len(titles)}", *lines]
 
 
-def differences_markdown(report_json: dict[str, Any]) -> list[str]:
+def differences_markdown(report: Report) -> list[str]:
     """The sentences in Markdown."""
-    return [f"* {escape_markdown(text)}" for text in _describe_differences(report_json)]
+    return [f"* {escape_markdown(text)}" for text in _describe_differences(report)]
 
 
-def name_runtime(runtime: Mapping[str, Any]) -> str:
+def name_runtime(runtime: RuntimeFacts | None, *, with_device: bool = False) -> str:
     """`transformers 5.17.0`; empty where it is not known."""
-    return _join(runtime, "name", "version")
+    if runtime is None:
+        return ""
+    parts = (runtime.name, runtime.version, runtime.device if with_device else "")
+    return " ".join(escape_line(part) for part in parts if part)
 
 
-def _join(facts: Mapping[str, Any], *names: str) -> str:
-    return " ".join(escape_line(str(facts[name])) for name in names if facts.get(name))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """A model and what served it."""
+
+    id: str
+    runtime: RuntimeFacts | None
+    instead: str = ""
+    """In the place of a reason."""
 
 
-def _list_rows(report_json: dict[str, Any]) -> list[dict[str, str]]:
-    served = [(side, _ORIGINAL) for side in _originals(report_json)]
-    served += [(artifact, "") for artifact in report_json["artifacts"]]
-    known = [side.get("runtime") or {} for side, _ in served]
-    names = {runtime["name"] for runtime in known if runtime.get("name")}
-    if len(names) < 2 and not any(runtime.get("kernel") for runtime in known):
+def _list_sides(report: Report) -> list[_Side]:
+    artifacts = [_Side(id=one.id, runtime=one.runtime) for one in report.artifacts]
+    return [*map(_original, _originals(report)), *artifacts]
+
+
+def _original(side: Mapping[str, Any]) -> _Side:
+    known = side.get("runtime")
+    facts = RuntimeFacts(**known) if known else None
+    return _Side(id=side.get("id") or "", runtime=facts, instead=_ORIGINAL)
+
+
+def _list_rows(report: Report) -> list[dict[str, str]]:
+    sides = _list_sides(report)
+    known = [side.runtime for side in sides if side.runtime]
+    if len({one.name for one in known}) < 2 and not any(one.kernel for one in known):
         return []
-    return [_make_row(side, instead) for side, instead in served]
+    return [_make_row(side) for side in sides]
 
 
-def _originals(report_json: dict[str, Any]) -> list[dict[str, Any]]:
+def _originals(report: Report) -> list[dict[str, Any]]:
     """The original in every runtime that served it: at home first."""
-    reference = report_json["reference"]
-    return [reference, *(reference.get("elsewhere") or ())] if reference else []
+    reference = report.reference
+    return [reference, *reference.get("elsewhere", ())] if reference else []
 
 
-def _make_row(side: Mapping[str, Any], instead: str) -> dict[str, str]:
-    runtime = side.get("runtime") or {}
+def _make_row(side: _Side) -> dict[str, str]:
+    runtime = side.runtime
     return {
-        "artifact": escape_line(str(side.get("id") or "")),
+        "artifact": escape_line(side.id),
         "runtime": name_runtime(runtime),
-        "device": _join(runtime, "device"),
-        "kernel": _join(runtime, "kernel"),
-        "why": _join(runtime, "reason") or instead,
+        "device": escape_line(runtime.device) if runtime else "",
+        "kernel": escape_line(runtime.kernel) if runtime else "",
+        "why": (escape_line(runtime.reason) if runtime else "") or side.instead,
     }
 
 
@@ -135,58 +157,56 @@ def _render(row: Mapping[str, str], columns: Mapping[str, int]) -> str:
     return GAP.join(cells).rstrip()
 
 
-def _describe_differences(report_json: dict[str, Any]) -> Iterator[str]:
-    artifacts, reference = report_json["artifacts"], report_json["reference"]
+def _describe_differences(report: Report) -> Iterator[str]:
+    home = _home(report)
     pairs: dict[tuple[str, str], list[str]] = {}
     unjudged: list[str] = []
-    for artifact in artifacts:
-        own, other = _name(artifact), _name_compared(artifact, reference)
+    for artifact in report.artifacts:
+        own = artifact.runtime.name if artifact.runtime else ""
+        other = artifact.compared_with.get("runtime") or home
         if own and other and own != other:
-            pairs.setdefault((own, other), []).append(escape_line(artifact["id"]))
+            pairs.setdefault((own, other), []).append(escape_line(artifact.id))
             if _has_unjudged(artifact) and not _is_stand_in(artifact):
-                unjudged.append(escape_line(artifact["id"]))
+                unjudged.append(escape_line(artifact.id))
     for (own, other), ids in pairs.items():
-        yield f"differences of runtimes are included: {', '.join(ids)} ({own} against {other})"
-    yield from _describe_original_elsewhere(report_json)
+        names = f"{escape_line(own)} against {escape_line(other)}"
+        yield f"differences of runtimes are included: {', '.join(ids)} ({names})"
+    yield from _describe_original_elsewhere(report)
     if unjudged:
         yield (
             f"the original in another runtime: times and memory of {', '.join(unjudged)} against"
             " it are shown, not judged"
         )
-    if ids := [escape_line(one["id"]) for one in artifacts if _is_stand_in(one)]:
+    if ids := [escape_line(one.id) for one in report.artifacts if _is_stand_in(one)]:
         yield f"a CPU in place of a GPU: times and memory of {', '.join(ids)} are shown, not judged"
 
 
-def _is_stand_in(artifact: Mapping[str, Any]) -> bool:
+def _is_stand_in(artifact: ArtifactReport) -> bool:
     """Whether rows of it have no limit because of where they were measured."""
-    on_cpu = (artifact.get("runtime") or {}).get("device") == "cpu"
-    return on_cpu and artifact.get("format") == "hf" and _has_unjudged(artifact)
+    on_cpu = artifact.runtime is not None and artifact.runtime.device == "cpu"
+    return on_cpu and artifact.format == "hf" and _has_unjudged(artifact)
 
 
-def _has_unjudged(artifact: Mapping[str, Any]) -> bool:
-    return any(map(_is_unjudged, artifact["checks"]))
+def _has_unjudged(artifact: ArtifactReport) -> bool:
+    return any(
+        area_of(row.name) in ("latency", "memory") and row.estimate and row.limit is None
+        for row in artifact.records
+    )
 
 
-def _is_unjudged(check: Mapping[str, Any]) -> bool:
-    is_of_serving = area_of(check["name"]) in ("latency", "memory")
-    return is_of_serving and check["value"] is not None and check["limit"] is None
-
-
-def _describe_original_elsewhere(report_json: dict[str, Any]) -> Iterator[str]:
+def _describe_original_elsewhere(report: Report) -> Iterator[str]:
     """What the runtimes differ by on their own: the same weights and tokens in two of them."""
-    home = _name(report_json["reference"])
-    for side in _originals(report_json)[1:]:
-        found = side.get("runtime_difference")
-        if found:
+    home = escape_line(_home(report))
+    for side in _originals(report)[1:]:
+        found, runtime = side.get("runtime_difference"), _original(side).runtime
+        if found and runtime:
             ends = ", ".join(f"{found[end]:.5f}" for end in ("low", "high"))
-            text = f"the original's perplexity in {_name(side)} is {found['value']:.5f} [{ends}]"
+            where = escape_line(runtime.name)
+            text = f"the original's perplexity in {where} is {found['value']:.5f} [{ends}]"
             yield f"{text} times that in {home}"
 
 
-def _name(side: Mapping[str, Any]) -> str:
-    return _join(side.get("runtime") or {}, "name")
-
-
-def _name_compared(artifact: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    compared = artifact.get("compared_with") or {}
-    return _join(compared, "runtime") or _name(reference)
+def _home(report: Report) -> str:
+    """The runtime that is the original's own choice; empty where none served it."""
+    runtime = _original(report.reference).runtime
+    return runtime.name if runtime else ""

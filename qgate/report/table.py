@@ -1,14 +1,17 @@
 """The report as a table for people: for a terminal of any width, and as Markdown.
 
-Rendering is pure: it judges nothing and reads only the report's public JSON, so that the table of a
-report that was read back from disk is the table that the run showed.
+Rendering is pure: it judges nothing, and the table of a report that was read back from disk is the
+table that the run showed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from qgate.records import Verdict
 from qgate.report.comparison import compare, compare_markdown
+from qgate.report.evidence import evidence_of
 from qgate.report.groups import list_groups
 from qgate.report.kept import describe_kept
 from qgate.report.phases import describe_total, list_phases, tabulate_phases
@@ -45,9 +48,9 @@ from qgate.report.text import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.records import Report
+    from qgate.records import ArtifactReport, Record, Report
 
-_NEEDS_ATTENTION = ("fail", "error", "inconclusive", "incomplete")
+_FINE = (Verdict.PASS, Verdict.SKIPPED)
 
 
 def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
@@ -59,12 +62,7 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
         verbose: show the mean divergence by groups of tokens, what silent alarms would have seen
             and the seconds of every phase, too.
     """
-    return render_json(report.to_json(), width, verbose)
-
-
-def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) -> list[Line]:
-    """As `render`, of a report that was read back."""
-    reference, artifacts = report_json["reference"], report_json["artifacts"]
+    reference, artifacts = report.reference, report.artifacts
     lines = list(_render_reference(reference, width))
     if verbose:
         lines += list_phases(reference.get("measured") or {}, width)
@@ -80,42 +78,42 @@ def render_json(report_json: dict[str, Any], width: int, verbose: bool = False) 
         if verbose:
             lines += list_groups(artifact, width)
             lines += _list_blind_spots(artifact)
-            lines += list_phases(artifact["measured"], width)
+            lines += list_phases(artifact.measured, width)
     lines += [Line(text) for text in _explain_mark(artifacts)]
     lines += [Line(escape_line(text), style) for text, style in _find_messages(artifacts)]
-    lines += compare(report_json, width)
-    lines += list_runtimes(report_json, width)
-    lines += list_differences(report_json, width)
-    return [*lines, _render_summary(report_json, width)]
+    lines += compare(report, width)
+    lines += list_runtimes(report, width)
+    lines += list_differences(report, width)
+    return [*lines, _render_summary(report, width)]
 
 
-def render_markdown(report_json: dict[str, Any]) -> str:
-    """Return the tables of a report's JSON as Markdown: for MLflow's note and for GitHub."""
-    smallest = [escape_markdown(_describe_smallest(report_json))]
-    return _join([*_list_parts(report_json), smallest])
+def render_markdown(report: Report) -> str:
+    """Return the tables of a report as Markdown: for MLflow's note and for GitHub."""
+    smallest = [escape_markdown(_describe_smallest(report))]
+    return _join([*_list_parts(report), smallest])
 
 
-def render_artifact_markdown(report_json: dict[str, Any], artifact: dict[str, Any]) -> str:
+def render_artifact_markdown(report: Report, artifact: ArtifactReport) -> str:
     """Return the same of one artifact beside the reference."""
-    return _join(_list_parts({**report_json, "artifacts": [artifact]}))
+    return _join(_list_parts(dataclasses.replace(report, artifacts=(artifact,))))
 
 
-def _list_parts(report_json: dict[str, Any]) -> list[list[str]]:
-    reference, artifacts = report_json["reference"], report_json["artifacts"]
-    facts = _describe_reference(reference)
+def _list_parts(report: Report) -> list[list[str]]:
+    artifacts = report.artifacts
+    facts = _describe_reference(report.reference)
     said = escape_markdown("reference: " + ", ".join(facts)) if facts else "no reference"
-    kept = [(artifact["id"], describe_kept(artifact)) for artifact in artifacts]
+    kept = [(artifact.id, describe_kept(artifact)) for artifact in artifacts]
     messages = [f"* {escape_markdown(f'{name}: {text}')}" for name, text in kept if text]
     messages += [f"* {escape_markdown(text)}" for text, _ in _find_messages(artifacts)]
     return [
         [said],
-        compare_markdown(report_json),
-        runtimes_markdown(report_json),
-        differences_markdown(report_json),
+        compare_markdown(report),
+        runtimes_markdown(report),
+        differences_markdown(report),
         messages,  # before the rows: MLflow's note ends somewhere among those
         _tabulate_rows(artifacts),
         [escape_markdown(text) for text in _explain_mark(artifacts)],
-        tabulate_phases(report_json),
+        tabulate_phases(report),
     ]
 
 
@@ -123,68 +121,71 @@ def _join(parts: list[list[str]]) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _tabulate_rows(artifacts: list[dict[str, Any]]) -> list[str]:
+def _tabulate_rows(artifacts: Sequence[ArtifactReport]) -> list[str]:
     lines = ["| artifact | scheme | size | check | estimate | limit | verdict |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for artifact in artifacts:
-        head = (artifact["id"], name_scheme(artifact), format_bytes(artifact["size_bytes"]))
-        lines.append(_markdown_row((*head, "", "", "", artifact["verdict"].upper())))
+        scheme = name_scheme(artifact.scheme, artifact.quantization)
+        head = (artifact.id, scheme, format_bytes(artifact.size_bytes))
+        lines.append(_markdown_row((*head, "", "", "", artifact.verdict.value.upper())))
         for row in make_rows(artifact):
             estimate = " ".join(filter(None, (row.value, row.interval)))
-            cells = ("", "", "", row.full_name, estimate, row.limit, row.verdict)
+            cells = ("", "", "", row.full_name, estimate, row.limit, row.word)
             lines.append(_markdown_row(cells))
     return lines
 
 
-def _explain_mark(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+def _explain_mark(artifacts: Sequence[ArtifactReport]) -> Iterator[str]:
     """The line that says what the mark is, where a row has it."""
-    if any(is_alarm(check) for artifact in artifacts for check in artifact["checks"]):
+    if any(is_alarm(record) for artifact in artifacts for record in artifact.records):
         yield f"{ALARM} an alarm: it fails where damage is shown and is beyond the limit"
 
 
-def _list_blind_spots(artifact: dict[str, Any]) -> Iterator[Line]:
+def _list_blind_spots(artifact: ArtifactReport) -> Iterator[Line]:
     """Of each alarm that stayed silent, the smallest damage that it would have seen."""
-    for check in artifact["checks"]:
-        seen = check["details"].get("would_have_seen")
-        if seen:
-            name = escape_line(check["name"])
-            yield Line(f"{GAP}{name}: would have seen {escape_line(str(seen))} (4 times in 5)")
+    for record in artifact.records:
+        if seen := evidence_of(record).would_have_seen:
+            name = escape_line(record.name)
+            yield Line(f"{GAP}{name}: would have seen {escape_line(seen)} (4 times in 5)")
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
-def _find_messages(artifacts: list[dict[str, Any]]) -> Iterator[tuple[str, Style]]:
+def _find_messages(artifacts: Sequence[ArtifactReport]) -> Iterator[tuple[str, Style]]:
     """One line for each row that needs attention; rows with one and the same cause share it.
 
     Below them what was noticed and is judged by no limit, and once for all artifacts why rows were
     skipped.
     """
     for artifact in artifacts:
-        causes: dict[tuple[str, str], list[str]] = {}
-        for check in artifact["checks"]:
-            if check["verdict"] in _NEEDS_ATTENTION:
-                cause = check["message"].removeprefix(f"{check['name']}: ")
-                own = cause if check["value"] is None else check["message"]
-                causes.setdefault((check["verdict"], own), []).append(check["name"])
+        causes: dict[tuple[Verdict, str], list[str]] = {}
+        for record in artifact.records:
+            if record.verdict not in _FINE:
+                own = _cause(record) if record.estimate is None else record.message
+                causes.setdefault((record.verdict, own), []).append(record.name)
         for (verdict, cause), names in causes.items():
-            yield _describe_cause(artifact["id"], cause, names), STYLES[verdict]
-        for check in artifact["checks"]:
-            for finding in check["details"].get("findings") or []:
-                yield f"{artifact['id']}: {check['name']}: noticed: {finding}", "yellow"
+            yield _describe_cause(artifact.id, cause, names), STYLES[verdict]
+        for record in artifact.records:
+            for finding in evidence_of(record).findings:
+                yield f"{artifact.id}: {record.name}: noticed: {finding}", "yellow"
     yield from ((f"skipped: {reason}", "plain") for reason in _find_reasons(artifacts))
 
 
-def _find_reasons(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+def _cause(record: Record) -> str:
+    """The message without the row's name: rows may share it."""
+    return record.message.removeprefix(f"{record.name}: ")
+
+
+def _find_reasons(artifacts: Sequence[ArtifactReport]) -> Iterator[str]:
     """Why rows were skipped, or were measured and not judged although there is a limit."""
     causes: dict[str, dict[str, None]] = {}
     for artifact in artifacts:
-        for check in artifact["checks"]:
-            is_told = check["value"] is None or "not_judged" in check["details"]
-            if check["verdict"] == "skipped" and is_told:
-                cause = check["message"].removeprefix(f"{check['name']}: ")
-                causes.setdefault(cause, {})[check["name"]] = None
+        for record in artifact.records:
+            is_shown = record.estimate is None or evidence_of(record).not_judged
+            if record.verdict is Verdict.SKIPPED and is_shown:
+                causes.setdefault(_cause(record), {})[record.name] = None
     for cause, names in causes.items():
         one, *others = names
         yield f"{cause} ({_name_rows([one, *others])})" if others else f"{one}: {cause}"
@@ -202,10 +203,10 @@ def _name_rows(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} rows: {names[0]} ... {names[-1]}"
 
 
-def _render_header(artifact: dict[str, Any], width: int) -> Line:
-    verdict = artifact["verdict"].upper()
+def _render_header(artifact: ArtifactReport, width: int) -> Line:
+    verdict = artifact.verdict.value.upper()
     room = width - len(verdict) - len(GAP)
-    identifier = escape_line(artifact["id"])
+    identifier = escape_line(artifact.id)
     needed, rest = min(SHORTEST_NAME, count_cells(identifier)), ""
     for facts in _list_facts(artifact):
         rest = "".join(GAP + fact for fact in facts if fact)
@@ -215,14 +216,14 @@ def _render_header(artifact: dict[str, Any], width: int) -> Line:
     return Line(pad(text, room) + GAP + verdict, "bold")
 
 
-def _list_facts(artifact: dict[str, Any]) -> Iterator[list[str]]:
+def _list_facts(artifact: ArtifactReport) -> Iterator[list[str]]:
     """What a header tells, all of it first: what is told elsewhere too goes before the rest."""
-    runtime = artifact["runtime"] or {}
-    device, kernel = (escape_line(str(runtime.get(key) or "")) for key in ("device", "kernel"))
-    served = " ".join(filter(None, (name_runtime(runtime), device)))
-    size, total = format_bytes(artifact["size_bytes"]), describe_total(artifact["measured"])
-    scheme = escape_line(artifact["scheme"])
-    yield [name_scheme(artifact), size, served, kernel, total]
+    runtime = artifact.runtime
+    kernel = escape_line(runtime.kernel) if runtime else ""
+    served = name_runtime(runtime, with_device=True)
+    size, total = format_bytes(artifact.size_bytes), describe_total(artifact.measured)
+    scheme = escape_line(artifact.scheme)
+    yield [name_scheme(artifact.scheme, artifact.quantization), size, served, kernel, total]
     yield [scheme, size, served, kernel, total]
     facts = [scheme, size, served, total]
     yield facts
@@ -265,26 +266,26 @@ def _describe_reference(reference: dict[str, Any]) -> list[str]:
     return [escape_line(str(fact)) for fact in facts if fact]
 
 
-def _find_smallest(artifacts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    passing = [artifact for artifact in artifacts if artifact["verdict"] == "pass"]
-    return min(passing, key=lambda artifact: artifact["size_bytes"], default=None)
+def _find_smallest(artifacts: Sequence[ArtifactReport]) -> ArtifactReport | None:
+    passing = [artifact for artifact in artifacts if artifact.verdict is Verdict.PASS]
+    return min(passing, key=lambda artifact: artifact.size_bytes, default=None)
 
 
-def _describe_smallest(report_json: dict[str, Any], width: int | None = None) -> str:
-    smallest = _find_smallest(report_json["artifacts"])
+def _describe_smallest(report: Report, width: int | None = None) -> str:
+    smallest = _find_smallest(report.artifacts)
     if smallest is None:
         return "no artifact passes"
-    facts = [escape_line(smallest["scheme"]), format_bytes(smallest["size_bytes"])]
-    original_bytes = report_json["reference"].get("size_bytes")
+    facts = [escape_line(smallest.scheme), format_bytes(smallest.size_bytes)]
+    original_bytes = report.reference.get("size_bytes")
     if original_bytes:
-        facts.append(f"{100 * smallest['size_bytes'] / original_bytes:.0f} % of the reference")
-    head, identifier = "smallest artifact that passes: ", escape_line(smallest["id"])
+        facts.append(f"{100 * smallest.size_bytes / original_bytes:.0f} % of the reference")
+    head, identifier = "smallest artifact that passes: ", escape_line(smallest.id)
     if width is None:
         return f"{head}{identifier} ({', '.join(facts)})"
     room = max(SHORTEST_NAME, width - len(head) - count_cells(f" ({', '.join(facts)})"))
     return f"{head}{cut_middle(identifier, room)} ({', '.join(facts)})"
 
 
-def _render_summary(report_json: dict[str, Any], width: int) -> Line:
-    text = _describe_smallest(report_json, width)
-    return Line(text, "green" if _find_smallest(report_json["artifacts"]) else "red")
+def _render_summary(report: Report, width: int) -> Line:
+    text = _describe_smallest(report, width)
+    return Line(text, "green" if _find_smallest(report.artifacts) else "red")

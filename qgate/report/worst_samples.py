@@ -1,17 +1,19 @@
-"""The worst samples of a failing row, side by side: what was asked, what each side said."""
+"""The worst samples: of a failing row side by side, of a report as MLflow's table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qgate.report.evidence import evidence_of
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.records import Record
+    from qgate.records import Record, Report
+    from qgate.report.evidence import Sample
 
-_PARTS = ("prompt", "expected", "reference", "artifact")
+COLUMNS = ("artifact", "check", "prompt", "expected", "reference_answer", "artifact_answer")
 _MOST_CHARACTERS = 160
 
 
@@ -20,17 +22,29 @@ def show_worst(record: Record) -> str:
 
     Prompts are cut at their beginning, for what is asked stands at their end.
     """
-    worst = record.details.get("worst") or []
-    return "\n\n".join("\n".join(_show(number, one)) for number, one in enumerate(worst, 1))
+    samples = evidence_of(record).samples
+    return "\n\n".join("\n".join(_show(number, one)) for number, one in enumerate(samples, 1))
 
 
-def _show(number: int, sample: dict[str, str]) -> Iterator[str]:
-    for part in _PARTS:
-        if part not in sample:
+def _show(number: int, sample: Sample) -> Iterator[str]:
+    for part in ("prompt", "expected", "reference", "artifact"):
+        whole = getattr(sample, part)
+        if whole is None:
             continue
-        text = escape_line(repr(sample[part])[1:-1])
+        text = escape_line(repr(whole)[1:-1])
         if len(text) > _MOST_CHARACTERS:
             is_prompt = part == "prompt"
             text = f"…{text[-_MOST_CHARACTERS:]}" if is_prompt else f"{text[:_MOST_CHARACTERS]}…"
-        head = f"{number}. " if part == _PARTS[0] else "   "
+        head = f"{number}. " if part == "prompt" else "   "
         yield f"{head}{part:<9} {text}"
+
+
+def tabulate_worst(report: Report) -> dict[str, Any]:
+    """`columns` and `data`, as pandas' orient="split" and MLflow's tables have it."""
+    data = [
+        [artifact.id, record.name, one.prompt, one.expected or "", one.reference, one.artifact]
+        for artifact in report.artifacts
+        for record in artifact.records
+        for one in evidence_of(record).samples
+    ]
+    return {"columns": list(COLUMNS), "data": data}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_LONGEST_NUMBER = 30
+
 
 def printable(text: str) -> str:
     r"""Escape what is not printable: control and direction characters, lone surrogates.
@@ -21,6 +23,20 @@ def quoted(text: str, longest: int = 60) -> str:
     """`'text'`, escaped and cut after `longest` characters."""
     cut = text if len(text) <= longest else text[:longest] + "…"
     return f"'{printable(cut)}'"
+
+
+def seen(value: object) -> str:
+    """What a JSON value is, for a message: a number or a text as it is, unless it is long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        digits = str(value)
+        return digits if len(digits) <= _LONGEST_NUMBER else f"a number of {len(digits)} digits"
+    if isinstance(value, str):
+        return quoted(value)
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def listed(names: list[str], most: int = 3) -> str:

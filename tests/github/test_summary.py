@@ -10,6 +10,7 @@ import pytest
 from qgate.report import github
 from qgate.report.report_file import write, write_json
 from qgate.report.table import render_markdown
+from tests.report.conftest import report_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_report_with_the_verdict_error_is_shown_and_told(
 ) -> None:
     ended = _run(runner, path)
     assert (ended.code, ended.err) == (0, "")
-    page = f"### qgate: ERROR\n\n{render_markdown(report.to_json())}\n"
+    page = f"### qgate: ERROR\n\n{render_markdown(report)}\n"
     assert ended.summary.decode() == page
     assert ended.outputs == {"report": str(path), "verdict": "error"}
     told = [(c.name, c.properties, c.message) for c in ended.commands]
@@ -85,7 +86,7 @@ def test_outside_github_the_table_goes_to_standard_output(
     names = ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ACTIONS")
     ended = _run(runner, path, **dict.fromkeys(names, ""))
     assert ended.code == 0
-    assert ended.out == f"### qgate: ERROR\n\n{render_markdown(report.to_json())}\n"
+    assert ended.out == f"### qgate: ERROR\n\n{render_markdown(report)}\n"
 
 
 def test_a_second_summary_is_put_behind_the_first(
@@ -109,7 +110,7 @@ def test_hostile_ids_and_messages_stay_text(report: Report, tmp_path: Path, runn
     assert all(line.isprintable() for line in page.splitlines())
     for force in ("<img>", "@someone", " | `c`", "##[error]"):
         assert force not in page
-    harmless = github.render_summary(_renamed(report, "plain"), PROBLEM)
+    harmless = github.render_summary(report_of(_renamed(report, "plain")), PROBLEM)
     assert _count_columns(page) == _count_columns(harmless)
     lines = ended.out.splitlines()
     assert all(line.isprintable() for line in lines)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
-from typing import Any, Literal
+import json
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from qgate.records import (
-    Artifact,
     ArtifactReport,
     Estimate,
     Limit,
@@ -19,11 +18,19 @@ from qgate.records import (
     SourceLine,
     Verdict,
 )
-from qgate.report.report_file import write
+from qgate.report.report_file import read_report, write
 from tests.report.full_report import full_report, mixed_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UPLOAD_DEADLINE_S = 60.0
 EDGES_NATS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+
+def report_of(report_json: dict[str, Any]) -> Report:
+    """The report that a changed JSON is."""
+    return read_report(json.loads(json.dumps(report_json)), "report")
 
 
 def make_record(name: str, verdict: Verdict, numbers: tuple[float, ...], **bounds: float) -> Record:
@@ -53,17 +60,12 @@ def make_record(name: str, verdict: Verdict, numbers: tuple[float, ...], **bound
 def make_artifact(
     identifier: str, scheme: str, size_bytes: int, verdict: Verdict, *records: Record
 ) -> ArtifactReport:
-    path = Path(f"models/{identifier}.gguf")
     return ArtifactReport(
-        artifact=Artifact(
-            id=identifier,
-            path=path,
-            format="gguf",
-            scheme=scheme,
-            size_bytes=size_bytes,
-            files=(path,),
-            is_quantized=True,
-        ),
+        id=identifier,
+        path=f"models/{identifier}.gguf",
+        format="gguf",
+        scheme=scheme,
+        size_bytes=size_bytes,
         verdict=verdict,
         records=records,
         digest=f"sha256:{size_bytes:064x}",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, Literal
 
 from qgate.checks import CHECKS, accuracy_check
 from qgate.records import (
-    Artifact,
     ArtifactReport,
     Estimate,
     Limit,
@@ -133,17 +131,12 @@ def artifact(
 ) -> ArtifactReport:
     worst = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
     found = {record.verdict for record in records}
-    path = Path(f"models/{identifier}.gguf")
     return ArtifactReport(
-        artifact=Artifact(
-            id=identifier,
-            path=path,
-            format="gguf",
-            scheme=scheme,
-            size_bytes=size_bytes,
-            files=(path,),
-            is_quantized=True,
-        ),
+        id=identifier,
+        path=f"models/{identifier}.gguf",
+        format="gguf",
+        scheme=scheme,
+        size_bytes=size_bytes,
         verdict=next(verdict for verdict in worst if verdict in found),
         records=records,
         runtime=LLAMA_CPP,
@@ -264,11 +257,8 @@ def serve(
     made = artifact(identifier, scheme, 2_300_000, records, {"time.load_s": 14.0})
     return dataclasses.replace(
         made,
-        artifact=dataclasses.replace(
-            made.artifact,
-            quantization=words,
-            format="gguf" if runtime is LLAMA_CPP else "hf",
-        ),
+        quantization=words,
+        format="gguf" if runtime is LLAMA_CPP else "hf",
         runtime=dataclasses.replace(runtime, kernel=kernel, reason=reason),
         compared_with={"runtime": "vllm" if runtime is VLLM else "transformers"},
     )

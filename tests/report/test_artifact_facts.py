@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from qgate.report.mlflow.content import make_child, make_parent
-from qgate.report.table import render_json, render_markdown
+from qgate.report.table import render, render_markdown
+from tests.report.conftest import report_of
 from tests.report.full_report import mixed_report
 
 HEADERS_AT_120 = """\
@@ -19,7 +20,7 @@ CPUWNA16LinearKernel  14 s"""
 
 
 def _headers(report_json: dict[str, Any], width: int) -> list[str]:
-    lines = (line.text for line in render_json(report_json, width) if line.style == "bold")
+    lines = (line.text for line in render(report_of(report_json), width) if line.style == "bold")
     return [line for line in lines if line.endswith("PASS")]
 
 
@@ -47,7 +48,7 @@ def test_the_comparison_has_the_words_where_all_columns_fit_beside_them(
     mixed: dict[str, Any],
 ) -> None:
     def schemes(width: int) -> list[str]:
-        texts = [line.text for line in render_json(mixed, width)]
+        texts = [line.text for line in render(report_of(mixed), width)]
         begin = next(at for at, text in enumerate(texts) if text.startswith("scheme"))
         return [text.partition("  ")[0] for text in texts[begin + 1 : begin + 6]]
 
@@ -62,13 +63,13 @@ def test_the_comparison_has_the_words_where_all_columns_fit_beside_them(
 
 
 def test_markdown_always_has_the_words(mixed: dict[str, Any]) -> None:
-    page = render_markdown(mixed)
+    page = render_markdown(report_of(mixed))
     assert "| qgate-demo-gptq | gptq (4 bit, group 128) | 2.3 MB |" in page
 
 
 def test_mlflow_is_told_runtime_kernel_and_reason(mixed: dict[str, Any]) -> None:
     mixed["environment"]["session_id"] = "s"
-    params = make_child(mixed, mixed["artifacts"][1], "parent").params
+    params = make_child(report_of(mixed), report_of(mixed).artifacts[1], "parent").params
     told = {
         name: params[name]
         for name in params
@@ -83,11 +84,11 @@ def test_mlflow_is_told_runtime_kernel_and_reason(mixed: dict[str, Any]) -> None
         "runtime.reason": "no GPU; vLLM is not installed",
         "compared_with.runtime": "transformers",
     }
-    assert make_parent(mixed).params["reference.runtime.kernel"] == "Linear"
+    assert make_parent(report_of(mixed)).params["reference.runtime.kernel"] == "Linear"
 
 
 def test_an_unknown_runtime_is_no_parameter(mixed: dict[str, Any]) -> None:
     mixed["environment"]["session_id"] = "s"
     bare = dataclasses.replace(mixed_report().artifacts[0], runtime=None, compared_with={})
-    params = make_child(mixed, bare.to_json(), "parent").params
+    params = make_child(report_of(mixed), bare, "parent").params
     assert not [name for name in params if name.startswith(("runtime", "compared", "quantiz"))]

@@ -8,6 +8,7 @@ import pytest
 
 from qgate.report.comparison import compare, compare_markdown
 from qgate.report.text import count_cells
+from tests.report.conftest import report_of
 
 if TYPE_CHECKING:
     from qgate.records import Report
@@ -45,7 +46,7 @@ def report_json(full: Report) -> dict[str, Any]:
 
 
 def _text(report_json: dict[str, Any], width: int) -> str:
-    return "\n".join(line.text for line in compare(report_json, width))
+    return "\n".join(line.text for line in compare(report_of(report_json), width))
 
 
 def _without(report_json: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -64,17 +65,22 @@ def test_narrow_terminals_lose_columns_and_never_the_verdict(
 
 @pytest.mark.parametrize("width", [24, 30, 40, 50, 70, 90, 110])
 def test_every_line_fits_and_ends_with_its_verdict(full_json: dict[str, Any], width: int) -> None:
-    lines = [line.text for line in compare(full_json, width)]
+    lines = [line.text for line in compare(report_of(full_json), width)]
     assert max(map(count_cells, lines)) <= width
     assert [line.split()[-1] for line in lines] == ["verdict", "reference", "PASS", "ERROR"]
 
 
 def test_the_markdown_table_has_every_column(full_json: dict[str, Any]) -> None:
-    assert "\n".join(compare_markdown(full_json)) == MARKDOWN
+    assert "\n".join(compare_markdown(report_of(full_json))) == MARKDOWN
 
 
 def test_a_row_has_the_colour_of_its_verdict_and_no_other(full_json: dict[str, Any]) -> None:
-    assert [line.style for line in compare(full_json, 100)] == ["bold", "plain", "green", "red"]
+    assert [line.style for line in compare(report_of(full_json), 100)] == [
+        "bold",
+        "plain",
+        "green",
+        "red",
+    ]
 
 
 def test_a_column_that_nobody_measured_is_left_out(full_json: dict[str, Any]) -> None:
@@ -88,20 +94,20 @@ def test_where_nothing_was_measured_there_is_nothing_to_compare(full_json: dict[
     bare["reference"].pop("perplexity")
     for artifact in bare["artifacts"]:
         artifact["checks"] = []
-    assert compare(bare, 100) == []
-    assert compare_markdown(bare) == []
+    assert compare(report_of(bare), 100) == []
+    assert compare_markdown(report_of(bare)) == []
 
 
 def test_one_artifact_alone_is_not_compared(full_json: dict[str, Any]) -> None:
     full_json["artifacts"] = full_json["artifacts"][:1]
-    assert len(compare(full_json, 100)) == 3
+    assert len(compare(report_of(full_json), 100)) == 3
     full_json["reference"] = {}
-    assert compare(full_json, 100) == []
+    assert compare(report_of(full_json), 100) == []
 
 
 def test_a_reference_alone_is_not_compared(full_json: dict[str, Any]) -> None:
     full_json["artifacts"] = []
-    assert compare(full_json, 100) == []
+    assert compare(report_of(full_json), 100) == []
 
 
 def test_a_reference_of_which_little_is_known_is_shown_all_the_same(
@@ -110,7 +116,7 @@ def test_a_reference_of_which_little_is_known_is_shown_all_the_same(
     full_json["reference"] = {"id": "original"}
     lines = _text(full_json, 100).splitlines()
     assert lines[1].split() == ["–"] * 8 + ["reference"]
-    assert compare_markdown(full_json)[2].startswith("| original | – | – | – |")
+    assert compare_markdown(report_of(full_json))[2].startswith("| original | – | – | – |")
 
 
 def test_artifacts_of_one_scheme_are_told_apart_by_their_names(full_json: dict[str, Any]) -> None:
@@ -136,7 +142,7 @@ def test_better_perplexity_has_a_minus_and_an_equal_one_no_sign(full_json: dict[
     better, equal = full_json["artifacts"]
     for artifact, value in ((better, -0.0021), (equal, 0.0)):
         (check,) = (row for row in artifact["checks"] if row["name"] == "perplexity.increase")
-        check["value"] = value
+        check.update(value=value, low=value, high=value)
     rows = [line.split() for line in _text(full_json, 100).splitlines()]
     assert [row[3] for row in rows[2:]] == ["-0.0021", "0.000"]
 
@@ -146,10 +152,10 @@ def test_a_schemes_name_from_strangers_is_one_cell(full_json: dict[str, Any]) ->
     full_json["artifacts"][0].update(id=strange, scheme=strange)
     full_json["reference"].update(id=strange, scheme=strange)
     for width in (60, 100, 200):
-        for line in compare(full_json, width):
+        for line in compare(report_of(full_json), width):
             assert line.text.isprintable()
             assert "##[" not in line.text
             assert count_cells(line.text) <= width
-    lines = compare_markdown(full_json)
+    lines = compare_markdown(report_of(full_json))
     assert {line.replace("\\|", "").count("|") for line in lines} == {11}
     assert not any("<img" in line or "@someone" in line or " `code" in line for line in lines)

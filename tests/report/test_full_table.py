@@ -263,6 +263,6 @@ def test_members_and_phases_from_strangers_stay_text(full: Report) -> None:
     for line in render(report, 200, verbose=True):
         assert line.text.isprintable()
         assert "##[" not in line.text
-    page = render_markdown(report.to_json())
+    page = render_markdown(report)
     assert all(line.isprintable() for line in page.splitlines())
     assert " | `c`" not in page

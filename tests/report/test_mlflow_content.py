@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qgate.errors import UsageError
+from qgate.records import Verdict
 from qgate.report.mlflow import content
 
 if TYPE_CHECKING:
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_row_becomes_its_value_its_interval_n_and_limit(report: Report) -> None:
-    report_json = report.to_json()
-    metrics = content.make_child(report_json, report_json["artifacts"][1], "parent").metrics
+    metrics = content.make_child(report, report.artifacts[1], "parent").metrics
     row = {name: value for name, value in metrics.items() if name.startswith("perplexity.")}
     assert row == {
         "perplexity.increase": 0.81,
@@ -30,8 +31,7 @@ def test_a_row_becomes_its_value_its_interval_n_and_limit(report: Report) -> Non
 
 
 def test_what_was_asked_for_is_in_the_parameters(report: Report) -> None:
-    report_json = report.to_json()
-    params = content.make_child(report_json, report_json["artifacts"][0], "parent").params
+    params = content.make_child(report, report.artifacts[0], "parent").params
     assert params == {
         "scheme": "Q8_0",
         "format": "gguf",
@@ -53,19 +53,17 @@ def test_what_was_asked_for_is_in_the_parameters(report: Report) -> None:
 
 
 def test_rows_that_are_errors_are_not_measured_and_failed_rows_are(report: Report) -> None:
-    report_json = report.to_json()
-    children = [content.make_child(report_json, item, "p") for item in report_json["artifacts"]]
+    children = [content.make_child(report, item, "p") for item in report.artifacts]
     assert [child.is_measured for child in children] == [True, True, False]
-    assert not content.make_parent(report_json).is_measured
+    assert not content.make_parent(report).is_measured
 
 
 def test_numbers_that_mlflow_would_bend_are_left_out(report: Report) -> None:
-    report_json = report.to_json()
-    artifact = report_json["artifacts"][0]
-    artifact["measured"] = {"a": math.inf, "b": math.nan, "c": 10**400, "d": "1", "e": 2}
-    metrics = content.make_child(report_json, artifact, "p").metrics
-    measured = {name: value for name, value in metrics.items() if name.startswith("measured.")}
-    assert measured == {"measured.e": 2.0}
+    measured: Any = {"a": math.inf, "b": math.nan, "c": 10**400, "d": "1", "e": 2}
+    artifact = dataclasses.replace(report.artifacts[0], measured=measured)
+    metrics = content.make_child(report, artifact, "p").metrics
+    sent = {name: value for name, value in metrics.items() if name.startswith("measured.")}
+    assert sent == {"measured.e": 2.0}
 
 
 KEYS = [
@@ -91,47 +89,46 @@ def test_two_long_names_stay_two() -> None:
 
 
 def test_everything_is_cut_to_mlflows_lengths(report: Report) -> None:
-    report_json = report.to_json()
-    report_json["reference"]["id"] = "r" * 9000
-    report_json["artifacts"] = report_json["artifacts"] * 200
-    report_json["thresholds"] = {f"key{number}": "v" * 7000 for number in range(90)}
-    parent = content.make_parent(report_json)
-    assert len(content.name_experiment(report_json)) == 500
+    large = dataclasses.replace(
+        report,
+        reference={**report.reference, "id": "r" * 9000},
+        artifacts=report.artifacts * 200,
+        thresholds={f"key{number}": "v" * 7000 for number in range(90)},
+    )
+    parent = content.make_parent(large)
+    assert len(content.name_experiment(large)) == 500
     assert len(parent.params) == 40
     assert max(map(len, parent.params.values())) == 6000
     assert max(map(len, parent.tags.values())) <= 8000
     note = parent.tags["mlflow.note.content"]
     assert note.endswith("\n\nCut here: the whole table is in the artifact report.json.")
-    dataset = content.make_dataset(report_json)
+    dataset = content.make_dataset(large)
     assert dataset is not None
     assert dataset.digest == "cd" * 18
     assert json.loads(dataset.source) == {"uri": "self-generated"}
 
 
 def test_each_run_is_described_by_its_own_rows(report: Report) -> None:
-    report_json = report.to_json()
-    first, second = report_json["artifacts"][:2]
-    note = content.make_child(report_json, first, "parent").tags["mlflow.note.content"]
+    first, second = report.artifacts[:2]
+    note = content.make_child(report, first, "parent").tags["mlflow.note.content"]
     assert note.startswith("reference: ")
-    assert f"| {first['id']} |" in note
-    assert second["id"] not in note
+    assert f"| {first.id} |" in note
+    assert second.id not in note
     assert "smallest artifact" not in note
-    for check in first["checks"]:
-        assert check["verdict"] == "pass" or check["message"].split(":")[0] in note
+    for row in first.records:
+        assert row.verdict is Verdict.PASS or row.message.split(":")[0] in note
 
 
 @pytest.mark.parametrize("session_id", [None, "", "a' OR 1=1", "x" * 65, 7])
 def test_a_session_id_that_a_query_could_not_hold_is_refused(
     session_id: object, report: Report
 ) -> None:
-    report_json = report.to_json()
-    report_json["environment"] = {"session_id": session_id}
+    strange = dataclasses.replace(report, environment={"session_id": session_id})
     with pytest.raises(UsageError, match=r"environment\.session_id: got .*; expected 1 to 64 lett"):
-        content.get_session_id(report_json)
+        content.get_session_id(strange)
 
 
 @pytest.mark.parametrize("started_at", [None, "yesterday", 5, "0001-01-01T00:00:00"])
 def test_a_start_that_is_no_time_is_time_zero(started_at: object, report: Report) -> None:
-    report_json = report.to_json()
-    report_json["environment"] = {"started_at": started_at}
-    assert content.get_time_ms(report_json, "started_at") == 0
+    odd = dataclasses.replace(report, environment={"started_at": started_at})
+    assert content.get_time_ms(odd, "started_at") == 0

@@ -3,23 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from qgate.report.report_file import read, write
 from qgate.report.runtimes_table import (
     differences_markdown,
     list_differences,
     list_runtimes,
     runtimes_markdown,
 )
-from qgate.report.table import render, render_json, render_markdown
+from qgate.report.table import render, render_markdown
 from qgate.report.text import count_cells
-from tests.report.full_report import full_report, mixed_report
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.report.conftest import report_of
+from tests.report.full_report import full_report
 
 AT_100 = """\
 artifact                 runtime              device  kernel                why
@@ -82,7 +79,8 @@ not judged"""
 
 
 def _text(report_json: dict[str, Any], width: int) -> str:
-    lines = (*list_runtimes(report_json, width), *list_differences(report_json, width))
+    report = report_of(report_json)
+    lines = (*list_runtimes(report, width), *list_differences(report, width))
     return "\n".join(line.text for line in lines)
 
 
@@ -104,20 +102,15 @@ def test_every_line_fits(mixed: dict[str, Any], width: int) -> None:
 
 
 def test_the_tables_stand_below_the_comparison(mixed: dict[str, Any]) -> None:
-    table = "\n".join(line.text for line in render_json(mixed, 100))
+    table = "\n".join(line.text for line in render(report_of(mixed), 100))
     assert f"  PASS\n{AT_100}\nsmallest artifact that passes: " in table
-    assert MARKDOWN in render_markdown(mixed)
-
-
-def test_the_table_of_a_report_read_back_is_the_table_of_the_run(tmp_path: Path) -> None:
-    write(mixed_report(), tmp_path / "report.json")
-    assert render_json(read(tmp_path / "report.json"), 100) == render(mixed_report(), 100)
+    assert MARKDOWN in render_markdown(report_of(mixed))
 
 
 def test_one_runtime_without_a_kernel_needs_no_table() -> None:
-    report_json = full_report().to_json()
-    assert _text(report_json, 100) == ""
-    assert runtimes_markdown(report_json) == differences_markdown(report_json) == []
+    full = full_report()
+    assert _text(full.to_json(), 100) == ""
+    assert runtimes_markdown(full) == differences_markdown(full) == []
 
 
 def test_one_runtime_with_a_kernel_is_worth_a_table() -> None:
@@ -134,22 +127,24 @@ def test_one_runtime_with_a_kernel_is_worth_a_table() -> None:
 def test_a_column_of_which_nothing_is_known_is_left_out(mixed: dict[str, Any]) -> None:
     for side in (mixed["reference"], *mixed["reference"]["elsewhere"], *mixed["artifacts"]):
         side["runtime"]["kernel"] = ""
-    head, *_ = list_runtimes(mixed, 100)
+    head, *_ = list_runtimes(report_of(mixed), 100)
     assert head.text.split() == ["artifact", "runtime", "device", "why"]
 
 
 def test_an_artifact_that_nothing_served_has_a_row_all_the_same(mixed: dict[str, Any]) -> None:
     mixed["artifacts"][1].update(runtime=None, compared_with={})
-    rows = [line.text.split() for line in list_runtimes(mixed, 100)]
+    rows = [line.text.split() for line in list_runtimes(report_of(mixed), 100)]
     assert ["qgate-demo-gptq", "–", "–", "–", "–"] in rows
-    assert "qgate-demo-gptq" not in "".join(line.text for line in list_differences(mixed, 200))
+    assert "qgate-demo-gptq" not in "".join(
+        line.text for line in list_differences(report_of(mixed), 200)
+    )
 
 
 def test_a_report_without_an_original_shows_its_runtimes(mixed: dict[str, Any]) -> None:
     mixed["reference"] = {}
     for artifact in mixed["artifacts"]:
         artifact["compared_with"] = {}
-    assert len(list_runtimes(mixed, 100)) == 1 + len(mixed["artifacts"])
+    assert len(list_runtimes(report_of(mixed), 100)) == 1 + len(mixed["artifacts"])
     assert "differences" not in _text(mixed, 100)
 
 
@@ -165,7 +160,7 @@ def test_each_pair_of_runtimes_has_a_sentence_with_all_its_artifacts(
     third["compared_with"] = {"runtime": "vllm"}
     fourth["compared_with"] = {"runtime": "transformers"}
     second.update(id="second", runtime=fourth["runtime"])
-    assert [line.text for line in list_differences(mixed, 200)][:3] == [
+    assert [line.text for line in list_differences(report_of(mixed), 200)][:3] == [
         "differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)",
         "differences of runtimes are included: second, qgate-demo-w4a16-by-llmcompressor"
         " (vllm against transformers)",
@@ -179,7 +174,7 @@ def test_without_a_word_on_it_the_original_at_home_is_what_was_compared_with(
 ) -> None:
     for artifact in mixed["artifacts"]:
         del artifact["compared_with"]
-    sentences = [line.text for line in list_differences(mixed, 200)]
+    sentences = [line.text for line in list_differences(report_of(mixed), 200)]
     assert [text for text in sentences if "(vllm against transformers)" in text]
 
 
@@ -212,9 +207,9 @@ def test_what_comes_from_strangers_stays_text(mixed: dict[str, Any]) -> None:
     for artifact in mixed["artifacts"]:
         artifact.update(id=strange, quantization=strange)
         artifact["runtime"].update(kernel=strange, reason=strange, device=strange)
-    for line in render_json(mixed, 120):
+    for line in render(report_of(mixed), 120):
         assert line.text.isprintable()
         assert "##[" not in line.text
-    page = render_markdown(mixed)
+    page = render_markdown(report_of(mixed))
     assert all(line.isprintable() for line in page.splitlines())
     assert " | `code`" not in page

@@ -75,11 +75,11 @@ def test_a_phase_and_its_time_stay_on_one_line(full: Report, width: int) -> None
 
 
 def test_the_markdown_table_has_a_row_for_every_phase(full: Report) -> None:
-    assert "\n".join(tabulate_phases(full.to_json())) == MARKDOWN
-    assert MARKDOWN in render_markdown(full.to_json())
+    assert "\n".join(tabulate_phases(full)) == MARKDOWN
+    assert MARKDOWN in render_markdown(full)
 
 
 def test_where_nothing_was_timed_no_time_is_shown(report: Report) -> None:
-    assert tabulate_phases(report.to_json()) == []
+    assert tabulate_phases(report) == []
     assert list(list_phases(report.artifacts[0].measured, 100)) == []
     assert render(report, 100, verbose=True) == render(report, 100)

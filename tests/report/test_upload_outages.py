@@ -101,7 +101,7 @@ def _lose(path: Path, port: int, at_most_s: float = LOST_AT_MOST_S) -> str:
     elapsed_s = time.monotonic() - began
     assert elapsed_s <= at_most_s
     assert "secret" not in path.read_text(encoding="utf-8")
-    assert read(path)["mlflow"] == outcome.to_json()
+    assert read(path).mlflow == outcome.to_json()
     assert (outcome.uri, outcome.uploaded) == (f"http://127.0.0.1:{port}", False)
     assert outcome.reason is not None
     return outcome.reason
@@ -179,7 +179,7 @@ def test_a_child_past_its_deadline_is_killed(path: Path, silent_port: int) -> No
     outcome = upload_in_child(path, f"http://127.0.0.1:{silent_port}", 0.5)
     assert time.monotonic() - began < 2
     assert outcome.reason == "not finished within 0.5 s"
-    assert read(path)["mlflow"] == outcome.to_json()
+    assert read(path).mlflow == outcome.to_json()
 
 
 def test_a_lost_report_is_a_reason_not_a_crash(tmp_path: Path, closed_port: int) -> None:

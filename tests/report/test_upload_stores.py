@@ -77,7 +77,7 @@ def test_a_run_is_found_in_the_embedded_store_once_however_often_it_is_sent(path
         experiment="qgate/qgate-demo-F16",
         parent_run_id=outcome.parent_run_id,
     )
-    assert read(path)["mlflow"] == {
+    assert read(path).mlflow == {
         "uri": uri,
         "experiment": "qgate/qgate-demo-F16",
         "parent_run_id": outcome.parent_run_id,
@@ -155,7 +155,7 @@ def test_a_half_logged_run_is_completed_not_doubled(path: Path) -> None:
         check=True,
         timeout=UPLOAD_DEADLINE_S,
     )
-    assert read(path)["mlflow"] == {
+    assert read(path).mlflow == {
         "uri": uri,
         "uploaded": False,
         "reason": "ConnectionError: gone http://host/x",
@@ -176,7 +176,7 @@ def test_a_store_that_mlflow_refuses_is_a_reason_not_a_crash(path: Path) -> None
     assert outcome.reason is not None
     assert "file is not a database" in outcome.reason
     assert "\n" not in outcome.reason
-    assert read(path)["mlflow"] == outcome.to_json()
+    assert read(path).mlflow == outcome.to_json()
 
 
 @pytest.mark.slow

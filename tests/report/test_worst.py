@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qgate.records import Record, Verdict
-from qgate.report.worst_samples import show_worst
+from qgate.records import Record, Report, Verdict
+from qgate.report.worst_samples import show_worst, tabulate_worst
+from tests.report.conftest import make_artifact
 
 
 def row(*worst: dict[str, str]) -> Record:
@@ -45,6 +46,24 @@ def test_nothing_that_a_model_says_reaches_the_terminal_as_an_escape_or_a_comman
     assert "\x1b" not in shown
     assert "\r" not in shown
     assert len(shown.split("\n")) == 3
+
+
+def test_in_mlflows_table_a_flip_is_a_row_with_both_answers() -> None:
+    flip = {"prompt": "2 + 2 =", "expected": " 4", "reference": " 4", "artifact": " 5"}
+    unasked = {name: text for name, text in flip.items() if name != "expected"}
+    rows = (row(flip, unasked), Record(name="memory.peak", verdict=Verdict.PASS, message=""))
+    artifact = make_artifact("q4", "Q4_0", 1, Verdict.FAIL, *rows)
+    report = Report(verdict=Verdict.FAIL, environment={}, reference={}, artifacts=(artifact,))
+
+    assert tabulate_worst(report) == {
+        "columns": [
+            "artifact", "check", "prompt", "expected", "reference_answer", "artifact_answer"
+        ],
+        "data": [
+            ["q4", "accuracy.code", "2 + 2 =", " 4", " 4", " 5"],
+            ["q4", "accuracy.code", "2 + 2 =", "", " 4", " 5"],
+        ],
+    }  # fmt: skip
 
 
 def test_a_row_without_samples_shows_none() -> None:

@@ -1,4 +1,4 @@
-r"""What MLflow is told: a report's JSON turned into parameters, metrics and tags that it accepts.
+r"""What MLflow is told: a report turned into parameters, metrics and tags that it accepts.
 
 Pure, and without mlflow. Parameters say what was asked, metrics what was measured, tags where it
 comes from and what the gate said. MLflow's bounds (utils/validation.py, 3.17): keys of 250
@@ -8,20 +8,25 @@ infinite metric is stored as 1.8e308 without a word, so none is ever passed on.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
+from qgate.records import Verdict
 from qgate.report.table import render_artifact_markdown, render_markdown
 from qgate.report.text import cut_lines, escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from qgate.records import ArtifactReport, Record, Report
 
 _KEY_LENGTH = 250
 _PARAM_LENGTH = 6000
@@ -55,13 +60,13 @@ class DatasetContent:
     source: str
 
 
-def get_session_id(report_json: dict[str, Any]) -> str:
+def get_session_id(report: Report) -> str:
     """Return what makes an upload repeatable.
 
     Raises:
         UsageError: the report has none, or one that a query could not hold.
     """
-    session_id = report_json["environment"].get("session_id")
+    session_id = report.environment.get("session_id")
     if not isinstance(session_id, str) or not re.fullmatch(r"[\w-]{1,64}", session_id):
         raise UsageError(
             f"report: environment.session_id: got {session_id!r:.80}; expected 1 to 64 letters, "
@@ -70,88 +75,87 @@ def get_session_id(report_json: dict[str, Any]) -> str:
     return session_id
 
 
-def get_time_ms(report_json: dict[str, Any], name: str) -> int:
+def get_time_ms(report: Report, name: str) -> int:
     """Return a time of the run, `started_at` or `ended_at`; 0 where unknown.
 
     Not the time of the upload: a metric sent again must be the same point, not a second one.
     """
     try:
-        time = datetime.fromisoformat(str(report_json["environment"].get(name)))
+        time = datetime.fromisoformat(str(report.environment.get(name)))
         return max(0, int(time.timestamp() * 1000))
     except (ValueError, OverflowError):
         return 0
 
 
-def name_experiment(report_json: dict[str, Any]) -> str:
+def name_experiment(report: Report) -> str:
     """Return `qgate/<reference id>`: one experiment per original, not per commit."""
-    reference_id = escape_line(str(report_json["reference"].get("id") or "no reference"))
+    reference_id = escape_line(str(report.reference.get("id") or "no reference"))
     return f"qgate/{reference_id}"[:_EXPERIMENT_LENGTH]
 
 
-def make_parent(report_json: dict[str, Any]) -> RunContent:
+def make_parent(report: Report) -> RunContent:
     """Describe the invocation as a whole."""
-    environment, artifacts = report_json["environment"], report_json["artifacts"]
+    environment, artifacts = report.environment, report.artifacts
     commit = (_section(environment, "git").get("commit") or "")[:7]
     number = _section(environment, "ci").get("run_number")
     started = environment.get("started_at")
     words = ("qgate", commit or started, f"#{number}" if number else None)
     counts = {
-        f"qgate.artifacts.{verdict}": sum(item["verdict"] == verdict for item in artifacts)
-        for verdict in ("pass", "fail", "inconclusive", "error", "incomplete")
+        f"qgate.artifacts.{verdict.value}": sum(item.verdict is verdict for item in artifacts)
+        for verdict in Verdict
+        if verdict is not Verdict.SKIPPED
     }
-    metrics = {"qgate.passed": report_json["verdict"] == "pass", **counts}
+    metrics = {"qgate.passed": report.verdict is Verdict.PASS, **counts}
     return RunContent(
         name=" ".join(str(word) for word in words if word),
-        params=_clean_params(_describe_request(report_json)),
+        params=_clean_params(_describe_request(report)),
         metrics=_clean_metrics(metrics),
         tags=_clean_tags(
             {
-                **_describe_source(report_json),
+                **_describe_source(report),
                 "qgate.role": "invocation",
-                "qgate.verdict": report_json["verdict"],
-                _NOTE: _cut_note(render_markdown(report_json)),
+                "qgate.verdict": report.verdict.value,
+                _NOTE: _cut_note(render_markdown(report)),
             }
         ),
         is_measured=bool(artifacts) and all(map(_is_measured, artifacts)),
     )
 
 
-def get_artifact_tag(artifact: dict[str, Any]) -> str:
+def get_artifact_tag(artifact: ArtifactReport) -> str:
     """Return what tells an artifact's run from those beside it."""
-    return escape_line(artifact["id"])[:_TAG_LENGTH]
+    return escape_line(artifact.id)[:_TAG_LENGTH]
 
 
-def make_child(
-    report_json: dict[str, Any], artifact: dict[str, Any], parent_run_id: str
-) -> RunContent:
+def make_child(report: Report, artifact: ArtifactReport, parent_run_id: str) -> RunContent:
     """Describe one artifact."""
-    checks = artifact["checks"]
-    levels = sorted({check["level"] for check in checks if check["level"] is not None})
+    records, runtime = artifact.records, artifact.runtime
+    levels = sorted({record.estimate.level for record in records if record.estimate})
     asked = {
-        "scheme": artifact["scheme"],
-        "quantization": artifact.get("quantization"),
-        "format": artifact.get("format"),
-        "runtime": artifact.get("runtime"),
-        "compared_with": artifact.get("compared_with"),
+        "scheme": artifact.scheme,
+        "quantization": artifact.quantization,
+        "format": artifact.format,
+        "runtime": dataclasses.asdict(runtime) if runtime else None,
+        "compared_with": artifact.compared_with,
         "level": ", ".join(map(str, levels)) or None,
-        **_describe_request(report_json),
+        **_describe_request(report),
     }
     metrics = {
-        "qgate.passed": artifact["verdict"] == "pass",
-        "artifact.size_bytes": artifact["size_bytes"],
-        **{f"measured.{name}": value for name, value in artifact["measured"].items()},
+        "qgate.passed": artifact.verdict is Verdict.PASS,
+        "artifact.size_bytes": artifact.size_bytes,
+        **{f"measured.{name}": value for name, value in artifact.measured.items()},
     }
-    for check in checks:
-        metrics.update(_list_metrics(check))
+    for record in records:
+        metrics.update(_list_metrics(record))
     tags = {
-        **_describe_source(report_json),
+        **_describe_source(report),
         "qgate.role": "artifact",
-        "qgate.verdict": artifact["verdict"],
+        "qgate.verdict": artifact.verdict.value,
         "qgate.artifact_id": get_artifact_tag(artifact),
         "mlflow.parentRunId": parent_run_id,
-        "qgate.artifact_digest": artifact.get("digest"),
-        **{f"qgate.verdict.{check['name']}": check["verdict"] for check in checks},
-        _NOTE: _cut_note(render_artifact_markdown(report_json, artifact)),
+        "qgate.artifact_digest": artifact.digest,
+        **{f"qgate.verdict.{record.name}": record.verdict.value for record in records},
+        _NOTE: _cut_note(render_artifact_markdown(report, artifact)),
     }
     return RunContent(
         name=get_artifact_tag(artifact),
@@ -162,9 +166,9 @@ def make_child(
     )
 
 
-def make_dataset(report_json: dict[str, Any]) -> DatasetContent | None:
+def make_dataset(report: Report) -> DatasetContent | None:
     """Describe the text that was scored; None where the report names none."""
-    text = _section(report_json["reference"], "text")
+    text = _section(report.reference, "text")
     digest = str(text.get("digest") or "").removeprefix("sha256:")
     if not digest:
         return None
@@ -180,33 +184,34 @@ def _cut_note(text: str) -> str:
     return cut_lines(text, _TAG_LENGTH, _CUT_NOTE)
 
 
-def _is_measured(artifact: dict[str, Any]) -> bool:
-    verdicts = [check["verdict"] for check in artifact["checks"]]
-    return bool(verdicts) and "error" not in verdicts
+def _is_measured(artifact: ArtifactReport) -> bool:
+    verdicts = [record.verdict for record in artifact.records]
+    return bool(verdicts) and Verdict.ERROR not in verdicts
 
 
-def _list_metrics(check: dict[str, Any]) -> dict[str, Any]:
-    name, limit = check["name"], check["limit"] or {}
-    bounds = [bound for bound in (limit.get("max"), limit.get("min")) if bound is not None]
-    return {
-        name: check["value"],
-        **{f"{name}/{end}": check[end] for end in ("low", "high", "n")},
-        f"{name}/limit": bounds[0] if bounds else None,
-    }
+def _list_metrics(record: Record) -> dict[str, Any]:
+    name, found, limit = record.name, record.estimate, record.limit
+    metrics: dict[str, Any] = {}
+    if found:
+        metrics = {name: found.value, f"{name}/low": found.low, f"{name}/high": found.high}
+        metrics[f"{name}/n"] = found.n
+    bounds = (limit.max, limit.min) if limit else ()
+    metrics[f"{name}/limit"] = next((bound for bound in bounds if bound is not None), None)
+    return metrics
 
 
-def _describe_request(report_json: dict[str, Any]) -> dict[str, Any]:
+def _describe_request(report: Report) -> dict[str, Any]:
     """Return what was asked for; numbers that the reference was measured with stay out."""
-    reference = report_json["reference"]
+    reference = report.reference
     asked = ("id", "scheme", "runtime", "text", "window", "windows", "settings", "seed")
     return {
-        "thresholds": report_json["thresholds"],
+        "thresholds": report.thresholds,
         **{f"reference.{name}": reference.get(name) for name in asked},
     }
 
 
-def _describe_source(report_json: dict[str, Any]) -> dict[str, Any]:
-    environment = report_json["environment"]
+def _describe_source(report: Report) -> dict[str, Any]:
+    environment = report.environment
     git, ci = _section(environment, "git"), _section(environment, "ci")
     dirty = git.get("dirty")
     return {
@@ -217,9 +222,9 @@ def _describe_source(report_json: dict[str, Any]) -> dict[str, Any]:
         "mlflow.source.git.repoURL": git.get("remote"),
         "mlflow.source.git.dirty": None if dirty is None else str(dirty).lower(),
         "mlflow.runType": "test",
-        "qgate.session_id": get_session_id(report_json),
+        "qgate.session_id": get_session_id(report),
         "qgate.version": environment.get("qgate"),
-        "qgate.reference_digest": report_json["reference"].get("digest"),
+        "qgate.reference_digest": report.reference.get("digest"),
         "qgate.ci.run_url": ci.get("run_url"),
     }
 
@@ -238,7 +243,7 @@ def _clean_params(asked: dict[str, Any]) -> dict[str, str]:
 
 
 def _flatten(name: str, value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for child_name, child in value.items():
             yield from _flatten(f"{name}.{child_name}", child)
     elif isinstance(value, list):

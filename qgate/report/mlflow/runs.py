@@ -13,14 +13,17 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError
-from qgate.report.flips import tabulate_flips
 from qgate.report.mlflow import content
 from qgate.report.mlflow.server_check import find_outage
 from qgate.report.plots import kl_histogram_png
 from qgate.report.provenance import strip_credentials
+from qgate.report.worst_samples import tabulate_worst
+
+if TYPE_CHECKING:
+    from qgate.records import Report
 
 _COMPLETE = "qgate.complete"
 _FLIPS = "flips.json"
@@ -46,7 +49,7 @@ class Uploaded:
     """One per artifact, in the report's order."""
 
 
-def upload(report_json: dict[str, Any], report_path: Path, uri: str) -> Uploaded:
+def upload(report: Report, report_path: Path, uri: str) -> Uploaded:
     """Log a report as one parent run and one child run per artifact.
 
     Repeatable: runs are found again by `qgate.session_id`. Complete ones are left as they are, half
@@ -56,7 +59,7 @@ def upload(report_json: dict[str, Any], report_path: Path, uri: str) -> Uploaded
         UploadError: MLflow is down, or refuses.
         UsageError: the report has no session id.
     """
-    session_id = content.get_session_id(report_json)
+    session_id = content.get_session_id(report)
     outage = find_outage(uri, os.environ)
     if outage:
         raise UploadError(outage)
@@ -64,15 +67,15 @@ def upload(report_json: dict[str, Any], report_path: Path, uri: str) -> Uploaded
         import mlflow
 
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = content.name_experiment(report_json)
+        experiment = content.name_experiment(report)
         session = _Session(
             client=client,
             experiment_id=_get_experiment(client, experiment, uri),
             session_id=session_id,
-            started_ms=content.get_time_ms(report_json, "started_at"),
-            ended_ms=content.get_time_ms(report_json, "ended_at"),
+            started_ms=content.get_time_ms(report, "started_at"),
+            ended_ms=content.get_time_ms(report, "ended_at"),
         )
-        parent, children = session.upload(report_json, report_path)
+        parent, children = session.upload(report, report_path)
     except QGateError:
         raise
     # mlflow, its stores and their drivers raise whatever they like; no verdict may hang on it
@@ -96,25 +99,25 @@ class _Session:
     started_ms: int
     ended_ms: int
 
-    def upload(self, report_json: dict[str, Any], report_path: Path) -> tuple[str, tuple[str, ...]]:
+    def upload(self, report: Report, report_path: Path) -> tuple[str, tuple[str, ...]]:
         """Return the parent's run id and the children's."""
-        artifacts = report_json["artifacts"]
+        artifacts = report.artifacts
         known = self._find_runs()
         parent = known.get(None)
         if parent is not None and parent.data.tags.get(_COMPLETE) == "true":
             ids = {key: run.info.run_id for key, run in known.items()}
             children = [ids[content.get_artifact_tag(item)] for item in artifacts]
             return ids[None], tuple(children)
-        whole = content.make_parent(report_json)
+        whole = content.make_parent(report)
         parent_id = self._log(whole, parent)
         children = []
         for artifact in artifacts:
-            child = content.make_child(report_json, artifact, parent_id)
+            child = content.make_child(report, artifact, parent_id)
             run_id = self._log(child, known.get(content.get_artifact_tag(artifact)))
-            self._log_dataset(run_id, report_json)
+            self._log_dataset(run_id, report)
             self._finish(run_id, child)
             children.append(run_id)
-        self._log_files(parent_id, report_json, report_path)
+        self._log_files(parent_id, report, report_path)
         self._finish(parent_id, whole)
         self.client.set_tag(parent_id, _COMPLETE, "true")
         return parent_id, tuple(children)
@@ -150,10 +153,10 @@ class _Session:
             )
         return run_id
 
-    def _log_dataset(self, run_id: str, report_json: dict[str, Any]) -> None:
+    def _log_dataset(self, run_id: str, report: Report) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        text = content.make_dataset(report_json)
+        text = content.make_dataset(report)
         if text is None:
             return
         dataset = Dataset(
@@ -162,14 +165,14 @@ class _Session:
         context = InputTag("mlflow.data.context", "eval")
         self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [context])])
 
-    def _log_files(self, run_id: str, report_json: dict[str, Any], report_path: Path) -> None:
-        plot = kl_histogram_png(report_json)
+    def _log_files(self, run_id: str, report: Report, report_path: Path) -> None:
+        plot = kl_histogram_png(report)
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             shutil.copyfile(report_path, directory / "report.json")
             if plot is not None:
                 (directory / "kl_divergence.png").write_bytes(plot)
-            flips = tabulate_flips(report_json)
+            flips = tabulate_worst(report)
             if flips["data"]:
                 (directory / _FLIPS).write_text(json.dumps(flips), encoding="utf-8")
                 tables = [{"path": _FLIPS, "type": "table"}]  # the page shows it as one

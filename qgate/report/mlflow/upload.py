@@ -8,6 +8,7 @@ sends one again and logs nothing twice.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
 
 def _read_outcome(path: Path, uri: str, returncode: int, last_words: str) -> UploadOutcome:
     try:
-        section = report_file.read(path)["mlflow"]
+        section = report_file.read(path).mlflow
         if returncode == 0 and section.get("uploaded") is True:
             return UploadOutcome(**section)
         if returncode == 1 and section.get("uploaded") is False:
@@ -117,9 +118,9 @@ def upload_report(report_path: Path, uri: str) -> UploadOutcome:
     Raises:
         UsageError: the report cannot be read or written.
     """
-    report_json = report_file.read(report_path)
+    report = report_file.read(report_path)
     try:
-        done = upload(report_json, report_path, uri)
+        done = upload(report, report_path, uri)
     except UploadError as error:
         return _record_failure(report_path, uri, str(error))
     outcome = UploadOutcome(
@@ -128,7 +129,7 @@ def upload_report(report_path: Path, uri: str) -> UploadOutcome:
         experiment=done.experiment,
         parent_run_id=done.parent_run_id,
     )
-    report_file.write_json({**report_json, "mlflow": outcome.to_json()}, report_path)
+    report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
     return outcome
 
 
@@ -140,8 +141,8 @@ def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
 def _record_failure(report_path: Path, uri: str, reason: str) -> UploadOutcome:
     outcome = _make_failure(uri, reason)
     try:
-        report_json = report_file.read(report_path)
-        report_file.write_json({**report_json, "mlflow": outcome.to_json()}, report_path)
+        report = report_file.read(report_path)
+        report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
     except QGateError as error:
         return _make_failure(uri, f"{reason}; {error}")
     return outcome
