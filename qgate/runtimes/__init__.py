@@ -21,7 +21,7 @@ ADAPTERS: Mapping[str, str] = MappingProxyType(
         "transformers": "qgate.runtimes.transformers.adapter:Transformers",
         "vllm": "qgate.runtimes.vllm.adapter:Vllm",
         "openai_server": "qgate.runtimes.openai_server.adapter:OpenAIServer",
-        "fake": "qgate.runtimes.fake:Fake",
+        "fake": "qgate.runtimes.fake.adapter:Fake",
     }
 )
 

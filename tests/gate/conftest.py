@@ -158,7 +158,7 @@ def fail(call: Callable[..., object], *arguments: object) -> tuple[type[QGateErr
 TELLING = """
 import sys
 from qgate.runtimes.base import Buffers
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def fill_context(self, tokens):
         return Buffers(

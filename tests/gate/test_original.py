@@ -23,7 +23,7 @@ Planted = Callable[[str], str]
 
 OTHER = """
 import dataclasses
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def describe(self):
         return dataclasses.replace(super().describe(), name="planted")

@@ -25,7 +25,7 @@ import hashlib
 import numpy as np
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import Answer
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 
 class Planted(Fake):
     '''Says yes, but for a tenth of the prompts, by what they are and by their place.'''

@@ -37,7 +37,7 @@ RUNTIME = """
 import os, signal, time
 from pathlib import Path
 
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 
 POISON = bytes(ord(letter) % 64 for letter in "poison")
 

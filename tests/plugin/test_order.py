@@ -116,7 +116,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 
 class Planted(Fake):
     def load(self, settings):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qgate.runtimes.base import LoadSettings, Prompt
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 from qgate.thresholds import load_thresholds, shipped_path
 from tests.conftest import Toy
 from tests.plugin.conftest import LONG

@@ -55,7 +55,7 @@ def test_two_workers_give_the_same_report_with_one_child_an_artifact(
 
 
 PLANTED = """
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 
 class Planted(Fake):
     pass

@@ -127,7 +127,7 @@ def test_another_build_of_the_runtime_makes_another_entry(
 ) -> None:
     runtime = planted("""
 import dataclasses, os
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def describe(self):
         return dataclasses.replace(super().describe(), build=os.environ["BUILD"])
@@ -152,7 +152,7 @@ def test_a_run_that_is_killed_leaves_no_entry(
 ) -> None:
     runtime = planted("""
 import os, time
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def hidden(self, windows, first):
         for number, part in enumerate(super().hidden(windows, first)):

@@ -65,7 +65,7 @@ def scale_output(path: Path, factor: float) -> bytes:
 
 CAPPED = """
 import numpy as np
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def hidden(self, windows, first):
         for logits, states in super().hidden(windows, first):
@@ -90,7 +90,7 @@ def test_logits_that_are_not_matrix_times_state_are_stored_as_rows(
 
 HUGE = """
 import numpy as np
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def hidden(self, windows, first):
         for logits, states in super().hidden(windows, first):

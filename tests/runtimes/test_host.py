@@ -27,7 +27,7 @@ WINDOWS = np.random.default_rng(3).integers(0, 64, size=(3, 32)).astype(np.int32
 ECHO = """
 import os, signal, sys, time
 import numpy as np
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def tokenize(self, text):
         exec(text)

@@ -18,7 +18,7 @@ Planted = Callable[[str], str]
 def test_work_that_shows_progress_outlives_the_deadline(planted: Planted) -> None:
     source = """
 import time
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def sample(self, sampling, progress):
         for step in range(5):
@@ -59,7 +59,7 @@ class Planted(Fake):
 TELLING = """
 import os
 from qgate.errors import MeasurementError
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def sample(self, sampling, progress):
         progress("generating text", 4, 10, (4, 7))

@@ -175,7 +175,7 @@ def test_a_runtime_whose_answers_do_not_depend_on_others_has_no_flag(
 
 
 MIXED_UP = """
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def answer(self, prompts, side_by_side, progress):
         answers = super().answer(prompts, side_by_side, progress)

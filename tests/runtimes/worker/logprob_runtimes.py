@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.worker.prompt_logprobs import Reading
 from qgate.runtimes.worker.threads import Crew
 from qgate.runtimes.worker.whole_rows import Watch

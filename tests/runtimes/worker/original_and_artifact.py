@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.runtimes.base import LoadSettings, Runtime
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from qgate.runtimes.worker.reference_logits import Stored
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest

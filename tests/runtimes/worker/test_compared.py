@@ -11,7 +11,7 @@ import pytest
 from qgate.artifacts import discover
 from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import LoadSettings
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.runtimes.worker.original_and_artifact import (
     STRIDE,

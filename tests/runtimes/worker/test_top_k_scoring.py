@@ -12,7 +12,7 @@ from qgate.errors import MeasurementError
 from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
 from qgate.reference.samples import Samples
 from qgate.runtimes.base import Span
-from qgate.runtimes.fake import Fake
+from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.ragged import from_flat
 from qgate.runtimes.worker import logprob_scoring as top_k_scoring
 from qgate.runtimes.worker import prompt_logprobs as top_k
