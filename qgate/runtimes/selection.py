@@ -1,9 +1,9 @@
-"""Which runtime serves which artifact: one table, decided before anything is started.
+"""Which runtime serves which artifact, by their specs: decided before anything is started.
 
 Static and instant: nothing of a runtime is imported and no child is asked. That a package is
-installed says no more than that a directory of its name can be found; whether it works is the
-child's to tell. A runtime that is absent is chosen all the same where none other fits: its child
-then names the command that installs it, on the artifact's rows.
+installed means no more than that a directory of its name can be found; whether it works is seen in
+the child. A runtime that is absent is chosen all the same where none other fits: its child then
+names the command that installs it, on the artifact's rows.
 """
 
 from __future__ import annotations
@@ -20,29 +20,20 @@ from typing import TYPE_CHECKING
 from qgate import runtimes
 from qgate.errors import RuntimeUnavailable, UsageError
 from qgate.runtimes.builds import device_of
-from qgate.runtimes.vllm.support import vllm_supports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.records import Artifact
-    from qgate.runtimes.builds import Device
+    from qgate.runtimes.spec import Device, Format, RuntimeSpec
     from qgate.thresholds import RuntimeOptions
 
-_READS: Mapping[str, str] = MappingProxyType(
-    {"llama_cpp": "gguf", "transformers": "hf", "vllm": "hf"}
-)
-"""The one format that a runtime reads; who is not in here is taken at its word."""
-_SERVE_ON_A_GPU = frozenset({"transformers", "vllm"})
-"""What a model in these is meant for; a CPU only stands in."""
-_FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
+_FORMATS: Mapping[Format, tuple[str, str]] = MappingProxyType(
     {
         "gguf": ("GGUF files", "a .gguf file"),
         "hf": ("Hugging Face directories", "a directory with config.json and *.safetensors"),
     }
 )
-_PACKAGES = ("llama_cpp", "transformers", "vllm")
-"""Runtimes that are a package of the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +43,27 @@ class Machine:
     has_gpu: bool
     """Whether a child would see one of NVIDIA's."""
     installed: frozenset[str]
-    """Runtimes of `_PACKAGES` that are here or have an interpreter of their own."""
+    """Runtimes whose package is here or that have an interpreter of their own."""
     builds: Mapping[str, Device] = field(default_factory=dict)
-    """What they compute on, where their build tells: it may not be what the machine has."""
+    """What they compute on, where their build shows it: it may not be what the machine has."""
+    runtimes: tuple[RuntimeSpec, ...] = field(default_factory=runtimes.specs)
+    """All that there are."""
+
+    @property
+    def device(self) -> Device:
+        return "gpu" if self.has_gpu else "cpu"
 
     def serves_on_gpu(self, runtime: str) -> bool:
         return self.has_gpu and self.builds.get(runtime) != "cpu"
 
-    @property
-    def lacks_vllm(self) -> str:
-        """Why vLLM is not chosen whatever the model; empty where it may be."""
-        if "vllm" not in self.installed:
-            return "vLLM is not installed"
-        device: Device = "gpu" if self.has_gpu else "cpu"
-        build = self.builds.get("vllm", device)
-        return "" if build == device else f"this vLLM is built for a {build.upper()}"
+    def lack(self, spec: RuntimeSpec) -> str:
+        """Why it is not chosen whatever the model; empty where it may be."""
+        if spec.import_name is not None and spec.name not in self.installed:
+            return f"{spec.title} is not installed"
+        build = self.builds.get(spec.name, self.device)
+        if spec.needs_its_device and build != self.device:
+            return f"this {spec.title} is built for a {build.upper()}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,55 +75,8 @@ class Choice:
     """One short phrase for the report."""
     is_stand_in: bool = False
     """Whether it is measured on a CPU in place of the GPU that will serve it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """A line of the table; what is None does not matter."""
-
-    format: str
-    quantizes: bool | None = None
-    """Whether the weights are quantized while they are loaded."""
-    has_gpu: bool | None = None
-    has_vllm: bool | None = None
-    is_supported: bool | None = None
-    """By vLLM, on this device."""
-    runtime: str
-    reason: str
-
-
-_TABLE = (
-    _Row(format="gguf", runtime="llama_cpp", reason="gguf"),
-    _Row(
-        format="hf", quantizes=True, runtime="transformers", reason="quantized while it is loaded"
-    ),
-    _Row(
-        format="hf", has_gpu=True, has_vllm=False,
-        runtime="transformers", reason="{lack}",
-    ),
-    _Row(
-        format="hf", has_gpu=True, is_supported=True,
-        runtime="vllm", reason="vLLM supports {scheme} on a GPU",
-    ),
-    _Row(
-        format="hf", has_gpu=True,
-        runtime="transformers", reason="vLLM does not support {scheme}",
-    ),
-    _Row(
-        format="hf", has_vllm=False,
-        runtime="transformers", reason="no GPU; {lack}",
-    ),
-    _Row(
-        format="hf", is_supported=True,
-        runtime="vllm", reason="no GPU; vLLM supports {scheme} on a CPU",
-    ),
-    _Row(
-        format="hf",
-        runtime="transformers",
-        reason="no GPU; vLLM does not support this kind of {scheme} on a CPU",
-    ),
-)  # fmt: skip
-"""The first line that fits decides."""
+    unmeasured: frozenset[str] = frozenset()
+    """Areas of the checklist of which it measures nothing."""
 
 
 def look(
@@ -141,15 +91,20 @@ def look(
         settings: by runtime; one with an interpreter of its own counts as installed.
         devices: where the kernel shows them.
     """
-    found = {name for name in _PACKAGES if _is_installed(name)}
-    found |= {name for name, options in settings.items() if options.python is not None}
-    pythons = {name: options.python for name, options in settings.items()}
-    builds = {name: device_of(name, pythons.get(name)) for name in found}
+    known = runtimes.specs()
+    pythons = {name: options.python for name, options in settings.items() if options.python}
+    found = [
+        spec
+        for spec in known
+        if spec.name in pythons or (spec.import_name and _is_installed(spec.import_name))
+    ]
+    builds = {spec.name: device_of(spec.builds, pythons.get(spec.name)) for spec in found}
     has_device = any(devices.glob("nvidia[0-9]*"))
     return Machine(
         has_gpu=has_device and _shows_gpus(environ),
-        installed=frozenset(found),
+        installed=frozenset(spec.name for spec in found),
         builds={name: device for name, device in builds.items() if device},
+        runtimes=known,
     )
 
 
@@ -184,36 +139,60 @@ def choose(
     """
     if override is not None:
         _require_known(override, by)
-        _require_readable(override, artifact, by)
-        return _choice(override, by if by.startswith("-") else "thresholds file", machine)
-    is_supported = vllm_supports(artifact, has_gpu=machine.serves_on_gpu("vllm"))
-    known = {
-        "format": artifact.format,
-        "quantizes": artifact.quantize is not None,
-        "has_gpu": machine.has_gpu,
-        "has_vllm": not machine.lacks_vllm,
-        "is_supported": is_supported,
-    }
-    row = next(
-        row
-        for row in _TABLE
-        if all(getattr(row, name) in (None, value) for name, value in known.items())
+        spec = runtimes.find_spec(override)
+        _require_readable(spec, artifact, by)
+        return _choice(spec, by if by.startswith("-") else "thresholds file", machine)
+    spec, reason = _fitting(artifact, machine)
+    return _choice(spec, reason, machine)
+
+
+def _choice(spec: RuntimeSpec, reason: str, machine: Machine) -> Choice:
+    return Choice(
+        name=spec.name,
+        reason=reason,
+        is_stand_in=spec.is_meant_for_gpu and not machine.serves_on_gpu(spec.name),
+        unmeasured=spec.unmeasured,
     )
+
+
+def _fitting(artifact: Artifact, machine: Machine) -> tuple[RuntimeSpec, str]:
+    """The preferred runtime that serves the artifact here, and why those before it do not."""
+    able = [one for one in machine.runtimes if one.preference is not None and one.reads(artifact)]
+    ranked = sorted(able, key=lambda spec: spec.preference or 0, reverse=True)
+    fitting = [spec for spec in ranked if _serves(spec, artifact, machine)]
+    if not fitting:
+        kind, _ = _FORMATS[artifact.format]
+        raise RuntimeUnavailable(f"{artifact.id}: no runtime serves these {kind}")
+    # where none is installed, the child of the last one names the command that installs it
+    chosen = next((spec for spec in fitting if not machine.lack(spec)), fitting[-1])
+    return chosen, _reason(chosen, ranked, artifact, machine)
+
+
+def _reason(
+    chosen: RuntimeSpec, ranked: list[RuntimeSpec], artifact: Artifact, machine: Machine
+) -> str:
+    if artifact.quantize is not None:
+        return "quantized while it is loaded"
     what = artifact.scheme if artifact.is_quantized else "unquantized models"
-    reason = row.reason.format(scheme=what, lack=machine.lacks_vllm)
-    return _choice(row.runtime, reason, machine)
-
-
-def _choice(name: str, reason: str, machine: Machine) -> Choice:
-    is_stand_in = name in _SERVE_ON_A_GPU and not machine.serves_on_gpu(name)
-    return Choice(name=name, reason=reason, is_stand_in=is_stand_in)
+    kind = what if machine.has_gpu else f"this kind of {what} on a CPU"
+    before = [
+        machine.lack(spec) or f"{spec.title} does not support {kind}"
+        for spec in ranked[: ranked.index(chosen)]
+    ]
+    if chosen.supports is not None:
+        before = [f"{chosen.title} supports {what} on a {machine.device.upper()}"]
+    elif not before:
+        return artifact.format
+    return "; ".join(before if machine.has_gpu else ["no GPU", *before])
 
 
 def serves(name: str, artifact: Artifact, machine: Machine) -> bool:
     """Whether this runtime, where it is installed, could hold this model on this machine."""
-    if _READS.get(name, artifact.format) != artifact.format:
-        return False
-    return name != "vllm" or vllm_supports(artifact, has_gpu=machine.serves_on_gpu(name))
+    return _serves(runtimes.find_spec(name), artifact, machine)
+
+
+def _serves(spec: RuntimeSpec, artifact: Artifact, machine: Machine) -> bool:
+    return spec.serves(artifact, "gpu" if machine.serves_on_gpu(spec.name) else "cpu")
 
 
 def _require_known(name: str, by: str) -> None:
@@ -226,12 +205,11 @@ def _require_known(name: str, by: str) -> None:
         )
 
 
-def _require_readable(name: str, artifact: Artifact, by: str) -> None:
-    wanted = _READS.get(name, artifact.format)
-    if wanted != artifact.format:
+def _require_readable(spec: RuntimeSpec, artifact: Artifact, by: str) -> None:
+    if artifact.format not in spec.formats:
         kind, _ = _FORMATS[artifact.format]
-        _, expected = _FORMATS[wanted]
+        expected = " or ".join(_FORMATS[one][1] for one in sorted(spec.formats))
         raise RuntimeUnavailable(
-            f"{artifact.id}: runtime {name!r} does not read {kind}: got {artifact.path.name};"
+            f"{artifact.id}: runtime {spec.name!r} does not read {kind}: got {artifact.path.name};"
             f" expected {expected}. Leave out {by}, and each artifact gets the runtime that fits"
         )

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from qgate.runtimes.host import Host
     from qgate.runtimes.recall import Recall
 
-_ANY_LENGTH = ("llama_cpp", "transformers", "fake")
-"""Runtimes that make room for what is asked, whatever the longest sequence of the run is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
@@ -34,18 +31,21 @@ class Loading:
     threads: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """The runtime's own section of the thresholds file."""
+    is_remote: bool = False
+    """Whether a running server serves it, which has to be asked what it is."""
+    has_fixed_context: bool = True
+    """Whether the runtime sets memory aside for `context_tokens` when it loads."""
 
-    def identity(self, runtime: str, quantize: Mapping[str, Any] | None) -> dict[str, Any]:
+    def identity(self, quantize: Mapping[str, Any] | None) -> dict[str, Any]:
         """All of it that may change what the model answers, as JSON values.
 
         Threads are part of it: sums that are split in another way are rounded in another way, and
         a greedy answer may turn on that.
 
         Args:
-            runtime: its name.
             quantize: how the artifact says that it is quantized while it is loaded.
         """
-        longest = None if runtime in _ANY_LENGTH else self.context_tokens
+        longest = self.context_tokens if self.has_fixed_context else None
         return {
             "window_tokens": self.window_tokens,
             "context_tokens": longest,
@@ -129,7 +129,7 @@ class Serving:
     def describe(self) -> RuntimeFacts:
         """What serves it; no model is loaded for that, but a server has to be asked."""
         if self._runtime is None:
-            if "url" in self._loading.options:
+            if self._loading.is_remote:
                 self.load_now()
             self._runtime = RuntimeFacts(**self._child().call("describe"))
         return self._runtime
@@ -159,7 +159,7 @@ class Serving:
         """How it is loaded, as far as that may change answers: JSON values."""
         from qgate.runtimes.recall import environment_of
 
-        identity = self._loading.identity(self.describe().name, self.artifact.quantize)
+        identity = self._loading.identity(self.artifact.quantize)
         return {**identity, "environment": environment_of(os.environ)}
 
     def load(self) -> ModelFacts:

@@ -22,7 +22,7 @@ def read(pytester: pytest.Pytester, said: str) -> Options:
 
 
 def test_without_a_word_there_is_no_interpreter_for_vllm(pytester: pytest.Pytester) -> None:
-    assert read(pytester, "").vllm_python is None
+    assert read(pytester, "").pythons == {}
 
 
 def test_the_interpreter_for_vllm_is_relative_to_the_ini_file(
@@ -33,7 +33,7 @@ def test_the_interpreter_for_vllm_is_relative_to_the_ini_file(
     monkeypatch.chdir(elsewhere)
     options = read(pytester, "qgate_vllm_python = python")
     # not resolved: a virtual environment's interpreter is a link and must be started as one
-    assert options.vllm_python == pytester.path / "python"
+    assert options.pythons == {"vllm": pytester.path / "python"}
 
 
 def test_the_interpreter_for_vllm_may_be_anywhere(
@@ -41,7 +41,7 @@ def test_the_interpreter_for_vllm_may_be_anywhere(
 ) -> None:
     python = tmp_path / "python3"
     python.symlink_to(sys.executable)
-    assert read(pytester, f"qgate_vllm_python = {python}").vllm_python == python
+    assert read(pytester, f"qgate_vllm_python = {python}").pythons == {"vllm": python}
 
 
 @pytest.mark.parametrize("given", ["no-such-python", "vllm-env", "notes.txt"])

@@ -10,7 +10,7 @@ from qgate import runtimes
 from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.errors import RuntimeUnavailable, UsageError
-from qgate.runtimes.selection import Choice, choose, serves
+from qgate.runtimes.selection import Choice, choose, look, serves
 from tests.runtimes.machines import BARE, CPU, GPU, gguf, named
 
 if TYPE_CHECKING:
@@ -34,13 +34,21 @@ def test_some_runtimes_read_anything(runtime: str) -> None:
         assert serves(runtime, artifact, CPU)
 
 
-def test_a_runtime_of_another_package_is_taken_at_its_word(
+def test_an_entry_point_that_names_an_adapter_serves_where_it_is_named(
     planted: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As all did before there were specs."""
     name = planted("class Planted: pass\n")
+    [facts] = (tmp_path / "plugins").glob("*.dist-info")
+    (facts / "entry_points.txt").write_text(f"[qgate.runtimes]\n{name} = planted:Planted\n")
     monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
-    assert choose(gguf(), name, CPU) == Choice(name=name, reason="--qgate-runtime")
-    assert serves(name, gguf(), CPU)
+
+    with pytest.warns(FutureWarning, match="planted: got planted:Planted, which is no RuntimeSpec"):
+        machine = look({}, {})
+
+    assert choose(gguf(), name, machine) == Choice(name=name, reason="--qgate-runtime")
+    assert choose(gguf(), None, machine).name == "llama_cpp"
+    assert serves(name, gguf(), machine)
 
 
 def test_llama_cpp_reads_no_directories() -> None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.runtimes.builds import device_of
 from qgate.runtimes.selection import look
 from qgate.thresholds import RuntimeOptions
 
 if TYPE_CHECKING:
-    from qgate.runtimes.builds import Device
+    from qgate.runtimes.spec import Device
 
 PACKAGES = ("llama_cpp", "transformers", "vllm")
 
@@ -102,7 +101,6 @@ def test_an_interpreters_build_of_vllm_is_read_from_what_pip_noted(
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
 
-    assert device_of("vllm", python) == device
     found = look({}, {"vllm": RuntimeOptions(python=python)}).builds
     assert found.get("vllm") == device
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import ThresholdsError
-from qgate.runtimes import ADAPTERS
+from qgate.runtimes import SHIPPED
 from qgate.thresholds import (
     EdgeSettings,
     LatencySettings,
@@ -152,7 +152,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_every_runtime_of_the_project_can_be_set_up() -> None:
-    assert set(RUNTIMES) == set(ADAPTERS)
+    assert set(RUNTIMES) == set(SHIPPED)
 
 
 @pytest.mark.parametrize("source", ["auto", "generated", "wikitext-2"])

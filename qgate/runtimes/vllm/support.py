@@ -41,8 +41,6 @@ _ON_A_GPU = frozenset(
 
 def vllm_supports(artifact: Artifact, *, has_gpu: bool) -> bool:
     """Whether vLLM can hold this model; unquantized ones it always can."""
-    if artifact.quantize is not None:
-        return False  # it quantizes nothing while it loads that anybody asks for here
     if not artifact.is_quantized:
         return True
     scheme = artifact.scheme.casefold()

