@@ -31,7 +31,7 @@ from qgate.artifacts.tokenizer.chat_template import chat_template_of
 from qgate.errors import MeasurementError
 from qgate.reference.prompts import Asked, read_conversations, read_prompts
 from qgate.reference.windows import Windows, by_window
-from qgate.runtimes.base import Heat, Span
+from qgate.runtimes.base import Heat, Span, require_context
 from qgate.runtimes.ragged import to_flat
 from qgate.runtimes.requests import Speaker, Work, perform
 from qgate.runtimes.worker.sampling import GIVEN
@@ -192,7 +192,7 @@ def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFac
         QGateError: its runtime failed.
     """
     prompts, how = _ids(recipe, host, facts)
-    room = _room(prompts, settings, facts.context_length)
+    room = _room(prompts, settings, require_context(facts.context_length))
     rounds: list[_Round] = []
     names: tuple[str, ...] = ()
     while len(rounds) < _MOST_ROUNDS and not _are_enough(rounds, settings.windows, room):

@@ -58,6 +58,8 @@ def cost_stride(facts: ModelFacts) -> int:
     `2 n_params` for each scored token (its context half is decoded too). Small models with large
     vocabularies would spend more time on rebuilding than on decoding.
     """
+    if facts.width is None or facts.n_params is None:
+        return 1
     cost = facts.width * facts.n_vocab / (2 * facts.n_params)
     return max(1, math.ceil(cost / _AFFORDABLE))
 
@@ -153,7 +155,7 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encodin
     if settings.positions == "all":
         return 1
     row_bytes = {
-        "hidden": 2 * facts.width,
+        "hidden": 2 * (facts.width or facts.n_vocab),
         "rows": 2 * facts.n_vocab,
         "top_k": _TOP_K_PAIR_BYTES * min(TOP, facts.n_vocab),
     }[encoding]

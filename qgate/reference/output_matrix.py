@@ -44,7 +44,7 @@ def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | N
         path=str(path.resolve()),
         offset=tensor.offset,
         n_vocab=facts.n_vocab,
-        width=facts.width,
+        width=tensor.shape[0],
         type_name=tensor.type_name,
     )
 
@@ -65,7 +65,7 @@ def _in_directory(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
         path=str(header.path.resolve()),
         offset=tensor.offset,
         n_vocab=facts.n_vocab,
-        width=facts.width,
+        width=tensor.shape[1],
         type_name=tensor.dtype,
     )
 

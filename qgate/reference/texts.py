@@ -56,6 +56,7 @@ from qgate.errors import MeasurementError
 from qgate.reference.conversations import converse, find_recipe
 from qgate.reference.wikitext import WIKITEXT_NAME, from_datasets, on_disk, read_official
 from qgate.reference.windows import Windows, by_window
+from qgate.runtimes.base import require_context
 
 if TYPE_CHECKING:
     from qgate.records import Artifact
@@ -162,7 +163,7 @@ def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFact
     """Tokenize (or generate) in the original's own runtime and cut into windows."""
     if text.recipe is not None:
         return converse(text.recipe, settings, host, facts)
-    size = min(settings.window_tokens, facts.context_length)
+    size = min(settings.window_tokens, require_context(facts.context_length))
     if text.documents is None:
         sampled = host.call("sample", sequences=settings.windows, tokens=size, seed=settings.seed)
         return _windows(np.asarray(sampled["windows"], dtype=np.int32))

@@ -1,7 +1,13 @@
-"""What a runtime has to do, and nothing more.
+"""What a runtime can do, as protocols: every adapter is a `Runtime`, and what else it can be.
 
-An adapter loads a model, hands out logits for given tokens, samples, and says what it is. It
-translates its library's exceptions at the door and never computes a metric: the reductions over
+    Runtime          loads a model, reads and writes text, answers
+    TextSource       writes text to be scored, or cuts a given one
+    LogitsScorer     likelihoods and divergences from logits
+    PromptReader     the same from log-probabilities (`qgate.runtimes.worker.prompt_logprobs`)
+    WholeReader      and what came of whole rows (`qgate.runtimes.worker.whole_scoring`)
+    MemoryReporter   what serving allocates
+
+An adapter translates its library's exceptions and never computes a metric: the reductions over
 the vocabulary are in `qgate.runtimes.worker.reductions`, the loop around them in
 `qgate.runtimes.worker.main`. All of this runs in the child process.
 """
@@ -10,7 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from qgate.records import RuntimeFacts
 
 Scoring = Literal["logits", "whole", "top_k", "none"]
-"""What a runtime tells of a prompt's likelihood: logits of the whole vocabulary; log-probabilities
+"""What a loaded model is scored by: logits of the whole vocabulary; log-probabilities
 of the tokens themselves and of the likeliest ones, with (`whole`) or without (`top_k`) what it can
 reduce of whole rows where it computes them; nothing."""
 
@@ -68,10 +76,11 @@ class ModelFacts:
     """What the runtime says of the model it loaded."""
 
     n_vocab: int
-    width: int
-    """Size of the final hidden state that the output matrix is applied to."""
-    n_params: int
-    context_length: int
+    width: int | None = None
+    """Size of the final hidden state that the output matrix is applied to; this and what else is
+    None: not known."""
+    n_params: int | None = None
+    context_length: int | None
     """Tokens, as trained."""
     bos: int | None
     adds_bos: bool
@@ -80,7 +89,7 @@ class ModelFacts:
     """What a text generated from nothing begins with: `bos`, else the end-of-text token."""
     end_tokens: tuple[int, ...]
     """What ends an answer by the file's own word: its end-of-text and end-of-turn tokens."""
-    weights_bytes: int
+    weights_bytes: int | None = None
     load_s: float
     scoring: Scoring = "logits"
     kernel: str = ""
@@ -93,6 +102,20 @@ class ModelFacts:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ModelFacts:
         return cls(**{**value, "end_tokens": tuple(value["end_tokens"])})
+
+
+def require_context(tokens: int | None) -> int:
+    """The longest sequence that a model was trained for.
+
+    Raises:
+        MeasurementError: neither its files nor its runtime know.
+    """
+    if tokens is None:
+        raise MeasurementError(
+            "context length: got none from the runtime nor from the model's files; expected"
+            " max_position_embeddings in config.json. Add it there"
+        )
+    return tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +217,11 @@ class Sampled:
 
 
 class Runtime(Protocol):
-    """One library that can hold one model. Not thread-safe; one call at a time."""
+    """One library that can hold one model, and have it answer: what every adapter does.
+
+    What else an adapter can do is a protocol of its own below; it has the members of those that it
+    fulfils and no others. Not thread-safe; one call at a time.
+    """
 
     def describe(self) -> RuntimeFacts:
         """What is installed, without a model.
@@ -210,50 +237,6 @@ class Runtime(Protocol):
             ArtifactError: the library refuses the file; the message carries its own reason.
         """
 
-    def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids of a whole text, special tokens added as the tokenizer says, none parsed.
-
-        Returns:
-            ids: shape (n,), int32. piece_bytes: shape (n,), int32, UTF-8 length of each piece.
-        """
-
-    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        """Logits after the tokens at positions `first` and later.
-
-        Args:
-            ids: shape (n,), int32, one sequence from its beginning.
-            first: first position wanted, 0 <= first < n.
-
-        Returns:
-            Shape (n - first, n_vocab), float32; a view that the next call overwrites.
-        """
-
-    @property
-    def windows_per_call(self) -> int:
-        """How many sequences `logits_of_windows` takes at once; known after `load`."""
-
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
-        """As `logits`, for several sequences at once: as fast as this runtime can.
-
-        Args:
-            windows: shape (count, n), int32, count <= `windows_per_call`.
-            first: first position wanted, the same in each.
-
-        Yields:
-            Shape (windows, rows, n_vocab), float32: windows in their order, in parts that are
-            either some of them whole or some rows of one, so that what is held at a time need not
-            grow with them; each a view that the next step overwrites.
-        """
-
-    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """As `logits_of_windows`, each part with its final hidden states.
-
-        The states are what the output matrix is applied to, shape (windows, rows, width), float32.
-        """
-
-    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
-        """Text of the model's own, from nothing or as answers."""
-
     def encode(self, text: str, *, begins: bool) -> np.ndarray:
         """Token ids of a prompt or of what follows one, special tokens in the text parsed.
 
@@ -267,21 +250,6 @@ class Runtime(Protocol):
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of token ids, special tokens left out; what is no UTF-8 is replaced."""
-
-    @property
-    def tokens_per_pack(self) -> int:
-        """How many tokens of short sequences `logits_of_spans` takes together."""
-
-    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
-        """Logits after the tokens at positions `first` ... n - 2 of each sequence.
-
-        Args:
-            spans: at most 64; more than one only within `tokens_per_pack`.
-
-        Yields:
-            Rows in the order of the spans, shape (rows, n_vocab), float32, in parts of the
-            runtime's choice; each a view that the next step overwrites.
-        """
 
     def answer(
         self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
@@ -302,12 +270,76 @@ class Runtime(Protocol):
             count: exactly so many are generated; end-of-text does not end it.
         """
 
+    def close(self) -> None:
+        """Free the model; the object is not used again."""
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """What is needed to write or cut the text that likelihoods are measured on."""
+
+    def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids of a whole text, special tokens added as the tokenizer says, none parsed.
+
+        Returns:
+            ids: shape (n,), int32. piece_bytes: shape (n,), int32, UTF-8 length of each piece.
+        """
+
+    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
+        """Text of the model's own, from nothing or as answers."""
+
+
+@runtime_checkable
+class LogitsScorer(Protocol):
+    """A runtime that gives logits: likelihoods and divergences are exact.
+
+    Its `ModelFacts.scoring` is `logits`.
+    """
+
+    def logits_of_windows(
+        self, windows: np.ndarray, first: int, *, with_hidden: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Logits after the tokens at positions `first` and later of each window.
+
+        As many windows at a time as are fastest. The logits of a window do not depend on the
+        others, nor on whether hidden states are wanted.
+
+        Args:
+            windows: shape (count, n), int32, each a sequence from its beginning.
+            first: first position wanted, 0 <= first < n, the same in each.
+            with_hidden: whether the final hidden states are wanted, to which the output matrix is
+                applied.
+
+        Yields:
+            Logits, shape (windows, rows, n_vocab), float32, and hidden states, shape (windows,
+            rows, width), float32, or None: windows in their order, in parts that are either some
+            of them whole or some rows of one, so that what is held at a time need not grow with
+            them; each a view that the next step overwrites.
+        """
+
+    @property
+    def tokens_per_pack(self) -> int:
+        """How many tokens of short sequences `logits_of_spans` takes together."""
+
+    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+        """Logits after the tokens at positions `first` ... n - 2 of each sequence.
+
+        Args:
+            spans: at most 64; more than one only within `tokens_per_pack`.
+
+        Yields:
+            Rows in the order of the spans, shape (rows, n_vocab), float32, in parts of the
+            runtime's choice; each a view that the next step overwrites.
+        """
+
+
+@runtime_checkable
+class MemoryReporter(Protocol):
+    """A runtime that knows what it allocates."""
+
     def fill_context(self, tokens: int) -> Buffers:
         """Serve one sequence of `tokens` to its end and say what that allocated.
 
         Raises:
-            MeasurementError: this runtime does not tell what it allocates.
+            MeasurementError: the library reports nothing that can be read.
         """
-
-    def close(self) -> None:
-        """Free the model; the object is not used again."""

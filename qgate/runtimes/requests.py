@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.runtimes.base import require_context
 from qgate.runtimes.in_flight import naming_asked
 from qgate.runtimes.ragged import from_flat, to_flat
 
@@ -115,11 +116,18 @@ class Pair:
 class Speaker:
     """Texts to token ids, by the tokenizer of a child that holds a model."""
 
-    def __init__(self, host: Host, context_tokens: int, first_token: int) -> None:
-        self._host = host
-        self.context_tokens = context_tokens
-        """The longest sequence that the model was trained for."""
+    def __init__(self, host: Host, context_tokens: int | None, first_token: int) -> None:
+        self._host, self._context_tokens = host, context_tokens
         self.first_token = first_token
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence that the model was trained for.
+
+        Raises:
+            MeasurementError: nobody knows.
+        """
+        return require_context(self._context_tokens)
 
     def begin(self, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
         """Ids of texts that begin a sequence; special tokens in them are parsed.

@@ -74,7 +74,8 @@ def test_what_fails_first_fails_again_where_somebody_hears_of_it(
 
     assert kind is MeasurementError
     assert message == (
-        "reference original: runtime 'fake' allocates nothing that could be measured"
+        "reference original: runtime 'fake' does not report what it allocates;"
+        " name a runtime that holds the model itself"
     )
     assert log.asked == []
 

@@ -75,8 +75,8 @@ def test_a_served_model_is_gated_by_what_it_says(
         "edge.batch_invariance": "pass",
     }
     assert seen.message(ARTIFACT, "perplexity.increase") == (
-        f"{ARTIFACT}: runtime 'openai_server' tells no log-probabilities of a prompt: servers"
-        " answer with text; name a runtime that holds the model itself"
+        f"{ARTIFACT}: runtime 'openai_server' gives no log-probabilities of a prompt;"
+        " name a runtime that holds the model itself"
     )
     if program == "llama-cpp-python":
         assert "Serve the model with vllm or llama-server, which take token ids" in seen.message(

@@ -80,8 +80,8 @@ def test_what_a_server_says_is_graded_nothing_flips_and_choices_are_an_error(
     assert rows[KNOWN]["details"]["reference_share"] > 0.9
     assert rows["arc_easy"]["verdict"] == "error"
     assert rows["arc_easy"]["message"] == (
-        f"copy: {who}runtime 'openai_server' tells no log-probabilities of a prompt: servers answer"
-        " with text; name a runtime that holds the model itself"
+        f"copy: {who}runtime 'openai_server' gives no log-probabilities of a prompt;"
+        " name a runtime that holds the model itself"
     )
     assert rows["arc_easy"]["message"] in seen.lines
     (artifact,) = seen.report()["artifacts"]

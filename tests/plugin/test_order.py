@@ -123,9 +123,10 @@ class Planted(Fake):
         self._model = Path(settings.path).stem
         return super().load(settings)
 
-    def logits_of_windows(self, windows, first):
-        self._note("score", *windows)
-        return super().logits_of_windows(windows, first)
+    def logits_of_windows(self, windows, first, *, with_hidden):
+        if not with_hidden:
+            self._note("score", *windows)
+        return super().logits_of_windows(windows, first, with_hidden=with_hidden)
 
     def logits_of_spans(self, spans):
         for span in spans:

@@ -154,8 +154,9 @@ def test_a_run_that_is_killed_leaves_no_entry(
 import os, time
 from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
-    def hidden(self, windows, first):
-        for number, part in enumerate(super().hidden(windows, first)):
+    def logits_of_windows(self, windows, first, *, with_hidden):
+        parts = super().logits_of_windows(windows, first, with_hidden=with_hidden)
+        for number, part in enumerate(parts):
             if number == 2 and "SLOW" in os.environ:
                 time.sleep(60)
             yield part

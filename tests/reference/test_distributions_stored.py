@@ -67,8 +67,8 @@ CAPPED = """
 import numpy as np
 from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
-    def hidden(self, windows, first):
-        for logits, states in super().hidden(windows, first):
+    def logits_of_windows(self, windows, first, *, with_hidden):
+        for logits, states in super().logits_of_windows(windows, first, with_hidden=with_hidden):
             yield (5.0 * np.tanh(logits / 5.0) - 100.0).astype(np.float32), states
 """
 
@@ -92,8 +92,8 @@ HUGE = """
 import numpy as np
 from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
-    def hidden(self, windows, first):
-        for logits, states in super().hidden(windows, first):
+    def logits_of_windows(self, windows, first, *, with_hidden):
+        for logits, states in super().logits_of_windows(windows, first, with_hidden=with_hidden):
             states = np.array(states)
             states[:, {position}, 0] = {number}
             yield logits, states

@@ -17,7 +17,17 @@ import pytest
 from qgate import runtimes
 from qgate.demo.__main__ import model_directory
 from qgate.demo.convert import convert
-from qgate.runtimes.base import Answer, LoadSettings, ModelFacts, Prompt, Runtime, Sampling, Span
+from qgate.runtimes.base import (
+    Answer,
+    LoadSettings,
+    LogitsScorer,
+    ModelFacts,
+    Prompt,
+    Runtime,
+    Sampling,
+    Span,
+    TextSource,
+)
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
@@ -143,12 +153,23 @@ class Served:
 
     def windows(self, windows: np.ndarray, first: int) -> np.ndarray:
         """All rows of `logits_of_windows`, whichever parts they come in."""
-        parts = [part.copy() for part in self.runtime.logits_of_windows(windows, first)]
-        return _whole(parts, len(windows))
+        found = self._scorer.logits_of_windows(windows, first, with_hidden=False)
+        return _whole([part.copy() for part, _ in found], len(windows))
+
+    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
+        """Logits of one sequence, shape (n - first, n_vocab)."""
+        rows: np.ndarray = self.windows(ids[None], first)[0]
+        return rows
+
+    @property
+    def _scorer(self) -> LogitsScorer:
+        assert isinstance(self.runtime, LogitsScorer)
+        return self.runtime
 
     def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
         """Logits and hidden states of one sequence."""
-        parts = [(a.copy(), b.copy()) for a, b in self.runtime.hidden(ids[None], first)]
+        found = self._scorer.logits_of_windows(ids[None], first, with_hidden=True)
+        parts = [(a.copy(), b.copy()) for a, b in found if b is not None]
         logits, states = zip(*parts, strict=True)
         return _whole(logits, 1)[0], _whole(states, 1)[0]
 
@@ -158,17 +179,18 @@ class Served:
 
     def sample(self, sequences: int, tokens: int, seed: int) -> np.ndarray:
         sampling = Sampling(sequences=sequences, tokens=tokens, seed=seed)
+        assert isinstance(self.runtime, TextSource)
         return self.runtime.sample(sampling, lambda *_: None).ids
 
     def score(self, windows: np.ndarray) -> dict[str, Any]:
         request = ScoreRequest(
             windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None
         )
-        return Scorer(self.runtime, request).score(lambda *_: None)
+        return Scorer(self._scorer, request).score(lambda *_: None)
 
     def rows(self, spans: list[Span]) -> np.ndarray:
         """All rows of `logits_of_spans`, whichever parts they come in."""
-        return np.concatenate([part.copy() for part in self.runtime.logits_of_spans(spans)])
+        return np.concatenate([part.copy() for part in self._scorer.logits_of_spans(spans)])
 
     def answer(self, prompts: list[Prompt], side_by_side: int = 1) -> list[Answer]:
         return self.runtime.answer(prompts, side_by_side, lambda *_: None)

@@ -67,7 +67,7 @@ def test_answers_without_heat_are_the_greedy_ones(served: Served) -> None:
 
     for ids, answers in zip(found.ids, found.answers, strict=True):
         for at in np.flatnonzero(answers >= 0)[:8]:
-            logits = served.runtime.logits(ids[:at], int(at) - 1)[0]
+            logits = served.logits(ids[:at], int(at) - 1)[0]
             assert logits[ids[at]] == pytest.approx(logits.max(), abs=2e-2)
 
 

@@ -32,7 +32,7 @@ def shortfall(served: Served, prompt: Prompt, answer: np.ndarray) -> float:
     """By how much the worst token of an answer was not the most likely one, in logits."""
     ids, worst = prompt.ids, 0.0
     for token in answer:
-        logits = served.runtime.logits(ids, len(ids) - 1)[0]
+        logits = served.logits(ids, len(ids) - 1)[0]
         worst = max(worst, float(logits.max() - logits[token]))
         ids = np.append(ids, token).astype(np.int32)
     return worst
@@ -62,7 +62,7 @@ class TestAnswers:
         prompts = prompts_of(served, PROMPTS)
 
         once = served.answer(prompts, side_by_side)
-        served.runtime.logits(served.ids(2), 5)
+        served.logits(served.ids(2), 5)
         served.score(served.ids(3)[None])
         served.sample(sequences=3, tokens=10, seed=0)
         served.rows(spans_of(served, [12, 40]))
@@ -101,7 +101,7 @@ class TestAnswers:
         assert answer.margins_nats.dtype == np.float32
         assert answer.margins_nats.shape == (len(said),)
         for token, margin in zip(said, answer.margins_nats, strict=True):
-            second, first = np.sort(served.runtime.logits(ids, len(ids) - 1)[0])[-2:]
+            second, first = np.sort(served.logits(ids, len(ids) - 1)[0])[-2:]
             assert margin == pytest.approx(first - second, abs=PACKED)
             ids = np.append(ids, token).astype(np.int32)
 
@@ -196,8 +196,9 @@ class TestStreams:
 
         said = served.say(ids, 3)
 
-        with closing(open_model(served.name, served.path, 1024).runtime) as runtime:
-            logits = runtime.logits(ids, len(ids) - 1)[0]
+        long = open_model(served.name, served.path, 1024)
+        with closing(long.runtime):
+            logits = long.logits(ids, len(ids) - 1)[0]
             assert logits.max() - logits[said[0]] <= PACKED
         [answer] = served.answer([Prompt(ids=ids, max_tokens=3)])
         assert answer.ids.tolist() == said

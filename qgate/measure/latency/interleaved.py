@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.runtimes.base import require_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,7 +126,7 @@ def take_turns(
         QGateError: a child failed.
         MeasurementError: a token was lost; one bad request voids them all.
     """
-    lengths = fit(settings, facts.context_length)
+    lengths = fit(settings, require_context(facts.context_length))
     prompts = _draw_prompts(settings.warmup + ends[-1], lengths.prompt_tokens, facts.n_vocab)
     hosts = {"reference": reference, "artifact": artifact}
     times: dict[str, list[np.ndarray]] = {side: [] for side in hosts}

@@ -29,6 +29,7 @@ import numpy as np
 from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.latency.interleaved import Timings, fit, take_turns
+from qgate.runtimes.base import require_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -209,7 +210,7 @@ def measure_latency(
         MeasurementError: a token was lost; one bad request voids them all.
     """
     ends = (settings.pairs,) if is_decided is None else pair_ends(settings.pairs)
-    lengths = fit(settings, facts.context_length)
+    lengths = fit(settings, require_context(facts.context_length))
     turns = take_turns(artifact, reference, settings, facts, ends)
     for look, taken in enumerate(turns, 1):
         samples = LatencySamples(

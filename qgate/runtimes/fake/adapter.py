@@ -21,7 +21,6 @@ from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import (
     Answer,
-    Buffers,
     LoadSettings,
     ModelFacts,
     Progress,
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
 
 FAULTS = ("segfault", "abort", "hang", "exit0", "nan", "constant", "lose", "unavailable")
 """What can be planted, at `load` or at `score`; `nan`, `constant` and `lose` only at `score`."""
+
+_TOGETHER = 3
+"""Windows that are looked up at a time."""
 
 
 class Fake:
@@ -85,16 +87,17 @@ class Fake:
         return ids, sizes
 
     def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
+        """After the tokens at positions `first` and later, shape (rows, n_vocab), float32."""
         return self._look_up(ids, first)[0]
 
-    @property
-    def windows_per_call(self) -> int:
-        return 3
-
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
-        yield np.stack([self.logits(ids, first) for ids in windows])
-
-    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def logits_of_windows(
+        self, windows: np.ndarray, first: int, *, with_hidden: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        if not with_hidden:
+            for begin in range(0, len(windows), _TOGETHER):
+                group = windows[begin : begin + _TOGETHER]
+                yield np.stack([self.logits(ids, first) for ids in group]), None
+            return
         for ids in windows:
             logits, states = self._look_up(ids, first)
             yield logits[None], states[None]
@@ -169,9 +172,6 @@ class Fake:
             last = logits.argmax(axis=-1)
             second, first = np.sort(logits[0])[-2:]
             yield int(last[0]), float(first - second)
-
-    def fill_context(self, tokens: int) -> Buffers:
-        raise MeasurementError("runtime 'fake' allocates nothing that could be measured")
 
     def close(self) -> None:
         pass

@@ -128,21 +128,28 @@ class LlamaCpp:
 
     # --- likelihoods --------------------------------------------------------------------------
 
-    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
+    def logits_of_windows(
+        self, windows: np.ndarray, first: int, *, with_hidden: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        if with_hidden:
+            yield from self._with_hidden(windows, first)
+            return
+        for begin in range(0, len(windows), self._together):
+            for logits in self._together_logits(windows[begin : begin + self._together], first):
+                yield logits, None
+
+    def _logits(self, ids: np.ndarray, first: int) -> np.ndarray:
+        """Of one window, shape (rows, n_vocab)."""
         context = self._read_before(ids, first)
         context.decode(context.batch.fill(ids[first:], start=first, first=first))
         return context.logits(len(ids) - first)
 
-    @property
-    def windows_per_call(self) -> int:
-        together: int = self._together
-        return together
-
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
+    def _together_logits(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
+        """Of as many windows as are decoded in one call."""
         count, size = windows.shape
         calls = (first, size - first) if first else (size,)
         if min(calls) < _SAME_KERNELS_TOKENS:
-            yield np.stack([self.logits(ids, first).copy() for ids in windows])
+            yield np.stack([self._logits(ids, first).copy() for ids in windows])
             return
         context = self._window_context()
         if not first:  # twice the logits: one window of these is as much to hold as two of those
@@ -156,7 +163,9 @@ class LlamaCpp:
         flat = context.logits(count * (size - first))
         yield flat.reshape(count, size - first, self._library.n_vocab)
 
-    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _with_hidden(
+        self, windows: np.ndarray, first: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for ids in windows:
             context = self._read_before(ids, first)
             context.want_embeddings(True)
@@ -170,8 +179,8 @@ class LlamaCpp:
     def _read_before(self, ids: np.ndarray, first: int) -> Context:
         """Decode what comes before `first`, in a call of its own.
 
-        `hidden` has to: with embeddings on, llama.cpp computes logits for every token of the call.
-        `logits` does so too, for llama.cpp picks kernels by the tokens of a call: with windows
+        With embeddings on, llama.cpp computes logits for every token of the call. Without them it
+        is done so too, for llama.cpp picks kernels by the tokens of a call: with windows
         below 128 tokens, one call instead of two moves logits by up to 0.3 (Q8_0), which would
         read as damage.
         """

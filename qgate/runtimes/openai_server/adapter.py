@@ -14,13 +14,13 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.records import RuntimeFacts
-from qgate.runtimes.base import Answer, Buffers, LoadSettings, ModelFacts
+from qgate.runtimes.base import Answer, LoadSettings, ModelFacts
 from qgate.runtimes.openai_server.dialect import UNTOLD_NATS
 from qgate.runtimes.openai_server.discovery import find_model
 from qgate.runtimes.openai_server.http import Server
@@ -31,14 +31,9 @@ from qgate.runtimes.worker.stop_strings import first_of, settled_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Progress, Prompt, Sampled, Sampling, Span
+    from qgate.runtimes.base import Progress, Prompt
     from qgate.runtimes.openai_server.dialect import Said
     from qgate.runtimes.openai_server.discovery import Served
-
-NO_LIKELIHOODS = (
-    "runtime 'openai_server' tells no log-probabilities of a prompt: servers answer with text;"
-    " name a runtime that holds the model itself"
-)
 
 
 class OpenAIServer:
@@ -77,14 +72,13 @@ class OpenAIServer:
             )
         return ModelFacts(
             n_vocab=served.n_vocab,
-            width=known.width or 0,
-            n_params=known.n_params or 0,
-            context_length=known.context_tokens or 0,
+            width=known.width,
+            n_params=known.n_params,
+            context_length=known.context_tokens,
             bos=bos,
             adds_bos=bool(begin),
             first_token=known.end_tokens[0] if bos is None else bos,
             end_tokens=known.end_tokens,
-            weights_bytes=0,
             load_s=time.perf_counter() - started,
             scoring="none",
         )
@@ -179,44 +173,6 @@ class OpenAIServer:
             found: list[int] = ids.tolist()
             return found
         return served.text.written(ids)
-
-    # --- what a server does not tell ----------------------------------------------------------
-
-    def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        return self._refuse()
-
-    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        return self._refuse()
-
-    @property
-    def windows_per_call(self) -> int:
-        return self._refuse()
-
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> np.ndarray:
-        return self._refuse()
-
-    def hidden(self, ids: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._refuse()
-
-    @property
-    def tokens_per_pack(self) -> int:
-        return self._refuse()
-
-    def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
-        return self._refuse()
-
-    def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
-        """Text is sampled only to be scored."""
-        return self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise MeasurementError(NO_LIKELIHOODS)
-
-    def fill_context(self, tokens: int) -> Buffers:
-        raise MeasurementError(
-            "runtime 'openai_server' does not tell what the server allocates;"
-            " name a runtime that holds the model itself"
-        )
 
     def close(self) -> None:
         self._server = self._served = None

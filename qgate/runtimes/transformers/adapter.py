@@ -120,25 +120,13 @@ class Transformers:
 
     # --- likelihoods --------------------------------------------------------------------------
 
-    @door.behind_the_door
-    def logits(self, ids: np.ndarray, first: int) -> np.ndarray:
-        rows = [part[0] for part, _ in self._parts(ids[None], first)]
-        return np.concatenate(rows)
-
-    @property
-    def windows_per_call(self) -> int:
-        together: int = self._together
-        return together
-
     @door.steps_behind_the_door
-    def logits_of_windows(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
-        for logits, _ in self._parts(windows, first):
-            yield logits
-
-    @door.steps_behind_the_door
-    def hidden(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for logits, states in self._parts(windows, first):
-            yield logits, states.float().cpu().numpy()
+    def logits_of_windows(
+        self, windows: np.ndarray, first: int, *, with_hidden: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        for begin in range(0, len(windows), self._together):
+            for logits, states in self._parts(windows[begin : begin + self._together], first):
+                yield logits, states.float().cpu().numpy() if with_hidden else None
 
     def _parts(self, windows: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, Any]]:
         """Logits and states, shapes (windows, rows, ...): whole windows, or rows of one."""

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qgate.runtimes.base import LoadSettings, Scoring
+    from qgate.errors import MeasurementError
+    from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, TextSource
 
 HEARTBEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _GROUP = 32
 """Sequences sampled side by side."""
+_LIKELIHOODS = "gives no log-probabilities of a prompt"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,8 +50,8 @@ class _Worker:
 
         self._wire, self._name, self._answers = wire, name, answers
         self._lock = threading.Lock()
-        self._runtime: Any = None
-        self._loaded: tuple[LoadSettings, dict[str, Any]] | None = None
+        self._runtime: Runtime | None = None
+        self._loaded: tuple[LoadSettings, ModelFacts] | None = None
         self._request = 0
 
     def serve(self, requests: BinaryIO) -> None:
@@ -98,12 +100,11 @@ class _Worker:
         if self._loaded is None or self._loaded[0] != settings:
             if self._loaded is not None:
                 self._adapter().close()
-            self._loaded = settings, self._adapter().load(settings).to_json()
-        facts: dict[str, Any] = self._loaded[1]
-        return facts
+            self._loaded = settings, self._adapter().load(settings)
+        return self._loaded[1].to_json()
 
     def _tokenize(self, args: dict[str, Any]) -> dict[str, Any]:
-        ids, piece_bytes = self._adapter().tokenize(args["text"])
+        ids, piece_bytes = self._text_source().tokenize(args["text"])
         return {"ids": ids, "piece_bytes": piece_bytes}
 
     def _sample(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -125,24 +126,30 @@ class _Worker:
                 answer_tokens=args.get("answer_tokens", 0),
                 ends=tuple(args.get("ends", ())),
             )
-            groups.append(self._adapter().sample(sampling, self._progress))
+            groups.append(self._text_source().sample(sampling, self._progress))
         return {
             "windows": np.concatenate([group.ids for group in groups]),
             "answers": np.concatenate([group.answers for group in groups]),
         }
 
     def _score(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.base import LogitsScorer
         from qgate.runtimes.worker.logprob_scoring import TopKScorer
+        from qgate.runtimes.worker.prompt_logprobs import PromptReader
         from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
-        from qgate.runtimes.worker.whole_scoring import WholeScorer
+        from qgate.runtimes.worker.whole_scoring import WholeReader, WholeScorer
 
-        request = ScoreRequest.from_json(args)
-        adapter, scoring = self._adapter(), self._scoring()
-        if scoring in ("whole", "top_k"):
-            make = WholeScorer if scoring == "whole" else TopKScorer
-            scored = make(adapter, self._facts()["n_vocab"], request).score(self._progress)
-            return {"why_partition": getattr(adapter, "why_partition", ""), **scored}
-        return Scorer(adapter, request).score(self._progress)
+        request, facts, adapter = ScoreRequest.from_json(args), self._facts(), self._adapter()
+        if facts.scoring == "logits" and isinstance(adapter, LogitsScorer):
+            return Scorer(adapter, request).score(self._progress)
+        if facts.scoring == "whole" and isinstance(adapter, WholeReader):
+            scored = WholeScorer(adapter, facts.n_vocab, request).score(self._progress)
+        elif facts.scoring == "top_k" and isinstance(adapter, PromptReader):
+            scored = TopKScorer(adapter, facts.n_vocab, request).score(self._progress)
+        else:
+            raise self._cannot(_LIKELIHOODS)
+        why = adapter.why_partition if isinstance(adapter, WholeReader) else ""
+        return {"why_partition": why, **scored}
 
     def _encode(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.ragged import to_flat
@@ -155,16 +162,20 @@ class _Worker:
         return {"ids": to_flat(ids, "<i4")}
 
     def _score_spans(self, args: dict[str, Any]) -> dict[str, Any]:
-        from qgate.runtimes.base import Span
+        from qgate.runtimes.base import LogitsScorer, Span
         from qgate.runtimes.ragged import from_flat
         from qgate.runtimes.worker import logprob_scoring as top_k_scoring
         from qgate.runtimes.worker import spans as sequences
+        from qgate.runtimes.worker.prompt_logprobs import PromptReader
 
         ids, firsts = from_flat(args["ids"]), args["firsts"].tolist()
         spans = [Span(ids=one, first=first) for one, first in zip(ids, firsts, strict=True)]
-        if self._scoring() in ("whole", "top_k"):
-            return top_k_scoring.score_spans(self._adapter(), spans, self._progress)
-        return sequences.score_spans(self._adapter(), spans, self._progress)
+        scoring, adapter = self._facts().scoring, self._adapter()
+        if scoring == "logits" and isinstance(adapter, LogitsScorer):
+            return sequences.score_spans(adapter, spans, self._progress)
+        if scoring in ("whole", "top_k") and isinstance(adapter, PromptReader):
+            return top_k_scoring.score_spans(adapter, spans, self._progress)
+        raise self._cannot(_LIKELIHOODS)
 
     def _answer_prompts(self, args: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
@@ -195,22 +206,37 @@ class _Worker:
         return time_request(self._adapter(), args["ids"], args["count"])
 
     def _fill_context(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes.base import MemoryReporter
         from qgate.runtimes.worker.process_memory import fill_context
 
-        return fill_context(self._adapter(), args["tokens"])
+        adapter = self._adapter()
+        if not isinstance(adapter, MemoryReporter):
+            raise self._cannot("does not report what it allocates")
+        return fill_context(adapter, args["tokens"])
 
     def _repeat(self, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.runtimes.worker.process_memory import repeat_batches
 
         return repeat_batches(self._adapter(), **args, progress=self._progress)
 
-    def _scoring(self) -> Scoring:
-        """How the loaded model is scored; where not at all, its adapter says so when asked."""
-        how: Scoring = self._facts()["scoring"]
-        return how
+    def _text_source(self) -> TextSource:
+        from qgate.runtimes.base import TextSource
 
-    def _facts(self) -> dict[str, Any]:
-        """What `load` said.
+        adapter = self._adapter()
+        if not isinstance(adapter, TextSource):
+            raise self._cannot(_LIKELIHOODS)  # which is all that the text is for
+        return adapter
+
+    def _cannot(self, what: str) -> MeasurementError:
+        """What is asked for is none of the adapter's capabilities."""
+        from qgate.errors import MeasurementError
+
+        return MeasurementError(
+            f"runtime {self._name!r} {what}; name a runtime that holds the model itself"
+        )
+
+    def _facts(self) -> ModelFacts:
+        """What `load` found.
 
         Raises:
             RuntimeFailed: nothing has been loaded.
@@ -221,7 +247,7 @@ class _Worker:
             raise RuntimeFailed(f"runtime {self._name!r} was asked to score before it loaded")
         return self._loaded[1]
 
-    def _adapter(self) -> Any:  # noqa: ANN401 - any Runtime; typing it would import numpy early
+    def _adapter(self) -> Runtime:
         if self._runtime is None:
             from qgate import runtimes
 

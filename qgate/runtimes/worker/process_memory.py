@@ -26,12 +26,12 @@ from qgate.errors import MeasurementError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.runtimes.base import Progress, Runtime
+    from qgate.runtimes.base import MemoryReporter, Progress, Runtime
 
 _FORGET_PEAK = "5"
 
 
-def fill_context(runtime: Runtime, tokens: int) -> dict[str, Any]:
+def fill_context(runtime: MemoryReporter, tokens: int) -> dict[str, Any]:
     """Serve one sequence of `tokens`: the library's own account, and what the system saw.
 
     Raises:

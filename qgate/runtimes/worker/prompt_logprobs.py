@@ -8,7 +8,7 @@ tokens there. Likelihoods come from that as they are; divergences over a partiti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,8 +49,12 @@ class Reading:
         return found.astype(np.int32)
 
 
+@runtime_checkable
 class PromptReader(Protocol):
-    """The part of a runtime with `scoring = "top_k"` that stands for logits elsewhere."""
+    """A runtime that gives log-probabilities of a prompt's tokens and of the likeliest ones.
+
+    Its `ModelFacts.scoring` is `top_k`.
+    """
 
     @property
     def reads_named(self) -> bool:

@@ -22,7 +22,7 @@ from qgate.runtimes.worker.threads import Crew
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.runtimes.base import Progress, Runtime
+    from qgate.runtimes.base import LogitsScorer, Progress
     from qgate.runtimes.worker.reductions import OriginalTile
 
 
@@ -193,7 +193,7 @@ class _KeepingOriginal:
 class Scorer:
     """Walks the windows of one request through a runtime."""
 
-    def __init__(self, runtime: Runtime, request: ScoreRequest) -> None:
+    def __init__(self, runtime: LogitsScorer, request: ScoreRequest) -> None:
         self._runtime, self._request = runtime, request
         self._comparing = comparing(request)
         self._decode_s = 0.0
@@ -205,13 +205,13 @@ class Scorer:
         is kept with.
         """
         started = time.perf_counter()
-        total, together = len(self._request.windows), self._runtime.windows_per_call
+        total = len(self._request.windows)
         parts: list[dict[str, np.ndarray]] = []
         with Crew(os.cpu_count() or 1) as crew:
-            for begin in range(0, total, together):
-                progress("scoring", begin, total)
-                for place, rows in self._rows(begin, min(begin + together, total), crew):
-                    parts.append(self._samples(place, rows, crew))
+            progress("scoring", 0, total)
+            for place, rows in self._rows(crew):
+                parts.append(self._samples(place, rows, crew))
+                progress("scoring", place.window + len(rows.logits), total)
         names = parts[0].keys()
         return {
             **{
@@ -252,15 +252,15 @@ class Scorer:
     def _is_original(self) -> bool:
         return self._request.stored is not None and self._request.anchors is None
 
-    def _rows(self, begin: int, end: int, crew: Crew) -> Iterator[tuple[_Place, Rows]]:
-        """What the runtime says at the scored positions of windows begin..end, part by part.
+    def _rows(self, crew: Crew) -> Iterator[tuple[_Place, Rows]]:
+        """What the runtime says at the scored positions of the windows, part by part.
 
         The last row of a window is left out: what it predicts is not in the window.
         """
         wanted, done = self._request.scored_per_window, 0
-        for logits, hidden in self._decoded(self._request.windows[begin:end]):
+        for logits, hidden in self._decoded():
             windows, count = logits.shape[:2]
-            place = _Place(window=begin + done // (wanted + 1), row=done % (wanted + 1))
+            place = _Place(window=done // (wanted + 1), row=done % (wanted + 1))
             done += windows * count
             is_whole = place.row == 0 and count == wanted + 1
             if not (is_whole or (windows == 1 and place.row + count <= wanted + 1)):
@@ -275,17 +275,17 @@ class Scorer:
                         normalizers=reductions.log_normalizers(told, crew),
                     ),
                 )
-        if done != (end - begin) * (wanted + 1):
-            raise _lost(done, (end - begin) * (wanted + 1))
+        if done != len(self._request.windows) * (wanted + 1):
+            raise _lost(done, len(self._request.windows) * (wanted + 1))
 
-    def _decoded(self, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    def _decoded(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Logits, and hidden states of the original, as the runtime hands them out."""
-        first = self._request.first
-        parts: Iterator[tuple[np.ndarray, np.ndarray | None]]
-        if self._is_original:
-            parts = iter(self._runtime.hidden(windows, first))
-        else:
-            parts = ((rows, None) for rows in self._runtime.logits_of_windows(windows, first))
+        request = self._request
+        parts = iter(
+            self._runtime.logits_of_windows(
+                request.windows, request.first, with_hidden=self._is_original
+            )
+        )
         while True:
             started = time.perf_counter()
             part = next(parts, None)

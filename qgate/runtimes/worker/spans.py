@@ -22,12 +22,12 @@ from qgate.runtimes.worker.threads import Crew
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qgate.runtimes.base import Progress, Runtime, Span
+    from qgate.runtimes.base import LogitsScorer, Progress, Span
 
 MOST_TOGETHER = 64
 
 
-def score_spans(runtime: Runtime, spans: Sequence[Span], progress: Progress) -> dict[str, Any]:
+def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress) -> dict[str, Any]:
     """`nll_nats` (float64) and `is_top` (bool) of every scored token, ragged, one a sequence."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
@@ -55,7 +55,7 @@ def packs(spans: Sequence[Span], tokens: int) -> Iterator[list[Span]]:
 
 
 def _score_pack(
-    runtime: Runtime, pack: Sequence[Span], crew: Crew
+    runtime: LogitsScorer, pack: Sequence[Span], crew: Crew
 ) -> tuple[np.ndarray, np.ndarray]:
     targets = np.concatenate([span.ids[span.first + 1 :] for span in pack])
     nll, tops = np.empty(len(targets)), np.empty(len(targets), dtype=bool)

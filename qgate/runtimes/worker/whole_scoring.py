@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,8 +35,13 @@ class NotBelievedError(QGateError):
     """What came of the whole rows is not what the runtime tells, or nothing came."""
 
 
+@runtime_checkable
 class WholeReader(PromptReader, Protocol):
-    """What also reduces whole rows where it computes them."""
+    """What also reduces whole rows where it computes them; its `ModelFacts.scoring` is `whole`."""
+
+    @property
+    def why_partition(self) -> str:
+        """Why it does not do so with this model; empty where it does."""
 
     def watch(self, request: ScoreRequest) -> None:
         """Reduce the rows of the prompts that are read from now on: one for each window, in order.

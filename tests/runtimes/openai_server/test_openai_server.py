@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.base import Answer, Sampling, Span
+from qgate.runtimes.base import Answer
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.openai_server.adapter import OpenAIServer
 from qgate.runtimes.worker.token_timing import time_request
@@ -28,10 +28,7 @@ from tests.runtimes.openai_server.faulty_server import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from qgate.runtimes.base import Progress
 
 
 def nobody(*_: object) -> None:
@@ -48,7 +45,7 @@ def test_what_serves_is_known_once_it_is_loaded(toy: Planted, model: Path) -> No
     assert after.build == "model toy; prompts as token ids; answers as token ids"
     assert (facts.n_vocab, facts.context_length, facts.bos) == (VOCABULARY, CONTEXT, BOS)
     assert (facts.first_token, facts.end_tokens, facts.adds_bos) == (BOS, (END,), True)
-    assert (facts.scoring, facts.weights_bytes) == ("none", 0)
+    assert (facts.scoring, facts.weights_bytes) == ("none", None)
 
 
 def test_answers_are_exactly_those_of_the_server_in_the_order_of_the_prompts(
@@ -183,33 +180,7 @@ def test_an_older_vllm_tells_its_ids_by_their_names(model: Path) -> None:
     assert (answer.ids.tolist(), answer.end) == (ids_of(LETTERS), END)
 
 
-ASKED: dict[str, Callable[[OpenAIServer, Progress], object]] = {
-    "tokenize": lambda runtime, _: runtime.tokenize("a"),
-    "logits": lambda runtime, _: runtime.logits(np.arange(4), 0),
-    "windows_per_call": lambda runtime, _: runtime.windows_per_call,
-    "logits_of_windows": lambda runtime, _: runtime.logits_of_windows(np.zeros((1, 4)), 0),
-    "hidden": lambda runtime, _: runtime.hidden(np.arange(4), 0),
-    "tokens_per_pack": lambda runtime, _: runtime.tokens_per_pack,
-    "logits_of_spans": lambda runtime, _: runtime.logits_of_spans(
-        [Span(ids=np.arange(4), first=0)]
-    ),
-    "sample": lambda runtime, tell: runtime.sample(Sampling(sequences=1, tokens=4, seed=0), tell),
-}
-
-
-@pytest.mark.parametrize("verb", ASKED)
-def test_what_needs_the_likelihood_of_a_prompt_is_an_error_that_says_so(verb: str) -> None:
-    with pytest.raises(MeasurementError) as caught:
-        ASKED[verb](OpenAIServer(), nobody)
-    assert str(caught.value) == (
-        "runtime 'openai_server' tells no log-probabilities of a prompt: servers answer with text;"
-        " name a runtime that holds the model itself"
-    )
-
-
-def test_the_server_does_not_tell_its_memory() -> None:
-    with pytest.raises(MeasurementError, match="does not tell what the server allocates"):
-        OpenAIServer().fill_context(8)
+REFUSED = "runtime 'openai_server' gives no log-probabilities of a prompt; name a runtime"
 
 
 def test_through_its_child_it_answers_and_refuses_to_score(toy: Planted, model: Path) -> None:
@@ -219,8 +190,12 @@ def test_through_its_child_it_answers_and_refuses_to_score(toy: Planted, model: 
         flat = {"flat": np.array([BOS, FIRST], np.int32), "sizes": np.array([2], np.int32)}
         given = host.call("answer", ids=flat, max_tokens=np.array([20], np.int32), side_by_side=1)
         assert (given["texts"], given["ends"].tolist()) == ([LETTERS], [END])
-        with pytest.raises(MeasurementError, match="tells no log-probabilities of a prompt"):
+        with pytest.raises(MeasurementError, match=REFUSED):
             host.call("score_spans", ids=flat, firsts=np.array([0], np.int32))
         windows = np.zeros((1, 8), np.int32)
-        with pytest.raises(MeasurementError, match="tells no log-probabilities of a prompt"):
+        with pytest.raises(MeasurementError, match=REFUSED):
             host.call("score", windows=windows, first=4, stored=None, anchors=None, tops=None)
+        with pytest.raises(MeasurementError, match=REFUSED):
+            host.call("sample", sequences=1, tokens=4, seed=0)
+        with pytest.raises(MeasurementError, match="does not report what it allocates"):
+            host.call("fill_context", tokens=8)

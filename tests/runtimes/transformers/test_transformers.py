@@ -14,7 +14,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed, RuntimeUnavailable
-from qgate.runtimes.base import Prompt
+from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.transformers import requirements as transformers_packages
 from qgate.runtimes.transformers.requirements import SCHEMES, require
 from tests.runtimes.conftest import open_with
@@ -201,10 +201,11 @@ class TestWhatASchemeNeeds:
 class TestErrorsOfTheLibrary:
     def test_a_token_that_is_none_is_one_line(self) -> None:
         with closing(open_with(model_directory()).runtime) as runtime:
+            windows, span = np.full((1, 9), 99_999, np.int32), np.array([5, 99_999, 5], np.int32)
             with pytest.raises(RuntimeFailed, match=r"^transformers: IndexError: index out of"):
-                runtime.logits(np.array([5, 99_999], np.int32), 0)
+                list(runtime.logits_of_windows(windows, 3, with_hidden=False))
             with pytest.raises(RuntimeFailed, match="IndexError"):
-                list(runtime.logits_of_windows(np.full((1, 9), 99_999, np.int32), 3))
+                list(runtime.logits_of_spans([Span(ids=span, first=0)]))
 
     def test_running_out_of_memory_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with closing(open_with(model_directory()).runtime) as runtime:
@@ -216,7 +217,7 @@ class TestErrorsOfTheLibrary:
 
             monkeypatch.setattr(runtime._body, "read", fail)
             with pytest.raises(RuntimeFailed) as caught:
-                runtime.logits(np.array([5, 6], np.int32), 0)
+                list(runtime.logits_of_windows(np.array([[5, 6]], np.int32), 0, with_hidden=False))
         assert str(caught.value) == (
             "transformers: out of memory: CUDA out of memory. Tried to allocate 2 GiB."
         )
@@ -233,8 +234,9 @@ class TestErrorsOfTheLibrary:
                 list(runtime.stream(ids, 3))
 
     def test_nothing_is_printed(self, capfd: pytest.CaptureFixture[str]) -> None:
-        with closing(open_with(model_directory()).runtime) as runtime:
+        served = open_with(model_directory())
+        with closing(served.runtime) as runtime:
             runtime.tokenize("x" * 5000)
-            runtime.logits(np.arange(600, dtype=np.int32), 0)
+            served.logits(np.arange(600, dtype=np.int32), 0)
 
         assert capfd.readouterr() == ("", "")

@@ -82,7 +82,7 @@ class TestAgainstLlamaCpp:
 
 
 def nll(served: Served, ids: np.ndarray) -> np.ndarray:
-    said = log_softmax(served.runtime.logits(ids[:-1], 0).astype(float), axis=1)
+    said = log_softmax(served.logits(ids[:-1], 0).astype(float), axis=1)
     found: np.ndarray = -said[np.arange(len(ids) - 1), ids[1:]]
     return found
 

@@ -69,7 +69,7 @@ class WholeFake(TopKFake):
         self, *, shift: float = 0.0, loses: int = 0, fails: str = "", part: int = 7
     ) -> None:
         super().__init__()
-        self.remedy = "Set OTHER=1"
+        self.remedy, self.why_partition = "Set OTHER=1", ""
         self._shift, self._loses, self._fails, self._part = shift, loses, fails, part
         self._watch: Watch | None = None
 
@@ -92,7 +92,8 @@ class WholeFake(TopKFake):
 
     def _reduce(self, number: int, ids: np.ndarray, begin: int) -> None:
         assert self._watch is not None
-        ((logits, states),) = self.hidden(ids[None], begin)
+        ((logits, states),) = self.logits_of_windows(ids[None], begin, with_hidden=True)
+        assert states is not None
         kept = self._watch.wanted(begin, min(self._part, len(ids) - begin))
         if kept.stop > kept.start:
             rows = logits[0, kept] + self._shift * (np.arange(logits.shape[-1]) == 5)

@@ -98,8 +98,8 @@ def test_of_the_original_everything_is_kept_and_some_of_it_is_compared(
 class Huge(Fake):
     """Says one state of one window that 16 bits cannot hold; its logits are the right ones."""
 
-    def hidden(self, windows: np.ndarray, first: int) -> Any:
-        for logits, states in super().hidden(windows, first):
+    def logits_of_windows(self, windows: np.ndarray, first: int, *, with_hidden: bool) -> Any:
+        for logits, states in super().logits_of_windows(windows, first, with_hidden=with_hidden):
             changed = np.array(states)
             changed[-1, 2 * STRIDE, 0] = 1e5
             yield logits, changed

@@ -13,7 +13,7 @@ import pytest
 from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError, RuntimeFailed
-from qgate.runtimes.base import Runtime, Span
+from qgate.runtimes.base import LogitsScorer, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import from_flat, to_flat
 from qgate.runtimes.worker.spans import MOST_TOGETHER, packs, score_spans
@@ -50,7 +50,7 @@ class Planted:
         yield from self.give(np.stack(rows))
 
     def score(self, spans: Sequence[Span]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        found = score_spans(cast("Runtime", self), spans, lambda *_: None)
+        found = score_spans(cast("LogitsScorer", self), spans, lambda *_: None)
         return list(from_flat(found["nll_nats"])), list(from_flat(found["is_top"]))
 
 
@@ -95,7 +95,7 @@ def test_a_real_model_says_the_same_of_a_sequence_as_its_logits_do(served: Serve
     found = score_spans(served.runtime, spans, lambda *_: None)
 
     for span, own in zip(spans, from_flat(found["nll_nats"]), strict=True):
-        logits = served.runtime.logits(span.ids[:-1], span.first).astype(float)
+        logits = served.logits(span.ids[:-1], span.first).astype(float)
         targets = span.ids[span.first + 1 :]
         wanted = -log_softmax(logits, axis=1)[np.arange(len(targets)), targets]
         # beside others llama.cpp takes other kernels, see test_contract_spans.py
@@ -264,7 +264,7 @@ def test_progress_is_told_before_each_pack() -> None:
     told: list[tuple[Any, ...]] = []
     runtime = Planted()
 
-    score_spans(cast("Runtime", runtime), spans_of(SIZES), lambda *said: told.append(said))
+    score_spans(cast("LogitsScorer", runtime), spans_of(SIZES), lambda *said: told.append(said))
 
     done = np.cumsum([0, *runtime.asked])[:-1]
     assert told == [
