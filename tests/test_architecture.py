@@ -29,7 +29,7 @@ LAYERS = (
 """A part may import its own layer and those above it in this table."""
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 ONLY_IN = {
-    "pytest": ("plugin", "checklist"),
+    "pytest": ("plugin", "checklist", "runtimes/testing.py"),
     "_pytest": ("plugin/rootdir.py",),
     "xdist": ("plugin/xdist.py",),
     "mlflow": ("report/mlflow/runs.py",),

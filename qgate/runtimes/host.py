@@ -90,6 +90,11 @@ class Host:
         self.close()
 
     @property
+    def runtime(self) -> str:
+        """The name of what it serves."""
+        return self._settings.runtime
+
+    @property
     def pid(self) -> int:
         return self._child.pid
 

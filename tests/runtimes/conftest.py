@@ -81,19 +81,6 @@ def hf_that_ends(path: Path, token: int, directory: Path) -> Path:
     return copy
 
 
-def cut_short(path: Path, directory: Path) -> Path:
-    """A copy of a model whose weights end too early."""
-    if path.is_dir():
-        copy = directory / "cut"
-        shutil.copytree(path, copy)
-        weights = copy / "model.safetensors"
-    else:
-        weights = copy = directory / f"cut{path.suffix}"
-        shutil.copy(path, copy)
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    return copy
-
-
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """An adapter and the model that it is held to the contract with."""

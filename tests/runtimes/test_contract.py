@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import chisquare
 
-from qgate.artifacts.digest import window_digests
-from qgate.errors import ArtifactError
-from tests.runtimes.conftest import TOKENS, Served, cut_short, open_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.runtimes.conftest import TOKENS, Served, open_model
 
 TEXT = (
     "Once upon a time there was a little girl named Lily. She liked to play in the sun.\n"
@@ -45,17 +38,6 @@ class TestEveryRuntime:
         assert 0 < facts.weights_bytes <= served.kind.widening * size_bytes
         assert facts.scoring == "logits"
         assert facts.kernel == ""
-
-    def test_answers_every_window_once_and_in_order(self, served: Served) -> None:
-        windows = np.stack([served.ids(seed) for seed in range(5)])
-
-        scored = served.score(windows)
-
-        assert scored["nll_nats"].shape == (5 * 31,)
-        assert scored["nll_nats"].dtype == np.float64
-        assert scored["digests"] == window_digests(windows)
-        alone = [served.score(windows[number : number + 1])["nll_nats"] for number in range(5)]
-        assert served.same(np.concatenate(alone), scored["nll_nats"])
 
     def test_repeats_itself_to_the_bit(self, served: Served) -> None:
         ids, other = served.ids(1), served.ids(2)
@@ -130,14 +112,6 @@ class TestEveryRuntime:
         # llama.cpp rounds the state to 16 bits before it multiplies by a 16-bit matrix
         assert logits == pytest.approx(rebuilt, abs=1e-3 * np.abs(rebuilt).max())
 
-    def test_a_file_that_is_cut_short_is_the_artifacts_fault(
-        self, served: Served, tmp_path: Path
-    ) -> None:
-        with pytest.raises(ArtifactError) as caught:
-            open_model(served.name, cut_short(served.path, tmp_path))
-
-        assert "\n" not in str(caught.value)
-
     @pytest.mark.parametrize("text", [TEXT, "", "a", "no newline\n\n\n"], ids=len)
     def test_pieces_of_a_text_add_up_to_it(self, served: Served, text: str) -> None:
         ids, piece_bytes = served.runtime.tokenize(text)
@@ -165,12 +139,6 @@ class TestEveryRuntime:
         assert text.min() >= 0
         assert text.max() < served.facts.n_vocab
         assert len({row.tobytes() for row in text}) == 5
-
-    def test_the_seed_decides_its_own_text(self, served: Served) -> None:
-        text = served.sample(sequences=3, tokens=TOKENS, seed=11)
-
-        assert served.sample(sequences=3, tokens=TOKENS, seed=11).tobytes() == text.tobytes()
-        assert (served.sample(sequences=3, tokens=TOKENS, seed=12) != text).mean() > 0.5
 
     def test_its_own_text_follows_its_own_distribution(self, served: Served) -> None:
         draws = np.concatenate(
