@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from qgate.errors import MeasurementError
+from qgate.runtimes.spec import NoOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from qgate.records import RuntimeFacts
 
+_Options = TypeVar("_Options")
 Scoring = Literal["logits", "whole", "top_k", "none"]
 """What a loaded model is scored by: logits of the whole vocabulary; log-probabilities
 of the tokens themselves and of the likeliest ones, with (`whole`) or without (`top_k`) what it can
@@ -65,10 +67,14 @@ class LoadSettings:
     """The longest sequence of the run, prompt and answer; None: as long as the model can."""
     quantize: Mapping[str, Any] | None = None
     """How unquantized weights are to be quantized while they are loaded; None: as they are."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """This runtime's own section of the thresholds file, without its interpreter."""
+    options: object = field(default_factory=NoOptions)
+    """This runtime's own section of the thresholds file: an instance of `RuntimeSpec.options`."""
     trust_remote_code: bool = False
     """Whether the user allowed the code that the model brings; read by those that could run any."""
+
+    def options_as(self, kind: type[_Options]) -> _Options:
+        """The options of a runtime that has these; the defaults where none were given."""
+        return self.options if isinstance(self.options, kind) else kind()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

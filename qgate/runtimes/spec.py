@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,24 @@ EVERY_FORMAT: frozenset[Format] = frozenset(("gguf", "hf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """Of a runtime that has none."""
+
+
+def option(description: str, default: object = None, **constraints: object) -> Any:  # noqa: ANN401
+    """A field of a runtime's options: one scalar, which has a default.
+
+    Args:
+        description: for the JSON schema.
+        default: where the thresholds file does not have it.
+        constraints: those of pydantic's `Field` (`gt`, `ge`, `lt`, `le`, `pattern`); `unit`, what a
+            number counts in; `expected`, what messages say that is expected.
+    """
+    known = MappingProxyType({"description": description, **constraints})
+    return field(default=default, metadata=known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSpec:
     """All that choosing, starting and reporting a runtime goes by.
 
@@ -24,8 +43,8 @@ class RuntimeSpec:
         [project.entry-points."qgate.runtimes"]
         mlx = "qgate_mlx.spec:SPEC"
 
-    The module that holds it is imported by pytest's process, so it imports nothing of the library;
-    that of the adapter is imported in the child process alone.
+    The module that holds it is imported by pytest's process and by the child's, so it imports
+    nothing of the library; that of the adapter is imported in the child process alone.
     """
 
     name: str
@@ -62,6 +81,10 @@ class RuntimeSpec:
     """Areas of the checklist of which it measures nothing, e.g. `memory`."""
     remedy: str = ""
     """What installs it, for `qgate doctor`."""
+    options: type = NoOptions
+    """What can be set under `runtimes.NAME` in YAML, beside `python`: a frozen dataclass of fields
+    made by `option`, each of a scalar type. The adapter gets it as `LoadSettings.options`; fields
+    that begin with `reference_` are for serving the reference, which gets them by the rest."""
 
     def reads(self, artifact: Artifact) -> bool:
         """Whether it reads the format, and quantizes where the artifact asks for that."""

@@ -97,7 +97,7 @@ def test_a_model_is_loaded_as_the_run_was_told(
 
     monkeypatch.chdir(toy.parent)
     [artifact] = discover([Path("toy.gguf")])
-    loading = Loading(window_tokens=128, context_tokens=96, threads=3, options={"gib": 1})
+    loading = Loading(window_tokens=128, context_tokens=96, threads=3)
     artifact = dataclasses.replace(artifact, quantize={"method": "bitsandbytes"}, runs_code=True)
     serving = Serving(artifact, lambda: Listening(HostSettings(runtime="fake")), loading)
     with contextlib.closing(serving):
@@ -111,7 +111,7 @@ def test_a_model_is_loaded_as_the_run_was_told(
             "context_tokens": 96,
             "threads": 3,
             "quantize": {"method": "bitsandbytes"},
-            "options": {"gib": 1},
+            "options": {},
             "trust_remote_code": True,
         }
     ]

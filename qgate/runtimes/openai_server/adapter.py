@@ -24,7 +24,7 @@ from qgate.runtimes.base import Answer, LoadSettings, ModelFacts
 from qgate.runtimes.openai_server.dialect import UNTOLD_NATS
 from qgate.runtimes.openai_server.discovery import find_model
 from qgate.runtimes.openai_server.http import Server
-from qgate.runtimes.openai_server.options import read_key, read_options
+from qgate.runtimes.openai_server.options import ServerOptions, read_address, read_key
 from qgate.runtimes.openai_server.stream import one_by_one
 from qgate.runtimes.worker.stop_strings import first_of, settled_at
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from qgate.runtimes.base import Progress, Prompt
     from qgate.runtimes.openai_server.dialect import Said
     from qgate.runtimes.openai_server.discovery import Served
+
+_TIMEOUT_S = 300.0
 
 
 class OpenAIServer:
@@ -59,15 +61,16 @@ class OpenAIServer:
 
     def load(self, settings: LoadSettings) -> ModelFacts:
         started = time.perf_counter()
-        options = read_options(settings.options)
+        options = settings.options_as(ServerOptions)
+        address = read_address(options.url)
         self.close()
-        self._server = Server(options.address, read_key(os.environ), options.timeout_s)
+        self._server = Server(address, read_key(os.environ), options.timeout_s or _TIMEOUT_S)
         self._served = served = find_model(self._server, options.model, Path(settings.path))
         known, begin = served.known, served.text.begin
         bos = begin[0] if begin else known.bos
         if bos is None and not known.end_tokens:
             raise MeasurementError(
-                f"openai_server: {options.address.shown}: the tokenizer has neither a"
+                f"openai_server: {address.shown}: the tokenizer has neither a"
                 " begin-of-text nor an end-of-text token that is known here"
             )
         return ModelFacts(

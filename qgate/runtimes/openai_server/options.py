@@ -13,13 +13,13 @@ of an address, of a log or of a message.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from qgate.errors import RuntimeUnavailable
+from qgate.runtimes.spec import option
 from qgate.untrusted.text import printable, quoted
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 KEY_FILE_VARIABLE = "QGATE_OPENAI_KEYFILE"
 _SECTION = "runtimes.openai_server"
-_OPTIONS = ("model", "timeout_s", "url")
 _LONGEST_KEY = 4096
-_TIMEOUT_S = 300.0
-_LONGEST_TIMEOUT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,49 +56,42 @@ class Address:
         return f"{self.origin}{self.api}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """This runtime's section of the thresholds file."""
-
-    address: Address
-    model: str | None
-    timeout_s: float
+_PATTERN = r"https?://[^/\s@?#]+(/[^\s@?#]*)?"
+_ADDRESS = "an address such as http://127.0.0.1:8000/v1, without a login or a query in it"
 
 
-def read_options(options: Mapping[str, object]) -> Options:
-    """Check what a user wrote.
-
-    Raises:
-        RuntimeUnavailable: without this nothing can be asked; the message says what is expected.
-    """
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise RuntimeUnavailable(
-            f"{_SECTION}: unknown option: got {quoted(unknown[0])};"
-            f" expected one of {', '.join(_OPTIONS)}"
-        )
-    model, timeout_s = options.get("model"), options.get("timeout_s", _TIMEOUT_S)
-    if model is not None and (not isinstance(model, str) or not model):
-        raise RuntimeUnavailable(f"{_SECTION}.model: got {_seen(model)}; expected a name")
-    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-    if not is_number or not 0.0 < float(str(timeout_s)) <= _LONGEST_TIMEOUT_S:
-        raise RuntimeUnavailable(
-            f"{_SECTION}.timeout_s: got {_seen(timeout_s)}; expected seconds, more than 0"
-        )
-    return Options(
-        address=read_address(options.get("url")), model=model, timeout_s=float(str(timeout_s))
+def _url() -> Any:  # noqa: ANN401 - a field
+    return option(
+        "Where it answers, with the path before /chat/completions.",
+        pattern=_PATTERN,
+        expected=_ADDRESS,
     )
 
 
-def read_address(url: object) -> Address:
+def _model() -> Any:  # noqa: ANN401 - a field
+    return option("The model's name there; absent: the only one that it serves.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Under `runtimes: {openai_server: ...}`."""
+
+    url: str | None = _url()
+    model: str | None = _model()
+    reference_url: str | None = _url()
+    reference_model: str | None = _model()
+    timeout_s: float | None = option("Seconds that one request may take.", gt=0, le=86_400)
+
+
+def read_address(url: str | None) -> Address:
     """Take an address apart.
 
     Raises:
         RuntimeUnavailable: it is none, or it holds what must not be in one.
     """
     expected = "expected an address such as http://127.0.0.1:8000/v1"
-    if not isinstance(url, str) or not url:
-        raise RuntimeUnavailable(f"{_SECTION}.url: got {_seen(url)}; {expected}")
+    if not url:
+        raise RuntimeUnavailable(f"{_SECTION}.url: got nothing; {expected}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -147,11 +137,3 @@ def read_key(environ: Mapping[str, str]) -> str | None:
     if not key or len(raw) > _LONGEST_KEY or not all("!" <= char <= "~" for char in key):
         raise RuntimeUnavailable(f"{where}: got no key; expected one line without spaces")
     return key
-
-
-def _seen(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "no number"
-    return quoted(str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qgate.runtimes.openai_server.options import ServerOptions
 from qgate.runtimes.spec import RuntimeSpec
 
 SPEC = RuntimeSpec(
@@ -11,4 +12,5 @@ SPEC = RuntimeSpec(
     quantizes_at_load=True,  # whatever it holds is its own business
     is_remote=True,
     unmeasured=frozenset({"memory"}),
+    options=ServerOptions,
 )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.runtimes.vllm.errors import one_line, while_loading, while_running
 from qgate.runtimes.vllm.loader import register_loader
+from qgate.runtimes.vllm.options import VllmOptions
 from qgate.runtimes.vllm.worker_extension import NAME as WHOLE_ROWS
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def find_device() -> str:
 
 
 def _arguments(settings: LoadSettings, device: str, dtype: str) -> dict[str, Any]:
-    gib = float(settings.options.get("kv_cache_gib", _KV_CACHE_GIB[device]))
+    gib = settings.options_as(VllmOptions).kv_cache_gib or _KV_CACHE_GIB[device]
     return {
         "model": settings.path,
         "dtype": dtype,

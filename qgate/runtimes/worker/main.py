@@ -94,9 +94,11 @@ class _Worker:
         return dataclasses.asdict(self._adapter().describe())
 
     def _load(self, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes import find_spec
         from qgate.runtimes.base import LoadSettings
 
-        settings = LoadSettings(**args)
+        options = find_spec(self._name).options(**args.get("options", {}))
+        settings = LoadSettings(**{**args, "options": options})
         if self._loaded is None or self._loaded[0] != settings:
             if self._loaded is not None:
                 self._adapter().close()

@@ -14,6 +14,7 @@ import numpy as np
 
 from qgate.runtimes.base import LoadSettings, ModelFacts, Prompt
 from qgate.runtimes.openai_server.adapter import OpenAIServer
+from qgate.runtimes.openai_server.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def write_model(directory: Path, vocabulary: int = VOCABULARY) -> Path:
 def load(planted: Planted, path: Path, **options: Any) -> tuple[OpenAIServer, ModelFacts]:
     runtime = OpenAIServer()
     settings = LoadSettings(
-        path=str(path), window_tokens=8, options={"url": planted.url, **options}
+        path=str(path), window_tokens=8, options=ServerOptions(url=planted.url, **options)
     )
     return runtime, runtime.load(settings)
 

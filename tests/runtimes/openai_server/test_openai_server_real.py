@@ -13,6 +13,7 @@ from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings, ModelFacts, Prompt
 from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 from qgate.runtimes.openai_server.adapter import OpenAIServer
+from qgate.runtimes.openai_server.options import ServerOptions
 from qgate.runtimes.worker.token_timing import time_request
 from tests.support.servers import SERVERS
 
@@ -81,7 +82,9 @@ def real(
     log = tmp_path_factory.mktemp("server") / "server.log"
     with SERVERS[request.param](model, log) as url:
         runtime, itself = OpenAIServer(), LlamaCpp()
-        facts = runtime.load(LoadSettings(path=str(model), window_tokens=64, options={"url": url}))
+        facts = runtime.load(
+            LoadSettings(path=str(model), window_tokens=64, options=ServerOptions(url=url))
+        )
         itself.load(LoadSettings(path=str(demo), window_tokens=64, threads=1))
         yield Real(name=request.param, runtime=runtime, facts=facts, itself=itself)
         itself.close()
