@@ -2,6 +2,7 @@
 
     qgate demo [DIR]                        make a small model and quantized variants to try it on
     qgate doctor                            what is installed, which formats can be served here
+    qgate show [ROW|ARTIFACT]               read a report: its table, rows in words, the damage
     qgate verify REPORT [--artifact PATH]   decide over a report: 0 only where all holds
     qgate summary REPORT                    show it in GitHub Actions; decides nothing
     qgate upload REPORT [--uri URI]         send it to MLflow, again if need be
@@ -71,6 +72,43 @@ def _make_parser(prog: str) -> _Parser:
         "doctor", help="what is installed, which formats can be served here", allow_abbrev=False
     )
     doctor.set_defaults(run=_run_doctor)
+    _add_readers(commands)
+    upload = commands.add_parser("upload", help="send a report to MLflow", allow_abbrev=False)
+    upload.add_argument("report", type=Path, metavar="REPORT")
+    upload.add_argument(
+        "--uri",
+        help="default: MLFLOW_TRACKING_URI, else where the report was meant for, else .qgate",
+    )
+    upload.set_defaults(run=_run_upload)
+    commands.add_parser("calibrate", help="measure the noise floor of this machine")
+    schema = commands.add_parser(
+        "schema", help="the JSON schema of thresholds files", allow_abbrev=False
+    )
+    schema.set_defaults(run=_run_schema)
+    return parser
+
+
+def _add_readers(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """The commands that read a finished report."""
+    show = commands.add_parser(
+        "show",
+        help="read a report: its table, rows in words, where the damage is",
+        allow_abbrev=False,
+    )
+    show.add_argument(
+        "names",
+        nargs="*",
+        metavar="ROW|ARTIFACT",
+        help="an artifact's rows in words, a row of every artifact, or a row of one artifact",
+    )
+    show.add_argument(
+        "--report",
+        type=Path,
+        default=Path(".qgate/report.json"),
+        metavar="PATH",
+        help="%(default)s",
+    )
+    show.set_defaults(run=_run_show)
     verify = commands.add_parser("verify", help="decide over a report", allow_abbrev=False)
     verify.add_argument("report", type=Path, metavar="REPORT")
     verify.add_argument(
@@ -89,25 +127,18 @@ def _make_parser(prog: str) -> _Parser:
     )
     summary.add_argument("report", type=Path, metavar="REPORT")
     summary.set_defaults(run=_run_summary)
-    upload = commands.add_parser("upload", help="send a report to MLflow", allow_abbrev=False)
-    upload.add_argument("report", type=Path, metavar="REPORT")
-    upload.add_argument(
-        "--uri",
-        help="default: MLFLOW_TRACKING_URI, else where the report was meant for, else .qgate",
-    )
-    upload.set_defaults(run=_run_upload)
-    commands.add_parser("calibrate", help="measure the noise floor of this machine")
-    schema = commands.add_parser(
-        "schema", help="the JSON schema of thresholds files", allow_abbrev=False
-    )
-    schema.set_defaults(run=_run_schema)
-    return parser
 
 
 def _run_doctor(_: argparse.Namespace) -> int:
     from qgate.cli.doctor import run_doctor
 
     return run_doctor()
+
+
+def _run_show(options: argparse.Namespace) -> int:
+    from qgate.cli.show import run_show
+
+    return run_show(options)
 
 
 def _run_verify(options: argparse.Namespace) -> int:

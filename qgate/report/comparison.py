@@ -6,17 +6,18 @@ Numbers without their intervals, and judged nowhere: what a verdict rests on is 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qgate.report.rows import ABSENT, GAP, STYLES, Line, Style, name_scheme
-from qgate.report.text import count_cells, cut_middle, escape_line, escape_markdown, format_bytes
+from qgate.report.columns import Column, Entry, Table
+from qgate.report.rows import STYLES, name_scheme
+from qgate.report.text import escape_line, format_bytes
 from qgate.verdict import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.records import ArtifactReport, Report
+    from qgate.report.rows import Line
 
 _MEASURED = ("perplexity", "KL nats", "accuracy", "TTFT", "tokens/s", "memory")
 _FIRST_TO_GO = ("TTFT", "memory", "tokens/s", "KL nats", "accuracy", "perplexity", "size")
@@ -29,17 +30,6 @@ _ORIGINAL = "reference"
 """In the place of a verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """One row: cells by the title of their column; what was not measured has none."""
-
-    cells: Mapping[str, str]
-    style: Style
-
-    def get(self, title: str) -> str:
-        return self.cells.get(title) or ABSENT
-
-
 def compare(report: Report, width: int) -> list[Line]:
     """One line for each artifact, below the original's; none where there is nothing to compare.
 
@@ -47,47 +37,39 @@ def compare(report: Report, width: int) -> list[Line]:
         report: what is shown.
         width: of the terminal; where it is narrow the least important columns go.
     """
-    entries = _list_entries(report)
-    titles = _choose_titles(entries, _name_column(report))
-    if not titles:
+    label = _name_column(report)
+    table = _tabulate(_list_entries(report), label)
+    if table is None:
         return []
-    columns = {title: _measure(title, entries) for title in titles}
-    label, *_ = titles
-    worded = _measure(_WORDED, entries)
-    if label == "scheme" and _add_up(columns) - columns[label] + worded <= width:
-        columns[label] = worded
-        entries = [_with_words(entry) for entry in entries]
-    shortest = min(columns[label], _SHORTEST_LABEL)
-    for title in _FIRST_TO_GO:
-        if _add_up(columns) - columns[label] + shortest > width:
-            columns.pop(title, None)
-    columns[label] = max(shortest, min(columns[label], width - _add_up(columns) + columns[label]))
-    head = _Entry(cells={title: title for title in columns}, style="bold")
-    return [_render(entry, columns) for entry in (head, *entries)]
+    worded = _tabulate([_with_words(entry) for entry in table.entries], label)
+    return (worded if worded and worded.width() <= width else table).lines(width)
 
 
 def compare_markdown(report: Report) -> list[str]:
     """The same as a table in Markdown, with every column that has a number."""
-    entries = _list_entries(report)
-    titles = _choose_titles(entries, "artifact", "scheme")
-    if not titles:
-        return []
-    entries = [_with_words(entry) for entry in entries]
-    rows = [titles]
-    rows += [[entry.get(title) for title in titles] for entry in entries]
-    head, *lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in rows]
-    rule = "".join("---:|" if _is_number(title) else "---|" for title in titles)
-    return [head, f"|{rule}", *lines]
+    table = _tabulate([_with_words(entry) for entry in _list_entries(report)], "artifact", "scheme")
+    return table.markdown() if table else []
 
 
-def _list_entries(report: Report) -> list[_Entry]:
+def _tabulate(entries: Sequence[Entry], *names: str) -> Table | None:
+    """The columns that say something; None where only names, sizes and verdicts are left."""
+    measured = [title for title in _MEASURED if any(entry.cells.get(title) for entry in entries)]
+    if not measured:
+        return None
+    goes = {title: place for place, title in enumerate(_FIRST_TO_GO, start=1)}
+    numbers = [Column(title=one, is_number=True, goes=goes[one]) for one in ("size", *measured)]
+    labels = [Column(title=name, shortest=_SHORTEST_LABEL) for name in names]
+    return Table(columns=(*labels, *numbers, Column(title="verdict")), entries=entries)
+
+
+def _list_entries(report: Report) -> list[Entry]:
     reference = report.reference
     entries = [_describe_reference(reference)] if reference else []
     entries += map(_describe_artifact, report.artifacts)
     return entries if len(entries) > 1 else []
 
 
-def _describe_reference(reference: dict[str, Any]) -> _Entry:
+def _describe_reference(reference: dict[str, Any]) -> Entry:
     size_bytes = reference.get("size_bytes")
     perplexity = (reference.get("perplexity") or {}).get("value")
     scheme = reference.get("scheme") or ""
@@ -100,10 +82,10 @@ def _describe_reference(reference: dict[str, Any]) -> _Entry:
         **_describe_measured(reference.get("measured") or {}),
         "verdict": _ORIGINAL,
     }
-    return _Entry(cells=cells, style="plain")
+    return Entry(cells=cells, style="plain")
 
 
-def _describe_artifact(artifact: ArtifactReport) -> _Entry:
+def _describe_artifact(artifact: ArtifactReport) -> Entry:
     values = {row.name: row.estimate.value for row in artifact.records if row.estimate}
     increase, kl_nats = values.get("perplexity.increase"), values.get("divergence.kl_mean")
     cells = {
@@ -116,10 +98,10 @@ def _describe_artifact(artifact: ArtifactReport) -> _Entry:
         **_describe_measured(artifact.measured),
         "verdict": artifact.verdict.value.upper(),
     }
-    return _Entry(cells=cells, style=STYLES[artifact.verdict])
+    return Entry(cells=cells, style=STYLES[artifact.verdict])
 
 
-def _with_words(entry: _Entry) -> _Entry:
+def _with_words(entry: Entry) -> Entry:
     return dataclasses.replace(entry, cells={**entry.cells, "scheme": entry.cells[_WORDED]})
 
 
@@ -145,31 +127,3 @@ def _name_column(report: Report) -> str:
     """What tells the artifacts apart: the scheme is shorter than the id, where it does."""
     schemes = [artifact.scheme for artifact in report.artifacts]
     return "scheme" if len(set(schemes)) == len(schemes) else "artifact"
-
-
-def _choose_titles(entries: Sequence[_Entry], *names: str) -> list[str]:
-    """The columns that say something; none where only names, sizes and verdicts are left."""
-    measured = [title for title in _MEASURED if any(entry.cells.get(title) for entry in entries)]
-    return [*names, "size", *measured, "verdict"] if measured else []
-
-
-def _measure(title: str, entries: Sequence[_Entry]) -> int:
-    head = "scheme" if title == _WORDED else title
-    return max(map(count_cells, (head, *(entry.get(title) for entry in entries))))
-
-
-def _add_up(columns: Mapping[str, int]) -> int:
-    return sum(columns.values()) + len(GAP) * (len(columns) - 1)
-
-
-def _render(entry: _Entry, columns: Mapping[str, int]) -> Line:
-    cells = []
-    for title, width in columns.items():
-        text = cut_middle(entry.get(title), width)
-        air = " " * (width - count_cells(text))
-        cells.append(air + text if _is_number(title) else text + air)
-    return Line(GAP.join(cells).rstrip(), entry.style)
-
-
-def _is_number(title: str) -> bool:
-    return title == "size" or title in _MEASURED

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qgate.report.columns import markdown_table
 from qgate.report.rows import ABSENT, GAP, Line
-from qgate.report.text import count_cells, escape_line, escape_markdown
+from qgate.report.text import count_cells, escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,17 +55,10 @@ def tabulate_phases(report: Report) -> list[str]:
     if not timed:
         return []
     phases = dict.fromkeys(phase for _, times in timed for phase in times)
-    rows = [(phase, [times.get(phase) for _, times in timed]) for phase in phases]
-    rows.append(("all", [sum(times.values()) for _, times in timed]))
-    head = " | ".join(escape_markdown(name) for name, _ in timed)
-    return [
-        f"| seconds | {head} |",
-        f"|---|{'---:|' * len(timed)}",
-        *(
-            f"| {escape_markdown(phase)} | {' | '.join(map(_format_cell, seconds))} |"
-            for phase, seconds in rows
-        ),
-    ]
+    rows = [["seconds", *(name for name, _ in timed)]]
+    rows += [[phase, *(_format_cell(times.get(phase)) for _, times in timed)] for phase in phases]
+    rows.append(["all", *(_format_cell(sum(times.values())) for _, times in timed)])
+    return markdown_table(rows, [False, *(True for _ in timed)])
 
 
 def _get_phases(measured: Mapping[str, Any]) -> dict[str, float]:

@@ -8,24 +8,26 @@ and an original that ran elsewhere, and for rows of which the machine is not the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import area_of
 from qgate.records import RuntimeFacts
-from qgate.report.rows import ABSENT, GAP, Line
-from qgate.report.text import count_cells, cut_middle, escape_line, escape_markdown, pad, wrap
+from qgate.report.columns import Column, Entry, Table
+from qgate.report.rows import Line
+from qgate.report.text import escape_line, escape_markdown, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from qgate.records import ArtifactReport, Report
 
-_SHORTEST: Mapping[str, int] = MappingProxyType(
-    {"artifact": 16, "runtime": 19, "device": 8, "kernel": 15, "why": 16}
+_COLUMNS = (
+    Column(title="artifact", shortest=16),
+    Column(title="runtime", shortest=19),
+    Column(title="device", shortest=8, goes=2),
+    Column(title="kernel", shortest=15, goes=3),
+    Column(title="why", shortest=16, goes=1),
 )
-"""The columns, and what is left of each where it is cut."""
-_FIRST_TO_GO = ("why", "device", "kernel")
 _ORIGINAL = "reference"
 """In the place of a reason."""
 
@@ -37,11 +39,7 @@ def list_runtimes(report: Report, width: int) -> list[Line]:
         report: what is shown.
         width: of the terminal; cells are cut in their middle, on a narrow one columns go.
     """
-    rows = _list_rows(report)
-    columns = _fit(rows, width)
-    titles = {title: title for title in columns}
-    lines = [_render(row, columns) for row in (titles, *rows)] if rows else []
-    return [Line(text, "plain" if number else "bold") for number, text in enumerate(lines)]
+    return _tabulate(report).lines(width)
 
 
 def list_differences(report: Report, width: int) -> list[Line]:
@@ -55,13 +53,7 @@ def list_differences(report: Report, width: int) -> list[Line]:
 
 def runtimes_markdown(report: Report) -> list[str]:
     """The table in Markdown, with whole cells."""
-    rows = _list_rows(report)
-    if not rows:
-        return []
-    titles = _choose_titles(rows)
-    cells = [titles, *([row.get(title) or ABSENT for title in titles] for row in rows)]
-    head, *lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in cells]
-    return [head, f"|{'---|' * len(titles)}", *lines]
+    return _tabulate(report).markdown()
 
 
 def differences_markdown(report: Report) -> list[str]:
@@ -98,12 +90,12 @@ def _original(side: Mapping[str, Any]) -> _Side:
     return _Side(id=side.get("id") or "", runtime=facts, instead=_ORIGINAL)
 
 
-def _list_rows(report: Report) -> list[dict[str, str]]:
+def _tabulate(report: Report) -> Table:
     sides = _list_sides(report)
     known = [side.runtime for side in sides if side.runtime]
     if len({one.name for one in known}) < 2 and not any(one.kernel for one in known):
-        return []
-    return [_make_row(side) for side in sides]
+        sides = []
+    return Table(columns=_COLUMNS, entries=[Entry(cells=_cells(side)) for side in sides])
 
 
 def _originals(report: Report) -> list[dict[str, Any]]:
@@ -112,7 +104,7 @@ def _originals(report: Report) -> list[dict[str, Any]]:
     return [reference, *reference.get("elsewhere", ())] if reference else []
 
 
-def _make_row(side: _Side) -> dict[str, str]:
+def _cells(side: _Side) -> dict[str, str]:
     runtime = side.runtime
     return {
         "artifact": escape_line(side.id),
@@ -121,40 +113,6 @@ def _make_row(side: _Side) -> dict[str, str]:
         "kernel": escape_line(runtime.kernel) if runtime else "",
         "why": (escape_line(runtime.reason) if runtime else "") or side.instead,
     }
-
-
-def _choose_titles(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    return [title for title in _SHORTEST if any(row.get(title) for row in rows)]
-
-
-def _fit(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
-    """Widths of the columns: the widest gives way first, down to what tells something."""
-    columns = {
-        title: max(count_cells(title), *(count_cells(row[title]) for row in rows))
-        for title in _choose_titles(rows)
-    }
-    shortest = {title: min(columns[title], _SHORTEST[title]) for title in columns}
-    for title in _FIRST_TO_GO:
-        if _add_up(shortest) > width:
-            shortest.pop(title, None)
-    columns = {title: columns[title] for title in shortest}
-    while _add_up(columns) > width:
-        spare = {title: columns[title] for title in columns if columns[title] > shortest[title]}
-        if not spare:
-            break
-        columns[max(spare, key=lambda title: spare[title])] -= 1
-    return columns
-
-
-def _add_up(columns: Mapping[str, int]) -> int:
-    return sum(columns.values()) + len(GAP) * (len(columns) - 1)
-
-
-def _render(row: Mapping[str, str], columns: Mapping[str, int]) -> str:
-    cells = (
-        pad(cut_middle(row.get(title) or ABSENT, width), width) for title, width in columns.items()
-    )
-    return GAP.join(cells).rstrip()
 
 
 def _describe_differences(report: Report) -> Iterator[str]:

@@ -10,6 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from qgate.records import Verdict
+from qgate.report.columns import markdown_table
 from qgate.report.comparison import compare, compare_markdown
 from qgate.report.evidence import evidence_of
 from qgate.report.groups import list_groups
@@ -69,7 +70,7 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
     rows = [fold(make_rows(artifact)) for artifact in artifacts]
     columns = Columns.fit([row for block in rows for row in block], width)
     for artifact, block in zip(artifacts, rows, strict=True):
-        lines.append(_render_header(artifact, width))
+        lines.append(render_header(artifact, width))
         if kept := describe_kept(artifact):
             lines.append(Line(f"  {kept}"))
         lines += [columns.render(row) for row in block]
@@ -122,17 +123,15 @@ def _join(parts: list[list[str]]) -> str:
 
 
 def _tabulate_rows(artifacts: Sequence[ArtifactReport]) -> list[str]:
-    lines = ["| artifact | scheme | size | check | estimate | limit | verdict |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    rows = [["artifact", "scheme", "size", "check", "estimate", "limit", "verdict"]]
     for artifact in artifacts:
         scheme = name_scheme(artifact.scheme, artifact.quantization)
-        head = (artifact.id, scheme, format_bytes(artifact.size_bytes))
-        lines.append(_markdown_row((*head, "", "", "", artifact.verdict.value.upper())))
+        head = [artifact.id, scheme, format_bytes(artifact.size_bytes)]
+        rows.append([*head, "", "", "", artifact.verdict.value.upper()])
         for row in make_rows(artifact):
             estimate = " ".join(filter(None, (row.value, row.interval)))
-            cells = ("", "", "", row.full_name, estimate, row.limit, row.word)
-            lines.append(_markdown_row(cells))
-    return lines
+            rows.append(["", "", "", row.full_name, estimate, row.limit, row.word])
+    return markdown_table(rows, [False] * len(rows[0]))
 
 
 def _explain_mark(artifacts: Sequence[ArtifactReport]) -> Iterator[str]:
@@ -147,10 +146,6 @@ def _list_blind_spots(artifact: ArtifactReport) -> Iterator[Line]:
         if seen := evidence_of(record).would_have_seen:
             name = escape_line(record.name)
             yield Line(f"{GAP}{name}: would have seen {escape_line(seen)} (4 times in 5)")
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
 def _find_messages(artifacts: Sequence[ArtifactReport]) -> Iterator[tuple[str, Style]]:
@@ -203,7 +198,8 @@ def _name_rows(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} rows: {names[0]} ... {names[-1]}"
 
 
-def _render_header(artifact: ArtifactReport, width: int) -> Line:
+def render_header(artifact: ArtifactReport, width: int) -> Line:
+    """What an artifact is and what served it, with its verdict at the right."""
     verdict = artifact.verdict.value.upper()
     room = width - len(verdict) - len(GAP)
     identifier = escape_line(artifact.id)

@@ -18,7 +18,7 @@ from qgate.runtimes.selection import Machine
 from qgate.thresholds.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("demo", "doctor", "verify", "summary", "upload", "calibrate", "schema")
+COMMANDS = ("demo", "doctor", "show", "verify", "summary", "upload", "calibrate", "schema")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
