@@ -32,6 +32,7 @@ from qgate.report import provenance as environment
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
 from qgate.runtimes import find_spec
+from qgate.runtimes import options as options_of_runtimes
 from qgate.runtimes import selection as choice
 from qgate.thresholds import Thresholds, load_thresholds
 
@@ -126,7 +127,7 @@ def calibrate(asked: Asked, directory: Path) -> list[str]:
         QGateError: whatever kept it from being measured or written.
     """
     started = time.monotonic()
-    thresholds = load_thresholds(asked.thresholds, directory)
+    thresholds = load_thresholds(asked.thresholds, directory, runtimes=options_of_runtimes())
     original = find_original(asked)
     _refuse_to_write_into(asked.path, directory)
     runtime = choose_runtime(original, thresholds, asked.runtime)
@@ -206,7 +207,7 @@ def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
     runtimes = dict(thresholds.runtimes)
     if section:
         runtimes[runtime] = dataclasses.replace(section, options=options)
-    settings = dataclasses.replace(thresholds.runtime, name=runtime, reference=None)
+    settings = thresholds.runtime.model_copy(update={"name": runtime, "reference": None})
     return dataclasses.replace(thresholds, runtime=settings, runtimes=runtimes)
 
 

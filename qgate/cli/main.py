@@ -160,9 +160,10 @@ def _run_upload(options: argparse.Namespace) -> int:
 
 
 def _run_schema(_: argparse.Namespace) -> int:
+    from qgate.runtimes import SHIPPED, find_spec
     from qgate.thresholds.schema import json_schema
 
-    sys.stdout.write(json_schema())
+    sys.stdout.write(json_schema({name: find_spec(name).options for name in SHIPPED}))
     return 0
 
 

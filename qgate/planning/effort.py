@@ -73,37 +73,30 @@ class Effort:
 
     def over(self, shipped: Thresholds) -> Thresholds:
         """What is shipped, with these sizes in place of its own."""
+        text = {"windows": self.windows, "conversation_tokens": self.conversation_tokens}
+        edge = {
+            "context_tokens": self.long_context_tokens,
+            "long_texts": self.long_texts,
+            "documents": self.documents,
+            "languages": self.languages,
+            "prompts": self.prompts,
+            "answer_tokens": self.answer_tokens,
+            "batch_prompts": self.batch_prompts,
+            "math_items": self.math_items,
+        }
+        latency = {"pairs": self.pairs, "output_tokens": self.output_tokens, "warmup": self.warmup}
+        memory = {
+            "batches": self.batches,
+            "warmup_batches": self.warmup_batches,
+            "context_tokens": self.context_tokens,
+        }
         return dataclasses.replace(
             shipped,
-            text=dataclasses.replace(
-                shipped.text,
-                windows=self.windows,
-                conversation_tokens=self.conversation_tokens,
-            ),
+            text=shipped.text.model_copy(update=text),
             tasks=tuple(self._sized(task) for task in shipped.tasks),
-            edge=dataclasses.replace(
-                shipped.edge,
-                context_tokens=self.long_context_tokens,
-                long_texts=self.long_texts,
-                documents=self.documents,
-                languages=self.languages,
-                prompts=self.prompts,
-                answer_tokens=self.answer_tokens,
-                batch_prompts=self.batch_prompts,
-                math_items=self.math_items,
-            ),
-            latency=dataclasses.replace(
-                shipped.latency,
-                pairs=self.pairs,
-                output_tokens=self.output_tokens,
-                warmup=self.warmup,
-            ),
-            memory=dataclasses.replace(
-                shipped.memory,
-                batches=self.batches,
-                warmup_batches=self.warmup_batches,
-                context_tokens=self.context_tokens,
-            ),
+            edge=shipped.edge.model_copy(update=edge),
+            latency=shipped.latency.model_copy(update=latency),
+            memory=shipped.memory.model_copy(update=memory),
         )
 
     def _sized(self, task: TaskSettings) -> TaskSettings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate import errors
+from qgate import errors, runtimes
 from qgate.artifacts.subjects import find_artifacts
 from qgate.checks import area_of
 from qgate.gate.measurer import Bench
@@ -52,7 +52,7 @@ class GateSession:
         self.config, self.options = config, options
         self.effort = find_effort(options.effort)
         self.thresholds: Thresholds = load_thresholds(
-            options.thresholds, options.directory, self.effort.over
+            options.thresholds, options.directory, self.effort.over, runtimes.options()
         )
         for runtime, python in options.pythons.items():
             self.thresholds = self.thresholds.with_python(runtime, python)
@@ -111,7 +111,7 @@ class GateSession:
                 check_writable(options.json)
                 require_usable(session.bench.children.store.directory)
         except errors.QGateError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(*str(error).splitlines()) from None
         choose_tests(config)
         session.undo_signals = interrupt_on_termination()
         return session

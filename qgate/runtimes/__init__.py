@@ -35,6 +35,11 @@ def specs() -> tuple[RuntimeSpec, ...]:
     return (*map(_shipped, SHIPPED), *map(_of_another_package, others))
 
 
+def options() -> dict[str, type]:
+    """What can be set for each runtime under `runtimes` in a thresholds file."""
+    return {name: find_spec(name).options for name in dict.fromkeys((*SHIPPED, *names()))}
+
+
 def find_spec(name: str) -> RuntimeSpec:
     """The runtime of that name, which `names` has.
 

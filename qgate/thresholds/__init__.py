@@ -12,45 +12,35 @@ replaces an inherited one as a whole; `off` drops it. A task likewise, with all 
 what its entry says as a limit stands below all others of its file. Settings (`text`, `runtime`,
 `edge`, `latency`, `memory`, each of `runtimes`) are taken key by key.
 
-The file is read by hand over YAML nodes rather than through pydantic: every message needs its line
-and its own words, and the tables in `grammar.py` yield reader and JSON schema alike.
+Keys, bounds and help are pydantic models; `reading.py` fills them from YAML nodes, which know their
+lines, and reports every mistake of a file at once. The JSON schema is made from the same models.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds.bands import BANDS, Band, band_of
-from qgate.thresholds.grammar import EDGE, LATENCY, MEMORY
 from qgate.thresholds.limits import read_layers
-from qgate.thresholds.model import (
+from qgate.thresholds.model import Layer, LmEvalTask, TaskSettings, Thresholds, ThresholdsFile
+from qgate.thresholds.reading import Reader
+from qgate.thresholds.sections import does_inherit, read_runtimes, read_sections, read_settings
+from qgate.thresholds.settings import (
     EdgeSettings,
     LatencySettings,
-    Layer,
-    LmEvalTask,
     MemorySettings,
     RuntimeOptions,
     RuntimeSettings,
-    TaskSettings,
     TextSettings,
-    Thresholds,
-    ThresholdsFile,
-)
-from qgate.thresholds.settings import (
-    does_inherit,
-    read_runtime,
-    read_runtimes,
-    read_sections,
-    read_settings,
-    read_text,
 )
 from qgate.thresholds.tasks import read_tasks
 from qgate.thresholds.yaml_document import read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "BANDS",
@@ -78,6 +68,7 @@ def load_thresholds(
     path: Path | None,
     shown_relative_to: Path,
     adjust: Callable[[Thresholds], Thresholds] = lambda shipped: shipped,
+    runtimes: Mapping[str, type] = MappingProxyType({}),
 ) -> Thresholds:
     """Read the user's file over the shipped one, or the shipped one alone.
 
@@ -86,6 +77,8 @@ def load_thresholds(
             named.
         shown_relative_to: the directory that paths in messages and reports start from.
         adjust: what is done to what nobody wrote by hand, before the user's file is read over it.
+        runtimes: the options of every runtime that there is, dataclasses of scalars, see
+            `section_of_runtime`.
 
     Raises:
         ThresholdsError: anything wrong with a file, as `file:line: ...` on one line; or a set of
@@ -95,11 +88,11 @@ def load_thresholds(
     is_bare = path is not None and path.parent == shown_relative_to
     profile = shipped_profile(path) if path is not None and is_bare else None
     if profile is not None:
-        thresholds = _over(adjust, profile, f"thresholds/{profile.name}")
+        thresholds = _over(adjust, profile, f"thresholds/{profile.name}", runtimes)
     elif path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
-        thresholds = adjust(_over(Thresholds(), shipped, _SHIPPED_SHOWN))
+        thresholds = adjust(_over(Thresholds(), shipped, _SHIPPED_SHOWN, runtimes))
     else:
-        thresholds = _over(adjust, path, _displayed(path, shown_relative_to))
+        thresholds = _over(adjust, path, _displayed(path, shown_relative_to), runtimes)
     _require_decidable(thresholds)
     return thresholds
 
@@ -118,28 +111,34 @@ def shipped_profile(path: Path) -> Path | None:
 
 
 def _over(
-    inherited: Thresholds | Callable[[Thresholds], Thresholds], path: Path, displayed: str
+    inherited: Thresholds | Callable[[Thresholds], Thresholds],
+    path: Path,
+    displayed: str,
+    runtimes: Mapping[str, type],
 ) -> Thresholds:
     """The file's content over `inherited`, or over what the file asks for, adjusted by that."""
     document = read_document(path, displayed, is_shipped=path == shipped_path())
-    sections = read_sections(document)
+    reader = Reader(document)
+    sections = read_sections(reader)
     if not isinstance(inherited, Thresholds):
-        wants_shipped = does_inherit(document, sections)
-        below = _over(Thresholds(), shipped_path(), _SHIPPED_SHOWN) if wants_shipped else None
-        inherited = inherited(below or Thresholds())
+        below = Thresholds()
+        if does_inherit(reader, sections):
+            below = _over(below, shipped_path(), _SHIPPED_SHOWN, runtimes)
+        inherited = inherited(below)
     file = ThresholdsFile(shown=displayed, digest=document.digest)
     tasks, task_layers = read_tasks(document, sections, inherited.tasks)
     thresholds = Thresholds(
-        text=read_text(document, sections, inherited.text),
-        runtime=read_runtime(document, sections, inherited.runtime),
-        runtimes=read_runtimes(document, sections, inherited.runtimes),
+        text=read_settings(reader, sections, "text", inherited.text),
+        runtime=read_settings(reader, sections, "runtime", inherited.runtime),
+        runtimes=read_runtimes(reader, sections, inherited.runtimes, runtimes),
         tasks=tasks,
-        edge=read_settings(document, sections, "edge", EDGE, inherited.edge),
-        latency=read_settings(document, sections, "latency", LATENCY, inherited.latency),
-        memory=read_settings(document, sections, "memory", MEMORY, inherited.memory),
+        edge=read_settings(reader, sections, "edge", inherited.edge),
+        latency=read_settings(reader, sections, "latency", inherited.latency),
+        memory=read_settings(reader, sections, "memory", inherited.memory),
         files=(*inherited.files, file),
         layers=(*inherited.layers, *task_layers, *read_layers(document, sections, tasks)),
     )
+    reader.finish()
     if not any(thresholds.reachable()):
         raise document.error(
             1, "got no limits at all; expected at least one: this is a gate that checks nothing."

@@ -6,10 +6,18 @@ import dataclasses
 import fnmatch
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qgate.checks import CHECKS, accuracy_check
 from qgate.thresholds.bands import UNKNOWN
+from qgate.thresholds.settings import (
+    EdgeSettings,
+    LatencySettings,
+    MemorySettings,
+    RuntimeOptions,
+    RuntimeSettings,
+    TextSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,46 +25,6 @@ if TYPE_CHECKING:
 
     from qgate.checks import Check
     from qgate.records import Limit, SourceLine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextSettings:
-    """What perplexity and divergence are measured on."""
-
-    source: str | Path = "auto"
-    """A str is one of `auto`, `answers`, `generated`, `wikitext-2`; a Path is a file."""
-    windows: int = 32
-    """How many at most; at least 2."""
-    window_tokens: int = 512
-    conversation_tokens: int = 320
-    """Of a window that holds the original's answers."""
-    seed: int = 0
-    positions: Literal["auto", "all"] = "auto"
-    """Where whole distributions are compared; `auto` may take an even sample of scored tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeSettings:
-    """What serves the artifacts."""
-
-    name: str | None = None
-    """None: chosen by the artifact's format. Whether it exists is for the runtimes to say."""
-    reference: str | None = None
-    """What serves the original; None: the artifact's own, where the original loads there."""
-    python: Path | None = None
-    """An executable file, not resolved: a virtual environment's python is a link."""
-    stall_s: float = 300.0
-    threads: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeOptions:
-    """What is said of one runtime by its name."""
-
-    python: Path | None = None
-    """An executable file, not resolved; it wins over that of `RuntimeSettings`."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """What else its section says: numbers and texts by their keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,53 +76,6 @@ class TaskSettings:
     def check(self) -> Check:
         """Its row."""
         return accuracy_check(self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeSettings:
-    """How long the inputs and answers of `edge.*` are."""
-
-    context_tokens: int = 4096
-    """Longest input of `edge.long_input`, at least 64; the model's own limit holds too."""
-    answer_tokens: int = 72
-    """Longest answer that ends by itself or not, 16 to 4096."""
-    long_texts: int = 1
-    """Texts of `edge.long_input`, at most; of a shorter context as many as take as long."""
-    documents: int = 12
-    """Of each language of `edge.multilingual`, at most."""
-    languages: int = 64
-    """Of `edge.multilingual`, at most: those that the original knows best."""
-    prompts: int = 32
-    """That are continued freely, at most."""
-    batch_prompts: int = 32
-    """Of `edge.batch_invariance`, at most; 0: quick effort does not ask it."""
-    math_items: int = 150
-    """Of `edge.math`, at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencySettings:
-    """The requests of `latency.*`."""
-
-    prompt_tokens: int = 128
-    output_tokens: int = 16
-    """At least 8, always all of them."""
-    pairs: int = 24
-    """Requests to original and artifact each, at least 6."""
-    warmup: int = 1
-    """Requests to each before the first that counts, at least 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySettings:
-    """What is served for `memory.*`."""
-
-    context_tokens: int = 1024
-    """In the context of `memory.peak`, at least 64; the model's own limit holds too."""
-    batches: int = 40
-    """Identical ones of `memory.growth`, at least 30."""
-    warmup_batches: int = 10
-    """Before the first that counts: until the allocator has settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,58 +7,69 @@ Kept to what draft-07 validators and editors understand. `python -m qgate.thresh
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
 from qgate.thresholds.bands import BANDS
-from qgate.thresholds.grammar import (
-    EDGE,
-    INHERIT,
-    LATENCY,
-    MEMORY,
-    OFF,
-    OTHER_RUNTIME,
-    RUNTIME,
-    RUNTIMES,
-    SECTIONS,
-    TEXT,
-    VERSION,
-)
+from qgate.thresholds.grammar import OFF, SECTIONS, VERSION
 from qgate.thresholds.limit_forms import limit_form
+from qgate.thresholds.sections import section_of_runtime
+from qgate.thresholds.settings import (
+    EdgeSettings,
+    Inheritance,
+    LatencySettings,
+    MemorySettings,
+    RuntimeSettings,
+    TextSettings,
+)
 from qgate.thresholds.task_grammar import FILE_TASK, LM_EVAL_TASK, TASK_NAME, limit_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pydantic import BaseModel
+
     from qgate.thresholds.values import Leaf
 
 
-def json_schema() -> str:
-    """The schema as text, ending in a newline."""
-    return json.dumps(_build(), indent=2) + "\n"
+@dataclass(frozen=True, slots=True)
+class _NoOptions:
+    """Of a runtime that is unknown here."""
 
 
-def _build() -> dict[str, Any]:
+def json_schema(runtimes: Mapping[str, type]) -> str:
+    """The schema as text, ending in a newline.
+
+    Args:
+        runtimes: the options of every runtime that it is to know.
+    """
+    return json.dumps(_build(runtimes), indent=2) + "\n"
+
+
+def _build(runtimes: Mapping[str, type]) -> dict[str, Any]:
     by_name = {"type": "object", "additionalProperties": {"$ref": "#/$defs/limits"}}
     sections: dict[str, dict[str, Any]] = {
         "version": {"enum": [VERSION]},
-        "inherit": INHERIT.to_schema(),
-        "text": _object(TEXT),
-        "runtime": _object(RUNTIME),
+        "inherit": _properties(Inheritance)["inherit"],
+        "text": _section(TextSettings),
+        "runtime": _section(RuntimeSettings),
         "runtimes": {
             "type": "object",
-            "properties": {name: _object(leaves) for name, leaves in RUNTIMES.items()},
+            "properties": {
+                name: _section(section_of_runtime(options)) for name, options in runtimes.items()
+            },
             "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
-            "additionalProperties": _object(OTHER_RUNTIME),
+            "additionalProperties": _section(section_of_runtime(_NoOptions)),
         },
         "tasks": {
             "type": "object",
             "additionalProperties": False,
             "patternProperties": {f"^{TASK_NAME}$": {"$ref": "#/$defs/task"}},
         },
-        "edge": _object(EDGE),
-        "latency": _object(LATENCY),
-        "memory": _object(MEMORY),
+        "edge": _section(EdgeSettings),
+        "latency": _section(LatencySettings),
+        "memory": _section(MemorySettings),
         # allOf: draft-07 ignores a description that stands beside a bare $ref
         "limits": {"allOf": [{"$ref": "#/$defs/limits"}]},
         "bands": _bands(),
@@ -124,6 +135,28 @@ def _or_off(description: str, off: str, *mappings: dict[str, Any]) -> dict[str, 
         "description": description,
         "anyOf": [*mappings, {"enum": [OFF], "description": off}],
     }
+
+
+def _section(model: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": _properties(model),
+    }
+
+
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    """By key: as pydantic tells, but without null, which no file may have."""
+    properties = {}
+    for name, told in model.model_json_schema()["properties"].items():
+        kinds = [kind for kind in told.get("anyOf", ()) if kind != {"type": "null"}]
+        found = {**told, **(kinds[0] if kinds else {})}
+        if found.get("default", "") is None:
+            del found["default"]
+        for key in ("anyOf", "format", "title"):
+            found.pop(key, None)
+        properties[name] = dict(sorted(found.items()))
+    return properties
 
 
 def _object(leaves: Mapping[str, Leaf], required: Iterable[str] | None = None) -> dict[str, Any]:

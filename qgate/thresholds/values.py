@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LARGEST_WHOLE = 2**31 - 1
-_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _LONGEST_SHOWN = 60
 _LEAST_PERCENT_OF_REFERENCE = 50.0
 """From here a percentage of a ratio means all of it (95 %), below what comes on top (5 %)."""
@@ -46,8 +46,7 @@ class Number:
         signs = {">": self.above, ">=": self.at_least, "<": self.below, "<=": self.at_most}
         bounds = [f"{sign} {bound}" for sign, bound in signs.items() if bound is not None]
         kind = "a whole number" if self.whole else "a number"
-        note = f" ({_UNIT_NOTES[self.unit]})" if self.unit in _UNIT_NOTES else ""
-        return f"{kind} {' and '.join(bounds)}{note}"
+        return f"{kind} {' and '.join(bounds)}{unit_note(self.unit)}"
 
     def read(self, text: str, *, is_quoted: bool) -> float | int:
         """Turn a scalar's text into a number.
@@ -55,13 +54,13 @@ class Number:
         Raises:
             ValueError: `got ...; expected ....` and how to write it, where that can be told.
         """
-        if is_quoted or not _PLAIN_NUMBER.fullmatch(text):
-            remedy = _how_to_write(text, self.unit)
+        if is_quoted or not PLAIN_NUMBER.fullmatch(text):
+            remedy = how_to_write(text, self.unit)
             raise ValueError(f"got {shown(text)}; expected {self.constraint}.{remedy}")
         value = float(text)
         is_whole = text.lstrip("-").isdigit()
         if not math.isfinite(value) or not self._is_within(value) or (self.whole and not is_whole):
-            raise ValueError(f"got {_cut(text)}; expected {self.constraint}.")
+            raise ValueError(f"got {cut(text)}; expected {self.constraint}.")
         return int(text) if self.whole else value
 
     def _is_within(self, value: float) -> bool:
@@ -144,10 +143,10 @@ Leaf = Number | Word | Flag
 def shown(text: str) -> str:
     """What somebody wrote, quoted, on one line, not too long, and without a password in it."""
     without_login = re.sub(r"(?<=://)[^/\s]*@", "...@", text)
-    return repr(_cut(re.sub(r"(://[^\s?#]*[?#])\S+", r"\1...", without_login)))
+    return repr(cut(re.sub(r"(://[^\s?#]*[?#])\S+", r"\1...", without_login)))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
@@ -157,7 +156,12 @@ def did_you_mean(text: str, valid: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def _how_to_write(text: str, unit: str) -> str:
+def unit_note(unit: str) -> str:
+    """What a number in this unit is, in parentheses with a leading space; or nothing."""
+    return f" ({_UNIT_NOTES[unit]})" if unit in _UNIT_NOTES else ""
+
+
+def how_to_write(text: str, unit: str) -> str:
     """The remedy for a text that is nearly a number, with a leading space; or nothing."""
     for pattern, remedy in _NEARLY_NUMBERS:
         match = re.fullmatch(pattern, text.strip())
@@ -189,7 +193,7 @@ def _without_unit(match: re.Match[str], unit: str) -> str:
 
 Remedy = Callable[[re.Match[str], str], str]
 _NEARLY_NUMBERS: tuple[tuple[str, Remedy], ...] = (
-    (_PLAIN_NUMBER.pattern, lambda match, _: f"Write {match[0]}, without quotes."),
+    (PLAIN_NUMBER.pattern, lambda match, _: f"Write {match[0]}, without quotes."),
     (r"([0-9.]*[0-9])\s*%", _percent),
     (r"0[xob][0-9a-fA-F_]+", lambda *_: "Write it in decimal."),
     (r"([0-9]*\.?[0-9]+)\s*([A-Za-z/]+)", _without_unit),

@@ -53,9 +53,14 @@ class Document:
     def error(self, line: int, message: str) -> ThresholdsError:
         return ThresholdsError(f"{self.shown}:{line}: {message}")
 
+    @property
+    def directory(self) -> Path:
+        """That paths in the file start from."""
+        return self.path.absolute().parent
+
     def beside(self, written: str) -> Path:
         """A path that the file names, relative to the file."""
-        return self.path.absolute().parent / written
+        return self.directory / written
 
     def mapping(self, node: yaml.Node, where: str, valid: Iterable[str] = ()) -> dict[str, Entry]:
         """The entries of a mapping by key, in file order.

@@ -14,6 +14,7 @@ import pytest
 
 from qgate import __version__
 from qgate.cli.doctor import describe
+from qgate.runtimes import SHIPPED, find_spec
 from qgate.runtimes.selection import Machine
 from qgate.thresholds.schema import json_schema
 
@@ -49,7 +50,7 @@ def test_the_program_is_the_same_function() -> None:
 
 
 def test_the_schema_is_that_of_the_thresholds() -> None:
-    assert run("schema").stdout == json_schema()
+    assert run("schema").stdout == json_schema({name: find_spec(name).options for name in SHIPPED})
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,11 @@ def test_a_changed_byte_has_it_measured_again(store: Path, original: Path, name:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "another text": {"text": BOOK},
-    "another seed": {"settings": dataclasses.replace(SETTINGS, seed=1)},
-    "another window": {"settings": dataclasses.replace(SETTINGS, window_tokens=32)},
-    "other conversations": {"settings": dataclasses.replace(SETTINGS, conversation_tokens=32)},
-    "more windows": {"settings": dataclasses.replace(SETTINGS, windows=7)},
-    "all positions": {"settings": dataclasses.replace(SETTINGS, positions="all")},
+    "another seed": {"settings": SETTINGS.model_copy(update={"seed": 1})},
+    "another window": {"settings": SETTINGS.model_copy(update={"window_tokens": 32})},
+    "other conversations": {"settings": SETTINGS.model_copy(update={"conversation_tokens": 32})},
+    "more windows": {"settings": SETTINGS.model_copy(update={"windows": 7})},
+    "all positions": {"settings": SETTINGS.model_copy(update={"positions": "all"})},
     "other weights": {"digest": "sha256:0"},
 }
 

@@ -193,7 +193,7 @@ def test_a_file_without_a_text_is_one_line(
         path.write_bytes(raw)
 
     with pytest.raises(MeasurementError) as caught:
-        find_text(TextSettings(source=path), Path())
+        find_text(TextSettings().model_copy(update={"source": path}), Path())
 
     assert str(caught.value).startswith(f"{path}: {why}")
     assert "\n" not in str(caught.value)

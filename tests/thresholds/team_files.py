@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgate import runtimes
 from qgate.thresholds import load_thresholds
 from qgate.thresholds.bands import UNKNOWN
 
@@ -46,7 +47,9 @@ limits:
 
 def load(directory: Path, text: str, name: str = "team.yaml") -> Thresholds:
     (directory / name).write_text(text, encoding="utf-8")
-    return load_thresholds(directory / name, shown_relative_to=directory)
+    return load_thresholds(
+        directory / name, shown_relative_to=directory, runtimes=runtimes.options()
+    )
 
 
 def bounds(

@@ -156,8 +156,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_schema_file_is_fresh() -> None:
-    assert SCHEMA.read_text() == run("qgate.thresholds").stdout, (
-        "stale; run: python -m qgate.thresholds > thresholds/schema.json"
+    assert SCHEMA.read_text() == run("qgate", "schema").stdout, (
+        "stale; run: qgate schema > thresholds/schema.json"
     )
 
 

@@ -143,18 +143,19 @@ BAD_BODIES = [
     ),
     (
         "runtime:\n  python: bin/python",
-        "3: runtime.python: got 'bin/python'; expected an executable file, absolute or relative to "
-        "this file.",
+        "3: runtime.python: no such file: got 'bin/python'; expected an executable file, absolute "
+        "or relative to this file.",
     ),
     (
         "text:\n  source: wikitext2",
         "3: text.source: got 'wikitext2'; expected auto, answers, generated, wikitext-2 or a "
-        "path ending in .txt, .raw, .jsonl, .json. Did you mean 'wikitext-2'?",
+        "path ending in .txt, .raw, .jsonl, .json, relative to this file. "
+        "Did you mean 'wikitext-2'?",
     ),
     (
         "text:\n  source: gone.txt",
         "3: text.source: no such file: got 'gone.txt'; expected auto, answers, generated, "
-        "wikitext-2 or a path ending in .txt, .raw, .jsonl, .json, relative to this.",
+        "wikitext-2 or a path ending in .txt, .raw, .jsonl, .json, relative to this file.",
     ),
     # whole numbers
     (

@@ -125,7 +125,7 @@ def test_a_machine_that_slows_down_does_not_read_as_damage() -> None:
         return at_s * (1 + 0.02 * len(desk.asked))  # twice as slow after 50 requests
 
     desk.spoil = drift
-    found = desk.measure(dataclasses.replace(SETTINGS, pairs=24))
+    found = desk.measure(SETTINGS.model_copy(update={"pairs": 24}))
 
     for check in ("latency.ttft", "latency.itl", "latency.tps"):
         estimate = found.estimate(check, 0.95, {})
@@ -201,7 +201,7 @@ def test_requests_that_were_cut_say_so() -> None:
     assert "asked_prompt_tokens" not in whole
 
 
-LONG = dataclasses.replace(SETTINGS, pairs=24)
+LONG = SETTINGS.model_copy(update={"pairs": 24})
 
 
 @pytest.mark.parametrize(("undecided", "pairs", "look"), [(0, 12, 1), (1, 16, 2), (9, 24, 3)])

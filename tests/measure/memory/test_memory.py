@@ -247,7 +247,7 @@ def test_lost_batches_are_refused() -> None:
     host, _ = child()
 
     with pytest.raises(MeasurementError, match=r"lost batches: got .*\(90,\); expected 91"):
-        measure_growth(host, dataclasses.replace(SETTINGS, batches=61), n_vocab=64)
+        measure_growth(host, SETTINGS.model_copy(update={"batches": 61}), n_vocab=64)
 
 
 def test_a_footprint_is_what_the_child_said() -> None:

@@ -120,7 +120,7 @@ def test_another_vocabulary_is_refused(toys: Toys, tmp_path: Path) -> None:
 
 
 def test_every_row_is_the_formula_of_its_samples(toys: Toys, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, windows=40)
+    settings = SETTINGS.model_copy(update={"windows": 40})
     path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
 
     found = diverge(path, tmp_path / "store", settings=settings)
@@ -136,7 +136,7 @@ def test_every_row_is_the_formula_of_its_samples(toys: Toys, tmp_path: Path) -> 
     assert times["compared_positions"] == len(found.samples.kl_nats)
 
 
-MANY = dataclasses.replace(SETTINGS, windows=48)
+MANY = SETTINGS.model_copy(update={"windows": 48})
 
 
 def rows_of(**most: float) -> Rows:
