@@ -7,6 +7,7 @@ nothing here measures, and nothing decides how a row is shown.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from qgate.verdict.increase import settle
 from qgate.verdict.multiplicity import is_in_family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from qgate.measure.measurement import Estimates, Measurement
 

@@ -12,7 +12,7 @@ import pytest
 from qgate.errors import MeasurementError, NotApplicable, QGateError
 from qgate.gate.row import Subject
 from qgate.plugin.rows import row_of
-from qgate.records import Record, RuntimeFacts, Verdict
+from qgate.records import Record, Verdict
 from qgate.report.report_file import read_record
 from qgate.untrusted.json import Fields
 
@@ -43,14 +43,11 @@ class Row:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Row:
         """The inverse of `to_json`."""
-        subject = None
-        if known := value["subject"]:
-            runtime = known["runtime"] and RuntimeFacts(**known["runtime"])
-            subject = Subject(**{**known, "runtime": runtime, "notes": tuple(known["notes"])})
+        fields = Fields(value, "row", MeasurementError)
         return cls(
-            artifact_id=value["artifact"],
-            record=read_record(Fields(value["record"], "row", MeasurementError)),
-            subject=subject,
+            artifact_id=fields.get("artifact", str),
+            record=read_record(fields.inner("record")),
+            subject=fields.inner("subject").read(Subject) if fields.has("subject") else None,
         )
 
 

@@ -6,9 +6,10 @@ Numbers without their intervals, and judged nowhere: what a verdict rests on is 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.report.columns import Column, Entry, Table
+from qgate.report.evidence import reference_of
 from qgate.report.rows import STYLES, name_scheme
 from qgate.report.text import escape_line, format_bytes
 from qgate.verdict import format_value
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.records import ArtifactReport, Report
+    from qgate.report.evidence import ReferenceFacts
     from qgate.report.rows import Line
 
 _MEASURED = ("perplexity", "KL nats", "accuracy", "TTFT", "tokens/s", "memory")
@@ -63,26 +65,23 @@ def _tabulate(entries: Sequence[Entry], *names: str) -> Table | None:
 
 
 def _list_entries(report: Report) -> list[Entry]:
-    reference = report.reference
-    entries = [_describe_reference(reference)] if reference else []
+    entries = [_describe_reference(reference_of(report))] if report.reference else []
     entries += map(_describe_artifact, report.artifacts)
     return entries if len(entries) > 1 else []
 
 
-def _describe_reference(reference: dict[str, Any]) -> Entry:
-    size_bytes = reference.get("size_bytes")
-    perplexity = (reference.get("perplexity") or {}).get("value")
-    scheme = reference.get("scheme") or ""
+def _describe_reference(reference: ReferenceFacts) -> Entry:
+    size_bytes, perplexity = reference.size_bytes, reference.perplexity
     cells = {
-        "artifact": escape_line(reference.get("id") or ""),
-        "scheme": escape_line(scheme),
-        _WORDED: name_scheme(scheme, reference.get("quantization") or ""),
+        "artifact": escape_line(reference.id),
+        "scheme": escape_line(reference.scheme),
+        _WORDED: name_scheme(reference.scheme, reference.quantization),
         "size": "" if size_bytes is None else format_bytes(size_bytes),
-        "perplexity": "" if perplexity is None else f"{perplexity:.4g}",
-        **_describe_measured(reference.get("measured") or {}),
+        "perplexity": "" if perplexity is None else f"{perplexity.value:.4g}",
+        **_describe_measured(reference.measured),
         "verdict": _ORIGINAL,
     }
-    return Entry(cells=cells, style="plain")
+    return Entry(cells=cells)
 
 
 def _describe_artifact(artifact: ArtifactReport) -> Entry:
@@ -105,7 +104,7 @@ def _with_words(entry: Entry) -> Entry:
     return dataclasses.replace(entry, cells={**entry.cells, "scheme": entry.cells[_WORDED]})
 
 
-def _describe_measured(measured: Mapping[str, Any]) -> dict[str, str]:
+def _describe_measured(measured: Mapping[str, float]) -> dict[str, str]:
     cells = {}
     if (accuracy := measured.get("accuracy")) is not None:
         cells["accuracy"] = format_value(accuracy, "fraction")

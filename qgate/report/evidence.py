@@ -1,17 +1,22 @@
-"""What a verdict rests on besides its number: a record's `details`, typed, for who shows them."""
+"""Parts of a report that are JSON there, typed for whoever shows them.
+
+What a verdict rests on besides its number (a record's `details`), what is known of the reference,
+and what of an artifact was measured in an earlier run. All are named as in the JSON; keys that
+nobody shows are left out.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qgate.errors import UsageError
+from qgate.records import RuntimeFacts  # noqa: TC001 - as above
 from qgate.untrusted.json import Fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from qgate.records import Record
+    from qgate.records import Record, Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +70,24 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All of it; empty where a row has no such thing."""
+    """All of it, named as in the report's JSON; empty where a row has no such thing."""
 
     member: str = ""
     """The member that decides."""
     members: Mapping[str, Member] = field(default_factory=dict)
     kl_by: Mapping[str, Mapping[str, Group]] = field(default_factory=dict)
     """By `confidence`, `slice` and `position`, then by the group's name."""
-    histogram: Histogram | None = None
-    windows: tuple[Window, ...] = ()
-    """The worst, largest divergence first."""
-    samples: tuple[Sample, ...] = ()
-    """The worst."""
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Of right answers: `share`, `reference_share`; answers `lost` and `gained`."""
+    kl_histogram: Histogram | None = None
+    worst_windows: tuple[Window, ...] = ()
+    """Largest divergence first."""
+    worst: tuple[Sample, ...] = ()
+    """The worst samples."""
+    share: float | None = None
+    """Of the artifact's right answers."""
+    reference_share: float | None = None
+    lost: int | None = None
+    """Answers that changed for the worse."""
+    gained: int | None = None
     findings: tuple[str, ...] = ()
     """What was noticed and is judged by no limit."""
     would_have_seen: str = ""
@@ -87,73 +96,85 @@ class Evidence:
     """Why a row that was measured is not judged although it has a limit."""
 
 
-_SHARES = ("share", "reference_share", "lost", "gained")
-
-
 def evidence_of(record: Record) -> Evidence:
     """The evidence of one row.
 
     Raises:
         UsageError: its details are none that qgate writes.
     """
-    return read_evidence(Fields(record.details, record.name, UsageError))
+    return Fields(record.details, record.name, UsageError).read(Evidence)
 
 
-def read_evidence(details: Fields) -> Evidence:
-    """The same, of a row of a report that may be damaged."""
-    members, by = details.object("members", {}), details.object("kl_by", {})
-    samples = [one for one in details.items("worst", []) if _is_sample(one)]
-    return Evidence(
-        member=details.text("member", ""),
-        members={name: _member(members.object(name)) for name in members.values},
-        kl_by={name: _groups(by.object(name)) for name in by.values},
-        histogram=_histogram(details),
-        windows=tuple(map(_window, details.objects("worst_windows", []))),
-        samples=tuple(Sample(**one) for one in samples),
-        shares={name: details.number(name) for name in _SHARES if details.has(name)},
-        findings=details.texts_in("findings", []),
-        would_have_seen=details.text("would_have_seen", ""),
-        not_judged=details.text("not_judged", ""),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """What both sides were measured on."""
+
+    name: str = "unnamed"
+    digest: str = ""
 
 
-def _is_sample(value: object) -> bool:
-    names = {"prompt", "reference", "artifact"}
-    return (
-        isinstance(value, dict)
-        and names <= value.keys() <= {*names, "expected"}
-        and all(isinstance(text, str) for text in value.values())
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perplexity:
+    """Of the original, over n tokens where their number is known."""
+
+    value: float
+    n: int | None = None
 
 
-def _member(fields: Fields) -> Member:
-    ends = {name: fields.number(name) for name in ("value", "low", "high")}
-    return Member(**ends, n=fields.count("n"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value and its ends."""
+
+    value: float
+    low: float
+    high: float
 
 
-def _groups(fields: Fields) -> dict[str, Group]:
-    groups = {name: fields.object(name) for name in fields.values}
-    return {
-        name: Group(n=one.count("n"), kl_mean_nats=one.number("kl_mean_nats"))
-        for name, one in groups.items()
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCost:
+    """What keeping the reference's distributions takes, and what it loses."""
+
+    store_bytes: float
+    self_kl_nats: float
 
 
-def _window(fields: Fields) -> Window:
-    return Window(
-        window=fields.count("window"),
-        kl_mean_nats=fields.number("kl_mean_nats"),
-        nll_increase_nats=fields.number("nll_increase_nats"),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceFacts:
+    """The report's `reference` section: the original in one runtime."""
+
+    id: str = ""
+    scheme: str = ""
+    quantization: str = ""
+    size_bytes: int | None = None
+    runtime: RuntimeFacts | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    perplexity: Perplexity | None = None
+    runtime_difference: Interval | None = None
+    """Of its perplexity here over that at home."""
+    text: Text | None = None
+    store: StoreCost | None = None
+    elsewhere: tuple[ReferenceFacts, ...] = ()
+    """The same in other runtimes."""
 
 
-def _histogram(details: Fields) -> Histogram | None:
-    if not details.has("kl_histogram"):
-        return None
-    found = details.object("kl_histogram")
-    return Histogram(
-        edges_nats=found.numbers_in("edges_nats"),
-        counts=tuple(int(count) for count in found.numbers_in("counts")),
-        below=found.count("below"),
-        above=found.count("above"),
-    )
+def reference_of(report: Report) -> ReferenceFacts:
+    """What is known of the original; nothing of it where there was none."""
+    return Fields(report.reference, "reference", UsageError).read(ReferenceFacts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Of one kind: how many there were, and how many of them an earlier run had answered."""
+
+    asked: int
+    from_store: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromStore:
+    """What of an artifact was measured before."""
+
+    likelihoods: Requests | None = None
+    answers: Requests | None = None
+    measured_at: str = ""
+    """When the oldest of it was, UTC."""

@@ -95,7 +95,7 @@ def _locate(record: Record, width: int) -> Iterator[Line]:
             "mean KL": f"{one.kl_mean_nats:.3g}",
             "loss": f"{one.nll_increase_nats:+.3g}",
         }
-        for one in evidence.windows[:_MOST_WINDOWS]
+        for one in evidence.worst_windows[:_MOST_WINDOWS]
     ]
     yield from _tabulate("the worst windows of text, in nats a token", windows, width)
     if flips := _describe_flips(evidence):
@@ -134,14 +134,14 @@ def _tabulate(title: str, rows: Sequence[Mapping[str, str]], width: int) -> Iter
 
 
 def _describe_flips(evidence: Evidence) -> str:
-    shares = evidence.shares
-    if "share" not in shares or "reference_share" not in shares:
+    if evidence.share is None or evidence.reference_share is None:
         return ""
-    own, theirs = (format_value(shares[key], "fraction") for key in ("share", "reference_share"))
+    sides = (evidence.share, evidence.reference_share)
+    own, theirs = (format_value(share, "fraction") for share in sides)
     text = f"share: {own}, of the reference {theirs}"
-    if "lost" in shares and "gained" in shares:
-        text += f"; flips: {shares['lost']:.0f} to the worse, {shares['gained']:.0f} to the better"
-    return text
+    if evidence.lost is None or evidence.gained is None:
+        return text
+    return f"{text}; flips: {evidence.lost} to the worse, {evidence.gained} to the better"
 
 
 def _wrap(text: str, width: int) -> Iterator[Line]:

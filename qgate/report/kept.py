@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qgate.errors import UsageError
+from qgate.report.evidence import FromStore
 from qgate.report.text import escape_line
+from qgate.untrusted.json import Fields
 
 if TYPE_CHECKING:
     from qgate.records import ArtifactReport
 
-_KINDS = ("likelihoods", "answers")
-
 
 def describe_kept(artifact: ArtifactReport) -> str:
     """`likelihoods and answers from the store, measured 2026-11-29`; empty where all is new."""
-    said = artifact.from_store
-    counts = {kind: said[kind] for kind in _KINDS if kind in said}
-    kept = {kind: count for kind, count in counts.items() if count["from_store"]}
-    if not kept:
-        return ""
+    known = Fields(artifact.from_store, artifact.id, UsageError).read(FromStore)
+    kinds = (("likelihoods", known.likelihoods), ("answers", known.answers))
     names = [
-        kind if count["from_store"] == count["asked"] else f"part of the {kind}"
-        for kind, count in kept.items()
+        kind if count.from_store == count.asked else f"part of the {kind}"
+        for kind, count in kinds
+        if count and count.from_store
     ]
-    day = escape_line(str(said.get("measured_at") or ""))[:10]
-    return f"{' and '.join(names)} from the store" + (f", measured {day}" if day else "")
+    day = escape_line(known.measured_at)[:10]
+    when = f", measured {day}" if day else ""
+    return f"{' and '.join(names)} from the store{when}" if names else ""

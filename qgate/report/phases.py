@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.report.columns import markdown_table
+from qgate.report.evidence import reference_of
 from qgate.report.rows import ABSENT, GAP, Line
 from qgate.report.text import count_cells, escape_line
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _BEGINNING, _END = "time.", "_s"
 
 
-def describe_total(measured: Mapping[str, Any]) -> str:
+def describe_total(measured: Mapping[str, float]) -> str:
     """Return `14 s`, all phases together; empty where none was timed."""
     times = _get_phases(measured)
     if not times:
@@ -27,7 +28,7 @@ def describe_total(measured: Mapping[str, Any]) -> str:
     return f"{total_s / 60:.{1 if total_s < 600 else 0}f} min"
 
 
-def list_phases(measured: Mapping[str, Any], width: int) -> Iterator[Line]:
+def list_phases(measured: Mapping[str, float], width: int) -> Iterator[Line]:
     """The phases and their seconds: one line below the rows of an artifact, more where it is long.
 
     Args:
@@ -49,7 +50,7 @@ def list_phases(measured: Mapping[str, Any], width: int) -> Iterator[Line]:
 
 def tabulate_phases(report: Report) -> list[str]:
     """A Markdown table of phases and artifacts, in seconds; empty where nothing was timed."""
-    sides = [("reference", report.reference.get("measured") or {})]
+    sides = [("reference", reference_of(report).measured)]
     sides += [(artifact.id, artifact.measured) for artifact in report.artifacts]
     timed = [(name, times) for name, measured in sides if (times := _get_phases(measured))]
     if not timed:
@@ -61,7 +62,7 @@ def tabulate_phases(report: Report) -> list[str]:
     return markdown_table(rows, [False, *(True for _ in timed)])
 
 
-def _get_phases(measured: Mapping[str, Any]) -> dict[str, float]:
+def _get_phases(measured: Mapping[str, float]) -> dict[str, float]:
     return {
         name.removeprefix(_BEGINNING).removesuffix(_END): float(seconds)
         for name, seconds in measured.items()

@@ -83,7 +83,7 @@ def _find_curves(report: Report) -> Iterator[_Curve]:
     for artifact in report.artifacts:
         rows = {record.name: record for record in artifact.records}
         mean, p99 = rows.get("divergence.kl_mean"), rows.get("divergence.kl_p99")
-        histogram = mean and evidence_of(mean).histogram
+        histogram = mean and evidence_of(mean).kl_histogram
         if not mean or not histogram:
             continue
         total = sum(histogram.counts) + histogram.below + histogram.above

@@ -16,16 +16,14 @@ from qgate.errors import MeasurementError, UsageError
 from qgate.records import (
     SCHEMA_VERSION,
     ArtifactReport,
-    Bits,
     Estimate,
     Limit,
     Record,
     Report,
-    RuntimeFacts,
     SourceLine,
     Verdict,
 )
-from qgate.report.evidence import read_evidence
+from qgate.report.evidence import Evidence, FromStore, ReferenceFacts
 from qgate.untrusted.json import Fields, strict_json
 from qgate.untrusted.text import seen
 
@@ -125,43 +123,21 @@ def read_report(value: object, where: str) -> Report:
             "Read it with the qgate that wrote it."
         )
     report = Fields(value, where, UsageError)
-    sections = ("environment", "thresholds", "mlflow")
+    verdict: Verdict = report.get("verdict", Verdict)
+    report.inner("reference").read(ReferenceFacts)
+    sections = ("environment", "reference", "thresholds", "mlflow")
     return Report(
-        verdict=_read_verdict(report),
-        reference=_read_reference(report.object("reference")),
+        verdict=verdict,
         artifacts=tuple(map(_read_artifact, report.objects("artifacts"))),
-        **{name: report.object(name).values for name in sections},
+        **{name: report.inner(name).values for name in sections},
     )
 
 
 def _read_artifact(artifact: Fields) -> ArtifactReport:
-    return ArtifactReport(
-        id=artifact.text("id"),
-        path=artifact.text("path", ""),
-        format=artifact.text("format", ""),
-        scheme=artifact.text("scheme"),
-        quantization=artifact.text("quantization", ""),
-        bits=_read_bits(artifact.object("bits")) if artifact.has("bits") else None,
-        size_bytes=artifact.count("size_bytes"),
-        digest=artifact.text("digest") if artifact.has("digest") else None,
-        runtime=_read_runtime(artifact),
-        compared_with=artifact.object("compared_with", {}).texts(),
-        verdict=_read_verdict(artifact),
-        measured=artifact.object("measured").numbers(),
-        from_store=_read_from_store(artifact.object("from_store", {})),
-        records=tuple(map(read_record, artifact.objects("checks"))),
-    )
-
-
-def _read_bits(bits: Fields) -> Bits:
-    known = [name for name in ("embedding", "output") if bits.has(name)]
-    return Bits(
-        effective=bits.number("effective"),
-        mean=bits.number("mean"),
-        group=bits.count("group") if bits.has("group") else None,
-        activations=bits.count("activations"),
-        **{name: bits.number(name) for name in known},
-    )
+    if artifact.has("from_store"):
+        artifact.inner("from_store").read(FromStore)
+    records = tuple(map(read_record, artifact.objects("checks")))
+    return artifact.read(ArtifactReport, records=records)
 
 
 def read_record(row: Fields) -> Record:
@@ -170,90 +146,21 @@ def read_record(row: Fields) -> Record:
     Raises:
         UsageError: a field is missing, or something else than a record has.
     """
-    details = row.object("details")
-    read_evidence(details)
-    return Record(
-        name=row.text("name"),
-        verdict=_read_verdict(row),
-        message=row.text("message"),
-        estimate=_read_estimate(row) if row.has("value") else None,
-        limit=_read_limit(row.text("name"), row.object("limit")) if row.has("limit") else None,
-        details=details.values,
-    )
-
-
-def _read_estimate(row: Fields) -> Estimate:
-    return row.make(
-        Estimate,
-        **{name: row.number(name) for name in ("value", "low", "high", "level")},
-        n=row.count("n"),
-        unit=row.text("unit"),
-        method=row.text("method"),
-        p_value=row.number("p_value") if row.has("p_value") else None,
+    row.inner("details").read(Evidence)
+    return row.read(
+        Record,
+        estimate=row.read(Estimate) if row.has("value") else None,
+        limit=_read_limit(row.get("name", str), row.inner("limit")) if row.has("limit") else None,
     )
 
 
 def _read_limit(check: str, limit: Fields) -> Limit:
-    rule, source = limit.text("rule"), limit.text("source")
-    if rule not in ("certify", "alarm", "auto"):
-        raise limit.error(f"rule: got {seen(rule)}; expected certify, alarm or auto")
+    source: str = limit.get("source", str)
     path, _, line = source.rpartition(":")
     if not (path and line.isascii() and line.isdigit()):
         raise limit.error(f"source: got {seen(source)}; expected FILE:LINE")
-    return Limit(
-        check=check,
-        rule=rule,  # type: ignore[arg-type]  # one of these, as was just seen
-        source=SourceLine(path, int(line), limit.flag("is_shipped")),
-        min=limit.number("min") if limit.has("min") else None,
-        max=limit.number("max") if limit.has("max") else None,
-        level=limit.number("level") if limit.has("level") else 0.95,
-        parameters=limit.object("parameters", {}).numbers(),
-        band=limit.text("band", ""),
-    )
-
-
-def _read_verdict(fields: Fields) -> Verdict:
-    word, words = fields.text("verdict"), [verdict.value for verdict in Verdict]
-    if word not in words:
-        raise fields.error(f"verdict: got {seen(word)}; expected one of {', '.join(words)}")
-    return Verdict(word)
-
-
-def _read_runtime(side: Fields) -> RuntimeFacts | None:
-    if not side.has("runtime"):
-        return None
-    facts = side.object("runtime")
-    texts = {name: facts.text(name, "") for name in RuntimeFacts.__dataclass_fields__}
-    return RuntimeFacts(**texts)
-
-
-def _read_from_store(section: Fields) -> dict[str, Any]:
-    for kind in ("likelihoods", "answers"):
-        if section.has(kind):
-            section.object(kind).count("asked")
-            section.object(kind).count("from_store")
-    section.text("measured_at", "")
-    return section.values
-
-
-def _read_reference(section: Fields) -> dict[str, Any]:
-    """The section as it is, after a look at each number and text of it that is shown."""
-    for name in ("id", "scheme", "quantization"):
-        section.text(name, "")
-    if section.has("size_bytes"):
-        section.count("size_bytes")
-    section.object("measured", {}).numbers()
-    section.object("text", {})
-    _read_runtime(section)
-    for name in ("perplexity", "runtime_difference"):
-        if section.has(name):
-            section.object(name).numbers()
-    if section.has("store"):
-        for name in ("store_bytes", "self_kl_nats"):
-            section.object("store").number(name)
-    for side in section.objects("elsewhere", []):
-        _read_reference(side)
-    return section.values
+    line_of = SourceLine(path, int(line), limit.get("is_shipped", bool, default=False))
+    return limit.read(Limit, check=check, source=line_of)
 
 
 def _find_unstorable(value: object, where: str) -> tuple[str, object] | None:

@@ -7,19 +7,19 @@ and an original that ran elsewhere, and for rows of which the machine is not the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.checks import area_of
-from qgate.records import RuntimeFacts
 from qgate.report.columns import Column, Entry, Table
+from qgate.report.evidence import reference_of
 from qgate.report.rows import Line
 from qgate.report.text import escape_line, escape_markdown, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from qgate.records import ArtifactReport, Report
+    from qgate.records import ArtifactReport, Report, RuntimeFacts
+    from qgate.report.evidence import ReferenceFacts
 
 _COLUMNS = (
     Column(title="artifact", shortest=16),
@@ -69,50 +69,32 @@ def name_runtime(runtime: RuntimeFacts | None, *, with_device: bool = False) -> 
     return " ".join(escape_line(part) for part in parts if part)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """A model and what served it."""
-
-    id: str
-    runtime: RuntimeFacts | None
-    instead: str = ""
-    """In the place of a reason."""
-
-
-def _list_sides(report: Report) -> list[_Side]:
-    artifacts = [_Side(id=one.id, runtime=one.runtime) for one in report.artifacts]
-    return [*map(_original, _originals(report)), *artifacts]
-
-
-def _original(side: Mapping[str, Any]) -> _Side:
-    known = side.get("runtime")
-    facts = RuntimeFacts(**known) if known else None
-    return _Side(id=side.get("id") or "", runtime=facts, instead=_ORIGINAL)
-
-
 def _tabulate(report: Report) -> Table:
-    sides = _list_sides(report)
-    known = [side.runtime for side in sides if side.runtime]
+    sides = [(one.id, one.runtime, _ORIGINAL) for one in _originals(report)]
+    sides += [(one.id, one.runtime, "") for one in report.artifacts]
+    known = [runtime for _, runtime, _ in sides if runtime]
     if len({one.name for one in known}) < 2 and not any(one.kernel for one in known):
         sides = []
-    return Table(columns=_COLUMNS, entries=[Entry(cells=_cells(side)) for side in sides])
+    return Table(columns=_COLUMNS, entries=[Entry(cells=_cells(*side)) for side in sides])
 
 
-def _originals(report: Report) -> list[dict[str, Any]]:
-    """The original in every runtime that served it: at home first."""
-    reference = report.reference
-    return [reference, *reference.get("elsewhere", ())] if reference else []
-
-
-def _cells(side: _Side) -> dict[str, str]:
-    runtime = side.runtime
+def _cells(name: str, runtime: RuntimeFacts | None, instead: str) -> dict[str, str]:
+    cells = {"artifact": escape_line(name), "why": instead}
+    if runtime is None:
+        return cells
     return {
-        "artifact": escape_line(side.id),
+        **cells,
         "runtime": name_runtime(runtime),
-        "device": escape_line(runtime.device) if runtime else "",
-        "kernel": escape_line(runtime.kernel) if runtime else "",
-        "why": (escape_line(runtime.reason) if runtime else "") or side.instead,
+        "device": escape_line(runtime.device),
+        "kernel": escape_line(runtime.kernel),
+        "why": escape_line(runtime.reason) or instead,
     }
+
+
+def _originals(report: Report) -> list[ReferenceFacts]:
+    """The original in every runtime that served it: at home first."""
+    home = reference_of(report)
+    return [home, *home.elsewhere] if report.reference else []
 
 
 def _describe_differences(report: Report) -> Iterator[str]:
@@ -155,16 +137,16 @@ def _has_unjudged(artifact: ArtifactReport) -> bool:
 def _describe_original_elsewhere(report: Report) -> Iterator[str]:
     """What the runtimes differ by on their own: the same weights and tokens in two of them."""
     home = escape_line(_home(report))
-    for side in _originals(report)[1:]:
-        found, runtime = side.get("runtime_difference"), _original(side).runtime
-        if found and runtime:
-            ends = ", ".join(f"{found[end]:.5f}" for end in ("low", "high"))
-            where = escape_line(runtime.name)
-            text = f"the original's perplexity in {where} is {found['value']:.5f} [{ends}]"
+    for side in reference_of(report).elsewhere:
+        found = side.runtime_difference
+        if found and side.runtime:
+            ends = f"[{found.low:.5f}, {found.high:.5f}]"
+            where = escape_line(side.runtime.name)
+            text = f"the original's perplexity in {where} is {found.value:.5f} {ends}"
             yield f"{text} times that in {home}"
 
 
 def _home(report: Report) -> str:
     """The runtime that is the original's own choice; empty where none served it."""
-    runtime = _original(report.reference).runtime
+    runtime = reference_of(report).runtime
     return runtime.name if runtime else ""

@@ -7,12 +7,12 @@ table that the run showed.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.records import Verdict
 from qgate.report.columns import markdown_table
 from qgate.report.comparison import compare, compare_markdown
-from qgate.report.evidence import evidence_of
+from qgate.report.evidence import evidence_of, reference_of
 from qgate.report.groups import list_groups
 from qgate.report.kept import describe_kept
 from qgate.report.phases import describe_total, list_phases, tabulate_phases
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qgate.records import ArtifactReport, Record, Report
+    from qgate.report.evidence import ReferenceFacts
 
 _FINE = (Verdict.PASS, Verdict.SKIPPED)
 
@@ -63,10 +64,10 @@ def render(report: Report, width: int, verbose: bool = False) -> list[Line]:
         verbose: show the mean divergence by groups of tokens, what silent alarms would have seen
             and the seconds of every phase, too.
     """
-    reference, artifacts = report.reference, report.artifacts
+    reference, artifacts = reference_of(report), report.artifacts
     lines = list(_render_reference(reference, width))
     if verbose:
-        lines += list_phases(reference.get("measured") or {}, width)
+        lines += list_phases(reference.measured, width)
     rows = [fold(make_rows(artifact)) for artifact in artifacts]
     columns = Columns.fit([row for block in rows for row in block], width)
     for artifact, block in zip(artifacts, rows, strict=True):
@@ -101,7 +102,7 @@ def render_artifact_markdown(report: Report, artifact: ArtifactReport) -> str:
 
 def _list_parts(report: Report) -> list[list[str]]:
     artifacts = report.artifacts
-    facts = _describe_reference(report.reference)
+    facts = _describe_reference(reference_of(report))
     said = escape_markdown("reference: " + ", ".join(facts)) if facts else "no reference"
     kept = [(artifact.id, describe_kept(artifact)) for artifact in artifacts]
     messages = [f"* {escape_markdown(f'{name}: {text}')}" for name, text in kept if text]
@@ -227,7 +228,7 @@ def _list_facts(artifact: ArtifactReport) -> Iterator[list[str]]:
         yield facts[:count]
 
 
-def _render_reference(reference: dict[str, Any], width: int) -> Iterator[Line]:
+def _render_reference(reference: ReferenceFacts, width: int) -> Iterator[Line]:
     facts = _describe_reference(reference)
     if not facts:
         yield Line("no reference", "yellow")
@@ -241,25 +242,20 @@ def _render_reference(reference: dict[str, Any], width: int) -> Iterator[Line]:
     yield Line(text)
 
 
-def _describe_reference(reference: dict[str, Any]) -> list[str]:
+def _describe_reference(reference: ReferenceFacts) -> list[str]:
     """Name the original and what it was measured on, as far as the report tells."""
-    facts = [reference.get("id"), reference.get("scheme")]
-    if reference.get("size_bytes") is not None:
-        facts.append(format_bytes(reference["size_bytes"]))
-    perplexity = reference.get("perplexity")
-    if isinstance(perplexity, dict) and perplexity.get("value") is not None:
-        count = perplexity.get("n")
-        over = f" (n = {format_count(count)})" if count is not None else ""
-        facts.append(f"perplexity {perplexity['value']:.4g}{over}")
-    text = reference.get("text")
-    if isinstance(text, dict) and text:
-        digest = str(text.get("digest") or "")[:19]
-        facts.append(f"text {text.get('name') or 'unnamed'} {digest}".rstrip())
-    store = reference.get("store")
-    if isinstance(store, dict) and store:
-        cost = f"stored in {format_bytes(store['store_bytes'])}"
-        facts.append(f"{cost}, KL against itself {store['self_kl_nats']:.1e} nats")
-    return [escape_line(str(fact)) for fact in facts if fact]
+    facts = [reference.id, reference.scheme]
+    if reference.size_bytes is not None:
+        facts.append(format_bytes(reference.size_bytes))
+    if perplexity := reference.perplexity:
+        over = "" if perplexity.n is None else f" (n = {format_count(perplexity.n)})"
+        facts.append(f"perplexity {perplexity.value:.4g}{over}")
+    if text := reference.text:
+        facts.append(f"text {text.name} {text.digest[:19]}".rstrip())
+    if store := reference.store:
+        cost = f"stored in {format_bytes(store.store_bytes)}"
+        facts.append(f"{cost}, KL against itself {store.self_kl_nats:.1e} nats")
+    return [escape_line(fact) for fact in facts if fact]
 
 
 def _find_smallest(artifacts: Sequence[ArtifactReport]) -> ArtifactReport | None:
@@ -272,7 +268,7 @@ def _describe_smallest(report: Report, width: int | None = None) -> str:
     if smallest is None:
         return "no artifact passes"
     facts = [escape_line(smallest.scheme), format_bytes(smallest.size_bytes)]
-    original_bytes = report.reference.get("size_bytes")
+    original_bytes = reference_of(report).size_bytes
     if original_bytes:
         facts.append(f"{100 * smallest.size_bytes / original_bytes:.0f} % of the reference")
     head, identifier = "smallest artifact that passes: ", escape_line(smallest.id)

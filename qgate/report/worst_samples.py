@@ -22,7 +22,7 @@ def show_worst(record: Record) -> str:
 
     Prompts are cut at their beginning, for what is asked stands at their end.
     """
-    samples = evidence_of(record).samples
+    samples = evidence_of(record).worst
     return "\n\n".join("\n".join(_show(number, one)) for number, one in enumerate(samples, 1))
 
 
@@ -45,6 +45,6 @@ def tabulate_worst(report: Report) -> dict[str, Any]:
         [artifact.id, record.name, one.prompt, one.expected or "", one.reference, one.artifact]
         for artifact in report.artifacts
         for record in artifact.records
-        for one in evidence_of(record).samples
+        for one in evidence_of(record).worst
     ]
     return {"columns": list(COLUMNS), "data": data}

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from enum import EnumType
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NoReturn,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from qgate.errors import ArtifactError, QGateError
 from qgate.untrusted.files import open_regular
 from qgate.untrusted.text import printable, seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Made = TypeVar("Made")
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONFIG_MARKS = 1 << 20
-_LARGEST = sys.float_info.max
 """Brackets, braces and commas: each costs up to 100 bytes once it is parsed."""
 
 
@@ -109,112 +122,132 @@ def _parse_finite(digits: str) -> float:
     return number
 
 
-def _is_finite(value: object) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= _LARGEST
-
-
 class Fields:
     """One object of foreign JSON: each field is read as what it has to be, or refused by its place.
 
     Args:
         value: what was found.
-        where: its place, which a message begins with.
+        where: the file or address, which a message begins with.
         raises: the kind of error.
         remedy: how a message ends.
+        place: where in it this object is; empty for the outermost.
     """
 
     def __init__(
-        self, value: object, where: str, raises: type[QGateError], remedy: str = ""
+        self,
+        value: object,
+        where: str,
+        raises: type[QGateError],
+        remedy: str = ".",
+        place: str = "",
     ) -> None:
-        self.where, self._raises, self._remedy = where, raises, remedy
+        self._where, self._raises, self._remedy, self._place = where, raises, remedy, place
         if not isinstance(value, dict):
             raise self.error(f"got {seen(value)}; expected an object")
         self.values: dict[str, Any] = value
 
     def error(self, problem: str) -> QGateError:
         """What is wrong here, for the caller to raise."""
-        return self._raises(f"{self.where}: {problem}.{self._remedy}")
+        place = f"{self._place}: " if self._place else ""
+        return self._raises(f"{self._where}: {place}{problem}{self._remedy}")
 
     def has(self, name: str) -> bool:
         """Whether there is something but null."""
         return self.values.get(name) is not None
 
-    def text(self, name: str, default: str | None = None) -> str:
-        return self._typed(name, str, "a text", default)
+    def get(self, name: str, hint: Any, default: Any = None) -> Any:  # noqa: ANN401 - by its hint
+        """One field.
 
-    def flag(self, name: str) -> bool:
-        """False where it is absent."""
-        return self._typed(name, bool, "true or false", default=False)
+        Args:
+            name: its key.
+            hint: what it has to be: a type of Python or of this project, `tuple[float, ...]`,
+                `Mapping[str, str]`, a dataclass. Integers are counts, numbers are finite.
+            default: in the place of null or nothing; None: it has to be there.
+        """
+        if default is not None and not self.has(name):
+            return default
+        return self._convert(name, self.values.get(name), hint)
 
-    def count(self, name: str) -> int:
-        """An integer, 0 or more."""
-        value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self._wrong(name, "an integer >= 0")
-        return value
+    def inner(self, name: str) -> Fields:
+        """A field that is an object."""
+        return self._inner(name, self.values.get(name))
 
-    def number(self, name: str) -> float:
-        """A finite number, an integer as it is."""
-        value = self.values.get(name)
-        if not _is_finite(value):
-            raise self._wrong(name, "a finite number")
-        return value
+    def objects(self, name: str) -> list[Fields]:
+        """A list of objects."""
+        found = self.get(name, tuple[Any, ...])
+        return [self._inner(f"{name}[{at}]", one) for at, one in enumerate(found)]
 
-    def numbers(self) -> dict[str, float]:
-        """All fields, numbers each."""
-        return {name: self.number(name) for name in self.values}
+    def read(self, kind: type[Made], **known: Any) -> Made:  # noqa: ANN401 - its fields
+        """A dataclass of the fields here, by their names; what it has a default for may be absent.
 
-    def texts(self) -> dict[str, str]:
-        """All fields, texts each."""
-        return {name: self.text(name) for name in self.values}
-
-    def items(self, name: str, default: list[Any] | None = None) -> list[Any]:
-        return self._typed(name, list, "a list", default)
-
-    def texts_in(self, name: str, default: list[Any] | None = None) -> tuple[str, ...]:
-        """A list of texts."""
-        values = self.items(name, default)
-        if not all(isinstance(value, str) for value in values):
-            raise self._wrong(name, "texts")
-        return tuple(values)
-
-    def numbers_in(self, name: str) -> tuple[float, ...]:
-        """A list of finite numbers."""
-        values = self.items(name)
-        if not all(_is_finite(value) for value in values):
-            raise self._wrong(name, "finite numbers")
-        return tuple(values)
-
-    def object(self, name: str, default: dict[str, Any] | None = None) -> Fields:
-        value = self._typed(name, dict, "an object", default)
-        return Fields(value, self._place(name), self._raises, self._remedy)
-
-    def objects(self, name: str, default: list[Any] | None = None) -> list[Fields]:
-        place = self._place(name)
-        return [
-            Fields(one, f"{place}[{at}]", self._raises, self._remedy)
-            for at, one in enumerate(self.items(name, default))
-        ]
-
-    def make(self, kind: Callable[..., Made], **fields: Any) -> Made:  # noqa: ANN401 - its fields
-        """Build it; what its own rules refuse is named with the place."""
+        Args:
+            kind: the dataclass.
+            known: fields that are no field here.
+        """
+        for name, hint, is_needed in _fields_of(cast("Any", kind)):
+            if name not in known and (is_needed or self.has(name)):
+                known[name] = self._convert(name, self.values.get(name), hint)
         try:
-            return kind(**fields)
+            return kind(**known)
         except ValueError as error:
             raise self.error(str(error)) from None
 
-    def _typed(self, name: str, kind: type[Made], word: str, default: Made | None = None) -> Made:
-        value = self.values.get(name)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, kind):
-            raise self._wrong(name, word)
-        return value
+    def _inner(self, name: str, value: object) -> Fields:
+        place = f"{self._place}.{name}" if self._place else name
+        return Fields(value, self._where, self._raises, self._remedy, printable(place)[:200])
 
-    def _place(self, name: str) -> str:
-        return f"{self.where}.{name}" if name.isidentifier() else f"{self.where}[{name!r:.60}]"
+    def _convert(self, name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401 - by its hint
+        kind, parts = get_origin(hint) or hint, get_args(hint)
+        if kind is Any or (value is None and NoneType in parts):
+            return value
+        if kind in (UnionType, Union):
+            return self._convert(name, value, next(one for one in parts if one is not NoneType))
+        if kind is tuple and isinstance(value, list):
+            numbered = enumerate(value)
+            return tuple(self._convert(f"{name}[{at}]", one, parts[0]) for at, one in numbered)
+        if kind in (Mapping, dict) and isinstance(value, dict):
+            pairs = value.items()
+            return {key: self._convert(f"{name}.{key}", one, parts[1]) for key, one in pairs}
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            return self._inner(name, value).read(kind)
+        is_enum = isinstance(kind, EnumType)
+        choices: Sequence[Any] = [one.value for one in cast("Any", kind)] if is_enum else parts
+        if kind in _KINDS and _KINDS[kind][1](value):
+            return value
+        if kind not in _KINDS and value in choices:
+            return kind(value) if is_enum else value
+        expected = _KINDS[kind][0] if kind in _KINDS else f"one of {', '.join(map(str, choices))}"
+        raise self.error(f"{printable(name)[:80]}: got {seen(value)}; expected {expected}")
 
-    def _wrong(self, name: str, expected: str) -> QGateError:
-        return self.error(f"{name}: got {seen(self.values.get(name))}; expected {expected}")
+
+def _is_finite(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # a number
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_KINDS: Mapping[Any, tuple[str, Callable[[object], bool]]] = MappingProxyType(
+    {
+        str: ("a text", lambda value: isinstance(value, str)),
+        bool: ("true or false", lambda value: isinstance(value, bool)),
+        int: ("an integer >= 0", _is_count),
+        float: ("a finite number", _is_finite),
+        tuple: ("a list", lambda _: False),
+        Mapping: ("an object", lambda _: False),
+        dict: ("an object", lambda _: False),
+    }
+)
+"""What a message calls it, and whether a value is one; lists and objects are read part by part."""
+
+
+@cache
+def _fields_of(kind: Any) -> list[tuple[str, Any, bool]]:  # noqa: ANN401 - a dataclass
+    """Name, type and whether it has to be there, of each field of a dataclass."""
+    hints, absent = get_type_hints(kind), dataclasses.MISSING
+    return [
+        (one.name, hints[one.name], one.default is absent and one.default_factory is absent)
+        for one in dataclasses.fields(kind)
+    ]
