@@ -180,7 +180,10 @@ def test_without_a_word_on_it_the_original_at_home_is_what_was_compared_with(
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": "gguf"}, {"runtime": {"name": "transformers", "version": "5", "device": "cuda"}}],
+    [
+        {"format": "gguf"},
+        {"runtime": {"name": "transformers", "version": "5.17.0", "device": "cuda"}},
+    ],
 )
 def test_rows_without_a_limit_elsewhere_are_nobodys_stand_in(
     mixed: dict[str, Any], change: dict[str, Any]

@@ -2,13 +2,14 @@
 
 The report is on disk before anything here runs. The upload happens in a child, so that mlflow
 (seconds to import, and an owner of global state) never enters the user's pytest and an outage costs
-seconds and no result. The outcome is written back into the report; `python -m qgate upload REPORT`
-sends one again and logs nothing twice.
+seconds and no result. The child prints the outcome as one line of JSON, and the parent writes it
+into the report; `qgate upload REPORT` sends one again and logs nothing twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from qgate.report import report_file
 from qgate.report.mlflow.runs import UploadError, upload
 from qgate.report.provenance import strip_credentials
 from qgate.report.text import escape_line
+from qgate.untrusted.json import Fields, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +78,7 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
             several seconds, most of them for mlflow's import and the making of its tables.
     """
     # -P: no module is imported from the working directory
-    command = (sys.executable, "-P", "-m", "qgate", "upload", str(report_path))
+    command = (sys.executable, "-P", "-m", __name__, str(report_path))
     # by environment, not by argument: an address may hold a password, and `ps` shows arguments
     environ = {**os.environ, **CLIENT_ENVIRONMENT, "MLFLOW_TRACKING_URI": uri}
     package_root = str(Path(__file__).resolve().parents[3])
@@ -93,23 +95,16 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return _record_failure(report_path, uri, f"not finished within {deadline_s:g} s")
+        return postpone(report_path, uri, f"not finished within {deadline_s:g} s")
     except OSError as error:
-        return _record_failure(report_path, uri, f"no child process: {error.strerror}")
-    last_words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return _read_outcome(report_path, uri, done.returncode, last_words)
-
-
-def _read_outcome(path: Path, uri: str, returncode: int, last_words: str) -> UploadOutcome:
+        return postpone(report_path, uri, f"no child process: {error.strerror}")
     try:
-        section = report_file.read(path).mlflow
-        if returncode == 0 and section.get("uploaded") is True:
-            return UploadOutcome(**section)
-        if returncode == 1 and section.get("uploaded") is False:
-            return UploadOutcome(**section)
-    except (QGateError, TypeError) as error:
-        return _make_failure(uri, str(error))
-    return _record_failure(path, uri, f"the upload ended with {returncode}: {last_words}")
+        line = strict_json(done.stdout.rstrip().rpartition(b"\n")[2])
+        outcome = Fields(line, "the upload", UploadError).read(UploadOutcome)
+    except (ValueError, UploadError):
+        last_words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return postpone(report_path, uri, f"the upload ended with {done.returncode}: {last_words}")
+    return _record(report_path, outcome)
 
 
 def upload_report(report_path: Path, uri: str) -> UploadOutcome:
@@ -118,36 +113,51 @@ def upload_report(report_path: Path, uri: str) -> UploadOutcome:
     Raises:
         UsageError: the report cannot be read or written.
     """
-    report = report_file.read(report_path)
-    try:
-        done = upload(report, report_path, uri)
-    except UploadError as error:
-        return _record_failure(report_path, uri, str(error))
-    outcome = UploadOutcome(
-        uri=done.uri,
-        uploaded=True,
-        experiment=done.experiment,
-        parent_run_id=done.parent_run_id,
-    )
-    report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
+    outcome = _send(report_path, uri)
+    _write_outcome(report_path, outcome)
     return outcome
 
 
 def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
     """Write into a report why it was not sent, so that it can be sent later."""
-    return _record_failure(report_path, uri, reason)
+    return _record(report_path, _make_failure(uri, reason))
 
 
-def _record_failure(report_path: Path, uri: str, reason: str) -> UploadOutcome:
-    outcome = _make_failure(uri, reason)
+def _send(report_path: Path, uri: str) -> UploadOutcome:
     try:
-        report = report_file.read(report_path)
-        report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
+        done = upload(report_file.read(report_path), report_path, uri)
+    except UploadError as error:
+        return _make_failure(uri, str(error))
+    return UploadOutcome(
+        uri=done.uri,
+        uploaded=True,
+        experiment=done.experiment,
+        parent_run_id=done.parent_run_id,
+    )
+
+
+def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
+    """Write it into the report; where that fails, too, the reason says both."""
+    try:
+        _write_outcome(report_path, outcome)
     except QGateError as error:
-        return _make_failure(uri, f"{reason}; {error}")
+        return _make_failure(outcome.uri, f"{outcome.reason or 'sent'}; {error}")
     return outcome
+
+
+def _write_outcome(report_path: Path, outcome: UploadOutcome) -> None:
+    report = report_file.read(report_path)
+    report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
 
 
 def _make_failure(uri: str, reason: str) -> UploadOutcome:
     shown = escape_line(strip_credentials(" ".join(reason.split())))[:500]
     return UploadOutcome(uri=strip_credentials(uri), uploaded=False, reason=shown)
+
+
+if __name__ == "__main__":
+    try:
+        sent = _send(Path(sys.argv[1]), os.environ["MLFLOW_TRACKING_URI"])
+    except QGateError as wrong:
+        sys.exit(str(wrong))
+    sys.stdout.write(f"{json.dumps(sent.to_json())}\n")
