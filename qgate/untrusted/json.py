@@ -193,8 +193,10 @@ class Fields:
             raise self.error(str(error)) from None
 
     def _inner(self, name: str, value: object) -> Fields:
-        place = f"{self._place}.{name}" if self._place else name
-        return Fields(value, self._where, self._raises, self._remedy, printable(place)[:200])
+        return Fields(value, self._where, self._raises, self._remedy, self._within(name))
+
+    def _within(self, name: str) -> str:
+        return printable(f"{self._place}.{name}" if self._place else name)[:200]
 
     def _convert(self, name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401 - by its hint
         kind, parts = get_origin(hint) or hint, get_args(hint)
