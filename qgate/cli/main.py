@@ -1,6 +1,7 @@
 """`qgate COMMAND`, the same as `python -m qgate COMMAND`: what can be done beside a test run.
 
     qgate demo [DIR]                        make a small model and quantized variants to try it on
+    qgate init DIR                          write a thresholds file and a workflow for its artifacts
     qgate doctor                            what is installed, which formats can be served here
     qgate show [ROW|ARTIFACT]               read a report: its table, rows in words, the damage
     qgate verify REPORT [--artifact PATH]   decide over a report: 0 only where all holds
@@ -68,6 +69,7 @@ def _make_parser(prog: str) -> _Parser:
     parser.add_argument("--version", action="version", version=f"qgate {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("demo", help="make a small model and quantized variants to try it on")
+    _add_init(commands)
     doctor = commands.add_parser(
         "doctor", help="what is installed, which formats can be served here", allow_abbrev=False
     )
@@ -127,6 +129,28 @@ def _add_readers(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     summary.add_argument("report", type=Path, metavar="REPORT")
     summary.set_defaults(run=_run_summary)
+
+
+def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
+    init = commands.add_parser(
+        "init", help="write a thresholds file and a workflow for artifacts", allow_abbrev=False
+    )
+    init.add_argument("directory", type=Path, metavar="DIR", help="as for pytest --qgate")
+    init.add_argument("--reference", type=Path, metavar="PATH", help="the unquantized model")
+    init.add_argument(
+        "--thresholds",
+        type=Path,
+        metavar="FILE",
+        default=Path("qgate.yaml"),
+        help="the file to write; default: qgate.yaml",
+    )
+    init.set_defaults(run=_run_init)
+
+
+def _run_init(options: argparse.Namespace) -> int:
+    from qgate.cli.init import run_init
+
+    return run_init(options)
 
 
 def _run_doctor(_: argparse.Namespace) -> int:

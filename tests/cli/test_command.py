@@ -19,7 +19,9 @@ from qgate.runtimes.selection import Machine
 from qgate.thresholds.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("demo", "doctor", "show", "verify", "summary", "upload", "calibrate", "schema")
+COMMANDS = (
+    "demo", "init", "doctor", "show", "verify", "summary", "upload", "calibrate", "schema",
+)  # fmt: skip
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
