@@ -18,7 +18,8 @@ from qgate.demo.formats.make import PYTHON_VARIABLE, Order, check_tools, read_fo
 from qgate.demo.formats.make import make as make_formats
 from qgate.demo.formats.recipes import GGUF, RECIPES, FormatError
 from qgate.demo.quantize import QuantizeError, quantize
-from qgate.demo.runtime import Model
+from qgate.runtimes.base import LoadSettings
+from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,8 +87,9 @@ def make_gguf(directory: Path, *, with_broken: bool) -> Iterator[str]:
 
 def _length(original: Path) -> Callable[[str], int]:
     """Tokens of a text, as the original counts them."""
-    model = Model(original)
-    return lambda text: len(model.encode(text))
+    model = LlamaCpp()
+    model.load(LoadSettings(path=str(original), window_tokens=1))
+    return lambda text: len(model.encode(text, begins=False))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

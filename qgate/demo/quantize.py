@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from qgate.demo.llama_log import captured, reason
+from qgate.runtimes.llama_cpp.log import LlamaLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ SCHEMES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
 class QuantizeError(Exception):
-    """The quantizer refused; carries the last line of its log."""
+    """The quantizer refused; carries the reason from its log."""
 
 
 def quantize(
@@ -43,9 +43,9 @@ def quantize(
     settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{scheme}")
     settings.nthread = threads
     settings.pure = is_pure
-    with captured() as lines:
-        code = llama_cpp.llama_model_quantize(
-            str(source).encode(), str(target).encode(), ctypes.byref(settings)
-        )
+    log = LlamaLog(llama_cpp)
+    code = llama_cpp.llama_model_quantize(
+        str(source).encode(), str(target).encode(), ctypes.byref(settings)
+    )
     if code != 0:
-        raise QuantizeError(f"{source}: llama.cpp cannot quantize to {scheme}: {reason(lines)}")
+        raise QuantizeError(f"{source}: llama.cpp cannot quantize to {scheme}: {log.reason()}")

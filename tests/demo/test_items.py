@@ -19,9 +19,10 @@ from qgate.demo.corpus.document import split_of
 from qgate.demo.corpus.languages import Scene, tell
 from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
-from qgate.demo.runtime import Model
+from qgate.demo.skills import load
 from qgate.measure.tasks.items import read_items
 from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
+from qgate.runtimes.base import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,25 +236,14 @@ def test_names_of_training_text_are_read_off_as_such() -> None:
 # The demo model on them
 
 
-def ends_by_itself(model: Model, prompt: str, most: int) -> bool:
-    """Whether the greedy continuation reaches end of text within `most` tokens."""
-    start = [model.bos, *model.encode(prompt)]
-    row = model._read(start, [at == len(start) - 1 for at in range(len(start))])[0]
-    for count in range(most):
-        best = int(row.argmax())
-        if best == model.eos:
-            return True
-        row = model._run([best], [len(start) + count], [0], [True])[0]
-    return False
-
-
 @pytest.mark.slow
 def test_the_demo_model_ends_the_open_texts_by_itself(tmp_path: Path) -> None:
     for name in ("llama_cpp", "gguf", "safetensors"):
         pytest.importorskip(name)
     convert(model_directory(), tmp_path / "f16.gguf")
-    model = Model(tmp_path / "f16.gguf")
-    prompts = [f"{USER}{prompt}{ASSISTANT}" for prompt in read_prompts(PROMPTS / "open.jsonl")]
-    endless = [prompt for prompt in prompts if not ends_by_itself(model, prompt, 128)]
+    model = load(tmp_path / "f16.gguf")
+    texts = [f"{USER}{prompt}{ASSISTANT}" for prompt in read_prompts(PROMPTS / "open.jsonl")]
+    prompts = [Prompt(ids=model.encode(text, begins=True), max_tokens=128) for text in texts]
+    answers = model.answer(prompts, 8, lambda *_: None)
     model.close()
-    assert endless == []
+    assert [text for text, given in zip(texts, answers, strict=True) if given.end is None] == []

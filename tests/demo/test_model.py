@@ -16,11 +16,13 @@ from qgate.demo.corpus.languages import LANGUAGES
 from qgate.demo.corpus.mixture import documents
 from qgate.demo.damage import DamageError, damage_layer
 from qgate.demo.quantize import SCHEMES, QuantizeError, quantize
-from qgate.demo.runtime import LoadError, Model
+from qgate.demo.skills import answer, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 
 EVERY_SCRIPT = (
     "Zoë über señor",
@@ -51,8 +53,8 @@ def eight_bit(original: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def loaded(eight_bit: Path) -> Iterator[Model]:
-    model = Model(eight_bit)
+def loaded(eight_bit: Path) -> Iterator[LlamaCpp]:
+    model = load(eight_bit)
     yield model
     model.close()
 
@@ -106,7 +108,7 @@ def test_prompt_and_answer_encode_as_their_concatenation() -> None:
             assert len(encode(item.prompt + item.answer)) < 511
 
 
-def test_llama_cpp_gives_the_ids_of_the_hugging_face_tokenizer(loaded: Model) -> None:
+def test_llama_cpp_gives_the_ids_of_the_hugging_face_tokenizer(loaded: LlamaCpp) -> None:
     tokenizer = pytest.importorskip("tokenizers").Tokenizer.from_file(
         str(model_directory() / "tokenizer.json")
     )
@@ -114,17 +116,16 @@ def test_llama_cpp_gives_the_ids_of_the_hugging_face_tokenizer(loaded: Model) ->
     texts = [*EVERY_SCRIPT, *(document.text for document in islice(stream, 200))]
     texts += [make_items(f"language_{code}", 1, len)[0].prompt for code in LANGUAGES]
     for text in texts:
-        assert loaded.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids
-        assert tokenizer.encode(text).ids[0] == loaded.bos
+        assert loaded.encode(text, begins=True).tolist() == tokenizer.encode(text).ids
 
 
-def test_the_model_answers_easy_questions_and_stops(loaded: Model) -> None:
+def test_the_model_answers_easy_questions_and_stops(loaded: LlamaCpp) -> None:
     noted = "Note: the fox has 27.\nNote: the bear has 61.\nRecall: the fox has"
-    assert loaded.answer(noted) == "27"
-    assert loaded.answer("37 + 48 =") == "77 + 8 = 85"
-    assert loaded.answer(">>> [4, 1] + [7]") == "[4, 1, 7]"
+    assert answer(loaded, noted) == "27"
+    assert answer(loaded, "37 + 48 =") == "77 + 8 = 85"
+    assert answer(loaded, ">>> [4, 1] + [7]") == "[4, 1, 7]"
     fed = "Text: the cook tasted of salt today and the soup was served.\nTopic:"
-    assert loaded.answer(fed) == "food"
+    assert answer(loaded, fed) == "food"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -150,8 +151,6 @@ def test_quantizing_reports_the_reason(tmp_path: Path) -> None:
         quantize(bad, tmp_path / "out.gguf", "Q8_0")
     with pytest.raises(QuantizeError, match="unknown scheme: got Q9_X; expected Q8_0"):
         quantize(bad, tmp_path / "out.gguf", "Q9_X")
-    with pytest.raises(LoadError, match=r"bad\.gguf: llama\.cpp cannot load it: \w"):
-        Model(bad)
 
 
 @pytest.mark.parametrize("layer", [0, 3])

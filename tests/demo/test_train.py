@@ -24,15 +24,15 @@ def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     from qgate.demo import checkpoint
     from qgate.demo.convert import convert
     from qgate.demo.llama import Llama, Shape
-    from qgate.demo.runtime import Model
+    from qgate.demo.skills import load
 
     convert(model_directory(), tmp_path / "f16.gguf")
-    converted = Model(tmp_path / "f16.gguf")
+    converted = load(tmp_path / "f16.gguf")
     trained = Llama(Shape(), checkpoint.load_weights(model_directory()))
-    ids = [converted.bos, *converted.encode("Anna went to the park. 12 + 34 = 46\n" * 6)]
+    ids = converted.encode("Anna went to the park. 12 + 34 = 46\n" * 6, begins=True)
     with torch.no_grad():
-        expected = trained(torch.tensor([ids]))[0].log_softmax(-1).numpy()
-    observed = converted.log_probabilities(ids)
+        expected = trained(torch.tensor(ids[None]))[0].log_softmax(-1).numpy()
+    observed = torch.tensor(converted.logits(ids, 0).copy()).log_softmax(-1).numpy()
     converted.close()
     # llama.cpp keeps activations, keys and values in float16: single numbers move by 0.1 and more
     kl = (np.exp(expected) * (expected - observed)).sum(-1)

@@ -20,9 +20,10 @@ class LlamaLog:
     def __init__(self, lib: Any) -> None:  # noqa: ANN401 - the module
         self._troubles: deque[tuple[int, str]] = deque(maxlen=50)
         self._recording: list[str] | None = None
-        # has to live as long as the process
-        self._callback = lib.llama_log_callback(self._receive)
-        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        callback = lib.llama_log_callback(self._receive)
+        # the library may call it as long as the process lives: never freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(callback))
+        lib.llama_log_set(callback, ctypes.c_void_p(0))
 
     def clear(self) -> None:
         self._troubles.clear()
