@@ -12,12 +12,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from qgate.demo.certify import ITEMS, write_certify
-from qgate.demo.convert import convert
-from qgate.demo.damage import damage_layer
+from qgate.demo.formats.gguf_convert import convert
+from qgate.demo.formats.gguf_damage import damage_layer
+from qgate.demo.formats.gguf_quantize import QuantizeError, quantize
 from qgate.demo.formats.make import PYTHON_VARIABLE, Order, check_tools, read_formats
 from qgate.demo.formats.make import make as make_formats
 from qgate.demo.formats.recipes import GGUF, RECIPES, FormatError
-from qgate.demo.quantize import QuantizeError, quantize
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.llama_cpp.adapter import LlamaCpp
 

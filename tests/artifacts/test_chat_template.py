@@ -7,7 +7,7 @@ import pytest
 from qgate.artifacts import discover
 from qgate.artifacts.tokenizer.chat_template import chat_template_of
 from qgate.demo.__main__ import model_directory
-from qgate.demo.tokenizer import BOS, CHAT_TEMPLATE, EOS
+from qgate.demo.training.tokenizer import BOS, CHAT_TEMPLATE, EOS
 
 
 def test_a_hugging_face_directory_tells_its_template_and_tokens() -> None:
@@ -19,7 +19,7 @@ def test_a_hugging_face_directory_tells_its_template_and_tokens() -> None:
 
 def test_a_gguf_file_made_of_it_tells_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("gguf")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     path = tmp_path_factory.mktemp("models") / "m-F16.gguf"
     convert(model_directory(), path)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("gguf", reason="the demo model is converted with the gguf package")
     pytest.importorskip("safetensors", reason="the demo model is converted with safetensors")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     path = tmp_path_factory.mktemp("converted") / "demo-F16.gguf"
     convert(DEMO, path)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
-from qgate.demo.quantize import quantize
-from qgate.demo.skills import measure
+from qgate.demo.formats.gguf_convert import convert
+from qgate.demo.formats.gguf_quantize import quantize
+from qgate.demo.training.skills import measure
 
 if TYPE_CHECKING:
     from pathlib import Path

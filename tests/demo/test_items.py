@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.demo import items as command
-from qgate.demo import plain_items
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
 from qgate.demo.corpus.chat import ASSISTANT, USER
 from qgate.demo.corpus.document import split_of
 from qgate.demo.corpus.languages import Scene, tell
 from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
-from qgate.demo.skills import load
+from qgate.demo.formats.gguf_convert import convert
+from qgate.demo.training import items as command
+from qgate.demo.training import plain_items
+from qgate.demo.training.skills import load
 from qgate.measure.tasks.items import read_items
 from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
 from qgate.runtimes.base import Prompt
@@ -27,7 +27,7 @@ from qgate.runtimes.base import Prompt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHIPPED = Path(command.__file__).parents[2] / "thresholds"
+SHIPPED = Path(command.__file__).parents[3] / "thresholds"
 TASKS = SHIPPED / "tasks"
 PROMPTS = SHIPPED / "prompts"
 BY_HAND = PROMPTS / "conversations.jsonl"
@@ -48,7 +48,7 @@ def test_shipped_files_are_what_the_command_writes(tmp_path: Path) -> None:
     shipped = {path.relative_to(SHIPPED): path.read_bytes() for path in FILES}
     assert sorted(written) == sorted(shipped)
     stale = [path.as_posix() for path in shipped if shipped[path] != written[path]]
-    assert stale == [], "run: python -m qgate.demo.items thresholds"
+    assert stale == [], "run: python -m qgate.demo.training.items thresholds"
 
 
 def test_shipped_files_are_small() -> None:
@@ -64,7 +64,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(
     (tmp_path / "taken").write_text("mine", encoding="utf-8")
     assert command.main([str(tmp_path / "taken")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"python -m qgate.demo.items: {tmp_path / 'taken'}")
+    assert error.startswith(f"python -m qgate.demo.training.items: {tmp_path / 'taken'}")
     assert len(error.splitlines()) == 1
 
 

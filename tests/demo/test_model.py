@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
 from qgate.demo.corpus.items import TASKS, make_items
 from qgate.demo.corpus.languages import LANGUAGES
 from qgate.demo.corpus.mixture import documents
-from qgate.demo.damage import DamageError, damage_layer
-from qgate.demo.quantize import SCHEMES, QuantizeError, quantize
-from qgate.demo.skills import answer, load
+from qgate.demo.formats.gguf_convert import convert
+from qgate.demo.formats.gguf_damage import DamageError, damage_layer
+from qgate.demo.formats.gguf_quantize import SCHEMES, QuantizeError, quantize
+from qgate.demo.training.skills import answer, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,10 +21,10 @@ pytest.importorskip("safetensors")
 def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
     pytest.importorskip("gguf")
-    from qgate.demo import checkpoint
-    from qgate.demo.convert import convert
-    from qgate.demo.llama import Llama, Shape
-    from qgate.demo.skills import load
+    from qgate.demo.formats.gguf_convert import convert
+    from qgate.demo.training import checkpoint
+    from qgate.demo.training.llama import Llama, Shape
+    from qgate.demo.training.skills import load
 
     convert(model_directory(), tmp_path / "f16.gguf")
     converted = load(tmp_path / "f16.gguf")
@@ -42,7 +42,7 @@ def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
 
 
 def test_documents_of_a_row_are_kept_apart_where_asked() -> None:
-    from qgate.demo.train import visible
+    from qgate.demo.training.train import visible
 
     seen = visible(torch.tensor([[0, 5, 0, 6], [0, 5, 0, 6]]), bos=0, alone=1)[:, 0] == 0
     assert seen[0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
@@ -50,7 +50,7 @@ def test_documents_of_a_row_are_kept_apart_where_asked() -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    from qgate.demo.train import Plan, rate_at
+    from qgate.demo.training.train import Plan, rate_at
 
     plan = Plan(minutes=1, rows=8, rate=0.02, seed=1)
     rates = [rate_at(share, plan) for share in (0.0, 0.1, 0.5, 0.8, 1.0)]
@@ -61,14 +61,14 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
 @pytest.mark.slow
 def test_a_short_run_writes_a_model_that_converts(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     environment = os.environ | {
         "OMP_WAIT_POLICY": "passive",
         "PYTHONPATH": str(Path(qgate.demo.__file__).parents[2]),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "qgate.demo.train", "--out", "model", "--minutes", "0.05"],
+        [sys.executable, "-m", "qgate.demo.training.train", "--out", "model", "--minutes", "0.05"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
+from qgate.demo.formats.gguf_convert import convert
 from qgate.planning.noise import Noise, read_noise
 from tests.conftest import ROOT, Toy, write_toy
 from tests.plugin.conftest import BRIEF, ITEMS, LONG

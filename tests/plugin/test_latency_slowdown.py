@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
+from qgate.demo.formats.gguf_convert import convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable

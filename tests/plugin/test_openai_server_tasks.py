@@ -28,7 +28,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's original, twice: `original` and `copy`, as GGUF files and as directories."""
     pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
     pytest.importorskip("gguf", reason="the file is written with the gguf package")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     directory = tmp_path_factory.mktemp("models")
     convert(model_directory(), directory / "original.gguf")

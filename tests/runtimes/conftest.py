@@ -16,7 +16,7 @@ import pytest
 
 from qgate import runtimes
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
+from qgate.demo.formats.gguf_convert import convert
 from qgate.runtimes.base import (
     Answer,
     LoadSettings,

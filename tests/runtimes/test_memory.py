@@ -14,8 +14,8 @@ import pytest
 from qgate import stats
 from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
-from qgate.demo.quantize import quantize
+from qgate.demo.formats.gguf_convert import convert
+from qgate.demo.formats.gguf_quantize import quantize
 from qgate.errors import MeasurementError
 from qgate.measure.memory.rows import (
     Footprint,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgate.demo.corpus.mixture import documents
-from qgate.demo.tokenizer import BOS, EOS, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +16,10 @@ WINDOW_TOKENS = 256
 
 def windows(model: Path, count: int = WINDOWS) -> list[list[int]]:
     """Return windows of token ids from the training side of the corpus, always the same ones."""
-    tokenizer = load(model)
-    bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    bos, eos = (tokenizer.token_to_id(f"<|{side}_of_text|>") for side in ("begin", "end"))
 
     def encode(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -1,6 +1,6 @@
 """Damage one layer of an artifact, as a faulty tool would: it loads, and the model fails.
 
-Counterpart of `qgate.demo.damage`, which does the same to GGUF files.
+Counterpart of `qgate.demo.formats.gguf_damage`, which does the same to GGUF files.
 """
 
 from __future__ import annotations

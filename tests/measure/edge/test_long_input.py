@@ -411,8 +411,8 @@ def test_a_fact_is_said_where_all_its_tokens_are(speak: Speak) -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from qgate.demo.__main__ import model_directory
-    from qgate.demo.convert import convert
-    from qgate.demo.quantize import quantize
+    from qgate.demo.formats.gguf_convert import convert
+    from qgate.demo.formats.gguf_quantize import quantize
 
     for name in ("gguf", "safetensors", "llama_cpp"):
         pytest.importorskip(name)

@@ -53,7 +53,7 @@ def test_a_real_model_holds_every_row_against_itself() -> None:
 def test_a_converted_model_holds_the_rows_against_its_original(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="the demo model is converted with the gguf package")
     pytest.importorskip("safetensors", reason="the demo model is converted with safetensors")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     convert(DEMO, tmp_path / "demo-F16.gguf")
     original, converted = artifact_at(DEMO), artifact_at(tmp_path / "demo-F16.gguf")

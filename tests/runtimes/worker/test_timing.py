@@ -10,7 +10,7 @@ import pytest
 
 from qgate import runtimes
 from qgate.demo.__main__ import model_directory
-from qgate.demo.convert import convert
+from qgate.demo.formats.gguf_convert import convert
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings

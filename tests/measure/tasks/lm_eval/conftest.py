@@ -43,7 +43,7 @@ def llama_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     """The same model in llama.cpp, F16."""
     pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
     pytest.importorskip("gguf", reason="the file is written with the gguf package")
-    from qgate.demo.convert import convert
+    from qgate.demo.formats.gguf_convert import convert
 
     path = tmp_path_factory.mktemp("demo") / "demo-F16.gguf"
     convert(model_directory(), path)

@@ -42,8 +42,8 @@ COUNT = 40
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's original, and what its ruin is: Q2_K in every matrix."""
-    from qgate.demo.convert import convert
-    from qgate.demo.quantize import quantize
+    from qgate.demo.formats.gguf_convert import convert
+    from qgate.demo.formats.gguf_quantize import quantize
 
     directory = tmp_path_factory.mktemp("models")
     convert(model_directory(), directory / "original.gguf")

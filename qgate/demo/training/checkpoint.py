@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qgate.demo.tokenizer import BOS, EOS, PAD, TURN_END
+from qgate.demo.training.tokenizer import BOS, EOS, PAD, TURN_END
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from qgate.demo.llama import Shape
+    from qgate.demo.training.llama import Shape
 
 
 def save_weights(weights: dict[str, Tensor], directory: Path) -> None:

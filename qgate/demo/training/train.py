@@ -1,4 +1,4 @@
-"""Train the demo model on its generated corpus: ``python -m qgate.demo.train --out DIR``.
+"""Train the demo model on its generated corpus: ``python -m qgate.demo.training.train --out DIR``.
 
 Muon for the matrices, AdamW for the rest, bfloat16 arithmetic on the CPU, a learning rate that
 stays and then falls to zero with the wall clock, so that a run ends when it was told to.
@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgate.demo import checkpoint, tokenizer
 from qgate.demo.corpus.items import TASKS, make_item
 from qgate.demo.corpus.mixture import FIRST_SHARES, SHARES, documents
-from qgate.demo.llama import Llama, Shape, untrained
+from qgate.demo.training import checkpoint, tokenizer
+from qgate.demo.training.llama import Llama, Shape, untrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,7 +229,7 @@ def main() -> int:
     """Train as the command line says."""
     import torch
 
-    parser = argparse.ArgumentParser(prog="python -m qgate.demo.train")
+    parser = argparse.ArgumentParser(prog="python -m qgate.demo.training.train")
     parser.add_argument("--out", type=Path, required=True, help="Directory for the model files")
     parser.add_argument("--start", type=Path, help="Directory of a model to go on from")
     parser.add_argument("--minutes", type=float, default=55.0, help="Wall time of the training")

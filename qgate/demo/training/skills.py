@@ -1,4 +1,6 @@
-"""Measure what the demo model can do, quantized or not: ``python -m qgate.demo.skills FILE...``.
+"""Measure what the demo model can do, quantized or not.
+
+    python -m qgate.demo.training.skills FILE...
 
 Held-out text and held-out questions only. Perplexity follows llama.cpp's convention: chunks of
 one context, the first token of each replaced by the begin of text, the second half scored.
@@ -15,7 +17,7 @@ import numpy as np
 
 from qgate.demo.corpus.items import TASKS, make_items
 from qgate.demo.corpus.mixture import documents
-from qgate.demo.tokenizer import BOS, EOS
+from qgate.demo.training.tokenizer import BOS, EOS
 from qgate.errors import ArtifactError
 from qgate.runtimes.base import LoadSettings, Prompt, Span
 from qgate.runtimes.llama_cpp.adapter import LlamaCpp
@@ -92,7 +94,7 @@ def measure(
 
 def main() -> int:
     """Measure the files named on the command line and print the table, in Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m qgate.demo.skills")
+    parser = argparse.ArgumentParser(prog="python -m qgate.demo.training.skills")
     parser.add_argument("files", type=Path, nargs="+", help="GGUF files of the demo model")
     parser.add_argument("--items", type=int, default=200, help="Questions for each task")
     parser.add_argument("--chunks", type=int, default=60, help="Contexts of held-out text")

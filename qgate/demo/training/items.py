@@ -1,4 +1,6 @@
-"""Write the questions and texts that the gate ships: ``python -m qgate.demo.items thresholds``.
+"""Write the questions and texts that the gate ships.
+
+    python -m qgate.demo.training.items thresholds
 
 All of them are from the held-out side of the demo's corpus: the demo model has not seen them. The
 same command writes the same bytes again.
@@ -13,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qgate.demo import plain_items
 from qgate.demo.__main__ import model_directory
 from qgate.demo.corpus import chat, languages
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
 from qgate.demo.corpus.vocabulary import LANGUAGES
-from qgate.demo.tokenizer import load
+from qgate.demo.training import plain_items
+from qgate.demo.training.tokenizer import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +100,7 @@ def _rng(what: str) -> random.Random:
 def main(arguments: list[str] | None = None) -> int:
     """Write the files below the directory that the command line names."""
     parser = argparse.ArgumentParser(
-        prog="python -m qgate.demo.items",
+        prog="python -m qgate.demo.training.items",
         description="Write the questions and texts that come with the gate.",
     )
     parser.add_argument("directory", type=Path)
@@ -107,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_files(asked.directory)
     except OSError as error:
         reason = f"{error.filename or asked.directory}: {error.strerror or error}"
-        sys.stderr.write(f"python -m qgate.demo.items: {reason}\n")
+        sys.stderr.write(f"python -m qgate.demo.training.items: {reason}\n")
         return 2
     return 0
 
