@@ -36,6 +36,12 @@ def load(path: Path) -> LlamaCpp:
     return model
 
 
+def logits_of(model: LlamaCpp, ids: np.ndarray, first: int) -> np.ndarray:
+    """Return the logits after the tokens from `first` on, shape (len(ids) - first, vocabulary)."""
+    parts = model.logits_of_windows(ids[None], first, with_hidden=False)
+    return np.concatenate([logits[0].copy() for logits, _ in parts])
+
+
 def log_likelihoods(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return those of the targets, nats, shape (n,), from logits of shape (n, vocabulary)."""
     rows = logits.astype(np.float64)
@@ -54,7 +60,7 @@ def perplexity(model: LlamaCpp, chunks: int) -> float:
     half, parts = CONTEXT // 2, []
     for chunk in np.array(ids[: chunks * CONTEXT], dtype=np.int32).reshape(chunks, CONTEXT):
         chunk[0] = ids[0]
-        parts.append(log_likelihoods(model.logits(chunk, half)[:-1], chunk[half + 1 :]))
+        parts.append(log_likelihoods(logits_of(model, chunk, half)[:-1], chunk[half + 1 :]))
     return float(np.exp(-np.concatenate(parts).mean()))
 
 
