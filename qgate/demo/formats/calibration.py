@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qgate.demo.corpus.mixture import documents
 
@@ -18,7 +18,7 @@ def windows(model: Path, count: int = WINDOWS) -> list[list[int]]:
     """Return windows of token ids from the training side of the corpus, always the same ones."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer: Any = Tokenizer.from_file(str(model / "tokenizer.json"))
     bos, eos = (tokenizer.token_to_id(f"<|{side}_of_text|>") for side in ("begin", "end"))
 
     def encode(text: str) -> list[int]:
