@@ -78,14 +78,18 @@ class Bench:
         from qgate.measure.perplexity.rows import ROWS as PERPLEXITY_ROWS
 
         reference = self.reference(serving)
-        self._require_same_tokens(serving)
+        self.require_same_tokens(serving)
         rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
         measured = measure_divergence(serving, reference, rows)
         self._book(serving.artifact.id, measured.headline())
         return measured
 
-    def _require_same_tokens(self, serving: Serving) -> None:
-        """Refuse an artifact whose token ids could mean something else than the original's."""
+    def require_same_tokens(self, serving: Serving) -> None:
+        """Refuse an artifact whose token ids could mean something else than the original's.
+
+        Raises:
+            QGateError: they could, or there is no original; the same each time.
+        """
         self._known.once((serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving))
 
     def _compare_tokens(self, serving: Serving) -> None:
@@ -126,7 +130,7 @@ class Bench:
     def _ask(self, serving: Serving, probe: Probe) -> Answered:
         from qgate.measure.parts import ask_in_parts
 
-        self._require_same_tokens(serving)
+        self.require_same_tokens(serving)
         probe = self._narrowed(serving, probe)
         self.plan(serving, probe)  # what cannot be asked voids the row at any look
         rows = self._rows(serving.artifact, probe.checks)

@@ -1,4 +1,4 @@
-"""What a check is written with: `artifact`, `reference`, `gate`, and the measurements.
+"""What a check is written with: `artifact`, `model`, `gate`, and the measurements.
 
 The shipped checklist uses these, and so does a team's own check in its own repository. Measuring
 happens in session fixtures, once an artifact, before the first row that needs it: order, `-k` and
@@ -19,6 +19,7 @@ from qgate.plugin.rows import check_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qgate.gate.model import Model
     from qgate.gate.row import Subject
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
@@ -107,6 +108,29 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     yield child
     child.close()
     session.clock.close(artifact.id)
+
+
+@pytest.fixture(scope="session")
+def model(serving: Serving, request: pytest.FixtureRequest) -> Model:
+    """The artifact, to be asked by a team's own check."""
+    return _model(serving, request, is_reference=False)
+
+
+@pytest.fixture(scope="session")
+def reference_model(serving: Serving, request: pytest.FixtureRequest) -> Model:
+    """The reference, asked the same token ids as the artifact."""
+    return _model(serving, request, is_reference=True)
+
+
+def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bool) -> Model:
+    from qgate.gate.model import Model
+
+    return Model(
+        bench=_session(request.config).bench,
+        serving=serving,
+        is_reference=is_reference,
+        errors=lambda: _measuring(serving.artifact.id),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +243,9 @@ class Gate:
             level=estimate.level,
             source=SourceLine(path, (line or 0) + 1),
         )
-        self._conclude(judge_row(check, limit, Exact(found=estimate)), None)
+        record = judge_row(check, limit, Exact(found=estimate))
+        is_served = "serving" in getattr(self.item, "fixturenames", ())
+        self._conclude(record, self.session.bench.subject(self.artifact) if is_served else None)
 
     def _conclude(self, record: Record, subject: Subject | None) -> None:
         from qgate.plugin.transport import Row, attach
