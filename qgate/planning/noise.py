@@ -11,25 +11,20 @@ in full is refused: half a noise floor is none.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
+from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
-from qgate.records import Estimate
+from qgate.records import Estimate  # noqa: TC001 - as above
+from qgate.untrusted.json import Fields, strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
-Made = TypeVar("Made")
 SCHEMA_VERSION = 1
-_KINDS: Mapping[type, str] = MappingProxyType(
-    {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +167,7 @@ def read_noise(path: Path) -> tuple[Noise, ...]:
     Raises:
         UsageError: not a file that qgate wrote, in one line.
     """
-    remedy = "Delete it, and measure again with python -m qgate.calibrate"
+    remedy = ". Delete it, and measure again with python -m qgate.calibrate"
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -182,96 +177,25 @@ def read_noise(path: Path) -> tuple[Noise, ...]:
             f"{path}: cannot be read: got {error.strerror}; expected a file of noise floors."
         ) from error
     try:
-        value = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path}: is not JSON: got {error}; expected noise floors. {remedy}"
-        ) from (error)
-    try:
-        return _read_file(value)
+        file = Fields(strict_json(raw), str(path), UsageError, remedy)
     except ValueError as error:
-        raise UsageError(f"{path}: {error}. {remedy}") from error
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the number {name}")
-
-
-def _read_file(value: object) -> tuple[Noise, ...]:
-    file = _Object("the file", value)
+        raise UsageError(
+            f"{path}: is not JSON: got {error}; expected noise floors{remedy}"
+        ) from error
     version = file.get("schema_version", int)
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema_version: got {version}; expected {SCHEMA_VERSION}")
-    entries = file.get("calibrations", list)
-    return tuple(_read_noise(_Object(f"calibrations[{n}]", one)) for n, one in enumerate(entries))
+        raise file.error(f"schema_version: got {version}; expected {SCHEMA_VERSION}")
+    return tuple(map(_read_noise, file.objects("calibrations")))
 
 
-def _read_noise(entry: _Object) -> Noise:
+def _read_noise(entry: Fields) -> Noise:
     original, runtime = entry.inner("original"), entry.inner("runtime")
-    estimates, left_out = entry.inner("estimates"), entry.inner("left_out")
-    flips = [_Object(f"{entry.where}.flips", one) for one in entry.get("flips", list)]
-    files = [_Object(f"{entry.where}.thresholds", one) for one in entry.get("thresholds", list)]
-    has_all = entry.get("all_flips", object) is not None
-    return entry.make(
+    return entry.read(
         Noise,
-        created=entry.get("created", str),
         original_id=original.get("id", str),
         original_digest=original.get("digest", str),
         original_size_bytes=original.get("size_bytes", int),
         runtime_name=runtime.get("name", str),
         runtime_version=runtime.get("version", str),
         runtime_device=runtime.get("device", str),
-        flips=tuple(_read_flips(one) for one in flips),
-        all_flips=_read_flips(entry.inner("all_flips")) if has_all else None,
-        estimates={name: _read_estimate(estimates.inner(name)) for name in estimates.value},
-        left_out={name: left_out.get(name, str) for name in left_out.value},
-        thresholds=tuple(
-            {name: one.get(name, str) for name in ("path", "digest")} for one in files
-        ),
-        machine=entry.get("machine", dict),
-        seconds=entry.get("seconds", float),
     )
-
-
-def _read_flips(entry: _Object) -> Flips:
-    counts = {name: entry.get(name, int) for name in ("items", "flips", "texts_differ")}
-    shares = {name: entry.get(name, float) for name in ("upper", "level")}
-    return entry.make(Flips, check=entry.get("check", str), **counts, **shares)
-
-
-def _read_estimate(entry: _Object) -> Estimate:
-    numbers = {name: entry.get(name, float) for name in ("value", "low", "high", "level")}
-    texts = {name: entry.get(name, str) for name in ("unit", "method")}
-    return entry.make(Estimate, n=entry.get("n", int), **numbers, **texts)
-
-
-class _Object:
-    """A JSON object that is read with suspicion: every error names its place."""
-
-    def __init__(self, where: str, value: object) -> None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: got {type(value).__name__}; expected an object")  # noqa: TRY004 - the file's fault, not the caller's
-        self.where, self.value = where, value
-
-    def get(self, name: str, kind: type) -> Any:  # noqa: ANN401 - of the kind that was asked for
-        """A field of that kind; a whole number will do for a number."""
-        if name not in self.value:
-            raise ValueError(f"{self.where}: {name} is missing")
-        found = self.value[name]
-        if kind is object:
-            return found
-        kinds = (int, float) if kind is float else kind
-        is_finite = not isinstance(found, float) or math.isfinite(found)
-        if isinstance(found, bool) or not isinstance(found, kinds) or not is_finite:
-            raise ValueError(f"{self.where}: {name}: got {found!r:.60}; expected {_KINDS[kind]}")
-        return found
-
-    def inner(self, name: str) -> _Object:
-        return _Object(f"{self.where}.{name}", self.get(name, dict))
-
-    def make(self, kind: Callable[..., Made], **fields: Any) -> Made:  # noqa: ANN401 - its fields
-        """Build it; what its own rules refuse is named with the place."""
-        try:
-            return kind(**fields)
-        except ValueError as error:
-            raise ValueError(f"{self.where}: {error}") from None
