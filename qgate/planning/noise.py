@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
 from qgate.records import Estimate  # noqa: TC001 - as above
-from qgate.untrusted.json import Fields, strict_json
+from qgate.untrusted.json import Fields, NotJson, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,10 +178,8 @@ def read_noise(path: Path) -> tuple[Noise, ...]:
         ) from error
     try:
         file = Fields(strict_json(raw), str(path), UsageError, remedy)
-    except ValueError as error:
-        raise UsageError(
-            f"{path}: is not JSON: got {error}; expected noise floors{remedy}"
-        ) from error
+    except NotJson as error:
+        raise UsageError(f"{path}: {error}{remedy}") from error
     version = file.get("schema_version", int)
     if version != SCHEMA_VERSION:
         raise file.error(f"schema_version: got {version}; expected {SCHEMA_VERSION}")

@@ -24,7 +24,7 @@ from qgate.records import (
     Verdict,
 )
 from qgate.report.evidence import Evidence, FromStore, ReferenceFacts
-from qgate.untrusted.json import Fields, strict_json
+from qgate.untrusted.json import Fields, NotJson, strict_json
 from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
@@ -95,10 +95,8 @@ def read(path: Path) -> Report:
         raise UsageError(
             f"{path}: cannot be read: {error.strerror}; expected a report that qgate wrote."
         ) from error
-    except ValueError as error:
-        raise UsageError(
-            f"{path}: is not JSON: got {error}; expected a report that qgate wrote."
-        ) from error
+    except NotJson as error:
+        raise UsageError(f"{path}: {error}. Name a report that qgate wrote.") from error
     return read_report(value, str(path))
 
 

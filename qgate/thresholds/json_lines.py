@@ -8,14 +8,14 @@ files are read while pytest collects.
 from __future__ import annotations
 
 import io
-import json
-import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds.values import shown as quoted
+from qgate.untrusted.json import NotJson, strict_json
+from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,6 @@ _LARGEST_FILE_BYTES = 64 * 1024 * 1024
 _LONGEST_LINE_BYTES = 1024 * 1024
 _MOST_ROWS = 100_000
 _MOST_LISTED = 8
-_LONGEST_NUMBER = 30
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -91,20 +90,6 @@ def most_often(words: Iterable[str]) -> str:
     return Counter(words).most_common(1)[0][0]
 
 
-def seen(value: object) -> str:
-    """What a JSON value is, for an error line: a number or a text as it is, unless it is long."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        digits = str(value)
-        return digits if len(digits) <= _LONGEST_NUMBER else f"a number of {len(digits)} digits"
-    if isinstance(value, str):
-        return quoted(value)
-    return "a list" if isinstance(value, list) else "an object"
-
-
 def read_rows(path: Path, shown: str, example: str) -> list[Row]:
     """Read every row of a file.
 
@@ -138,9 +123,6 @@ def read_rows(path: Path, shown: str, example: str) -> list[Row]:
 
 
 def _rows(data: bytes, shown: str) -> Iterator[Row]:
-    decoder = json.JSONDecoder(
-        object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_parse_finite
-    )
     count = 0
     for number, line in enumerate(io.BytesIO(data), 1):
         if line.isspace():
@@ -152,54 +134,19 @@ def _rows(data: bytes, shown: str) -> Iterator[Row]:
                 f"{where}: too many lines: got more than {_MOST_ROWS}; expected at most that."
                 " Name a part of it."
             )
-        yield Row(shown=shown, line=number, values=_object(line, where, decoder))
+        yield Row(shown=shown, line=number, values=_object(line, where))
 
 
-def _object(line: bytes, where: str, decoder: json.JSONDecoder) -> dict[str, object]:
+def _object(line: bytes, where: str) -> dict[str, object]:
     if len(line) > _LONGEST_LINE_BYTES:
         raise ThresholdsError(
             f"{where}: line too long: got {len(line)} bytes; "
             f"expected at most {_LONGEST_LINE_BYTES}."
         )
     try:
-        value = decoder.decode(line.decode())
-    except UnicodeDecodeError as error:
-        raise ThresholdsError(
-            f"{where}: not UTF-8: got byte 0x{line[error.start]:02x}; expected UTF-8 text."
-        ) from None
-    except json.JSONDecodeError as error:
-        raise ThresholdsError(
-            f"{where}: not JSON: got '{error.msg}' at column {error.colno}; "
-            "expected an object on a line of its own."
-        ) from None
-    except _Refused as refusal:
-        raise ThresholdsError(f"{where}: {refusal}") from None
-    except (ValueError, RecursionError) as error:
-        what = "levels" if isinstance(error, RecursionError) else "digits in a number"
-        raise ThresholdsError(f"{where}: got too many {what}; expected a short object.") from None
+        value = strict_json(line)
+    except NotJson as error:
+        raise ThresholdsError(f"{where}: {error}.") from None
     if not isinstance(value, dict):
         raise ThresholdsError(f"{where}: got {seen(value)}; expected an object.")
-    return value
-
-
-class _Refused(ValueError):  # noqa: N818 - never leaves this file
-    """JSON that is valid, or that Python takes for valid, and unwelcome."""
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        twice = most_often(key for key, _ in pairs)
-        raise _Refused(f"got the key {quoted(twice)} twice; expected every key once.")
-    return values
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _Refused(f"got {name}; expected finite numbers.")
-
-
-def _parse_finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        _refuse_constant(digits[:20])
     return value

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import EnumType
 from functools import cache
@@ -24,7 +25,7 @@ from typing import (
 
 from qgate.errors import ArtifactError, QGateError
 from qgate.untrusted.files import open_regular
-from qgate.untrusted.text import printable, seen
+from qgate.untrusted.text import printable, quoted, seen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,15 +82,19 @@ def parse_json(raw: bytes, where: str, most_marks: int = MAX_CONFIG_MARKS) -> An
         raise ArtifactError(f"{where}: too many values: {got}.")
     try:
         return strict_json(raw)
-    except ValueError as error:
-        raise ArtifactError(f"{where}: not valid JSON: {printable(str(error))[:200]}.") from error
+    except NotJson as error:
+        raise ArtifactError(f"{where}: {error}.") from error
+
+
+class NotJson(ValueError):  # noqa: N818 - a state of a text
+    """What is wrong, as `not JSON: got ...; expected ...`."""
 
 
 def strict_json(raw: bytes) -> Any:  # noqa: ANN401 - JSON
     """Parse UTF-8 text as the standard has it: no NaN, no infinity, no key twice.
 
     Raises:
-        ValueError: anything else; the message says what.
+        NotJson: anything else.
     """
     try:
         return json.loads(
@@ -98,27 +103,36 @@ def strict_json(raw: bytes) -> Any:  # noqa: ANN401 - JSON
             parse_constant=_refuse_constant,
             parse_float=_parse_finite,
         )
-    except RecursionError:
-        raise ValueError("too many levels") from None
+    except NotJson:
+        raise
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{raw[error.start]:02x}"
+        raise NotJson(f"not UTF-8: got {byte}; expected UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if b"\n" in raw.rstrip() else ""
+        at = f"{line}column {error.colno}"
+        raise NotJson(f"not JSON: got '{error.msg}' at {at}; expected an object") from None
+    except (ValueError, RecursionError) as error:
+        what = "levels" if isinstance(error, RecursionError) else "digits in a number"
+        raise NotJson(f"not JSON: got too many {what}; expected a short object") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in seen:
-            raise ValueError(f"duplicate key {name[:60]!r}")
-        seen[name] = value
-    return seen
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise NotJson(f"not JSON: got the key {quoted(twice)} twice; expected every key once")
+    return values
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise NotJson(f"not JSON: got {name}; expected finite numbers")
 
 
 def _parse_finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"the number {digits[:20]} is too large")
+        _refuse_constant(digits[:20])
     return number
 
 
@@ -143,7 +157,8 @@ class Fields:
     ) -> None:
         self._where, self._raises, self._remedy, self._place = where, raises, remedy, place
         if not isinstance(value, dict):
-            raise self.error(f"got {seen(value)}; expected an object")
+            got = "nothing" if value is None else seen(value)
+            raise self.error(f"got {got}; expected an object")
         self.values: dict[str, Any] = value
 
     def error(self, problem: str) -> QGateError:
@@ -219,7 +234,8 @@ class Fields:
         if kind not in _KINDS and value in choices:
             return kind(value) if is_enum else value
         expected = _KINDS[kind][0] if kind in _KINDS else f"one of {', '.join(map(str, choices))}"
-        raise self.error(f"{printable(name)[:80]}: got {seen(value)}; expected {expected}")
+        got = "nothing" if value is None else seen(value)
+        raise self.error(f"{printable(name)[:80]}: got {got}; expected {expected}")
 
 
 def _is_finite(value: object) -> bool:

@@ -28,7 +28,7 @@ def quoted(text: str, longest: int = 60) -> str:
 def seen(value: object) -> str:
     """What a JSON value is, for a message: a number or a text as it is, unless it is long."""
     if value is None:
-        return "nothing"
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

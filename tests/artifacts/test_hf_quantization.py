@@ -128,7 +128,7 @@ def test_old_repositories_say_it_in_a_file_of_their_own(tmp_path: Path) -> None:
         (directory / name).write_text("{")
         (broken,) = discover([directory])
         assert broken.problem is not None
-        assert broken.problem.startswith(f"{directory}/{name}: not valid JSON:")
+        assert broken.problem.startswith(f"{directory}/{name}: not JSON:")
 
 
 def test_no_path_and_no_control_character_gets_into_the_words(tmp_path: Path) -> None:

@@ -35,18 +35,18 @@ CORRUPT = {
         "the header ends at byte 11; the file has 10 bytes. Download it again.",
     ),
     "not an object": (raw([]), "header: got '[]' at its beginning; expected '{'."),
-    "not JSON": (raw(b"{]"), "not valid JSON: Expecting property name enclosed in double quotes"),
-    "not UTF-8": (raw(b'{"\xff": 1}'), "not valid JSON: 'utf-8' codec can't decode byte 0xff"),
-    "NaN": (raw(b'{"a": NaN}'), "not valid JSON: NaN is not JSON."),
+    "not JSON": (raw(b"{]"), "not JSON: got 'Expecting property name enclosed in double quotes'"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), "not UTF-8: got byte 0xff; expected UTF-8 text."),
+    "NaN": (raw(b'{"a": NaN}'), "not JSON: got NaN; expected finite numbers."),
     "a name twice": (
         raw(b'{"a": {"dtype": "F32"}, "a": {}}'),
-        "not valid JSON: duplicate key 'a'.",
+        "not JSON: got the key 'a' twice; expected every key once.",
     ),
     "a million values": (
         raw(b'{"a":[' + b"0," * (1 << 20) + b"0]}"),
         "too many values: got 1048578 brackets and commas; expected <= 1048576.",
     ),
-    "nested too deep": (raw(b'{"a":' + b"[" * 100_000), "not valid JSON: maximum recursion depth"),
+    "nested too deep": (raw(b'{"a":' + b"[" * 100_000), "not JSON: got too many levels"),
     "metadata of numbers": (
         raw({"__metadata__": {"a": 1}}),
         "__metadata__: expected texts by name.",

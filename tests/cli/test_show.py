@@ -172,4 +172,4 @@ def test_a_report_that_is_not_there_or_is_none_is_one_line(
     (tmp_path / "cut.json").write_bytes((tmp_path / ".qgate" / "report.json").read_bytes()[:999])
     code, page, error = show("--report", "cut.json")
     assert (code, page, error.count("\n")) == (4, "", 1)
-    assert error.startswith("cut.json: is not JSON: got Unterminated string")
+    assert error.startswith("cut.json: not JSON: got 'Unterminated string")

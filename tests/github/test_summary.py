@@ -147,10 +147,10 @@ def test_a_page_that_is_full_already_is_left_as_it_is(
 
 
 DAMAGED = [
-    (b"", "is not JSON"),
+    (b"", "not JSON"),
     (b"{}", "is not a report"),
     (b'{"schema_version": 99}', "schema_version: got 99; expected 1."),
-    (b"\x1b[31m\n::error::x", "is not JSON"),
+    (b"\x1b[31m\n::error::x", "not JSON"),
 ]
 
 

@@ -164,7 +164,7 @@ def test_an_endless_number_is_refused(tmp_path: Path) -> None:
     text = json.dumps(to_json([NOISE])).replace('"seconds": 12.5', '"seconds": 1e999')
     path = write(tmp_path / "noise.json", text)
 
-    with pytest.raises(UsageError, match="the number 1e999 is too large"):
+    with pytest.raises(UsageError, match="not JSON: got 1e999; expected finite"):
         read_noise(path)
 
 

@@ -97,7 +97,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("texts", '["x"]', "got a list; expected an object."),
     ("prompts", '{"text": "x"}', "no prompt: got the keys 'text'; expected 'prompt'."),
     ("prompts", '{"prompt": null}', "prompt: got null; expected a text."),
-    ("prompts", '{"prompt": NaN}', "got NaN; expected finite numbers."),
+    ("prompts", '{"prompt": NaN}', "not JSON: got NaN; expected finite numbers."),
 ]
 
 

@@ -145,7 +145,7 @@ WRONG = [
     (("verify",), "python -m qgate verify: the following arguments are required: REPORT"),
     (("verify", "none.json"), "none.json: cannot be read: No such file or directory; expected a"),
     (("upload", "none.json"), "none.json: cannot be read: No such file or directory; expected a"),
-    (("verify", str(ROOT / "pyproject.toml")), f"{ROOT / 'pyproject.toml'}: is not JSON: got Exp"),
+    (("verify", str(ROOT / "pyproject.toml")), f"{ROOT / 'pyproject.toml'}: not JSON: got 'Ex"),
 ]
 
 

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
-from qgate.thresholds.json_lines import Row, listed, most_often, read_rows, seen
+from qgate.thresholds.json_lines import Row, listed, most_often, read_rows
 from qgate.thresholds.values import did_you_mean
 from qgate.thresholds.values import shown as quoted
+from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

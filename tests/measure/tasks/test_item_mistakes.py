@@ -24,60 +24,59 @@ WRONG: list[tuple[str, str | bytes, str]] = [
         "utf-16",
         GOOD.encode("utf-16-le"),
         "1: not JSON: got 'Expecting property name enclosed in"
-        " double quotes' at column 2; expected an object on a line of its own.",
+        " double quotes' at column 2; expected an object.",
     ),
     (
         "cut",
         GOOD + '{"prompt": "2',
-        "2: not JSON: got 'Unterminated string starting at' at column 12;"
-        " expected an object on a line of its own.",
+        "2: not JSON: got 'Unterminated string starting at' at column 12; expected an object.",
     ),
     (
         "indented",
         '{\n  "prompt": "2"\n}',
         "1: not JSON: got 'Expecting property name enclosed in double quotes' at column 1;"
-        " expected an object on a line of its own.",
+        " expected an object.",
     ),
     (
         "two on a line",
         GOOD.strip() + GOOD,
-        "1: not JSON: got 'Extra data' at column 38; expected an object on a line of its own.",
+        "1: not JSON: got 'Extra data' at column 38; expected an object.",
     ),
     (
         "csv",
         "prompt,answer\n",
-        "1: not JSON: got 'Expecting value' at column 1; expected an object on a line of its own.",
+        "1: not JSON: got 'Expecting value' at column 1; expected an object.",
     ),
     ("list", "[1, 2]", "1: got a list; expected an object."),
     ("text", '"2 + 2 ="', "1: got '2 + 2 ='; expected an object."),
     ("number", GOOD + "1.5", "2: got 1.5; expected an object."),
     ("null", "null", "1: got null; expected an object."),
     ("true", "true", "1: got true; expected an object."),
-    ("nan", '{"prompt": "x", "answer": NaN}', "1: got NaN; expected finite numbers."),
+    ("nan", '{"prompt": "x", "answer": NaN}', "1: not JSON: got NaN; expected finite numbers."),
     (
         "infinity in another key",
         '{"prompt": "x", "answer": "y", "score": -Infinity}',
-        "1: got -Infinity; expected finite numbers.",
+        "1: not JSON: got -Infinity; expected finite numbers.",
     ),
     (
         "too large a number",
         '{"prompt": "x", "answer": "y", "score": 1e999}',
-        "1: got 1e999; expected finite numbers.",
+        "1: not JSON: got 1e999; expected finite numbers.",
     ),
     (
         "too many digits",
         '{"prompt": "x", "answer": ' + "9" * 5000 + "}",
-        "1: got too many digits in a number; expected a short object.",
+        "1: not JSON: got too many digits in a number; expected a short object.",
     ),
     (
         "too deep",
         '{"prompt": "x", "answer": ' + "[" * 100_000 + "}",
-        "1: got too many levels; expected a short object.",
+        "1: not JSON: got too many levels; expected a short object.",
     ),
     (
         "key twice",
         '{"prompt": "x", "answer": "y", "answer": "z"}',
-        "1: got the key 'answer' twice; expected every key once.",
+        "1: not JSON: got the key 'answer' twice; expected every key once.",
     ),
     (
         "no prompt",

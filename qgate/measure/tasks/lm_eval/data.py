@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import ThresholdsError
-from qgate.thresholds.json_lines import read_rows, seen
+from qgate.thresholds.json_lines import read_rows
+from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
