@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - an en dash stands for a number that there is not
 from __future__ import annotations
 
 import dataclasses
@@ -9,48 +8,6 @@ from qgate.records import Record, Report, Verdict
 from qgate.report.table import render, render_markdown
 from qgate.report.text import count_cells
 from tests.report.conftest import report_of
-
-AT_100 = """\
-reference  qgate-demo-F16  F16  13.9 MB  perplexity 4.213 (n = 16 320)
-           text self-generated sha256:cdcdcdcdcdcd
-qgate-demo-Q8_0  Q8_0  7.4 MB  llama_cpp 0.3.36 cpu                                             PASS
-  perplexity.increase      0.0081 [0.0066, 0.0097]         <= 0.5       pass
-  divergence.kl_mean       0.00120 [0.00110, 0.00130]      <= 0.05      pass
-  divergence.same_top      99.1 % [99.0, 99.3]             >= 90 %      pass
-qgate-demo-Q2_K  Q2_K  2.6 MB  llama_cpp 0.3.36 cpu                                             FAIL
-  perplexity.increase      0.810 [0.660, 0.970]            <= 0.5       FAIL
-  divergence.kl_mean       0.121 [0.115, 0.127]            <= 0.05      FAIL
-  divergence.kl_p99        0.710 [0.650, 0.770]            <= 0.4       FAIL
-  divergence.same_top      90.0 % [89.0, 91.0]             >= 90 %      INCONCLUSIVE
-broken-Q4_0  Q4_0  4.1 MB  llama_cpp 0.3.36 cpu                                                ERROR
-  perplexity.increase                                                   ERROR
-  divergence.kl_p99                                                     skipped
-qgate-demo-Q2_K: perplexity.increase: 0.81 against {'max': 0.5} (thresholds/default.yaml:14)
-qgate-demo-Q2_K: divergence.kl_mean: 0.121 against {'max': 0.05} (thresholds/default.yaml:14)
-qgate-demo-Q2_K: divergence.kl_p99: 0.71 against {'max': 0.4} (thresholds/default.yaml:14)
-qgate-demo-Q2_K: divergence.same_top: 0.9 against {'min': 0.9} (thresholds/default.yaml:14)
-broken-Q4_0: runtime llama_cpp: the child ended: got signal 11; expected a result. \
-(perplexity.increase)
-skipped: divergence.kl_p99: no limit
-scheme     size  perplexity  KL nats  verdict
-F16     13.9 MB       4.213        –  reference
-Q8_0     7.4 MB     +0.0081  0.00120  PASS
-Q2_K     2.6 MB      +0.810    0.121  FAIL
-Q4_0     4.1 MB           –        –  ERROR
-smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
-
-PASSING_AT_60 = """\
-reference  qgate-demo-F16  F16  13.9 MB
-           perplexity 4.213 (n = 16 320)
-           text self-generated sha256:cdcdcdcdcdcd
-qgate-demo-Q8_0  Q8_0  7.4 MB  llama_cpp 0.3.36 cpu     PASS
-  perplexity.increase   0.0081                <= 0.5    pass
-  divergence.kl_mean    0.00120               <= 0.05   pass
-  divergence.same_top   99.1 % [99.0, 99.3]   >= 90 %   pass
-scheme     size  perplexity  KL nats  verdict
-F16     13.9 MB       4.213        –  reference
-Q8_0     7.4 MB     +0.0081  0.00120  PASS
-smallest artifact that passes: qgate-demo-Q8_0 (Q8_0, 7.4 MB, 53 % of the reference)"""
 
 STRANGE = "x\x1b[31m\nPASS\u202e::set-output name=a::b ##[error] | `code` @someone <img> #12 ![](u)"
 
@@ -64,14 +21,6 @@ def _renamed(report: Report, identifier: str) -> Report:
     record = dataclasses.replace(first.records[0], message=identifier, verdict=Verdict.FAIL)
     changed = dataclasses.replace(first, id=identifier, scheme=identifier, records=(record,))
     return dataclasses.replace(report, artifacts=(changed,), reference={"id": identifier})
-
-
-def test_the_whole_table_at_100_columns(report: Report) -> None:
-    assert _text(report, 100) == AT_100
-
-
-def test_at_60_columns_intervals_that_do_not_fit_go_and_nothing_else(passing: Report) -> None:
-    assert _text(passing, 60) == PASSING_AT_60
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
