@@ -16,7 +16,8 @@ from qgate import stats
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.looks import Looked, Rows
 from qgate.measure.tasks.graded import Graded
-from qgate.runtimes.requests import Answers, Batch, Outcome, Pair, Work
+from qgate.runtimes.messages import Answers, Batch
+from qgate.runtimes.requests import Outcome, Pair, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -31,9 +31,9 @@ from qgate.artifacts.tokenizer.chat_template import chat_template_of
 from qgate.errors import MeasurementError
 from qgate.reference.prompts import Asked, read_conversations, read_prompts
 from qgate.reference.windows import Windows, by_window
-from qgate.runtimes.base import Heat, Span, require_context
-from qgate.runtimes.ragged import to_flat
+from qgate.runtimes.base import Heat, Sampling, Span, require_context
 from qgate.runtimes.requests import Speaker, Work, perform
+from qgate.runtimes.verbs import SAMPLE
 from qgate.runtimes.worker.sampling import GIVEN
 from qgate.thresholds import shipped_path
 
@@ -247,17 +247,17 @@ def _write(
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
-    sampled = host.call(
-        "sample",
+    sampling = Sampling(
         sequences=len(plan),
         tokens=room.tokens,
         seed=recipe.seed + number * _SEEDS_APART,
-        heat=dataclasses.asdict(recipe.heat),
-        turns=[to_flat([one.ids for one in turns], "<i4") for turns in plan],
+        heat=recipe.heat,
+        turns=tuple(tuple(one.ids for one in turns) for turns in plan),
         answer_tokens=room.turn,
-        ends=list(facts.end_tokens),
+        ends=facts.end_tokens,
     )
-    ids, answers = (np.asarray(sampled[name]) for name in ("windows", "answers"))
+    sampled = SAMPLE.ask(host, sampling)
+    ids, answers = np.asarray(sampled.ids), np.asarray(sampled.answers)
     wanted = (len(plan), room.tokens)
     if ids.shape != answers.shape or ids.shape != wanted:
         raise MeasurementError(

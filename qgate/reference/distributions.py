@@ -35,11 +35,13 @@ from qgate.reference.texts import Text, cut_windows
 from qgate.reference.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.worker.reference_logits import Encoding, Stored
+from qgate.runtimes.worker.scoring import ScoreRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from qgate.records import Artifact, RuntimeFacts
+    from qgate.runtimes.messages import Scored
     from qgate.runtimes.served_model import Serving
     from qgate.thresholds import TextSettings
 
@@ -169,19 +171,23 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
 def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     facts, host = serving.load(), serving.host
     windows = plan.windows or _mixed(cut_windows(plan.text, plan.settings, host, facts))
-    scored, stored = keep_original(
+    kept = keep_original(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
     )
+    scored = kept.scored
+    for name, values in (
+        ("nll", scored.nll_nats),
+        ("anchors", scored.anchors),
+        ("tops", scored.tops),
+        ("top_logprobs", scored.top_logprobs),
+    ):
+        if values is not None:
+            np.save(work / f"{name}.npy", values)
     np.save(work / "ids.npy", windows.ids)
     np.save(work / "clusters.npy", windows.clusters)
     np.save(work / "scored.npy", windows.scored)
     if windows.topics is not None:
         np.save(work / "topics.npy", windows.topics)
-    np.save(work / "nll.npy", scored["nll_nats"])
-    np.save(work / "anchors.npy", scored["anchors"])
-    np.save(work / "tops.npy", scored["tops"])
-    if "top_logprobs" in scored:
-        np.save(work / "top_logprobs.npy", scored["top_logprobs"])
     plan.require_unchanged()
     return {
         "key_made_of": _ingredients(plan, serving.describe()),
@@ -189,10 +195,10 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
         "clustered_by": windows.clustered_by,
         "slices": list(windows.slices),
         "asked": windows.asked,
-        "encoding": stored.encoding,
-        "stride": stored.stride,
-        "self_kl_nats": scored["self_kl_nats"],
-        "seconds": scored["total_s"],
+        "encoding": kept.stored.encoding,
+        "stride": kept.stored.stride,
+        "self_kl_nats": kept.self_kl_nats,
+        "seconds": scored.total_s,
     }
 
 
@@ -201,41 +207,46 @@ def _mixed(windows: Windows) -> Windows:
     return windows.take(np.random.default_rng(_SEED).permutation(len(windows.ids)))
 
 
-def score_arguments(reference: Reference, begin: int, end: int) -> dict[str, Any]:
-    """The `score` verb's arguments for an artifact: windows begin..end of the original."""
+def score_request(reference: Reference, begin: int, end: int) -> ScoreRequest:
+    """What an artifact's child is asked: windows begin..end of the original."""
     kept = slice(begin * reference.kept_per_window, end * reference.kept_per_window)
-    stored = dataclasses.replace(reference.stored, begin=kept.start)
-    return {
-        "windows": reference.windows.ids[begin:end],
-        "first": reference.windows.first,
-        "stored": dataclasses.asdict(stored),
-        "anchors": reference.anchors[kept],
-        "tops": reference.tops[kept],
-        "compared": reference.windows.kept(reference.stored.stride)[kept],
-    }
+    return ScoreRequest(
+        windows=reference.windows.ids[begin:end],
+        first=reference.windows.first,
+        stored=dataclasses.replace(reference.stored, begin=kept.start),
+        anchors=reference.anchors[kept],
+        tops=reference.tops[kept],
+        compared=reference.windows.kept(reference.stored.stride)[kept],
+    )
 
 
-def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
-    """What the `score` verb told of an artifact, beside the original: of the tokens that count.
+def pair(reference: Reference, scored: Scored) -> Samples:
+    """What came of an artifact's windows, paired with the original: of the tokens that count.
 
     Raises:
         MeasurementError: something was not scored.
     """
     windows, stride = reference.windows, reference.stored.stride
-    kept, mass = windows.kept(stride), scored.get("covered_mass")
+    kept, mass = windows.kept(stride), scored.covered_mass
+    nll, kl, same_top = scored.nll_nats, scored.kl_nats, scored.same_top
     for found, wanted, what in (
-        (scored["nll_nats"], windows.scored.size, "scored tokens"),
-        (scored["kl_nats"], len(kept), "divergences"),
+        (nll, windows.scored.size, "scored tokens"),
+        (kl, len(kept), "divergences"),
+        (same_top, len(kept), "likeliest tokens"),
     ):
-        if len(found) != wanted:
-            raise MeasurementError(f"lost samples: got {len(found)} {what}; expected {wanted}")
+        if found is None or len(found) != wanted:
+            got = 0 if found is None else len(found)
+            raise MeasurementError(f"lost samples: got {got} {what}; expected {wanted}")
+    assert nll is not None
+    assert kl is not None
+    assert same_top is not None
     tops = reference.top_logprobs
     return Samples(
-        nll_nats=windows.pick(scored["nll_nats"]),
+        nll_nats=windows.pick(nll),
         reference_nll_nats=reference.nll_nats,
         clusters=windows.owners,
-        kl_nats=scored["kl_nats"][kept],
-        same_top=scored["same_top"][kept],
+        kl_nats=kl[kept],
+        same_top=same_top[kept],
         compared=reference.compared,
         windows=windows.numbers,
         places=windows.positions / windows.ids.shape[1],
@@ -243,7 +254,7 @@ def pair(reference: Reference, scored: Mapping[str, Any]) -> Samples:
         topics=None if windows.topics is None else windows.pick(windows.topics),
         confidence=None if tops is None else np.exp(tops[kept].astype(np.float64)),
         covered_mass=None if mass is None else mass[kept],
-        why_partition=scored.get("why_partition", ""),
+        why_partition=scored.why_partition,
     )
 
 

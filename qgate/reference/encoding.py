@@ -7,17 +7,18 @@ tells no logits, it is the divergence of a second scoring from the first.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.reference.output_matrix import find_output_matrix
+from qgate.runtimes.verbs import SCORE
 from qgate.runtimes.worker.prompt_logprobs import TOP
 from qgate.runtimes.worker.reference_logits import Encoding, Stored
+from qgate.runtimes.worker.scoring import ScoreRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from qgate.reference.windows import Windows
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
+    from qgate.runtimes.messages import Scored
     from qgate.runtimes.worker.reference_logits import MatrixPlace
     from qgate.thresholds import TextSettings
 
@@ -78,9 +80,19 @@ class Loaded:
     windows: Windows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The original, scored, and where and how its distributions are kept."""
+
+    scored: Scored
+    stored: Stored
+    self_kl_nats: float
+    """Mean divergence of the original from what is kept of it."""
+
+
 def keep_original(
     directory: Path, artifact: Artifact, settings: TextSettings, loaded: Loaded
-) -> tuple[dict[str, Any], Stored]:
+) -> Kept:
     """Score the original and keep its distributions in the first encoding that is exact.
 
     Args:
@@ -89,8 +101,6 @@ def keep_original(
         settings: how many positions the user wants compared.
         loaded: the child that holds it, and the windows.
 
-    Returns:
-        What the `score` verb answered, and where and how the distributions are kept.
     """
     host, facts, windows = loaded.host, loaded.facts, loaded.windows
     matrix = find_output_matrix(artifact, facts)
@@ -102,21 +112,22 @@ def keep_original(
             stride=_stride(settings, windows, facts, encoding),
             matrix=matrix if encoding == "hidden" else None,
         )
-        scored = host.call(
-            "score",
+        checked = _checked(windows, stored.stride)
+        request = ScoreRequest(
             windows=windows.ids,
             first=windows.first,
-            stored=dataclasses.asdict(stored),
+            stored=stored,
             anchors=None,
             tops=None,
-            compared=(checked := _checked(windows, stored.stride)),
+            compared=checked,
         )
-        if "kl_nats" not in scored:  # its whole rows are not believed
+        scored = SCORE.ask(host, request)
+        if scored.kl_nats is None:  # its whole rows are not believed
             continue
-        self_kl = _self_kl_nats(scored["kl_nats"], checked)
+        self_kl = _self_kl_nats(scored.kl_nats, checked)
         most = MAX_SELF_KL_TOP_K_NATS if encoding == "top_k" else MAX_SELF_KL_NATS
         if self_kl < most:
-            return {**scored, "self_kl_nats": self_kl}, stored
+            return Kept(scored=scored, stored=stored, self_kl_nats=self_kl)
     raise MeasurementError(
         f"{artifact.id}: the original cannot be stored exactly: got a KL of {self_kl:.1e} against"
         f" itself; expected below {most:g}"

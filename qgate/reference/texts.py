@@ -56,7 +56,8 @@ from qgate.errors import MeasurementError
 from qgate.reference.conversations import converse, find_recipe
 from qgate.reference.wikitext import WIKITEXT_NAME, from_datasets, on_disk, read_official
 from qgate.reference.windows import Windows, by_window
-from qgate.runtimes.base import require_context
+from qgate.runtimes.base import Sampling, require_context
+from qgate.runtimes.verbs import SAMPLE, TOKENIZE
 
 if TYPE_CHECKING:
     from qgate.records import Artifact
@@ -165,15 +166,15 @@ def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFact
         return converse(text.recipe, settings, host, facts)
     size = min(settings.window_tokens, require_context(facts.context_length))
     if text.documents is None:
-        sampled = host.call("sample", sequences=settings.windows, tokens=size, seed=settings.seed)
-        return _windows(np.asarray(sampled["windows"], dtype=np.int32))
-    tokens = host.call("tokenize", text="".join(text.documents))
-    ids, spread = _spread(np.asarray(tokens["ids"], dtype=np.int32), size, settings.windows)
+        sampling = Sampling(sequences=settings.windows, tokens=size, seed=settings.seed)
+        return _windows(np.asarray(SAMPLE.ask(host, sampling).ids, dtype=np.int32))
+    tokens = TOKENIZE.ask(host, "".join(text.documents))
+    ids, spread = _spread(np.asarray(tokens.ids, dtype=np.int32), size, settings.windows)
     if facts.adds_bos and facts.bos is not None:
         ids[:, 0] = facts.bos
     if len(text.documents) < _MIN_DOCUMENTS:
         return _windows(ids)
-    owners = _owners(text.documents, np.asarray(tokens["piece_bytes"]))
+    owners = _owners(text.documents, np.asarray(tokens.piece_bytes))
     rows = owners[spread[:, None] * size + np.arange(size)]
     clusters = rows[:, size // 2 + 1 :]
     every = np.ones(clusters.shape, dtype=bool)

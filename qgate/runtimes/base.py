@@ -59,8 +59,6 @@ class LoadSettings:
     path: str
     window_tokens: int
     """The longest sequence that will be scored or sampled."""
-    sequences: int = 1
-    """How many sequences are sampled side by side."""
     threads: int | None = None
     """None: what the machine offers."""
     context_tokens: int | None = None

@@ -16,26 +16,16 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import require_context
 from qgate.runtimes.in_flight import naming_asked
+from qgate.runtimes.messages import NO_END, Answers, Batch, Texts
 from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.verbs import ANSWER, ENCODE, SCORE_SPANS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from qgate.runtimes.base import Prompt, Span
+    from qgate.runtimes.base import Span
     from qgate.runtimes.host import Host
-
-SIDE_BY_SIDE = 16
-"""Prompts that are answered at a time."""
-NO_END = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Prompts that are answered, so many at a time."""
-
-    prompts: tuple[Prompt, ...]
-    side_by_side: int = SIDE_BY_SIDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +65,6 @@ class Work:
                 if prompt.stops:
                     found.update(f"stops {json.dumps(prompt.stops)}:".encode())
         return f"sha256:{found.hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What one batch was answered, in the order of its prompts."""
-
-    ids: tuple[np.ndarray, ...]
-    """Generated tokens, int32, without the one that ended the answer."""
-    ends: np.ndarray
-    """The token that ended each, int32; `NO_END` where the answer reached its length or a stop."""
-    texts: tuple[str, ...]
-    margins_nats: tuple[np.ndarray, ...]
-    """How much more likely each token was than the next best, that of the end too; float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +122,7 @@ class Speaker:
         return self._encode(texts, begins=False)
 
     def _encode(self, texts: Sequence[str], *, begins: bool) -> tuple[np.ndarray, ...]:
-        found = self._host.call("encode", texts=list(texts), begins=[begins] * len(texts))
-        ids = from_flat(found["ids"])
+        ids = ENCODE.ask(self._host, Texts(texts=tuple(texts), begins=begins))
         if len(ids) != len(texts):
             raise MeasurementError(f"lost texts: got ids of {len(ids)}; expected {len(texts)}")
         return ids
@@ -173,12 +149,8 @@ def _score(
     spans: Sequence[Span], host: Host
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     with naming_asked(spans, "sequence"):
-        scored = host.call(
-            "score_spans",
-            ids=to_flat([span.ids for span in spans], "<i4"),
-            firsts=np.array([span.first for span in spans], dtype=np.int32),
-        )
-    nll, tops = from_flat(scored["nll_nats"]), from_flat(scored["is_top"])
+        scored = SCORE_SPANS.ask(host, spans)
+    nll, tops = scored.nll_nats, scored.is_top
     wanted = [len(span.ids) - 1 - span.first for span in spans]
     for found in (nll, tops):
         if [len(one) for one in found] != wanted:
@@ -191,25 +163,18 @@ def _score(
 
 def _answer(batch: Batch, host: Host) -> Answers:
     with naming_asked(batch.prompts, "prompt"):
-        given = host.call(
-            "answer",
-            ids=to_flat([prompt.ids for prompt in batch.prompts], "<i4"),
-            max_tokens=np.array([prompt.max_tokens for prompt in batch.prompts], dtype=np.int32),
-            stops=[list(prompt.stops) for prompt in batch.prompts],
-            side_by_side=batch.side_by_side,
-        )
-    ids, texts = from_flat(given["answers"]), tuple(map(str, given["texts"]))
-    if not len(ids) == len(texts) == len(given["ends"]) == len(batch.prompts):
+        given = ANSWER.ask(host, batch)
+    if not len(given.ids) == len(given.texts) == len(given.ends) == len(batch.prompts):
         raise MeasurementError(
-            f"lost answers: got {len(ids)}; expected {len(batch.prompts)}, one a prompt"
+            f"lost answers: got {len(given.ids)}; expected {len(batch.prompts)}, one a prompt"
         )
-    margins = from_flat(given["margins_nats"])
-    wanted = [len(one) + (end != NO_END) for one, end in zip(ids, given["ends"], strict=True)]
-    if [len(one) for one in margins] != wanted:
+    wanted = [len(one) + (end != NO_END) for one, end in zip(given.ids, given.ends, strict=True)]
+    if [len(one) for one in given.margins_nats] != wanted:
         raise MeasurementError(
-            f"lost tokens: got the margins of {sum(map(len, margins))}; expected {sum(wanted)}"
+            f"lost tokens: got the margins of {sum(map(len, given.margins_nats))};"
+            f" expected {sum(wanted)}"
         )
-    return Answers(ids=ids, ends=np.asarray(given["ends"]), texts=texts, margins_nats=margins)
+    return given
 
 
 def save(outcome: Outcome, directory: Path) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qgate.errors import QGateError
-from qgate.records import Artifact, RuntimeFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from qgate.records import Artifact, RuntimeFacts
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
     from qgate.runtimes.recall import Recall
@@ -128,10 +128,12 @@ class Serving:
 
     def describe(self) -> RuntimeFacts:
         """What serves it; no model is loaded for that, but a server has to be asked."""
+        from qgate.runtimes.verbs import DESCRIBE
+
         if self._runtime is None:
             if self._loading.is_remote:
                 self.load_now()
-            self._runtime = RuntimeFacts(**self._child().call("describe"))
+            self._runtime = DESCRIBE.ask(self._child(), None)
         return self._runtime
 
     @property
@@ -196,21 +198,21 @@ class Serving:
         return self._facts
 
     def _load(self) -> ModelFacts:
-        from qgate.runtimes.base import ModelFacts
+        from qgate.runtimes.base import LoadSettings
+        from qgate.runtimes.verbs import LOAD
 
-        wanted, quantize = self._loading, self.artifact.quantize
+        wanted = self._loading
         with self.phase("load"):
-            loaded = self._child().call(
-                "load",
+            settings = LoadSettings(
                 path=str(self.artifact.path.absolute()),
                 window_tokens=wanted.window_tokens,
                 context_tokens=wanted.context_tokens,
                 threads=wanted.threads,
-                quantize=None if quantize is None else dict(quantize),
+                quantize=self.artifact.quantize,
                 options=dict(wanted.options),
                 trust_remote_code=self.artifact.runs_code,
             )
-        return ModelFacts.from_json(loaded)
+            return LOAD.ask(self._child(), settings)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

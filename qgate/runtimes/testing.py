@@ -28,13 +28,28 @@ import pytest
 from qgate.artifacts.digest import window_digests
 from qgate.errors import ArtifactError
 from qgate.runtimes import find_spec
-from qgate.runtimes.base import ModelFacts
+from qgate.runtimes.base import LoadSettings, Prompt, Sampling, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.messages import Batch, Texts, TimedRequest
+from qgate.runtimes.verbs import (
+    ANSWER,
+    DESCRIBE,
+    ENCODE,
+    FILL_CONTEXT,
+    LOAD,
+    SAMPLE,
+    SCORE,
+    SCORE_SPANS,
+    TIME,
+)
+from qgate.runtimes.worker.scoring import ScoreRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from qgate.runtimes.base import ModelFacts
+    from qgate.runtimes.messages import Answers
 
 WINDOWS, TOKENS = 6, 96
 HALF = TOKENS // 2
@@ -57,21 +72,21 @@ class ServedChild:
         drawn = np.random.default_rng(0).integers(5, self.facts.n_vocab, (count, TOKENS))
         return drawn.astype(np.int32)
 
-    def score(self, windows: np.ndarray) -> dict[str, Any]:
-        """The tokens' likelihoods in the second half of each window."""
+    def score(self, windows: np.ndarray) -> np.ndarray:
+        """The tokens' likelihoods in the second half of each window, shape (windows, scored)."""
         if self.facts.scoring == "none":
             pytest.skip("it gives no likelihoods")
-        kept = {"stored": None, "anchors": None, "tops": None}
-        return self.host.call("score", windows=windows, first=HALF, **kept)
+        request = ScoreRequest(windows=windows, first=HALF, stored=None, anchors=None, tops=None)
+        scored = SCORE.ask(self.host, request)
+        assert scored.nll_nats is not None
+        assert scored.nll_nats.dtype == np.float64
+        assert list(scored.digests) == window_digests(windows)
+        return scored.nll_nats.reshape(len(windows), TOKENS - 1 - HALF)
 
-    def answer(self, prompts: list[np.ndarray], side_by_side: int = 1) -> dict[str, Any]:
+    def answer(self, prompts: Sequence[np.ndarray]) -> Answers:
         """Greedy answers of at most `ANSWER_TOKENS`."""
-        return self.host.call(
-            "answer",
-            ids=to_flat(prompts, "<i4"),
-            max_tokens=np.full(len(prompts), ANSWER_TOKENS, dtype=np.int32),
-            side_by_side=side_by_side,
-        )
+        asked = tuple(Prompt(ids=ids, max_tokens=ANSWER_TOKENS) for ids in prompts)
+        return ANSWER.ask(self.host, Batch(prompts=asked, side_by_side=1))
 
     def is_near(self, one: np.ndarray, other: np.ndarray) -> bool:
         """Whether these are the same numbers, as far as this runtime's calls are alike."""
@@ -97,25 +112,24 @@ def serve(
         near_nats: see `ServedChild`.
     """
     with Host(HostSettings(runtime=runtime, python=python)) as host:
-        loaded = host.call(
-            "load",
-            path=str(path.absolute()),
-            window_tokens=TOKENS,
-            threads=1,
-            options=dict(options or {}),
-        )
-        facts = ModelFacts.from_json(loaded)
+        facts = LOAD.ask(host, _settings(path, options))
         yield ServedChild(host=host, path=path, facts=facts, near_nats=near_nats)
+
+
+def _settings(path: Path, options: Mapping[str, Any] | None = None) -> LoadSettings:
+    return LoadSettings(
+        path=str(path.absolute()), window_tokens=TOKENS, threads=1, options=dict(options or {})
+    )
 
 
 class RuntimeContract:
     """A class for pytest; the module of a subclass has the fixture `served`."""
 
     def test_it_describes_itself_and_the_model(self, served: ServedChild) -> None:
-        found, facts = served.host.call("describe"), served.facts
+        found, facts = DESCRIBE.ask(served.host, None), served.facts
 
-        assert found == served.host.call("describe")
-        assert all(found[name] for name in ("name", "version", "device"))
+        assert found == DESCRIBE.ask(served.host, None)
+        assert all((found.name, found.version, found.device))
         assert 0 <= facts.first_token < facts.n_vocab
         assert not facts.adds_bos or facts.bos == facts.first_token
         assert all(0 <= token < facts.n_vocab for token in facts.end_tokens)
@@ -124,10 +138,7 @@ class RuntimeContract:
         self, served: ServedChild
     ) -> None:
         begun, followed = (
-            from_flat(
-                served.host.call("encode", texts=list(_TEXTS), begins=[begins] * len(_TEXTS))["ids"]
-            )
-            for begins in (True, False)
+            ENCODE.ask(served.host, Texts(texts=_TEXTS, begins=begins)) for begins in (True, False)
         )
 
         assert len(begun) == len(followed) == len(_TEXTS)
@@ -141,24 +152,17 @@ class RuntimeContract:
     ) -> None:
         windows = served.windows()
 
-        scored = served.score(windows)
+        rows = served.score(windows)
 
-        assert scored["nll_nats"].shape == (WINDOWS * (TOKENS - 1 - HALF),)
-        assert scored["nll_nats"].dtype == np.float64
-        assert np.isfinite(scored["nll_nats"]).all()
-        assert scored["digests"] == window_digests(windows)
-        rows = scored["nll_nats"].reshape(WINDOWS, -1)
-        backwards = served.score(windows[::-1])["nll_nats"].reshape(WINDOWS, -1)
-        assert served.is_near(backwards[::-1], rows)
+        assert np.isfinite(rows).all()
+        assert served.is_near(served.score(windows[::-1])[::-1], rows)
         assert not served.is_near(rows[0], rows[1])
 
     def test_a_batch_of_one_is_as_many(self, served: ServedChild) -> None:
         windows = served.windows()
-        together = served.score(windows)["nll_nats"]
+        together = served.score(windows)
 
-        alone = [
-            served.score(windows[number : number + 1])["nll_nats"] for number in range(WINDOWS)
-        ]
+        alone = [served.score(windows[number : number + 1]) for number in range(WINDOWS)]
 
         assert served.is_near(np.concatenate(alone), together)
 
@@ -166,21 +170,19 @@ class RuntimeContract:
         self, served: ServedChild
     ) -> None:
         windows = served.windows(3)
-        whole = served.score(windows)["nll_nats"].reshape(3, -1)
+        whole = served.score(windows)
 
-        spans = served.host.call(
-            "score_spans", ids=to_flat([*windows], "<i4"), firsts=np.full(3, HALF, dtype=np.int32)
-        )
+        spans = SCORE_SPANS.ask(served.host, [Span(ids=ids, first=HALF) for ids in windows])
 
         # llama.cpp picks kernels by the tokens of a call, and these round differently
-        assert np.stack(from_flat(spans["nll_nats"])) == pytest.approx(whole, abs=0.02)
+        assert np.stack(spans.nll_nats) == pytest.approx(whole, abs=0.02)
 
     def test_the_seed_decides_the_text_that_it_writes(self, served: ServedChild) -> None:
         if served.facts.scoring == "none":
             pytest.skip("it writes no text to be scored")
 
         once, again, other = (
-            served.host.call("sample", sequences=3, tokens=TOKENS, seed=seed)["windows"]
+            SAMPLE.ask(served.host, Sampling(sequences=3, tokens=TOKENS, seed=seed)).ids
             for seed in (11, 11, 12)
         )
 
@@ -196,15 +198,15 @@ class RuntimeContract:
 
         once, again = served.answer(prompts), served.answer(prompts)
 
-        assert len(once["texts"]) == len(once["ends"]) == len(prompts)
-        assert again["answers"]["flat"].tobytes() == once["answers"]["flat"].tobytes()
-        assert (again["texts"], again["ends"].tolist()) == (once["texts"], once["ends"].tolist())
-        assert all(len(one) <= ANSWER_TOKENS for one in from_flat(once["answers"]))
+        assert len(once.ids) == len(once.texts) == len(once.ends) == len(prompts)
+        assert [ids.tolist() for ids in again.ids] == [ids.tolist() for ids in once.ids]
+        assert (again.texts, again.ends.tolist()) == (once.texts, once.ends.tolist())
+        assert all(len(ids) <= ANSWER_TOKENS for ids in once.ids)
 
     def test_a_timed_request_gives_as_many_tokens_as_were_asked_for(
         self, served: ServedChild
     ) -> None:
-        at_s = served.host.call("time", ids=served.windows(1)[0], count=5)["at_s"]
+        at_s = TIME.ask(served.host, TimedRequest(ids=served.windows(1)[0], count=5))
 
         assert at_s.shape == (5,)
         assert at_s[0] > 0.0
@@ -214,11 +216,11 @@ class RuntimeContract:
         if "memory" in find_spec(served.host.runtime).unmeasured:
             pytest.skip("it measures no memory")
 
-        buffers = served.host.call("fill_context", tokens=TOKENS)["buffers"]
+        buffers = FILL_CONTEXT.ask(served.host, TOKENS).buffers
 
-        assert buffers["context_tokens"] >= TOKENS
-        assert buffers["weights_bytes"] > 0
-        assert buffers["kv_cache_bytes"] > 0
+        assert buffers.context_tokens >= TOKENS
+        assert buffers.weights_bytes > 0
+        assert buffers.kv_cache_bytes > 0
 
     def test_a_file_that_is_cut_short_is_the_artifacts_fault_in_one_line(
         self, served: ServedChild, tmp_path: Path
@@ -228,7 +230,7 @@ class RuntimeContract:
             pytest.skip("a server has loaded its model before")
         cut = cut_short(served.path, tmp_path)
         with pytest.raises(ArtifactError) as caught:
-            served.host.call("load", path=str(cut), window_tokens=TOKENS)
+            LOAD.ask(served.host, _settings(cut))
 
         assert "\n" not in str(caught.value)
 

@@ -25,10 +25,11 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import digest, discover
-from qgate.reference.distributions import Plan, Reference, ReferenceStore, score_arguments
+from qgate.reference.distributions import Plan, Reference, ReferenceStore, score_request
 from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.verbs import SCORE
 from qgate.thresholds import TextSettings
 
 pytestmark = pytest.mark.slow
@@ -94,19 +95,18 @@ def _reference(scene: Scene) -> Reference:
 
 
 def _score(scene: Scene, reference: Reference) -> dict[str, float]:
-    arguments = score_arguments(reference)
-    few = {**arguments, "windows": reference.windows.ids[:WARM_UP_WINDOWS]}
+    whole = score_request(reference, 0, len(reference.windows.ids))
     with Host(HostSettings(runtime="llama_cpp")) as host:
         host.call("load", path=str(scene.artifact), window_tokens=WINDOW_TOKENS, threads=THREADS)
-        host.call("score", **few)
+        SCORE.ask(host, score_request(reference, 0, WARM_UP_WINDOWS))
         started = time.perf_counter()
-        scored = host.call("score", **arguments)
+        scored = SCORE.ask(host, whole)
         seconds = time.perf_counter() - started
         status = Path(f"/proc/{host.pid}/status").read_text()
     peak_kb = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return {
         "window_s": seconds / scene.windows,
-        "outside_share": 1 - scored["decode_s"] / seconds,
+        "outside_share": 1 - scored.decode_s / seconds,
         "peak_bytes": int(peak_kb) * 1024,
     }
 

@@ -20,7 +20,6 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.base import LoadSettings, Span
-from qgate.runtimes.ragged import from_flat
 from qgate.runtimes.transformers.adapter import Transformers
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from qgate.runtimes.worker.spans import score_spans
@@ -69,7 +68,7 @@ class Work:
     def ours(self, runtime: Transformers) -> np.ndarray:
         if len({(len(span.ids), span.first) for span in self.spans}) > 1:
             found = score_spans(runtime, self.spans, lambda *_: None)
-            return np.array([-nll.sum() for nll in from_flat(found["nll_nats"])])
+            return np.array([-nll.sum() for nll in found.nll_nats])
         windows = np.stack([span.ids for span in self.spans])
         request = ScoreRequest(
             windows=windows, first=self.spans[0].first, stored=None, anchors=None, tops=None

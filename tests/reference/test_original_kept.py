@@ -49,7 +49,7 @@ def self_kl(nats: float, **at: float) -> dict[str, Any]:
     return {"kl_nats": found}
 
 
-def keep(directory: Path, host: Any, scoring: Any) -> tuple[dict[str, Any], str]:
+def keep(directory: Path, host: Any, scoring: Any) -> tuple[float, str]:
     facts = ModelFacts(
         n_vocab=1792,
         width=256,
@@ -71,8 +71,8 @@ def keep(directory: Path, host: Any, scoring: Any) -> tuple[dict[str, Any], str]
     )
     loaded = Loaded(host=host, facts=facts, windows=windows)
     settings = TextSettings(source="generated", windows=2, window_tokens=16)
-    scored, stored = keep_original(directory, DEMO, settings, loaded)
-    return scored, stored.encoding
+    kept = keep_original(directory, DEMO, settings, loaded)
+    return kept.self_kl_nats, kept.stored.encoding
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_whole_rows_are_kept_where_they_are_believed(
 ) -> None:
     host = Served(**answers)
 
-    scored, encoding = keep(tmp_path, host, "whole")
+    self_kl_nats, encoding = keep(tmp_path, host, "whole")
 
     assert encoding == asked[-1]
-    assert scored["self_kl_nats"] == pytest.approx(answers[encoding]["kl_nats"][0])
+    assert self_kl_nats == pytest.approx(answers[encoding]["kl_nats"][0])
     assert host.asked == asked
 
 
@@ -112,11 +112,11 @@ def test_a_quarter_of_the_positions_that_count_is_checked(tmp_path: Path) -> Non
     others = {f"at_{place}": 9.0 for place in range(COUNTS.size) if place not in CHECKED}
     host = Served(hidden=self_kl(1e-7, **others))
 
-    scored, encoding = keep(tmp_path, host, "logits")
+    self_kl_nats, encoding = keep(tmp_path, host, "logits")
 
     assert encoding == "hidden"
     assert [np.flatnonzero(one).tolist() for one in host.compared] == [list(CHECKED)]
-    assert scored["self_kl_nats"] == pytest.approx(1e-7)
+    assert self_kl_nats == pytest.approx(1e-7)
 
 
 @pytest.mark.parametrize("place", CHECKED)

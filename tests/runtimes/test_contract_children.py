@@ -16,6 +16,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.testing import RuntimeContract, ServedChild, serve
+from qgate.runtimes.verbs import DESCRIBE
 from tests.conftest import Toy, write_toy
 from tests.support.vllm_environment import python_with_vllm
 
@@ -73,7 +74,7 @@ def named(name: str) -> Any:
 def served(request: pytest.FixtureRequest) -> Iterator[ServedChild]:
     kind = KINDS[request.param]
     with serve(request.param, kind.find(request), python=kind.python()) as child:
-        on_cpu = child.host.call("describe")["device"] == "cpu"
+        on_cpu = DESCRIBE.ask(child.host, None).device == "cpu"
         near = kind.near_nats if on_cpu else NEAR_ON_A_GPU_NATS
         yield dataclasses.replace(child, near_nats=near)
 

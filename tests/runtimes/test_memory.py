@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -35,7 +35,8 @@ from qgate.verdict import judge
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qgate.runtimes.base import Runtime
+    from qgate.runtimes.messages import ContextMemory
+
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,14 +58,14 @@ class Hog:
         )
 
 
-def fill(taken_bytes: int) -> dict[str, Any]:
-    return memory.fill_context(cast("Runtime", Hog(taken_bytes)), 64)
+def fill(taken_bytes: int) -> ContextMemory:
+    return memory.fill_context(Hog(taken_bytes), 64)
 
 
 FILL_ALONE = f"""
-import json
+import dataclasses, json
 from tests.runtimes.test_memory import fill
-print(json.dumps(fill({200 * MIB})))
+print(json.dumps(dataclasses.asdict(fill({200 * MIB}))))
 """
 
 
@@ -82,7 +83,7 @@ def test_the_peak_holds_what_was_given_back() -> None:
 def test_an_earlier_peak_is_forgotten() -> None:
     large, small = fill(400 * MIB), fill(MIB)
 
-    assert small["peak_rss_bytes"] < large["peak_rss_bytes"] - 300 * MIB
+    assert small.peak_rss_bytes < large.peak_rss_bytes - 300 * MIB
 
 
 def test_what_a_process_starts_counts_with_it() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qgate.runtimes.requests import Outcome, Work
 
 if TYPE_CHECKING:
-    from qgate.runtimes.requests import Answers, Batch
+    from qgate.runtimes.messages import Answers, Batch
 
 
 def in_another_order(work: Work) -> Work:

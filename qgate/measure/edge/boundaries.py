@@ -19,12 +19,14 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.free_running import SIDE_BY_SIDE, is_loop
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
-from qgate.runtimes.requests import Batch, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
+    from qgate.runtimes.messages import Answers
+    from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 _ROW = "edge.empty_prompt"
 _ANSWER_TOKENS = 32

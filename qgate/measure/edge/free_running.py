@@ -32,13 +32,15 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.reference.conversations import frame
 from qgate.runtimes.base import Prompt
-from qgate.runtimes.requests import NO_END, Batch, Work
+from qgate.runtimes.messages import NO_END, Batch
+from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.records import Artifact, Estimate
-    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
+    from qgate.runtimes.messages import Answers
+    from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 SIDE_BY_SIDE = 32
 """A token costs least so: on a CPU half of what it costs beside 15 others."""

@@ -22,12 +22,14 @@ import numpy as np
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
-from qgate.runtimes.requests import NO_END, Batch, Work
+from qgate.runtimes.messages import NO_END, Batch
+from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgate.runtimes.requests import Answers, Outcome, Pair, Speaker
+    from qgate.runtimes.messages import Answers
+    from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 _ANSWER_TOKENS = 8
 _PROMPTS = 48

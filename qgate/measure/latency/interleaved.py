@@ -20,6 +20,8 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import require_context
+from qgate.runtimes.messages import TimedRequest
+from qgate.runtimes.verbs import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -169,7 +171,7 @@ def _draw_prompts(count: int, tokens: int, n_vocab: int) -> np.ndarray:
 
 
 def _time(side: str, host: Host, ids: np.ndarray, count: int) -> np.ndarray:
-    found = np.asarray(host.call("time", ids=ids, count=count)["at_s"], dtype=np.float64)
+    found = TIME.ask(host, TimedRequest(ids=ids, count=count))
     if found.shape != (count,):
         raise MeasurementError(
             f"{side}: lost tokens: got times of shape {found.shape}; expected {count} of a request"

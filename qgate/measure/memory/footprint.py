@@ -8,6 +8,7 @@ that no number depends on what was measured before. What the numbers mean is in
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.latency.interleaved import FIRST_ORDINARY_TOKEN
+from qgate.runtimes.messages import Repeats
+from qgate.runtimes.verbs import DESCRIBE, FILL_CONTEXT, REPEAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,16 +100,16 @@ def measure_footprint(
         QGateError: the child failed, or the runtime or this system does not tell.
         MeasurementError: the system sees much more than the library's account has.
     """
-    device = str(host.call("describe")["device"])
+    device = DESCRIBE.ask(host, None).device
     watching = contextlib.nullcontext() if meter is None else meter.watch()
     with watching as peak:
-        found = host.call("fill_context", tokens=context_tokens)
+        found = FILL_CONTEXT.ask(host, context_tokens)
     taken = None if meter is None or peak is None else peak.used_bytes - meter.before_bytes
     footprint = Footprint(
-        **found["buffers"],
-        pss_before_bytes=found["pss_before_bytes"],
-        pss_bytes=found["pss_bytes"],
-        peak_rss_bytes=found["peak_rss_bytes"],
+        **dataclasses.asdict(found.buffers),
+        pss_before_bytes=found.pss_before_bytes,
+        pss_bytes=found.pss_bytes,
+        peak_rss_bytes=found.peak_rss_bytes,
         device=device,
         device_peak_bytes=taken,
     )
@@ -188,8 +191,7 @@ def batch_ends(batches: int) -> tuple[int, ...]:
 def _repeat(host: Host, n_vocab: int, times: int) -> np.ndarray:
     rng = np.random.default_rng(_SEED)
     ids = rng.integers(FIRST_ORDINARY_TOKEN, n_vocab, PROMPT_TOKENS).astype(np.int32)
-    repeated = host.call("repeat", ids=ids, tokens=OUTPUT_TOKENS, times=times)
-    found = np.asarray(repeated["anonymous_bytes"])
+    found = REPEAT.ask(host, Repeats(ids=ids, tokens=OUTPUT_TOKENS, times=times))
     if found.shape != (times,):
         raise MeasurementError(
             f"memory.growth: lost batches: got sizes of shape {found.shape}; expected {times}"

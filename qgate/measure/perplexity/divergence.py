@@ -16,7 +16,9 @@ from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.looks import estimate_at
 from qgate.measure.perplexity.rows import ROWS, explain
-from qgate.reference.distributions import pair, require_same_vocabulary, score_arguments
+from qgate.reference.distributions import pair, require_same_vocabulary, score_request
+from qgate.runtimes.messages import Scored
+from qgate.runtimes.verbs import SCORE
 from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ _SHARES = (0.5, 1.0)
 """Of the windows: when the rows are looked at."""
 _FEWEST_WINDOWS = 16
 """Fewer decide nothing at an early look."""
-_VALUES = ("nll_nats", "kl_nats", "same_top", "covered_mass")
-"""What the `score` verb tells of tokens, the last only where not all of the vocabulary is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def measure_divergence(
     require_same_vocabulary(serving.artifact, serving.load(), reference)
     count = len(reference.windows.ids)
     ends = window_ends(count) if rows is not None and rows.can_stop else (count,)
-    parts: list[dict[str, Any]] = []
+    parts: list[Scored] = []
     for look, (begin, end) in enumerate(itertools.pairwise((0, *ends)), 1):
         parts.append(score_part(serving, reference, begin, end))
         looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
@@ -102,8 +102,8 @@ def window_ends(count: int) -> tuple[int, ...]:
     return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
 
 
-def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> dict[str, Any]:
-    """What the artifact's child says of windows begin..end, as the `score` verb tells it.
+def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> Scored:
+    """What comes of windows begin..end in the artifact's child.
 
     Raises:
         QGateError: the runtime failed, or lost something.
@@ -111,43 +111,57 @@ def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> 
     from qgate.artifacts.digest import window_digests
 
     with serving.phase("perplexity"):
-        scored = serving.host.call("score", **score_arguments(reference, begin, end))
-    if scored["digests"] != window_digests(reference.windows.ids[begin:end]):
+        scored = SCORE.ask(serving.host, score_request(reference, begin, end))
+    if list(scored.digests) != window_digests(reference.windows.ids[begin:end]):
         raise MeasurementError(
             f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
-            f" got {len(scored['digests'])} windows; expected the {end - begin} that were sent"
+            f" got {len(scored.digests)} windows; expected the {end - begin} that were sent"
         )
     return scored
 
 
 def _joined(
-    reference: Reference, parts: Sequence[Mapping[str, Any]], end: int, looks: Looks | None
+    reference: Reference, parts: Sequence[Scored], end: int, looks: Looks | None
 ) -> Divergence:
     """The parts so far as the samples of the first windows."""
-    names = [name for name in _VALUES if any(name in part for part in parts)]
-    scored: dict[str, Any] = {
-        name: np.concatenate([_values(name, part) for part in parts]) for name in names
-    }
     reasons = [_why_partition(part, reference) for part in parts]
-    scored["why_partition"] = next(filter(None, reasons), "")
+    scored = Scored(
+        nll_nats=_joint([part.nll_nats for part in parts]),
+        kl_nats=_joint([part.kl_nats for part in parts]),
+        same_top=_joint([part.same_top for part in parts]),
+        covered_mass=_joint(_masses(parts)),
+        why_partition=next(filter(None, reasons), ""),
+    )
     return Divergence(
         samples=pair(reference.leading(end), scored),
-        seconds=sum(part["total_s"] for part in parts),
-        decode_seconds=sum(part["decode_s"] for part in parts),
+        seconds=sum(part.total_s for part in parts),
+        decode_seconds=sum(part.decode_s for part in parts),
         looks=looks,
         text=reference.text.name,
     )
 
 
-def _values(name: str, part: Mapping[str, Any]) -> np.ndarray:
-    """Of a part that was compared over the whole vocabulary, where others were not: all mass."""
-    values: np.ndarray = part[name] if name in part else np.ones(len(part["kl_nats"]))
-    return values
+def _joint(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """The values of all parts; None where a part has none."""
+    known = [one for one in values if one is not None]
+    return np.concatenate(known) if len(known) == len(values) else None
 
 
-def _why_partition(scored: Mapping[str, Any], reference: Reference) -> str:
+def _masses(parts: Sequence[Scored]) -> list[np.ndarray | None]:
+    """Of each part; all mass of one that was compared over the whole vocabulary, if others not."""
+    if all(part.covered_mass is None for part in parts):
+        return [None]
+    return [
+        np.ones(len(part.kl_nats))
+        if part.covered_mass is None and part.kl_nats is not None
+        else part.covered_mass
+        for part in parts
+    ]
+
+
+def _why_partition(scored: Scored, reference: Reference) -> str:
     """Why less than the whole vocabulary was compared; empty where it all was, or nobody says."""
-    why = printable(str(scored.get("why_partition", "")))
+    why = printable(str(scored.why_partition))
     if why or reference.stored.encoding != "top_k":
         return why
     return (

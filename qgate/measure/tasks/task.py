@@ -25,7 +25,8 @@ from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.requests import Batch, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ import numpy as np
 from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Span
-from qgate.runtimes.ragged import to_flat
+from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker.logprob_store import TopKeeper, TopRows, find_top_rows, read_top_rows
 from qgate.runtimes.worker.partition_kl import look_up, partition_divergence
 from qgate.runtimes.worker.prompt_logprobs import SEARCHED, TOP, check_reading, rows_of
@@ -180,7 +180,7 @@ class TopRowsOfOriginal:
         return {"kl_nats": kl, "same_top": same_top, "covered_mass": covered}
 
 
-def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress) -> dict[str, Any]:
+def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress) -> SpanScores:
     """As `qgate.runtimes.worker.spans.score_spans`."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
@@ -194,7 +194,7 @@ def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress
     if len(nll) != len(spans):
         raise _lost(len(nll), len(spans))
     assert all(len(one) == rows_of(span) for one, span in zip(nll, spans, strict=True))
-    return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
+    return SpanScores(nll_nats=tuple(nll), is_top=tuple(tops))
 
 
 def _of_tokens(ids: np.ndarray, reading: Reading, stride: int) -> np.ndarray:

@@ -17,10 +17,32 @@ import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
 
     from qgate.errors import MeasurementError
-    from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, TextSource
+    from qgate.runtimes.base import (
+        LoadSettings,
+        ModelFacts,
+        Runtime,
+        Sampled,
+        Sampling,
+        Span,
+        TextSource,
+    )
+    from qgate.runtimes.messages import (
+        Answers,
+        Batch,
+        ContextMemory,
+        Repeats,
+        Scored,
+        SpanScores,
+        Texts,
+        TimedRequest,
+        Tokens,
+    )
+    from qgate.runtimes.worker.scoring import ScoreRequest
 
 HEARTBEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -66,21 +88,8 @@ class _Worker:
     def _answer(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
         from qgate.errors import QGateError
 
-        verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "describe": self._describe,
-            "load": self._load,
-            "tokenize": self._tokenize,
-            "sample": self._sample,
-            "score": self._score,
-            "encode": self._encode,
-            "score_spans": self._score_spans,
-            "answer": self._answer_prompts,
-            "time": self._time,
-            "fill_context": self._fill_context,
-            "repeat": self._repeat,
-        }
         try:
-            return {"result": verbs[verb](args)}
+            return {"result": self._serve(verb, args)}
         except QGateError as error:
             return {"error": {"kind": type(error).__name__, "message": str(error)}}
         except MemoryError:
@@ -90,60 +99,73 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - the parent reports it; the child must answer
             return {"error": _unexpected(error, verb)}
 
-    def _describe(self, _: dict[str, Any]) -> dict[str, Any]:
-        return dataclasses.asdict(self._adapter().describe())
+    def _serve(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        from qgate.runtimes import verbs
 
-    def _load(self, args: dict[str, Any]) -> dict[str, Any]:
+        served: dict[str, Callable[[], dict[str, Any]]] = {
+            "describe": lambda: verbs.DESCRIBE.serve(args, lambda _: self._adapter().describe()),
+            "load": lambda: verbs.LOAD.serve(args, self._load),
+            "tokenize": lambda: verbs.TOKENIZE.serve(args, self._tokenize),
+            "sample": lambda: verbs.SAMPLE.serve(args, self._sample),
+            "score": lambda: verbs.SCORE.serve(args, self._score),
+            "encode": lambda: verbs.ENCODE.serve(args, self._encode),
+            "score_spans": lambda: verbs.SCORE_SPANS.serve(args, self._score_spans),
+            "answer": lambda: verbs.ANSWER.serve(args, self._answer_prompts),
+            "time": lambda: verbs.TIME.serve(args, self._time),
+            "fill_context": lambda: verbs.FILL_CONTEXT.serve(args, self._fill_context),
+            "repeat": lambda: verbs.REPEAT.serve(args, self._repeat),
+        }
+        return served[verb]()
+
+    def _load(self, settings: LoadSettings) -> ModelFacts:
         from qgate.runtimes import find_spec
-        from qgate.runtimes.base import LoadSettings
 
-        options = find_spec(self._name).options(**args.get("options", {}))
-        settings = LoadSettings(**{**args, "options": options})
+        given = settings.options if isinstance(settings.options, dict) else {}
+        options = find_spec(self._name).options(**given)
+        settings = dataclasses.replace(settings, options=options)
         if self._loaded is None or self._loaded[0] != settings:
             if self._loaded is not None:
                 self._adapter().close()
             self._loaded = settings, self._adapter().load(settings)
-        return self._loaded[1].to_json()
+        return self._loaded[1]
 
-    def _tokenize(self, args: dict[str, Any]) -> dict[str, Any]:
-        ids, piece_bytes = self._text_source().tokenize(args["text"])
-        return {"ids": ids, "piece_bytes": piece_bytes}
+    def _tokenize(self, text: str) -> Tokens:
+        from qgate.runtimes.messages import Tokens
 
-    def _sample(self, args: dict[str, Any]) -> dict[str, Any]:
+        ids, piece_bytes = self._text_source().tokenize(text)
+        return Tokens(ids=ids, piece_bytes=piece_bytes)
+
+    def _sample(self, sampling: Sampling) -> Sampled:
         import numpy as np
 
-        from qgate.runtimes.base import Heat, Sampling
-        from qgate.runtimes.ragged import from_flat
+        from qgate.runtimes.base import Sampled
 
-        turns = [tuple(from_flat(one)) for one in args.get("turns", ())]
         groups = []
-        for begin in range(0, args["sequences"], _GROUP):
-            count = min(_GROUP, args["sequences"] - begin)
-            sampling = Sampling(
+        for begin in range(0, sampling.sequences, _GROUP):
+            count = min(_GROUP, sampling.sequences - begin)
+            group = dataclasses.replace(
+                sampling,
                 sequences=count,
-                tokens=args["tokens"],
-                seed=args["seed"] + begin,
-                heat=Heat(**args.get("heat", {})),
-                turns=tuple(turns[begin : begin + count]),
-                answer_tokens=args.get("answer_tokens", 0),
-                ends=tuple(args.get("ends", ())),
+                seed=sampling.seed + begin,
+                turns=sampling.turns[begin : begin + count],
             )
-            groups.append(self._text_source().sample(sampling, self._progress))
-        return {
-            "windows": np.concatenate([group.ids for group in groups]),
-            "answers": np.concatenate([group.answers for group in groups]),
-        }
+            groups.append(self._text_source().sample(group, self._progress))
+        return Sampled(
+            ids=np.concatenate([group.ids for group in groups]),
+            answers=np.concatenate([group.answers for group in groups]),
+        )
 
-    def _score(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _score(self, request: ScoreRequest) -> Scored:
         from qgate.runtimes.base import LogitsScorer
+        from qgate.runtimes.messages import Scored
         from qgate.runtimes.worker.logprob_scoring import TopKScorer
         from qgate.runtimes.worker.prompt_logprobs import PromptReader
-        from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
+        from qgate.runtimes.worker.scoring import Scorer
         from qgate.runtimes.worker.whole_scoring import WholeReader, WholeScorer
 
-        request, facts, adapter = ScoreRequest.from_json(args), self._facts(), self._adapter()
+        facts, adapter = self._facts(), self._adapter()
         if facts.scoring == "logits" and isinstance(adapter, LogitsScorer):
-            return Scorer(adapter, request).score(self._progress)
+            return Scored(**Scorer(adapter, request).score(self._progress))
         if facts.scoring == "whole" and isinstance(adapter, WholeReader):
             scored = WholeScorer(adapter, facts.n_vocab, request).score(self._progress)
         elif facts.scoring == "top_k" and isinstance(adapter, PromptReader):
@@ -151,27 +173,17 @@ class _Worker:
         else:
             raise self._cannot(_LIKELIHOODS)
         why = adapter.why_partition if isinstance(adapter, WholeReader) else ""
-        return {"why_partition": why, **scored}
+        return Scored(**{"why_partition": why, **scored})
 
-    def _encode(self, args: dict[str, Any]) -> dict[str, Any]:
-        from qgate.runtimes.ragged import to_flat
+    def _encode(self, asked: Texts) -> tuple[np.ndarray, ...]:
+        return tuple(self._adapter().encode(text, begins=asked.begins) for text in asked.texts)
 
-        texts, begins = args["texts"], args["begins"]
-        ids = [
-            self._adapter().encode(text, begins=one)
-            for text, one in zip(texts, begins, strict=True)
-        ]
-        return {"ids": to_flat(ids, "<i4")}
-
-    def _score_spans(self, args: dict[str, Any]) -> dict[str, Any]:
-        from qgate.runtimes.base import LogitsScorer, Span
-        from qgate.runtimes.ragged import from_flat
+    def _score_spans(self, spans: Sequence[Span]) -> SpanScores:
+        from qgate.runtimes.base import LogitsScorer
         from qgate.runtimes.worker import logprob_scoring as top_k_scoring
         from qgate.runtimes.worker import spans as sequences
         from qgate.runtimes.worker.prompt_logprobs import PromptReader
 
-        ids, firsts = from_flat(args["ids"]), args["firsts"].tolist()
-        spans = [Span(ids=one, first=first) for one, first in zip(ids, firsts, strict=True)]
         scoring, adapter = self._facts().scoring, self._adapter()
         if scoring == "logits" and isinstance(adapter, LogitsScorer):
             return sequences.score_spans(adapter, spans, self._progress)
@@ -179,47 +191,40 @@ class _Worker:
             return top_k_scoring.score_spans(adapter, spans, self._progress)
         raise self._cannot(_LIKELIHOODS)
 
-    def _answer_prompts(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _answer_prompts(self, batch: Batch) -> Answers:
         import numpy as np
 
-        from qgate.runtimes.base import Prompt
-        from qgate.runtimes.ragged import from_flat, to_flat
+        from qgate.runtimes.messages import NO_END, Answers
 
-        ids, most = from_flat(args["ids"]), args["max_tokens"].tolist()
-        stops = args.get("stops") or [()] * len(ids)
-        prompts = [
-            Prompt(ids=one, max_tokens=top, stops=tuple(until))
-            for one, top, until in zip(ids, most, stops, strict=True)
-        ]
-        answers = self._adapter().answer(prompts, args["side_by_side"], self._progress)
-        count = len(prompts)
+        count = len(batch.prompts)
+        answers = self._adapter().answer(batch.prompts, batch.side_by_side, self._progress)
         self._progress("answering", count, count, (count, count))
-        ends = [-1 if answer.end is None else answer.end for answer in answers]
-        return {
-            "answers": to_flat([answer.ids for answer in answers], "<i4"),
-            "ends": np.array(ends, dtype=np.int32),
-            "margins_nats": to_flat([answer.margins_nats for answer in answers], "<f4"),
-            "texts": [self._adapter().decode(answer.ids) for answer in answers],
-        }
+        ends = [NO_END if answer.end is None else answer.end for answer in answers]
+        return Answers(
+            ids=tuple(answer.ids for answer in answers),
+            ends=np.array(ends, dtype=np.int32),
+            margins_nats=tuple(answer.margins_nats for answer in answers),
+            texts=tuple(self._adapter().decode(answer.ids) for answer in answers),
+        )
 
-    def _time(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _time(self, request: TimedRequest) -> np.ndarray:
         from qgate.runtimes.worker.token_timing import time_request
 
-        return time_request(self._adapter(), args["ids"], args["count"])
+        return time_request(self._adapter(), request.ids, request.count)
 
-    def _fill_context(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _fill_context(self, tokens: int) -> ContextMemory:
         from qgate.runtimes.base import MemoryReporter
         from qgate.runtimes.worker.process_memory import fill_context
 
         adapter = self._adapter()
         if not isinstance(adapter, MemoryReporter):
             raise self._cannot("does not report what it allocates")
-        return fill_context(adapter, args["tokens"])
+        return fill_context(adapter, tokens)
 
-    def _repeat(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _repeat(self, asked: Repeats) -> np.ndarray:
         from qgate.runtimes.worker.process_memory import repeat_batches
 
-        return repeat_batches(self._adapter(), **args, progress=self._progress)
+        return repeat_batches(self._adapter(), asked, self._progress)
 
     def _text_source(self) -> TextSource:
         from qgate.runtimes.base import TextSource

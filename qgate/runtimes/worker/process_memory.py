@@ -12,26 +12,27 @@ model in each process that maps it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
+from qgate.runtimes.messages import ContextMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qgate.runtimes.base import MemoryReporter, Progress, Runtime
+    from qgate.runtimes.messages import Repeats
 
 _FORGET_PEAK = "5"
 
 
-def fill_context(runtime: MemoryReporter, tokens: int) -> dict[str, Any]:
+def fill_context(runtime: MemoryReporter, tokens: int) -> ContextMemory:
     """Serve one sequence of `tokens`: the library's own account, and what the system saw.
 
     Raises:
@@ -40,31 +41,29 @@ def fill_context(runtime: MemoryReporter, tokens: int) -> dict[str, Any]:
     _forget_peak()
     before = tree_pss_bytes()
     buffers = runtime.fill_context(tokens)
-    return {
-        "buffers": dataclasses.asdict(buffers),
-        "pss_before_bytes": before,
-        "pss_bytes": tree_pss_bytes(),
-        "peak_rss_bytes": _status_bytes("VmHWM"),
-    }
+    return ContextMemory(
+        buffers=buffers,
+        pss_before_bytes=before,
+        pss_bytes=tree_pss_bytes(),
+        peak_rss_bytes=_status_bytes("VmHWM"),
+    )
 
 
-def repeat_batches(
-    runtime: Runtime, ids: np.ndarray, tokens: int, times: int, progress: Progress
-) -> dict[str, Any]:
-    """`anonymous_bytes` of the process tree after each of `times` identical requests.
+def repeat_batches(runtime: Runtime, asked: Repeats, progress: Progress) -> np.ndarray:
+    """Anonymous bytes of the process tree after each of some identical requests.
 
     Shape (times,), int64. Not its whole proportional set: that changes whenever another process
     maps or leaves the same libraries, the original's child among them.
     """
-    sizes = np.empty(times, dtype=np.int64)
+    sizes = np.empty(asked.times, dtype=np.int64)
     with _quick_collections():
-        for number in range(times):
-            for _ in runtime.stream(ids, tokens):
+        for number in range(asked.times):
+            for _ in runtime.stream(asked.ids, asked.tokens):
                 pass
             gc.collect()  # what waits for it is no leak, and comes and goes in steps
             sizes[number] = tree_anonymous_bytes()
-            progress("repeating a batch", number, times)
-    return {"anonymous_bytes": sizes}
+            progress("repeating a batch", number, asked.times)
+    return sizes
 
 
 @contextlib.contextmanager

@@ -10,12 +10,12 @@ decoded in the very same calls.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.ragged import to_flat
+from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.threads import Crew
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MOST_TOGETHER = 64
 
 
-def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress) -> dict[str, Any]:
-    """`nll_nats` (float64) and `is_top` (bool) of every scored token, ragged, one a sequence."""
+def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress) -> SpanScores:
+    """Of every scored token."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
     with Crew(os.cpu_count() or 1) as crew:
@@ -38,7 +38,7 @@ def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress
             sizes = [len(span.ids) - 1 - span.first for span in pack]
             for values, parts in ((nll, found[0]), (tops, found[1])):
                 values += np.split(parts, np.cumsum(sizes)[:-1])
-    return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
+    return SpanScores(nll_nats=tuple(nll), is_top=tuple(tops))
 
 
 def packs(spans: Sequence[Span], tokens: int) -> Iterator[list[Span]]:

@@ -8,7 +8,7 @@ transport is part of a number. What the clock says is turned into rows by
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from qgate.runtimes.base import Runtime
 
 
-def time_request(runtime: Runtime, ids: np.ndarray, count: int) -> dict[str, Any]:
-    """When each of `count` tokens was known, `at_s`: seconds after the request, shape (count,).
+def time_request(runtime: Runtime, ids: np.ndarray, count: int) -> np.ndarray:
+    """When each of `count` tokens was known: seconds after the request, shape (count,).
 
     Raises:
         MeasurementError: fewer or more tokens came than were asked for.
@@ -29,4 +29,4 @@ def time_request(runtime: Runtime, ids: np.ndarray, count: int) -> dict[str, Any
     at_s = [time.perf_counter() - started for _ in tokens]
     if len(at_s) != count:
         raise MeasurementError(f"lost tokens: got {len(at_s)}; expected {count}")
-    return {"at_s": np.array(at_s)}
+    return np.array(at_s)

@@ -51,7 +51,7 @@ class Planted:
 
     def score(self, spans: Sequence[Span]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         found = score_spans(cast("LogitsScorer", self), spans, lambda *_: None)
-        return list(from_flat(found["nll_nats"])), list(from_flat(found["is_top"]))
+        return list(found.nll_nats), list(found.is_top)
 
 
 def logits_after(token: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_a_real_model_says_the_same_of_a_sequence_as_its_logits_do(served: Serve
 
     found = score_spans(served.runtime, spans, lambda *_: None)
 
-    for span, own in zip(spans, from_flat(found["nll_nats"]), strict=True):
+    for span, own in zip(spans, found.nll_nats, strict=True):
         logits = served.logits(span.ids[:-1], span.first).astype(float)
         targets = span.ids[span.first + 1 :]
         wanted = -log_softmax(logits, axis=1)[np.arange(len(targets)), targets]

@@ -13,7 +13,6 @@ from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
 from qgate.reference.samples import Samples
 from qgate.runtimes.base import Span
 from qgate.runtimes.fake.adapter import Fake
-from qgate.runtimes.ragged import from_flat
 from qgate.runtimes.worker import logprob_scoring as top_k_scoring
 from qgate.runtimes.worker import prompt_logprobs as top_k
 from qgate.runtimes.worker import spans as sequences
@@ -252,9 +251,7 @@ def test_spans_score_as_with_logits(scene: Scene) -> None:
     found = top_k_scoring.score_spans(loaded(TopKFake(), scene.artifact), spans, silent)
     wanted = sequences.score_spans(loaded(Fake(), scene.artifact), spans, silent)
 
-    for ours, theirs in zip(
-        from_flat(found["nll_nats"]), from_flat(wanted["nll_nats"]), strict=True
-    ):
+    for ours, theirs in zip(found.nll_nats, wanted.nll_nats, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
-    for ours, theirs in zip(from_flat(found["is_top"]), from_flat(wanted["is_top"]), strict=True):
+    for ours, theirs in zip(found.is_top, wanted.is_top, strict=True):
         assert ours.tolist() == theirs.tolist()

@@ -18,7 +18,8 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.lm_eval.encoding import Encoder, texts_of
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.requests import Batch, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work
 from qgate.runtimes.worker.stop_strings import cut
 
 if TYPE_CHECKING:
