@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from qgate.records import Artifact, Estimate, Limit, Record, Report, Verdict
+    from qgate.runtimes.spec import RuntimeSpec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Record",
     "Report",
     "RuntimeFailed",
+    "RuntimeSpec",
     "RuntimeUnavailable",
     "ThresholdsError",
     "UsageError",
@@ -50,4 +52,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
     """A public name, imported when it is first asked for: the idle plugin imports nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'qgate' has no attribute {name!r}")
-    return getattr(import_module("qgate.records" if name in _RECORDS else "qgate.errors"), name)
+    if name == "RuntimeSpec":
+        home = "qgate.runtimes.spec"
+    else:
+        home = "qgate.records" if name in _RECORDS else "qgate.errors"
+    return getattr(import_module(home), name)

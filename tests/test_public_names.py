@@ -9,11 +9,12 @@ import pytest
 
 import qgate
 from qgate import errors, records
+from qgate.runtimes import spec
 
 
 def test_every_public_name_is_the_class_of_its_module() -> None:
     for name in set(qgate.__all__) - {"__version__"}:
-        home = records if hasattr(records, name) and not hasattr(errors, name) else errors
+        home = next(one for one in (errors, records, spec) if hasattr(one, name))
         assert getattr(qgate, name) is getattr(home, name)
 
 

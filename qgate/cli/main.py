@@ -184,10 +184,10 @@ def _run_upload(options: argparse.Namespace) -> int:
 
 
 def _run_schema(_: argparse.Namespace) -> int:
-    from qgate.runtimes import SHIPPED, find_spec
+    from qgate import runtimes
     from qgate.thresholds.schema import json_schema
 
-    sys.stdout.write(json_schema({name: find_spec(name).options for name in SHIPPED}))
+    sys.stdout.write(json_schema(runtimes.options()))
     return 0
 
 

@@ -17,8 +17,9 @@ from qgate.errors import UsageError
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.records import Estimate
 from qgate.runtimes.base import Prompt, Span
+from qgate.runtimes.messages import Batch
 from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.requests import Batch, Work, perform
+from qgate.runtimes.requests import Work, perform
 from qgate.thresholds import RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy, write_toy
 

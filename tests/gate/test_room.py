@@ -16,7 +16,7 @@ from qgate.measure.looks import Looked
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.records import Limit, SourceLine, Verdict
-from qgate.runtimes.requests import NO_END
+from qgate.runtimes.messages import NO_END
 from qgate.stats import Looks, look_ends
 from tests.support.outcomes import END, make_answers, make_outcome, pair
 

@@ -19,7 +19,8 @@ from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.task import Task
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.requests import Batch, Mark, Outcome, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Mark, Outcome, Work
 from tests.support.outcomes import make_answers, make_outcome
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from qgate.reference.answers import OutcomeStore
 from qgate.reference.entries import read_entry
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import Batch, Mark, Outcome, Work, perform
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Mark, Outcome, Work, perform
 from tests.support.outcomes import make_answers, make_outcome
 from tests.support.references import entries
 

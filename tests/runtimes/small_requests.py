@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.requests import Batch, Mark, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Mark, Work
 
 
 def ids(*tokens: int) -> np.ndarray:

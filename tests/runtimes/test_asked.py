@@ -12,7 +12,8 @@ from qgate.errors import MeasurementError, QGateError, Reached, RuntimeFailed, w
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.in_flight import naming_asked
-from qgate.runtimes.requests import Batch, Work, perform
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

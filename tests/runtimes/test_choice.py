@@ -11,6 +11,7 @@ import pytest
 from qgate.artifacts.hf.directory import hf_artifact
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.selection import Choice, Machine, choose, serves
+from qgate.runtimes.spec import RuntimeSpec
 from tests.runtimes.machines import (
     BARE,
     CPU,
@@ -236,6 +237,9 @@ def test_what_is_served_as_it_will_be_stands_in_for_nothing(runtime: str) -> Non
     assert not choose(gguf(), runtime, CPU).is_stand_in
 
 
+KIND = "this kind of Q4_K_M on a CPU"
+
+
 def test_the_original_is_served_where_the_artifact_is_if_it_loads_there(
     directory: Callable[..., Artifact],
 ) -> None:
@@ -248,3 +252,43 @@ def test_the_original_is_served_where_the_artifact_is_if_it_loads_there(
     assert not serves("vllm", directory(NF4), CPU)
     assert not serves("vllm", directory(NF4), GPU)
     assert serves("transformers", directory(NF4), CPU)
+
+
+@pytest.mark.parametrize(
+    ("preference", "is_installed", "does_support", "expected"),
+    [
+        (30, True, True, ("mine", "no GPU; Mine supports Q4_K_M on a CPU")),
+        (
+            30,
+            True,
+            False,
+            ("llama_cpp", f"no GPU; Mine does not support {KIND}"),
+        ),
+        (30, False, True, ("llama_cpp", "no GPU; Mine is not installed")),
+        (5, True, True, ("llama_cpp", "gguf")),
+        (None, True, True, ("llama_cpp", "gguf")),
+    ],
+)
+def test_a_runtime_of_another_package_is_chosen_by_its_preference(
+    preference: int | None, is_installed: bool, does_support: bool, expected: tuple[str, str]
+) -> None:
+    mine = RuntimeSpec(
+        name="mine",
+        title="Mine",
+        adapter="mine:Mine",
+        formats=frozenset({"gguf"}),
+        preference=preference,
+        supports=lambda artifact, device: does_support,
+        import_name="mine",
+    )
+    installed = EVERYTHING | {"mine"} if is_installed else EVERYTHING
+    machine = replace(CPU, installed=installed, runtimes=(*CPU.runtimes, mine))
+
+    assert named(choose(gguf(), None, machine)) == expected
+
+
+def test_where_llama_cpp_is_missing_another_runtime_for_its_format_serves() -> None:
+    mine = RuntimeSpec(name="mine", title="Mine", adapter="mine:Mine", preference=5)
+    machine = replace(BARE, runtimes=(*BARE.runtimes, mine))
+
+    assert named(choose(gguf(), None, machine)) == ("mine", "no GPU; llama.cpp is not installed")

@@ -15,7 +15,8 @@ from scipy.special import log_softmax
 from qgate.errors import MeasurementError, RuntimeFailed
 from qgate.runtimes import requests as works
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import NO_END, Outcome, Speaker, Work, perform
+from qgate.runtimes.messages import NO_END
+from qgate.runtimes.requests import Outcome, Speaker, Work, perform
 from tests.conftest import Toy, write_toy
 from tests.measure.conftest import bytes_child, speak
 from tests.runtimes.small_requests import SPANS, WORK, ids

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from qgate.runtimes.requests import Batch, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work
 from tests.runtimes.small_requests import PROMPTS, SPANS, WORK, ids
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.runtimes.requests import NO_END, Answers, Outcome, Pair, Work
+from qgate.runtimes.messages import NO_END, Answers
+from qgate.runtimes.requests import Outcome, Pair, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,8 @@ import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.boundaries import BEGINNINGS, Boundaries
-from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, Work, perform
+from qgate.runtimes.messages import NO_END
+from qgate.runtimes.requests import Outcome, Pair, Speaker, Work, perform
 from tests.support.outcomes import make_answers, make_outcome, pair
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.reference.prompts import read_conversations, read_prompts
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import NO_END, Outcome, Pair, Speaker, perform
+from qgate.runtimes.messages import NO_END
+from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy, write_toy
 from tests.support.outcomes import END, make_answers, make_outcome, pair
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.measure.tasks.paired_binary import PairedAnswers
-    from qgate.runtimes.requests import Answers
+    from qgate.runtimes.messages import Answers
 
 Speak = Callable[[int], Speaker]
 N = 20

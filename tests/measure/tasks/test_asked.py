@@ -9,7 +9,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
-from qgate.runtimes.requests import SIDE_BY_SIDE
+from qgate.runtimes.messages import SIDE_BY_SIDE
 from tests.measure.tasks.task_items import Speak, Write, choices, sums
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
-from qgate.runtimes.requests import NO_END, Outcome, Pair, perform
+from qgate.runtimes.messages import NO_END
+from qgate.runtimes.requests import Outcome, Pair, perform
 from tests.measure.tasks.task_items import FOUR, Speak, Write, choices, chosen, read, sums
 from tests.support.outcomes import make_answers, make_outcome
 

@@ -12,7 +12,7 @@ import pytest
 from qgate.measure.tasks.lm_eval.plan import HarnessWork, plan, responses
 from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from qgate.measure.tasks.lm_eval.tasks import load_task
-from qgate.runtimes.requests import NO_END
+from qgate.runtimes.messages import NO_END
 from tests.conftest import ROOT
 from tests.measure.tasks.lm_eval.conftest import GENERATED
 
