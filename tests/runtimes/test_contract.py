@@ -130,16 +130,6 @@ class TestEveryRuntime:
         assert len(ids) > 3
         assert (ids[1:] != served.facts.bos).all()
 
-    def test_its_own_text_begins_with_the_first_token(self, served: Served) -> None:
-        text = served.sample(sequences=5, tokens=20, seed=0)
-
-        assert text.shape == (5, 20)
-        assert text.dtype == np.int32
-        assert (text[:, 0] == served.facts.first_token).all()
-        assert text.min() >= 0
-        assert text.max() < served.facts.n_vocab
-        assert len({row.tobytes() for row in text}) == 5
-
     def test_its_own_text_follows_its_own_distribution(self, served: Served) -> None:
         draws = np.concatenate(
             [served.sample(sequences=200, tokens=3, seed=seed)[:, 1:] for seed in range(10)]

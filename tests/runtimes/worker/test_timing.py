@@ -13,11 +13,10 @@ from qgate.demo.__main__ import model_directory
 from qgate.demo.formats.gguf_convert import convert
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import LoadSettings
-from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.worker.token_timing import time_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from qgate.runtimes.base import Runtime
@@ -63,16 +62,6 @@ def test_the_runtime_gets_the_very_request() -> None:
 def test_lost_tokens_are_an_error(lose: int) -> None:
     with pytest.raises(MeasurementError, match=f"lost tokens: got {5 - lose}; expected 5"):
         times_of(Metronome(lose=lose), 5)
-
-
-def test_a_child_tells_the_same_shape_through_the_pipe(toys: Callable[..., Path]) -> None:
-    path = toys() / "original.gguf"
-    with Host(HostSettings(runtime="fake")) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=None)
-        at_s = host.call("time", ids=PROMPT, count=12)["at_s"]
-
-    assert (at_s.dtype, at_s.shape) == (np.float64, (12,))
-    assert (np.diff(at_s, prepend=0.0) > 0).all()
 
 
 def test_llama_cpp_goes_on_past_an_end_of_text(tmp_path: Path) -> None:

@@ -80,28 +80,6 @@ def test_an_answer_that_stops_is_the_beginning_of_the_whole_one_to_the_bit(
             assert cut(told, own) == cut(text, own)
 
 
-def test_streaming_says_what_answering_says(served: Host) -> None:
-    ids = prompts(served)[0]
-    answered = from_flat(answer(served, (ids,), 12, side_by_side=1)["answers"])[0]
-
-    timed = served.call("time", ids=ids, count=40)["at_s"]
-
-    assert len(answered) > 0
-    assert timed.shape == (40,)
-    assert (np.diff(timed) > 0).all()
-
-
-def test_sampled_text_is_repeatable_and_as_long_as_asked(served: Host) -> None:
-    draw = {"sequences": 5, "tokens": 48}
-    once = served.call("sample", **draw, seed=7)["windows"]
-
-    assert once.shape == (5, 48)
-    assert (once[:, 0] == 0).all()
-    assert (served.call("sample", **draw, seed=7)["windows"] == once).all()
-    assert (served.call("sample", **draw, seed=8)["windows"] != once).any()
-    assert len({row.tobytes() for row in once}) == 5
-
-
 def test_conversations_are_written_however_long_they_are_together(served: Host) -> None:
     """More tokens than a step reads: a prompt that were read in two could not be sampled."""
     turn, count = prompts(served)[0], 18
