@@ -91,7 +91,8 @@ class Letters:
 
 
 def answered(host: Letters | None = None, windows: int = 4, size: int = 40) -> Windows:
-    settings = TextSettings(source="answers", windows=windows, conversation_tokens=size, seed=5)
+    plain = TextSettings(source="answers", windows=windows, seed=5)
+    settings = plain.model_copy(update={"conversation_tokens": size})  # shorter ones than files may
     return converse(RECIPE, settings, host or Letters(), FACTS)  # type: ignore[arg-type]
 
 

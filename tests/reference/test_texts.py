@@ -42,7 +42,8 @@ class Bytes:
         self.asked = {"verb": verb, **args}
         if verb == "sample":
             ids = np.arange(args["sequences"] * args["tokens"], dtype=np.int32) % 300
-            return {"windows": ids.reshape(args["sequences"], args["tokens"])}
+            windows = ids.reshape(args["sequences"], args["tokens"])
+            return {"windows": windows, "answers": np.zeros_like(windows)}
         raw = np.frombuffer(args["text"].encode(), dtype=np.uint8)[:: self.size]
         sizes = np.full(len(raw) + 1, self.size)
         sizes[0], sizes[1] = 0, self.size + self.extra

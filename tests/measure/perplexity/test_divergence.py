@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -192,7 +191,7 @@ def test_a_row_without_a_limit_keeps_nothing_going_and_says_why_it_has_no_number
     toys: Toys, tmp_path: Path
 ) -> None:
     path = toys(bad=Toy(noise=0.3)) / "bad.gguf"
-    some = dataclasses.replace(MANY, windows=32)
+    some = MANY.model_copy(update={"windows": 32})
     early = diverge(path, tmp_path / "store", settings=some, rows=rows_of(kl_mean=100.0))
     late = diverge(path, tmp_path / "store", settings=some, rows=rows_of(kl_p99=1e-9))
 
