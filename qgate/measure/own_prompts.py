@@ -11,7 +11,8 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.requests import Batch, Work
+from qgate.runtimes.messages import Batch
+from qgate.runtimes.requests import Work
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
