@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +13,30 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Under `-n 2` a test marked `alone` waits for the other workers' tests, and they for it."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    shared = Path(item.config.getoption("basetemp")).parent  # xdist gives each worker a part of it
+    with _turn(shared, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def _turn(place: Path, *, alone: bool) -> Iterator[None]:
+    """A room for many or for one; who waits for it holds the door, so that nobody goes ahead."""
+    with (place / "door").open("w") as door, (place / "room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)

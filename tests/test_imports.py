@@ -76,6 +76,7 @@ def test_an_idle_run_imports_nothing_heavy(tmp_path: Path) -> None:
     assert "qgate.plugin.session" not in own
 
 
+@pytest.mark.alone
 def test_an_idle_run_pays_a_fraction_of_what_importing_pytest_costs(tmp_path: Path) -> None:
     """Import and hooks on the clock of their own process: whole runs differ by 100 ms anyhow."""
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -128,11 +129,17 @@ def test_every_job_only_reads_and_ends_in_time(path: Path) -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-def test_ci_runs_what_the_readme_says_on_a_hosted_runner() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_ci_runs_every_stage_on_every_python_and_so_what_the_readme_says() -> None:
     workflow = load(CI)
     (job,) = workflow["jobs"].values()
-    assert f"$ {scripts(CI)[0]}\n" in readme
+    assert scripts(CI) == [".ci/run"]
+    stages = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\$ (pip install -e .*)$", readme, re.MULTILINE)
+    assert all(part in stages for part in command.split(" && "))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    known = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    assert job["strategy"]["matrix"] == {"python": known}
     assert job["runs-on"].startswith("ubuntu-")
     assert workflow["concurrency"]["group"].endswith("${{ github.ref }}")
     (python,) = (step for step in job["steps"] if "python-version" in step.get("with", {}))

@@ -103,6 +103,7 @@ def test_verbosely_each_limit_is_shown_with_its_line(
         assert re.search(f"^  {row}$", text, re.MULTILINE)
 
 
+@pytest.mark.alone
 def test_collecting_ten_artifacts_takes_less_than_a_second(
     project: Project, toys: Callable[..., Path]
 ) -> None:

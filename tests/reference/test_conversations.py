@@ -348,6 +348,7 @@ def test_a_frame_that_cannot_be_applied_is_left_out_and_said(tmp_path: Path, tem
     assert framed.how == "continued as plain text: its chat template cannot be applied"
 
 
+@pytest.mark.alone
 def test_a_template_that_counts_for_ever_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

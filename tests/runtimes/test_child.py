@@ -67,6 +67,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 @linux_only
+@pytest.mark.alone
 def test_nothing_is_left_of_a_child_that_started_others(planted: Planted) -> None:
     with Host(HostSettings(runtime=planted(TELL))) as host:
         directory = Path(tell(host, "os.getcwd()"))

@@ -180,6 +180,7 @@ os.system("echo garbage; echo '{' >&2")
 
 
 @pytest.mark.parametrize("verb", ["describe", "score"])
+@pytest.mark.alone
 def test_a_frozen_child_is_noticed(toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     path = toys() / "original.gguf"
     with start(stall_s=60.0) as host:

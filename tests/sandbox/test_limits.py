@@ -70,6 +70,7 @@ ENDLESS = (
 )
 
 
+@pytest.mark.alone
 def test_programs_that_do_not_end_are_stopped(isolation: Isolation) -> None:
     programs = [Program(name=code, code=code) for code in ENDLESS]
     for outcome in run_programs(programs, Limits(wall_s=1.0), isolation):
@@ -161,6 +162,7 @@ run_programs([Program(name="a", code=code)], Limits(wall_s=4.0), find_isolation(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.alone
 def test_a_sandbox_goes_with_its_caller(
     isolation: Isolation, named: Named, mark: str, number: signal.Signals
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_sandbox_goes_with_its_caller(
     assert gone(named, mark)
 
 
+@pytest.mark.alone
 def test_a_caller_that_is_interrupted_stops_its_programs(isolation: Isolation) -> None:
     def interrupt(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt

@@ -43,6 +43,7 @@ def times_of(metronome: Metronome, count: int) -> np.ndarray:
     return time_request(cast("Runtime", metronome), PROMPT, count)
 
 
+@pytest.mark.alone
 def test_times_count_from_the_request_and_rise() -> None:
     at_s = times_of(Metronome(begin_s=0.05, token_s=0.01), 6)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
     with Host(HostSettings(runtime="vllm", python=python_with_vllm())) as host:
         yield host
@@ -28,7 +28,7 @@ def served(host: Host) -> Host:
     return host
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def windows(host: Host) -> np.ndarray:
     """Text of the model's own."""
     load(host, model_directory())
