@@ -9,6 +9,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,23 +84,56 @@ def test_the_demo_is_made_by_its_command(tmp_path: Path) -> None:
     assert (tmp_path / "models" / "qgate-demo-Q4_K_M.gguf").is_file()
 
 
-def test_the_doctor_says_what_is_here_and_what_installs_the_rest() -> None:
-    bare = Machine(has_gpu=False, installed=frozenset(), builds={"transformers": "cpu"})
+def doctor(**facts: Any) -> tuple[str, list[str], dict[str, str], dict[str, str]]:
+    """First line, what is installed, formats by what serves them, formats by what they need."""
+    first, *lines = describe(Machine(**{"has_gpu": False, "installed": frozenset(), **facts}))
+    assert max(map(len, [first, *lines])) <= 100
+    text = re.sub(r"\n {4}", " ", "\n".join(lines))  # wrapped lines
+    installed, served, others = (
+        [line.strip() for line in part.splitlines() if line.startswith("  ")]
+        for part in re.split(r"^formats .*:$", text, flags=re.MULTILINE)
+    )
+    by_format = [
+        {name: how for names, how in (row.split(": ", 1) for row in rows if ": " in row)
+         for name in names.split(", ")}
+        for rows in (served, others)
+    ]  # fmt: skip
+    return first, installed, by_format[0], by_format[1]
 
-    first, *lines = describe(bare)
+
+def test_the_doctor_says_what_is_here_and_what_installs_the_rest() -> None:
+    first, installed, served, others = doctor(builds={"transformers": "cpu"})
 
     assert first.startswith(f"qgate {__version__}, Python ")
     assert first.endswith(" CPU cores, no NVIDIA GPU")
-    by_name = {line.split()[0]: line for line in lines}
+    by_name = {line.split()[0]: line for line in installed}
     assert version("mlflow") in by_name["mlflow"]
-    for line in lines:
+    assert {"llama_cpp", "transformers", "vllm", "lm-eval"} <= by_name.keys()
+    for line in installed:
         # what is not here names a command
         assert ("not installed" in line) == ("pip install" in line), line
-    assert {"llama_cpp", "transformers", "vllm", "bitsandbytes", "lm-eval"} <= by_name.keys()
+    assert served == {}
+    assert others["GGUF"] == 'pip install "pytest-qgate[gguf]"'
+    assert others["fp8"] == (
+        'pip install "pytest-qgate[transformers]", then an NVIDIA GPU, then pip install'
+        ' "kernels>=0.12.0"'
+    )
 
 
-def test_the_doctor_runs_where_nothing_is_installed() -> None:
+def test_the_doctor_lists_the_formats_that_can_be_served_on_this_machine() -> None:
+    runtimes = frozenset({"llama_cpp", "transformers", "vllm"})
+    *_, served, others = doctor(installed=runtimes, builds={"vllm": "cpu"})
+
+    assert (served["GGUF"], served["gptq"]) == ("llama_cpp", "vllm")
+    assert served["unquantized Hugging Face"] == "transformers or vllm"
+    assert others["modelopt"] == "an NVIDIA GPU"
+    *_, served, _ = doctor(installed=runtimes, has_gpu=True)
+    assert served["modelopt"] == "vllm"
+    assert served["mxfp8"] == "transformers"
+
+
+def test_the_doctor_runs_on_this_machine() -> None:
     done = run("doctor")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].startswith("llama_cpp ")
+    assert done.stdout.splitlines()[1] == "installed:"

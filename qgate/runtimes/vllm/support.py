@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.records import Artifact
+    from qgate.runtimes.spec import Device
 
 _ON_A_GPU = frozenset(
     {
@@ -37,6 +38,12 @@ _ON_A_GPU = frozenset(
         "quark",
     }
 )
+_ON_A_CPU = frozenset({"awq", "compressed-tensors", "gptq"})
+
+
+def schemes_on(device: Device) -> frozenset[str]:
+    """The schemes of which it can hold at least one kind on such a device."""
+    return _ON_A_GPU if device == "gpu" else _ON_A_CPU
 
 
 def vllm_supports(artifact: Artifact, *, has_gpu: bool) -> bool:
