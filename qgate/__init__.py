@@ -10,9 +10,11 @@ The names below are public; everything else may change without notice.
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qgate.checks import Check
     from qgate.errors import (
         ArtifactError,
         MeasurementError,
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "Check",
     "Estimate",
     "Limit",
     "MeasurementError",
@@ -45,15 +48,21 @@ __all__ = [
     "Verdict",
     "__version__",
 ]
-_RECORDS = frozenset({"Artifact", "Estimate", "Limit", "Record", "Report", "Verdict"})
+_HOMES = MappingProxyType(
+    {
+        "Check": "qgate.checks",
+        "RuntimeSpec": "qgate.runtimes.spec",
+        **dict.fromkeys(
+            ("Artifact", "Estimate", "Limit", "Record", "Report", "Verdict"), "qgate.records"
+        ),
+    }
+)
+"""Modules of names that are no errors."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
     """A public name, imported when it is first asked for: the idle plugin imports nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'qgate' has no attribute {name!r}")
-    if name == "RuntimeSpec":
-        home = "qgate.runtimes.spec"
-    else:
-        home = "qgate.records" if name in _RECORDS else "qgate.errors"
+    home = _HOMES.get(name, "qgate.errors")
     return getattr(import_module(home), name)

@@ -1,19 +1,27 @@
 """The rows that this version can measure: their names, units and which way is worse.
 
 A row's name is public: YAML key = JSON name = MLflow metric = summary row. Adding a check adds one
-entry here, one function in `measure/`, and one test in `checklist/`.
+entry here, one function in `measure/`, and one test in `checklist/`. Other packages bring theirs by
+an entry point of the group `qgate.checks`, a project by the ini option `qgate_checks`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from qgate.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 Bound = Literal["max", "min"]
+GROUP = "qgate.checks"
+"""Entry points that name a `Check` or a tuple of them."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 
 def area_of(check: str) -> str:
@@ -37,13 +45,17 @@ class Check:
     name: str
     unit: str
     """`perplexity`, `ratio`, `nats`, `fraction`, `difference` (of two fractions), `bytes`, `GiB` or
-    `ms`."""
+    `ms`; a team's own check may have another one."""
     bound: Bound
     """The side that a limit holds: `max` where more is worse, `min` where less is."""
-    at_best: float | None
+    at_best: float | None = None
     """The value of an artifact that is the reference itself; None where it can be better."""
     claim: str
     """One sentence: what a PASS says."""
+    opt_in: bool = False
+    """Whether it is a row only for artifacts to which somebody sets a limit."""
+    conditions: Literal["", "percentile", "budget"] = ""
+    """What a limit says besides its bound: a percentile of requests; what has to fit a budget."""
 
     @property
     def area(self) -> str:
@@ -173,42 +185,40 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="latency.ttft",
                 unit="ratio",
                 bound="max",
-                at_best=None,
                 claim="Time to the first token over the original's, measured in turns.",
             ),
             Check(
                 name="latency.itl",
                 unit="ratio",
                 bound="max",
-                at_best=None,
                 claim="Time between tokens over the original's, measured in turns.",
             ),
             Check(
                 name="latency.tps",
                 unit="ratio",
                 bound="min",
-                at_best=None,
                 claim="Output tokens a second over the original's, measured in turns.",
             ),
             Check(
                 name="latency.ttft_slo",
                 unit="ms",
                 bound="max",
-                at_best=None,
                 claim="A percentile of the time to the first token.",
+                opt_in=True,
+                conditions="percentile",
             ),
             Check(
                 name="latency.itl_slo",
                 unit="ms",
                 bound="max",
-                at_best=None,
                 claim="A percentile of the time between tokens.",
+                opt_in=True,
+                conditions="percentile",
             ),
             Check(
                 name="memory.weights",
                 unit="ratio",
                 bound="max",
-                at_best=None,
                 claim="Bytes of the loaded weights over the original's.",
             ),
             Check(
@@ -222,7 +232,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="memory.peak",
                 unit="ratio",
                 bound="max",
-                at_best=None,
                 claim="Peak memory with a full context over the original's.",
             ),
             Check(
@@ -236,12 +245,64 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="memory.fits",
                 unit="GiB",
                 bound="max",
-                at_best=None,
                 claim="Weights, KV cache of the context and scratch together fit the budget.",
+                opt_in=True,
+                conditions="budget",
             ),
         )
     }
 )
 
-ONLY_WITH_LIMIT = frozenset({"latency.ttft_slo", "latency.itl_slo", "memory.fits"})
+ONLY_WITH_LIMIT = frozenset(name for name, check in CHECKS.items() if check.opt_in)
 """Rows that are collected only for artifacts to which somebody sets a limit."""
+
+
+def own_checks(named: Iterable[str] = ()) -> Mapping[str, Check]:
+    """The checks that are not qgate's own, by name: of installed packages and of this project.
+
+    Args:
+        named: objects as `module:name`, each a `Check` or a tuple of them.
+
+    Raises:
+        UsageError: one cannot be imported or is none, or has the name of another row.
+    """
+    entries = [*entry_points(group=GROUP), *(EntryPoint("qgate_checks", one, "") for one in named)]
+    found: dict[str, Check] = {}
+    for entry in entries:
+        for check in _load(entry):
+            _require_free(entry, check, found.get(check.name))
+            found[check.name] = check
+    return MappingProxyType(found)
+
+
+def _load(entry: EntryPoint) -> Iterator[Check]:
+    try:
+        loaded = entry.load()
+    except Exception as error:  # whatever importing a stranger's module raises
+        raise UsageError(
+            f"{_where(entry)}: got {type(error).__name__}: {error}; expected module:name of a Check"
+        ) from error
+    for check in loaded if isinstance(loaded, tuple) else (loaded,):
+        if not isinstance(check, Check):
+            raise UsageError(
+                f"{_where(entry)}: got {type(check).__name__}; expected a qgate.Check or a tuple of"
+                " them"
+            )
+        yield check
+
+
+def _require_free(entry: EntryPoint, check: Check, other: Check | None) -> None:
+    if not _NAME.fullmatch(check.name):
+        raise UsageError(
+            f"{_where(entry)}: got the name {check.name!r}; expected area.name of a-z, 0-9 and _"
+        )
+    is_taken = check.name in CHECKS or check.area in ("accuracy", "integrity")
+    if is_taken or other not in (None, check):
+        raise UsageError(
+            f"{_where(entry)}: {check.name} is another row already. Give the check another name"
+        )
+
+
+def _where(entry: EntryPoint) -> str:
+    kind = f"entry point {entry.name!r} of {GROUP}" if entry.group else entry.name
+    return f"{kind}: {entry.value}"

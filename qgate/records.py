@@ -195,6 +195,8 @@ class Limit:
     """What else its row is measured with: `percentile`, `context`."""
     band: str = ""
     """Whom it is for, where it is for artifacts of so many bits: `4 bits`."""
+    is_paired: bool = False
+    """Whether its row compares shares or scores of both sides, item by item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 import qgate
-from qgate import errors, records
+from qgate import checks, errors, records
 from qgate.runtimes import spec
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def test_every_public_name_is_the_class_of_its_module() -> None:
     for name in set(qgate.__all__) - {"__version__"}:
-        home = next(one for one in (errors, records, spec) if hasattr(one, name))
+        (home,) = [one for one in (checks, errors, records, spec) if is_defined(one, name)]
         assert getattr(qgate, name) is getattr(home, name)
+
+
+def is_defined(module: ModuleType, name: str) -> bool:
+    return getattr(getattr(module, name, None), "__module__", "") == module.__name__
 
 
 def test_every_error_is_public_but_one_that_no_user_meets() -> None:

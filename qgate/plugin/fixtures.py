@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qgate.measure.memory.rows import MemorySamples
     from qgate.measure.perplexity.divergence import Divergence
     from qgate.plugin.session import GateSession
-    from qgate.records import Artifact, Estimate, Limit, Record
+    from qgate.records import Artifact, Estimate, Limit, Record, SourceLine
     from qgate.reference.distributions import Reference
     from qgate.runtimes.served_model import Serving
 
@@ -229,23 +229,53 @@ class Gate:
     def judge(
         self, estimate: Estimate, *, max: float | None = None, min: float | None = None
     ) -> None:
-        """Hold a team's own estimate to a bound that the test itself states."""
+        """Hold a team's own estimate to a bound, of the test itself or of the thresholds file.
+
+        Args:
+            estimate: what was found.
+            max: the bound, where more is worse.
+            min: the bound, where less is worse. Without any bound the limit is that of the
+                thresholds file, which knows the row by its `Check`.
+        """
         from qgate.gate.row import Exact, judge_row
         from qgate.records import Limit, SourceLine
+        from qgate.verdict import family_size
 
+        check, limits = check_of(self.item), self.session.limits(self.artifact)
         path, line, _ = self.item.location
-        check = check_of(self.item)
-        limit = Limit(
-            check=check,
-            rule="certify",
-            min=min,
-            max=max,
-            level=estimate.level,
-            source=SourceLine(path, (line or 0) + 1),
-        )
-        record = judge_row(check, limit, Exact(found=estimate))
+        here = SourceLine(path, (line or 0) + 1)
+        with _measuring(self.artifact.id):
+            self._require_one_limit(check, estimate, here, is_bound=(max, min) != (None, None))
+            limit = limits.get(check)
+            if (max, min) != (None, None):
+                limit = Limit(
+                    check=check, rule="certify", min=min, max=max, level=estimate.level, source=here
+                )
+            record = judge_row(check, limit, Exact(found=estimate), family_size(limits))
         is_served = "serving" in getattr(self.item, "fixturenames", ())
         self._conclude(record, self.session.bench.subject(self.artifact) if is_served else None)
+
+    def _require_one_limit(
+        self, check: str, estimate: Estimate, here: SourceLine, *, is_bound: bool
+    ) -> None:
+        """Refuse a row without a place for its limit, or with two; and a number of another unit."""
+        known = self.session.own_checks.get(check)
+        written = self.session.limits(self.artifact).get(check)
+        if known is None and not is_bound:
+            raise MeasurementError(
+                f"{check}: got no limit at {here}; expected gate.judge(..., max=...) or min=, or a"
+                " Check of this name in qgate_checks, whose limit is in the thresholds file"
+            )
+        if is_bound and written is not None:
+            raise MeasurementError(
+                f"{check}: got a limit at {here} and at {written.source}; expected one of them."
+                " Write gate.judge(estimate) without a bound"
+            )
+        if known is not None and estimate.unit != known.unit:
+            raise MeasurementError(
+                f"{check}: got an estimate in {estimate.unit!r}; expected {known.unit!r}, the unit"
+                " of its Check"
+            )
 
     def _conclude(self, record: Record, subject: Subject | None) -> None:
         from qgate.plugin.transport import Row, attach

@@ -37,6 +37,7 @@ _SWITCHES = {
 }
 _VLLM_PYTHON = "qgate_vllm_python"
 _STORE_GIB = "qgate_store_gib"
+_CHECKS = "qgate_checks"
 _STORE_VARIABLE = "QGATE_STORE"
 
 
@@ -68,6 +69,12 @@ def add_options(parser: pytest.Parser) -> None:
         type="string",
         default="",
     )
+    parser.addini(
+        _CHECKS,
+        "Checks of this project, as module:name of a qgate.Check or a tuple of them; one a line",
+        type="linelist",
+        default=[],
+    )
     for name, text in _SWITCHES.items():
         flag = "--" + name.replace("_", "-")
         group.addoption(flag, dest=name, action="store_true", default=None, help=text)
@@ -94,6 +101,8 @@ class Options:
     pythons: Mapping[str, Path]
     """Interpreters by runtime: executable files, not resolved; only where no thresholds file names
     one for that runtime."""
+    checks: tuple[str, ...]
+    """This project's own, as `module:name`."""
     store: Path | None
     """Where measurements are kept; None: in `.qgate` of the directory."""
     store_gib: float
@@ -119,6 +128,7 @@ class Options:
             strict=bool(_value(config, "qgate_strict")),
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
             pythons={"vllm": vllm} if (vllm := _interpreter(config, _VLLM_PYTHON)) else {},
+            checks=tuple(config.getini(_CHECKS)),
             store=_store(config),
             store_gib=_store_gib(config),
             directory=directory,

@@ -14,7 +14,7 @@ import pytest
 
 from qgate import errors, runtimes
 from qgate.artifacts.subjects import find_artifacts
-from qgate.checks import area_of
+from qgate.checks import area_of, own_checks
 from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
 from qgate.gate.progress import ProgressLine
@@ -51,8 +51,13 @@ class GateSession:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config, self.options = config, options
         self.effort = find_effort(options.effort)
+        self.own_checks = own_checks(options.checks)
         self.thresholds: Thresholds = load_thresholds(
-            options.thresholds, options.directory, self.effort.over, runtimes.options()
+            options.thresholds,
+            options.directory,
+            self.effort.over,
+            runtimes.options(),
+            self.own_checks,
         )
         for runtime, python in options.pythons.items():
             self.thresholds = self.thresholds.with_python(runtime, python)

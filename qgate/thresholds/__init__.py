@@ -42,6 +42,8 @@ from qgate.thresholds.yaml_document import read_document
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qgate.checks import Check
+
 __all__ = [
     "BANDS",
     "Band",
@@ -69,6 +71,7 @@ def load_thresholds(
     shown_relative_to: Path,
     adjust: Callable[[Thresholds], Thresholds] = lambda shipped: shipped,
     runtimes: Mapping[str, type] = MappingProxyType({}),
+    checks: Mapping[str, Check] = MappingProxyType({}),
 ) -> Thresholds:
     """Read the user's file over the shipped one, or the shipped one alone.
 
@@ -79,6 +82,7 @@ def load_thresholds(
         adjust: what is done to what nobody wrote by hand, before the user's file is read over it.
         runtimes: the options of every runtime that there is, dataclasses of scalars, see
             `section_of_runtime`.
+        checks: rows beside qgate's own, which may have limits too.
 
     Raises:
         ThresholdsError: anything wrong with a file, as `file:line: ...` on one line; or a set of
@@ -88,11 +92,11 @@ def load_thresholds(
     is_bare = path is not None and path.parent == shown_relative_to
     profile = shipped_profile(path) if path is not None and is_bare else None
     if profile is not None:
-        thresholds = _over(adjust, profile, f"thresholds/{profile.name}", runtimes)
+        thresholds = _over(adjust, profile, f"thresholds/{profile.name}", runtimes, checks)
     elif path is None or (path.exists() and shipped.exists() and path.samefile(shipped)):
-        thresholds = adjust(_over(Thresholds(), shipped, _SHIPPED_SHOWN, runtimes))
+        thresholds = adjust(_over(Thresholds(), shipped, _SHIPPED_SHOWN, runtimes, checks))
     else:
-        thresholds = _over(adjust, path, _displayed(path, shown_relative_to), runtimes)
+        thresholds = _over(adjust, path, _displayed(path, shown_relative_to), runtimes, checks)
     _require_decidable(thresholds)
     return thresholds
 
@@ -115,6 +119,7 @@ def _over(
     path: Path,
     displayed: str,
     runtimes: Mapping[str, type],
+    checks: Mapping[str, Check],
 ) -> Thresholds:
     """The file's content over `inherited`, or over what the file asks for, adjusted by that."""
     document = read_document(path, displayed, is_shipped=path == shipped_path())
@@ -123,7 +128,7 @@ def _over(
     if not isinstance(inherited, Thresholds):
         below = Thresholds()
         if does_inherit(reader, sections):
-            below = _over(below, shipped_path(), _SHIPPED_SHOWN, runtimes)
+            below = _over(below, shipped_path(), _SHIPPED_SHOWN, runtimes, checks)
         inherited = inherited(below)
     file = ThresholdsFile(shown=displayed, digest=document.digest)
     tasks, task_layers = read_tasks(document, sections, inherited.tasks)
@@ -136,7 +141,7 @@ def _over(
         latency=read_settings(reader, sections, "latency", inherited.latency),
         memory=read_settings(reader, sections, "memory", inherited.memory),
         files=(*inherited.files, file),
-        layers=(*inherited.layers, *task_layers, *read_layers(document, sections, tasks)),
+        layers=(*inherited.layers, *task_layers, *read_layers(document, sections, tasks, checks)),
     )
     reader.finish()
     if not any(thresholds.reachable()):

@@ -4,8 +4,8 @@
     difference (of shares)   max_drop: 0.02                       value >= -0.02
                              max_rise: 0.05                       value <= 0.05
     bytes                    max_bytes: 4096                      value <= 4096
-    ms                       max_ms: 200, percentile: 95          95th percentile <= 200
-    GiB                      vram_gib: 24 (or ram_gib),           all of it together <= 24
+    ms (of requests)         max_ms: 200, percentile: 95          95th percentile <= 200
+    GiB (of a budget)        vram_gib: 24 (or ram_gib),           all of it together <= 24
                              context: 8192, sequences: 1
     all others               max: 1.05 or min: 0.9, as the check  value <= 1.05 or >= 0.9
 
@@ -81,7 +81,7 @@ class LimitForm:
         # not -value: a limit of -0.0 would be shown as one
         bound = 0.0 - values[key] if key == "max_drop" else values[key]
         parameters = {name: values[name] for name in self.required}
-        if check.unit == "GiB":
+        if check.conditions == "budget":
             parameters["is_vram"] = float(key == "vram_gib")
             parameters["sequences"] = values.get("sequences", 1)
         return Limit(
@@ -90,17 +90,18 @@ class LimitForm:
             source=source,
             level=values.get("level", self.level),
             parameters=parameters,
+            is_paired=check.is_paired,
             **{check.bound: bound},
         )
 
 
 def limit_form(check: Check) -> LimitForm:
     """What may be written for a limit on this check."""
-    if check.unit == "GiB":
+    if check.conditions == "budget":
         return _budget(check)
     if check.unit == "difference":
         return _difference(check)
-    if check.unit in ("bytes", "ms"):
+    if check.unit in ("bytes", "ms") and check.bound == "max":
         return _with_unit(check)
     return _plain(check)
 
@@ -111,18 +112,18 @@ def limit_keys(check: Check) -> Mapping[str, Leaf]:
 
 
 def _plain(check: Check) -> LimitForm:
-    best = check.at_best
+    best, is_positive = check.at_best, check.unit in ("ratio", "fraction")
     if check.bound == "max":
         bound = Number(
             help=f"{check.claim} At most this ({check.unit}).",
             at_least=best,
-            above=0.0 if best is None else None,
+            above=0.0 if best is None and is_positive else None,
             unit=check.unit,
         )
     else:
         bound = Number(
             help=f"{check.claim} At least this ({check.unit}).",
-            above=0.0,
+            above=0.0 if is_positive else None,
             at_most=best,
             unit=check.unit,
         )
@@ -154,7 +155,7 @@ def _with_unit(check: Check) -> LimitForm:
         unit=check.unit,
     )
     instead = f"{key}: more is worse"
-    if check.unit != "ms":
+    if check.conditions != "percentile":
         return _judged(check, key, bound, instead=instead)
     percentile = Number(
         help="Which percentile of requests is held, e.g. 95; latency.pairs must suffice.",

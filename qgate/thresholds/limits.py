@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
 
 def read_layers(
-    document: Document, sections: dict[str, Entry], tasks: Iterable[TaskSettings]
+    document: Document,
+    sections: dict[str, Entry],
+    tasks: Iterable[TaskSettings],
+    others: Mapping[str, Check],
 ) -> Iterator[Layer]:
     """The file's layers in order of rising precedence: limits, bands, schemes, artifacts.
 
-    `tasks` are those that hold with this file: only their rows may have limits.
+    `tasks` are those that hold with this file: only their rows may have limits; so may `others`.
     """
-    known = _known_checks(tasks)
+    known = _known_checks(tasks, others)
     if "limits" in sections:
         limits = _limits(document, sections["limits"].node, "limits", known)
         yield Layer(scope="all", limits=limits)
@@ -67,8 +70,10 @@ def _bands(document: Document, node: yaml.Node, known: Mapping[str, Check]) -> I
         yield Layer(scope="band", pattern=entry.key, limits=of_band)
 
 
-def _known_checks(tasks: Iterable[TaskSettings]) -> Mapping[str, Check]:
-    checks = {**CHECKS, **{task.check.name: task.check for task in tasks}}
+def _known_checks(
+    tasks: Iterable[TaskSettings], others: Mapping[str, Check]
+) -> Mapping[str, Check]:
+    checks = {**CHECKS, **others, **{task.check.name: task.check for task in tasks}}
     return {name: checks[name] for name in in_report_order(checks)}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def is_in_family(limit: Limit) -> bool:
     """Whether it is an alarm that goes by a p-value: on a difference of shares or scores."""
     check = limit.check
-    is_paired = check in CHECKS and CHECKS[check].is_paired
+    is_paired = limit.is_paired or (check in CHECKS and CHECKS[check].is_paired)
     return limit.rule == "alarm" and (area_of(check) == "accuracy" or is_paired)
 
 
