@@ -29,13 +29,14 @@ def area_of(check: str) -> str:
     return check.partition(".")[0]
 
 
-_LINES = ("integrity", "perplexity", "divergence", "accuracy", "edge", "latency", "memory")
+LINES = ("integrity", "perplexity", "divergence", "accuracy", "edge", "latency", "memory")
+"""Of the checklist, in the order of a report."""
 
 
 def line_of(check: str) -> int:
     """Where a row stands in a report: by the line of the checklist, a team's own rows last."""
     area = area_of(check)
-    return _LINES.index(area) if area in _LINES else len(_LINES)
+    return LINES.index(area) if area in LINES else len(LINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

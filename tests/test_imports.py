@@ -72,8 +72,8 @@ def test_an_idle_run_imports_nothing_heavy(tmp_path: Path) -> None:
     *_, heavy, own = run_python(COLLECT, tmp_path)
 
     assert heavy == "[]"
-    assert "qgate.plugin.fixtures" in own
-    assert "qgate.plugin.session" not in own
+    assert "qgate.plugin.options" in own
+    assert "qgate.plugin.fixtures" not in own
 
 
 @pytest.mark.alone

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.plugin.fixtures import Gate
 
-pytestmark = pytest.mark.accuracy
-
 
 @pytest.mark.qgate("accuracy.{task}")
 def test_accuracy(gate: Gate, task: str, answers: PairedAnswers) -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.plugin.fixtures import Gate
 
-pytestmark = pytest.mark.edge
-
 
 @pytest.mark.qgate("edge.long_input")
 def test_long_input(gate: Gate, answers: LongAnswers) -> None:

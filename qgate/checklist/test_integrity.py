@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from qgate.measure.measurement import Finding
     from qgate.plugin.fixtures import Gate
 
-pytestmark = pytest.mark.integrity
-
 
 @pytest.mark.qgate("integrity.files")
 def test_files(gate: Gate, finding: Finding) -> None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from qgate.plugin.fixtures import Gate
     from qgate.records import Artifact
 
-pytestmark = pytest.mark.latency
-
 
 @pytest.fixture
 def in_table(

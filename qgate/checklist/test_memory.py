@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from qgate.measure.memory.rows import MemorySamples
     from qgate.plugin.fixtures import Gate
 
-pytestmark = pytest.mark.memory
-
 
 @pytest.mark.qgate("memory.weights")
 def test_weights(gate: Gate, memory_samples: MemorySamples) -> None:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from qgate.measure.perplexity.divergence import Divergence
     from qgate.plugin.fixtures import Gate
 
-pytestmark = pytest.mark.perplexity
-
 
 @pytest.mark.qgate("perplexity.increase")
 def test_increase(gate: Gate, perplexity_samples: Divergence) -> None:

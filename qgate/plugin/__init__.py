@@ -1,16 +1,19 @@
-"""The entry point: options, and one object registered when `--qgate` is given.
+"""The entry point: options; fixtures, markers and the session's object when `--qgate` is given.
 
-Idle it costs the options below and nothing else: no yaml, numpy, mlflow or torch is imported.
+Idle it costs the options below and nothing else: no yaml, numpy, mlflow or torch is imported, and
+of a project's own tests none is touched but those that ask for the gate's fixtures.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from qgate.plugin import options
 
-MARKERS = (
-    "qgate(check): a row of the checklist; `check` is its public name, e.g. perplexity.ratio",
+ROW = "qgate(check): a row of the checklist; `check` is its public name, e.g. perplexity.ratio"
+AREAS = (
     "integrity: files, tokenizer and weights are what they claim",
     "perplexity: perplexity and divergence against the original",
     "accuracy: task accuracy against the original",
@@ -19,6 +22,14 @@ MARKERS = (
     "memory: weights, KV cache, peak, growth",
     "gpu: needs a GPU",
 )
+FIXTURES = frozenset(
+    {
+        *("artifact", "model", "reference_model", "gate"),
+        *("reference", "serving", "finding", "answers", "task"),
+        *("perplexity_samples", "latency_samples", "memory_samples"),
+    }
+)
+"""What `qgate.plugin.fixtures` offers; a project's own of such a name wins."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,13 +48,32 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register markers and fixtures; and the gate, if it is asked for."""
+    """Register markers, fixtures and the gate, where it is asked for."""
+    config.addinivalue_line("markers", ROW)
+    if not config.getoption("qgate"):
+        return
     from qgate.plugin import fixtures
+    from qgate.plugin.session import GateSession
 
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)
+    for area in AREAS:
+        config.addinivalue_line("markers", area)
     config.pluginmanager.register(fixtures, "qgate-fixtures")
-    if config.getoption("qgate"):
-        from qgate.plugin.session import GateSession
+    config.pluginmanager.register(GateSession.start(config), "qgate-session")
 
-        config.pluginmanager.register(GateSession.start(config), "qgate-session")
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a gate, skip the tests that ask for its fixtures."""
+    if config.getoption("qgate"):
+        return
+    reason = "no artifact to gate: run pytest with --qgate=PATH"
+    for item in items:
+        wanted = FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if wanted and not wanted <= _defined(item).keys():
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _defined(item: pytest.Item) -> dict[str, Any]:
+    """The fixtures of a test that somebody defines, by name."""
+    private: Any = item
+    found: dict[str, Any] = private._fixtureinfo.name2fixturedefs
+    return found

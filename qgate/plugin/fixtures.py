@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 
 
 def _session(config: pytest.Config) -> GateSession:
-    session = config.pluginmanager.getplugin("qgate-session")
-    if session is None:
-        pytest.skip("no artifact to gate: run pytest with --qgate=PATH")
-    gate_session: GateSession = session
-    return gate_session
+    session: GateSession = config.pluginmanager.getplugin("qgate-session")
+    return session
 
 
 def takes_task(metafunc: pytest.Metafunc) -> bool:

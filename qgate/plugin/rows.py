@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qgate.checks import LINES, area_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -25,6 +27,17 @@ def row_of(item: pytest.Item) -> tuple[str | None, Artifact | None]:
         if name and isinstance(value, str):
             name = name.replace(f"{{{parameter}}}", value)
     return name, parameters.get("artifact")
+
+
+def mark_by_name(item: pytest.Item) -> None:
+    """Let `-k` know a row by its name, and `-m` by its line of the checklist."""
+    name, _ = row_of(item)
+    if name is None:
+        return
+    item.extra_keyword_matches.add(name)
+    line = "perplexity" if area_of(name) == "divergence" else area_of(name)
+    if line in LINES:
+        item.add_marker(line)
 
 
 def check_of(item: pytest.Item) -> str:

@@ -29,7 +29,7 @@ from qgate.planning.noise_floor import describe, find_floor
 from qgate.plugin import fixtures, transport
 from qgate.plugin.options import Options
 from qgate.plugin.rootdir import choose_tests
-from qgate.plugin.rows import is_wanted, offer_benchmarks, row_of
+from qgate.plugin.rows import is_wanted, mark_by_name, offer_benchmarks, row_of
 from qgate.reference.store import require_usable
 from qgate.report import provenance as environment
 from qgate.thresholds import Thresholds, band_of, load_thresholds
@@ -52,15 +52,7 @@ class GateSession:
         self.config, self.options = config, options
         self.effort = find_effort(options.effort)
         self.own_checks = own_checks(options.checks)
-        self.thresholds: Thresholds = load_thresholds(
-            options.thresholds,
-            options.directory,
-            self.effort.over,
-            runtimes.options(),
-            self.own_checks,
-        )
-        for runtime, python in options.pythons.items():
-            self.thresholds = self.thresholds.with_python(runtime, python)
+        self.thresholds = self._load_thresholds()
         self.artifacts, self.reference_artifact = find_artifacts(
             options.paths, options.reference, trusts_code=options.trust_remote_code
         )
@@ -96,6 +88,19 @@ class GateSession:
             self.environment = environment.describe(os.environ, options.directory)
         self.notes: list[str] = []
         self.undo_signals: Callable[[], None] = lambda: None
+
+    def _load_thresholds(self) -> Thresholds:
+        options = self.options
+        thresholds = load_thresholds(
+            options.thresholds,
+            options.directory,
+            self.effort.over,
+            runtimes.options(),
+            self.own_checks,
+        )
+        for runtime, python in options.pythons.items():
+            thresholds = thresholds.with_python(runtime, python)
+        return thresholds
 
     def _find_probes(self) -> tuple[Probe, ...]:
         from qgate.measure.probes import find_probes  # numpy, which collecting does without
@@ -189,14 +194,12 @@ class GateSession:
     ) -> Generator[None, None, None]:
         """Leave out rows that are there only where somebody sets a limit.
 
-        `-k` knows rows by their names, too.
+        Rows are marked by their names before `-k` and `-m` pick some.
         """
         if self.config.getoption("benchmark_only", False):
             offer_benchmarks(items)
         for item in items:
-            name, _ = row_of(item)
-            if name is not None:
-                item.extra_keyword_matches.add(name)
+            mark_by_name(item)
         yield
         items[:] = [item for item in items if is_wanted(item, self.limits)]
 

@@ -18,7 +18,6 @@ FRENCH = """
 import pytest
 from qgate.records import Estimate
 
-@pytest.mark.edge
 @pytest.mark.qgate("edge.french")
 def test_french(artifact, gate):
     share = 0.30 if artifact.id == "bad" else 0.01
@@ -35,7 +34,7 @@ def models(toys: Callable[..., Path]) -> Path:
 
 def test_a_check_of_their_own_is_judged_and_reported(project: Project, models: Path) -> None:
     project.write("tests/test_french.py", FRENCH)
-    seen = project.gate_all(models, "tests")
+    seen = project.gate_all(models, "tests", "-m", "edge", "--strict-markers")
 
     assert seen.code == 1
     assert "1 failed, 1 passed" in seen.lines[-1]
@@ -70,6 +69,14 @@ def test_without_a_model_to_gate_it_is_skipped_with_a_reason(project: Project) -
     assert "no artifact to gate: run pytest with --qgate=PATH" in seen.text
 
 
+def test_without_a_model_a_project_has_its_own_marks_alone(project: Project) -> None:
+    project.write("tests/test_own.py", "import pytest\n\n@pytest.mark.memory\ndef test_it(): ...\n")
+    seen = project.pytest("--strict-markers")
+
+    assert seen.code == 2
+    assert "'memory' not found in `markers`" in seen.text
+
+
 def test_a_check_without_a_name_says_how_to_name_it(project: Project, models: Path) -> None:
     project.write("tests/test_own.py", FRENCH.replace('@pytest.mark.qgate("edge.french")', ""))
     seen = project.gate_all(models, "tests", "-k", "good")
@@ -85,8 +92,12 @@ import pytest
 def artifact():
     return "a build of ours"
 
-def test_it(artifact):
-    assert artifact == "a build of ours"
+@pytest.fixture
+def model(artifact):
+    return artifact.upper()
+
+def test_it(artifact, model):
+    assert (artifact, model) == ("a build of ours", "A BUILD OF OURS")
 
 @pytest.mark.parametrize("artifact", ["wheel", "sdist"])
 def test_each(artifact):
