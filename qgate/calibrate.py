@@ -27,7 +27,7 @@ from qgate.gate.measurer import Bench
 from qgate.gate.processes import Children, Setting
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
-from qgate.planning.noise import Noise, read_noise, to_json, with_newest
+from qgate.planning.noise_floor import FILE, Noise, Original, Runtime, read_noise, to_json
 from qgate.report import provenance as environment
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
     from qgate.runtimes.host import ProgressSink
 
-DEFAULT_FILE = Path(".qgate") / "noise.json"
 _NAME = "python -m qgate.calibrate"
 _FAILED = 2
 _INTERRUPTED = 130
@@ -76,9 +75,7 @@ def _make_parser(prog: str) -> _Parser:
     parser.add_argument("--reference", type=Path, metavar="PATH", help="the original")
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="tasks and settings")
     parser.add_argument("--runtime", metavar="NAME", help="what serves it; default: what fits")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", default=FILE, help=f"default: {FILE}")
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="allow code that comes with the model"
     )
@@ -135,7 +132,7 @@ def calibrate(asked: Asked, directory: Path) -> list[str]:
     read_noise(asked.json)  # one that is no such file is told before minutes of work, not after
     noise = _measure(original, as_the_original_is(thresholds, runtime), directory)
     noise = dataclasses.replace(noise, seconds=round(time.monotonic() - started, 1))
-    write_json(to_json(with_newest(read_noise(asked.json), noise)), asked.json)
+    write_json(to_json(read_noise(asked.json).with_newest(noise)), asked.json)
 
     from qgate.cli.calibration.rendering import render
 
@@ -237,12 +234,14 @@ def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noi
     floor = estimate(runs)
     return Noise(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        original_id=original.id,
-        original_digest=bench.children.digest(original),
-        original_size_bytes=original.size_bytes,
-        runtime_name=runs.runtime.name,
-        runtime_version=runs.runtime.version,
-        runtime_device=runs.runtime.device,
+        original=Original(
+            id=original.id,
+            digest=bench.children.digest(original),
+            size_bytes=original.size_bytes,
+        ),
+        runtime=Runtime(
+            name=runs.runtime.name, version=runs.runtime.version, device=runs.runtime.device
+        ),
         flips=floor.flips,
         all_flips=floor.all_flips,
         estimates=floor.estimates,

@@ -39,7 +39,7 @@ ONLY_IN = {
     "torch": ("runtimes/transformers/*.py", "runtimes/vllm/*.py"),
     "transformers": ("runtimes/transformers/*.py",),
     "vllm": ("runtimes/vllm/*.py",),
-    "scipy": (),
+    "scipy": ("stats",),
     "pydantic": ("thresholds",),
 }
 """Packages, and the parts or files that may import them; demo may import what it likes."""

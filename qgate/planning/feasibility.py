@@ -17,7 +17,7 @@ from qgate.errors import MeasurementError, ThresholdsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from qgate.planning.noise import Noise
+    from qgate.planning.noise_floor import Noise
     from qgate.records import Asked, Limit
 
 ASSUMED_FLIP_RATE = 0.06

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from qgate.artifacts import discover
 from qgate.calibrate import Asked, as_the_original_is, choose_runtime, find_original
-from qgate.cli.calibration.estimating import count_flips, upper_share, visible_slowdown
+from qgate.cli.calibration.estimating import count_flips, visible_slowdown
 from qgate.cli.calibration.order import back_in_order, in_another_order
 from qgate.errors import UsageError
 from qgate.measure.tasks.paired_binary import PairedAnswers
@@ -20,6 +19,7 @@ from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.ragged import from_flat, to_flat
 from qgate.runtimes.requests import Work, perform
+from qgate.stats.binomial import upper_share
 from qgate.thresholds import RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy, write_toy
 
@@ -89,18 +89,6 @@ def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
 
 
 # --- estimates ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 7, 200, 1000])
-def test_the_upper_end_is_that_of_clopper_and_pearson(n: int) -> None:
-    for count in {0, 1, n // 10, n - 1}:
-        if count < n:
-            wanted = stats.beta.ppf(0.95, count + 1, n - count)
-            assert upper_share(n, count, 0.95) == pytest.approx(wanted, abs=1e-9)
-
-
-def test_where_all_flip_the_upper_end_is_one() -> None:
-    assert upper_share(5, 5, 0.95) == 1.0
 
 
 def test_where_none_of_300_flips_one_percent_is_not_ruled_out() -> None:

@@ -9,8 +9,7 @@ import pytest
 from qgate import stats
 from qgate.errors import ThresholdsError
 from qgate.planning.feasibility import ASSUMED_FLIP_RATE, Feasibility
-from qgate.planning.noise import Flips, Noise
-from qgate.planning.noise_floor import describe
+from qgate.planning.noise_floor import Flips, Noise, Original, Runtime, describe
 from qgate.records import Asked, Limit, SourceLine
 
 CHECK = "accuracy.gsm8k"
@@ -96,12 +95,8 @@ def a_floor(flips: int, items: int = 1000) -> Noise:
     seen = Flips(check=CHECK, items=items, flips=flips, upper=0.5, level=0.95, texts_differ=flips)
     return Noise(
         created="2026-11-25T10:00:00+00:00",
-        original_id="m-F16",
-        original_digest="sha256:0",
-        original_size_bytes=7,
-        runtime_name="llama_cpp",
-        runtime_version="0.3.36",
-        runtime_device="cpu",
+        original=Original(id="m-F16", digest="sha256:0", size_bytes=7),
+        runtime=Runtime(name="llama_cpp", version="0.3.36", device="cpu"),
         flips=(seen,),
         all_flips=seen,
         estimates={},

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import UsageError
-from qgate.planning.noise import Flips, Noise, matching, read_noise, to_json, with_newest
+from qgate.planning.noise_floor import (
+    Flips,
+    Noise,
+    NoiseFile,
+    Original,
+    Runtime,
+    matching,
+    read_noise,
+    to_json,
+)
 from qgate.records import Estimate
 
 if TYPE_CHECKING:
@@ -21,12 +30,8 @@ DRILL = Flips(check="accuracy.drill", items=200, flips=3, upper=0.0383, level=0.
 RATIO = Estimate(value=1.0, low=0.999, high=1.002, level=0.95, n=16320, unit="ratio", method="t")
 NOISE = Noise(
     created="2026-01-31T12:00:00+00:00",
-    original_id="llama-F16",
-    original_digest="sha256:aa",
-    original_size_bytes=1000,
-    runtime_name="llama_cpp",
-    runtime_version="0.3.36",
-    runtime_device="cpu",
+    original=Original(id="llama-F16", digest="sha256:aa", size_bytes=1000),
+    runtime=Runtime(name="llama_cpp", version="0.3.36", device="cpu"),
     flips=(DRILL,),
     all_flips=dataclasses.replace(DRILL, check="all"),
     estimates={"perplexity.ratio": RATIO},
@@ -35,6 +40,7 @@ NOISE = Noise(
     machine={"cpu": {"model": None, "count": 2}},
     seconds=12.5,
 )
+OTHER = dataclasses.replace(NOISE.original, digest="sha256:bb")
 FITTING = (1000, "llama-F16", "llama_cpp", "0.3.36")
 
 
@@ -45,25 +51,27 @@ def write(path: Path, value: object) -> Path:
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     knows_no_task = dataclasses.replace(
-        NOISE, original_digest="sha256:bb", flips=(), all_flips=None, left_out={}
+        NOISE, original=OTHER, flips=(), all_flips=None, left_out={}
     )
-    path = write(tmp_path / "noise.json", to_json([NOISE, knows_no_task]))
+    path = write(tmp_path / "noise.json", to_json(NoiseFile(calibrations=(NOISE, knows_no_task))))
 
-    assert read_noise(path) == (NOISE, knows_no_task)
+    assert read_noise(path).calibrations == (NOISE, knows_no_task)
 
 
 def test_no_file_is_no_noise(tmp_path: Path) -> None:
-    assert read_noise(tmp_path / "nowhere" / "noise.json") == ()
+    assert read_noise(tmp_path / "nowhere" / "noise.json").calibrations == ()
 
 
 def test_the_newest_replaces_that_of_the_same_original_and_runtime() -> None:
-    other_runtime = dataclasses.replace(NOISE, runtime_name="vllm")
-    other_original = dataclasses.replace(NOISE, original_digest="sha256:bb")
-    updated = dataclasses.replace(NOISE, runtime_version="0.4")
+    vllm = dataclasses.replace(NOISE.runtime, name="vllm")
+    other_runtime = dataclasses.replace(NOISE, runtime=vllm)
+    other_original = dataclasses.replace(NOISE, original=OTHER)
+    newer = dataclasses.replace(NOISE.runtime, version="0.4")
+    updated = dataclasses.replace(NOISE, runtime=newer)
 
-    found = with_newest([NOISE, other_runtime, other_original], updated)
+    found = NoiseFile(calibrations=(NOISE, other_runtime, other_original)).with_newest(updated)
 
-    assert found == (other_runtime, other_original, updated)
+    assert found.calibrations == (other_runtime, other_original, updated)
 
 
 # --- which one fits -------------------------------------------------------------------------------
@@ -83,9 +91,7 @@ def test_another_size_name_runtime_or_version_does_not_fit(number: int) -> None:
 
 def test_the_newest_of_those_that_fit_is_taken() -> None:
     # earlier in UTC, though later by the letters
-    older = dataclasses.replace(
-        NOISE, created="2026-01-31T13:00:00+02:00", original_digest="sha256:bb"
-    )
+    older = dataclasses.replace(NOISE, created="2026-01-31T13:00:00+02:00", original=OTHER)
 
     assert matching([NOISE, older], *FITTING) is NOISE
     assert matching([older, NOISE], *FITTING) is NOISE
@@ -112,14 +118,10 @@ def set_to(*path: str | int, value: object) -> Callable[[Any], None]:
 FIRST = ("calibrations", 0)
 WRONG: dict[str, Callable[[Any], None]] = {
     "schema_version: got 2; expected 1": set_to("schema_version", value=2),
-    "schema_version: got true; expected an integer": set_to("schema_version", value=True),
-    "calibrations: got an object; expected a list": set_to("calibrations", value={}),
-    "calibrations[0]: got 'x'; expected an object": set_to(*FIRST, value="x"),
-    "calibrations[0].original: got nothing": lambda file: file["calibrations"][0].pop("original"),
+    "schema_version: got nothing; expected an integer": lambda file: file.pop("schema_version"),
     "calibrations[0].original: digest: got 3; expected a text": set_to(
         *FIRST, "original", "digest", value=3
     ),
-    "seconds: got nothing; expected a finite": set_to(*FIRST, "seconds", value=None),
     "calibrations[0]: Invalid isoformat string": set_to(*FIRST, "created", value="yesterday"),
     "a time without its zone": set_to(*FIRST, "created", value="2026-01-31T12:00:00"),
     "expected counts within them": set_to(*FIRST, "flips", 0, "flips", value=201),
@@ -127,15 +129,12 @@ WRONG: dict[str, Callable[[Any], None]] = {
     "expected low <= value <= high": set_to(
         *FIRST, "estimates", "perplexity.ratio", "low", value=2.0
     ),
-    "n: got 1.5; expected an integer": set_to(
-        *FIRST, "estimates", "perplexity.ratio", "n", value=1.5
-    ),
 }
 
 
 @pytest.mark.parametrize("told", WRONG)
 def test_a_file_with_a_wrong_field_is_refused_with_its_place(tmp_path: Path, told: str) -> None:
-    file = copy.deepcopy(to_json([NOISE]))
+    file = copy.deepcopy(to_json(NoiseFile(calibrations=(NOISE,))))
     WRONG[told](file)
     path = write(tmp_path / "noise.json", file)
 
@@ -158,14 +157,6 @@ def test_what_is_no_such_json_is_refused_in_one_line(tmp_path: Path, text: str) 
 
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
-
-
-def test_an_endless_number_is_refused(tmp_path: Path) -> None:
-    text = json.dumps(to_json([NOISE])).replace('"seconds": 12.5', '"seconds": 1e999')
-    path = write(tmp_path / "noise.json", text)
-
-    with pytest.raises(UsageError, match="not JSON: got 1e999; expected finite"):
-        read_noise(path)
 
 
 def test_a_directory_in_its_place_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.demo.formats.gguf_convert import convert
-from qgate.planning.noise import Noise, read_noise
+from qgate.planning.noise_floor import Noise, read_noise
 from tests.conftest import ROOT, Toy, write_toy
 from tests.plugin.conftest import BRIEF, ITEMS, LONG
 
@@ -48,7 +48,7 @@ class Planted(Fake):
 
 
 def noises(outcome: Outcome, path: str = ".qgate/noise.json") -> tuple[Noise, ...]:
-    return read_noise(outcome.directory / path)
+    return read_noise(outcome.directory / path).calibrations
 
 
 def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
@@ -68,10 +68,10 @@ def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
 
     assert (seen.code, seen.err) == (0, "")
     [found] = noises(seen)
-    assert found.original_id == "demo-F16"
-    assert found.original_digest == f"sha256:{hashlib.sha256(original.read_bytes()).hexdigest()}"
-    assert found.original_size_bytes == original.stat().st_size
-    assert (found.runtime_name, found.runtime_device) == ("llama_cpp", "cpu")
+    assert found.original.id == "demo-F16"
+    assert found.original.digest == f"sha256:{hashlib.sha256(original.read_bytes()).hexdigest()}"
+    assert found.original.size_bytes == original.stat().st_size
+    assert (found.runtime.name, found.runtime.device) == ("llama_cpp", "cpu")
     assert [one.check for one in found.flips] == ["accuracy.classification", "edge.math"]
     assert found.all_flips is not None
     assert found.all_flips.items == 400
@@ -140,7 +140,7 @@ def test_each_original_and_runtime_has_one_entry(
     seen = calibrate(other, *options)
 
     found = noises(seen, "kept/noise.json")
-    assert [noise.original_id for noise in found] == ["original", "other"]
+    assert [noise.original.id for noise in found] == ["original", "other"]
     assert found[0].created <= found[1].created
     assert "not measured, the original knows none of the tasks" in seen.out
     assert found[1].all_flips is None

@@ -1,19 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from qgate.stats.binomial import order_bounds, upper_tails
+from qgate.stats.binomial import order_bounds, upper_share
 
 scipy_stats = pytest.importorskip("scipy.stats")
-
-
-@pytest.mark.parametrize(
-    ("n", "p"), [(1, 0.5), (6, 0.5), (459, 0.99), (5_000, 0.02), (100_000, 0.999), (100_000, 0.5)]
-)
-def test_tails_are_scipys(n: int, p: float) -> None:
-    expected = scipy_stats.binom.sf(np.arange(n + 2) - 1, n, p)
-    assert np.abs(upper_tails(n, p) - expected).max() < 1e-9
 
 
 @pytest.mark.parametrize("n", [5, 6, 24, 459, 662])
@@ -29,3 +20,10 @@ def test_bounds_are_the_tightest_that_hold_the_level(n: int, p: float, level: fl
 
 def test_a_tie_is_a_bound() -> None:
     assert order_bounds(5, 0.5, 1 - 2 * 0.5**5) == (1, 5)
+
+
+@pytest.mark.parametrize(("n", "count"), [(7, 0), (200, 1), (1000, 100), (1000, 999)])
+def test_the_upper_share_is_the_one_that_its_count_hardly_fits(n: int, count: int) -> None:
+    share = upper_share(n, count, 0.95)
+    assert scipy_stats.binom.cdf(count, n, share) == pytest.approx(0.05, rel=1e-9)
+    assert upper_share(n, n, 0.95) == 1.0

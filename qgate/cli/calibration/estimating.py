@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError
-from qgate.planning.noise import Flips
-from qgate.stats.binomial import upper_tails
+from qgate.planning.noise_floor import Flips
+from qgate.stats.binomial import upper_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 ALL = "all"
 LATENCIES = ("latency.ttft", "latency.itl", "latency.tps")
-_HALVINGS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,30 +74,6 @@ def count_flips(check: str, pairs: Iterable[PairedAnswers], level: float) -> Fli
         level=level,
         texts_differ=texts,
     )
-
-
-def upper_share(n: int, count: int, level: float) -> float:
-    """The largest share with which no more than `count` of `n` are seen with chance 1 - level.
-
-    Exact, one-sided (Clopper & Pearson 1934). With none seen it is 1 - (1 - level)^(1/n), at 95 %
-    nearly 3 / n: the rule of three. Agrees with `scipy.stats.beta.ppf(level, count + 1, n - count)`
-    within 1e-9.
-    """
-    if not (0 <= count <= n and n >= 1 and 0.0 < level < 1.0):
-        raise ValueError(
-            f"upper share: got {count} of {n} at level {level}; expected 0 <= count <= n, n >= 1"
-        )
-    if count == n:
-        return 1.0
-    inside, outside = count / n, 1.0
-    for _ in range(_HALVINGS):
-        middle = (inside + outside) / 2.0
-        # P(X > count) grows with the share
-        if upper_tails(n, middle)[count + 1] <= level:
-            inside = middle
-        else:
-            outside = middle
-    return outside
 
 
 def visible_slowdown(ratio: Estimate) -> float:

@@ -12,7 +12,7 @@ from qgate.report.text import count_cells, escape_line, format_bytes, pad
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.planning.noise import Flips, Noise
+    from qgate.planning.noise_floor import Flips, Noise
 
 _GAP = "  "
 _DIGITS: Mapping[str, str] = MappingProxyType(
@@ -23,9 +23,9 @@ _DIGITS: Mapping[str, str] = MappingProxyType(
 def render(noise: Noise) -> list[str]:
     """Lines for a terminal; nothing in them obeys or moves anything."""
     return [
-        f"{escape_line(noise.original_id)}, {format_bytes(noise.original_size_bytes)}, against"
-        f" itself in {escape_line(noise.runtime_name)} {escape_line(noise.runtime_version)}"
-        f" on {escape_line(noise.runtime_device)}, {noise.seconds:.0f} s",
+        f"{escape_line(noise.original.id)}, {format_bytes(noise.original.size_bytes)}, against"
+        f" itself in {escape_line(noise.runtime.name)} {escape_line(noise.runtime.version)}"
+        f" on {escape_line(noise.runtime.device)}, {noise.seconds:.0f} s",
         "",
         *_render_flips(noise),
         "",
