@@ -1,4 +1,4 @@
-"""The noise floor as a short table."""
+"""The noise floor as two short tables."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from qgate.checks import area_of
 from qgate.cli.calibration.estimating import LATENCIES, visible_slowdown
-from qgate.report.text import count_cells, escape_line, format_bytes, pad
+from qgate.report.columns import Column, Entry, Table
+from qgate.report.text import escape_line, format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qgate.planning.noise_floor import Flips, Noise
+    from qgate.records import Estimate
 
-_GAP = "  "
+_WIDTH = 120
 _DIGITS: Mapping[str, str] = MappingProxyType(
     {"perplexity": ".6f", "divergence": ".2g", "latency": ".4f"}
 )
@@ -22,16 +24,17 @@ _DIGITS: Mapping[str, str] = MappingProxyType(
 
 def render(noise: Noise) -> list[str]:
     """Lines for a terminal; nothing in them obeys or moves anything."""
+    original, runtime = noise.original, noise.runtime
     return [
-        f"{escape_line(noise.original.id)}, {format_bytes(noise.original.size_bytes)}, against"
-        f" itself in {escape_line(noise.runtime.name)} {escape_line(noise.runtime.version)}"
-        f" on {escape_line(noise.runtime.device)}, {noise.seconds:.0f} s",
+        f"{escape_line(original.id)}, {format_bytes(original.size_bytes)}, against itself in"
+        f" {escape_line(runtime.name)} {escape_line(runtime.version)} on"
+        f" {escape_line(runtime.device)}, {noise.seconds:.0f} s",
         "",
         *_render_flips(noise),
         "",
         *_render_estimates(noise),
         *(
-            f"{_GAP}left out: {escape_line(_with_name(check, reason))}"
+            f"  left out: {escape_line(_with_name(check, reason))}"
             for check, reason in noise.left_out.items()
         ),
     ]
@@ -39,56 +42,36 @@ def render(noise: Noise) -> list[str]:
 
 def _render_flips(noise: Noise) -> list[str]:
     if noise.all_flips is None:
-        return [f"{_GAP}flips: not measured, the original knows none of the tasks"]
-    every = [*noise.flips, noise.all_flips]
+        return ["  flips: not measured, the original knows none of the tasks"]
     level = f"at most ({noise.all_flips.level:.0%})"
-    head = ("right or wrong flips", "items", "flips", "rate", level, "texts differ")
-    return _align([head, *(_flips_row(flips) for flips in every)])
+    titles = ("right or wrong flips", "items", "flips", "rate", level, "texts differ")
+    return _tabulate(titles, (_flips_cells(one) for one in (*noise.flips, noise.all_flips)))
 
 
-def _flips_row(flips: Flips) -> tuple[str, ...]:
-    return (
-        escape_line(flips.check),
-        str(flips.items),
-        str(flips.flips),
-        f"{flips.rate:.2%}",
-        f"{flips.upper:.2%}",
-        str(flips.texts_differ),
-    )
+def _flips_cells(flips: Flips) -> tuple[str, ...]:
+    counts = (str(flips.items), str(flips.flips), f"{flips.rate:.2%}", f"{flips.upper:.2%}")
+    return (escape_line(flips.check), *counts, str(flips.texts_differ))
 
 
 def _render_estimates(noise: Noise) -> list[str]:
     level = next(iter(noise.estimates.values())).level
-    rows = [("second run / first", "value", f"{level:.0%} interval", "n", "seen from")]
-    for check, found in noise.estimates.items():
-        digits = _DIGITS[area_of(check)]
-        seen = f"{visible_slowdown(found) - 1.0:.1%} slower" if check in LATENCIES else ""
-        unit = " nats" if found.unit == "nats" else ""
-        rows.append(
-            (
-                check,
-                f"{found.value:{digits}}{unit}",
-                f"[{found.low:{digits}}, {found.high:{digits}}]",
-                str(found.n),
-                seen,
-            )
-        )
-    return _align(rows)
+    titles = ("second run / first", "value", f"{level:.0%} interval", "n", "seen from")
+    return _tabulate(titles, (_cells(*one) for one in noise.estimates.items()))
 
 
-def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns: the first to the left, the others to the right."""
-    widths = [max(map(count_cells, column)) for column in zip(*rows, strict=True)]
-    return [
-        _GAP
-        + _GAP.join(
-            [
-                pad(row[0], widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+def _cells(check: str, found: Estimate) -> tuple[str, ...]:
+    digits = _DIGITS[area_of(check)]
+    value = f"{found.value:{digits}}{' nats' if found.unit == 'nats' else ''}"
+    interval = f"[{found.low:{digits}}, {found.high:{digits}}]"
+    seen = f"{visible_slowdown(found) - 1.0:.1%} slower" if check in LATENCIES else ""
+    return (check, value, interval, str(found.n), seen)
+
+
+def _tabulate(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right."""
+    columns = [Column(title=title, is_number=title != titles[0]) for title in titles]
+    entries = [Entry(cells=dict(zip(titles, row, strict=True))) for row in rows]
+    return [f"  {line.text}" for line in Table(columns=columns, entries=entries).lines(_WIDTH)]
 
 
 def _with_name(check: str, reason: str) -> str:

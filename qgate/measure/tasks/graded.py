@@ -1,14 +1,19 @@
-"""What one side's answers are worth, item by item, before the sides are compared."""
+"""What one side's answers are worth, item by item, and both sides compared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate.measure.tasks.above_chance import require_known, require_scored
+from qgate.measure.tasks.anomalies import odd_answers
+from qgate.measure.tasks.paired_binary import PairedAnswers
+from qgate.measure.tasks.paired_scores import PairedScores
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +52,58 @@ class Graded:
             stopped_by=tuple(why for part in parts for why in part.stopped_by),
             truncated=sum(part.truncated for part in parts),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What comparing needs of a task whose items were graded on both sides."""
+
+    check: str
+    task: str
+    """What messages call it."""
+    names: Sequence[str]
+    """What messages call each item."""
+    prompts: tuple[str, ...]
+    expected: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    chance: float
+    """The share of right answers that guessing reaches."""
+    min_reference: float | None
+    """Least share of right answers of the original; None: so much above chance."""
+    more: Mapping[str, Any]
+    """What the report tells beside: JSON values."""
+
+
+def compare(
+    asked: Questions, artifact: Graded, reference: Graded, *, is_score: bool
+) -> PairedAnswers | PairedScores:
+    """Both sides' grades as the samples of the row.
+
+    Raises:
+        NotApplicable: the original is hardly better than chance.
+    """
+    least = asked.min_reference
+    shown: dict[str, Any] = {
+        "prompts": asked.prompts,
+        "artifact_texts": artifact.texts,
+        "reference_texts": reference.texts,
+        "expected": asked.expected,
+        "groups": asked.groups,
+        "more": {
+            **asked.more,
+            **({} if least is None else {"min_reference": least}),
+            **odd_answers(asked.names, artifact, reference),
+        },
+    }
+    if is_score:
+        require_scored(asked.check, asked.task, reference.values, least)
+        return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
+    right = float(reference.values.mean())
+    require_known(asked.check, asked.task, right, asked.chance, least)
+    return PairedAnswers(
+        artifact=artifact.values == 1,
+        reference=reference.values == 1,
+        is_good=True,
+        severity=artifact.margins_nats,
+        **shown,
+    )

@@ -18,12 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.above_chance import require_known, require_possible, require_scored
-from qgate.measure.tasks.anomalies import odd_answers
-from qgate.measure.tasks.graded import Graded
+from qgate.measure.tasks.above_chance import require_possible
+from qgate.measure.tasks.graded import Graded, Questions, compare
 from qgate.measure.tasks.grading import Grading
-from qgate.measure.tasks.paired_binary import PairedAnswers
-from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.measure.tasks.items import Item, ItemFile
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.measure.tasks.paired_scores import PairedScores
     from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 _ROOM_TOKENS = 8
@@ -173,43 +172,20 @@ class Task:
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
         """Both sides' grades as the samples of the row; raises as `read`."""
         items = self.file.items
-        more = {
-            "items": self.file.digest,
-            "file": self.file.name,
-            **({} if self.min_reference is None else {"min_reference": self.min_reference}),
-            **odd_answers([f"item {item.id}" for item in items], artifact, reference),
-        }
-        shown = {
-            "prompts": tuple(item.prompt for item in items),
-            "artifact_texts": artifact.texts,
-            "reference_texts": reference.texts,
-            "expected": tuple(item.answer for item in items),
-        }
-        if not self.file.has_choices and self.grading.is_score:
-            require_scored(self.check, self.file.name, reference.values, self.min_reference)
-            return PairedScores(
-                artifact=artifact.values,
-                reference=reference.values,
-                groups=self.file.groups,
-                more={**more, "metric": self.grading.metric},
-                **shown,
-            )
-        require_known(
-            self.check,
-            self.file.name,
-            float(reference.values.mean()),
-            self.chance,
-            self.min_reference,
-        )
-        return PairedAnswers(
-            artifact=artifact.values,
-            reference=reference.values,
-            is_good=True,
+        is_score = not self.file.has_choices and self.grading.is_score
+        metric = {"metric": self.grading.metric} if is_score else {}
+        asked = Questions(
+            check=self.check,
+            task=self.file.name,
+            names=[f"item {item.id}" for item in items],
+            prompts=tuple(item.prompt for item in items),
+            expected=tuple(item.answer for item in items),
             groups=self.file.groups,
-            severity=artifact.margins_nats,
-            more=more,
-            **shown,
+            chance=self.chance,
+            min_reference=self.min_reference,
+            more={"items": self.file.digest, "file": self.file.name, **metric},
         )
+        return compare(asked, artifact, reference, is_score=is_score)
 
     def _grade_choices(self, outcome: Outcome) -> Graded:
         items = self.file.items

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.above_chance import require_known, require_scored
-from qgate.measure.tasks.anomalies import odd_answers
+from qgate.measure.tasks.graded import Questions, compare
 from qgate.measure.tasks.lm_eval.docs import digest_of_all
 from qgate.measure.tasks.lm_eval.plan import HarnessWork, plan, responses
 from qgate.measure.tasks.lm_eval.scores import score
 from qgate.measure.tasks.lm_eval.tasks import take
-from qgate.measure.tasks.paired_binary import PairedAnswers
-from qgate.measure.tasks.paired_scores import PairedScores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +21,8 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.graded import Graded
     from qgate.measure.tasks.lm_eval.docs import Item
     from qgate.measure.tasks.lm_eval.tasks import LoadedTask
+    from qgate.measure.tasks.paired_binary import PairedAnswers
+    from qgate.measure.tasks.paired_scores import PairedScores
     from qgate.runtimes.requests import Outcome, Pair, Speaker, Work
 
 
@@ -94,57 +93,39 @@ class HarnessTask:
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
-        """Both sides' grades as the samples of the row.
-
-        Raises:
-            NotApplicable: the original is hardly better than chance.
-        """
-        metric, items = self.loaded.metric, self.loaded.items
-        shown: dict[str, Any] = {
-            "prompts": tuple(item.prompt for item in items),
-            "artifact_texts": artifact.texts,
-            "reference_texts": reference.texts,
-            "expected": tuple(item.expected for item in items),
-            "more": {
-                **odd_answers([_name(item) for item in items], artifact, reference),
-                **self._more(artifact, reference),
-            },
-        }
-        if self.loaded.settings.group is not None:
-            shown["groups"] = tuple(item.group for item in items)
-        name, least = self.loaded.settings.name, self.min_reference
-        if metric.is_graded or not (artifact.is_binary and reference.is_binary):
-            require_scored(self.check, name, reference.values, least)
-            return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
-        share, chance = float(reference.values.mean()), shown["more"]["chance"]
-        require_known(self.check, name, share, chance, least)
-        return PairedAnswers(
-            artifact=artifact.values == 1,
-            reference=reference.values == 1,
-            is_good=True,
-            severity=artifact.margins_nats,
-            **shown,
+        """Both sides' grades as the samples of the row; raises as `read`."""
+        loaded, items = self.loaded, self.loaded.items
+        is_grouped = loaded.settings.group is not None
+        chance = sum(1 / item.n_choices for item in items if item.n_choices) / len(items)
+        asked = Questions(
+            check=self.check,
+            task=loaded.settings.name,
+            names=[_name(item) for item in items],
+            prompts=tuple(item.prompt for item in items),
+            expected=tuple(item.expected for item in items),
+            groups=tuple(item.group or "" for item in items) if is_grouped else None,
+            chance=chance,
+            min_reference=self.min_reference,
+            more={"chance": chance, **self._more(artifact, reference)},
         )
+        is_score = loaded.metric.is_graded or not (artifact.is_binary and reference.is_binary)
+        return compare(asked, artifact, reference, is_score=is_score)
 
     def _more(self, artifact: Graded, reference: Graded) -> dict[str, Any]:
         from importlib.metadata import version
 
-        loaded, items = self.loaded, self.loaded.items
-        choices = [item.n_choices for item in items if item.n_choices]
-        said = {} if self.min_reference is None else {"min_reference": self.min_reference}
+        loaded = self.loaded
         return {
-            **said,
             "harness": f"lm_eval {version('lm_eval')}",
             "task": loaded.settings.name,
             "task_version": str(loaded.task.VERSION),
             "metric": loaded.metric.name,
             "filter": loaded.metric.filter,
             "num_fewshot": int(loaded.task.get_config("num_fewshot") or 0),
-            "items": digest_of_all(items),
-            "asked": len(items),
+            "items": digest_of_all(loaded.items),
+            "asked": len(loaded.items),
             "available": loaded.available,
             "repeated": loaded.repeated,
-            "chance": sum(1 / count for count in choices) / len(items),
             "truncated": artifact.truncated,
             "empty": {
                 "artifact": int(artifact.is_empty.sum()),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.measure.tasks.lm_eval.model import make_model
 from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from qgate.measure.tasks.lm_eval.tasks import load_task
@@ -18,6 +17,7 @@ from qgate.runtimes.requests import Pair
 from qgate.sandbox.chat import Chat
 from tests.conftest import ROOT
 from tests.measure.tasks.lm_eval.conftest import CHOICES, GENERATED, Side
+from tests.measure.tasks.lm_eval.harness_model import make_model
 from tests.support.stories260k import STORIES, needs_stories
 
 if TYPE_CHECKING:

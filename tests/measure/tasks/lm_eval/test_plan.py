@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.lm_eval.model import make_model
 from qgate.measure.tasks.lm_eval.plan import plan, refusal, responses
+from tests.measure.tasks.lm_eval.harness_model import make_model
 from tests.support.outcomes import make_answers, make_outcome
 
 if TYPE_CHECKING:
