@@ -35,8 +35,7 @@ from qgate.measure.memory.footprint import (
     measure_footprint,
     measure_growth,
 )
-from qgate.measure.memory.kv_cache_gguf import kv_bytes_per_token
-from qgate.measure.memory.kv_cache_hf import kv_bytes_per_token_hf
+from qgate.measure.memory.kv_cache import kv_bytes_per_token, kv_bytes_per_token_hf
 from qgate.records import Estimate
 from qgate.untrusted.json import read_object
 

@@ -8,7 +8,7 @@ import pytest
 
 from qgate.artifacts.gguf.header import ArrayFacts
 from qgate.errors import MeasurementError
-from qgate.measure.memory.kv_cache_gguf import kv_bytes_per_token
+from qgate.measure.memory.kv_cache import kv_bytes_per_token
 
 
 def header(architecture: str = "llama", **said: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 import qgate
 from qgate.errors import MeasurementError
-from qgate.measure.memory.kv_cache_hf import kv_bytes_per_token_hf
+from qgate.measure.memory.kv_cache import kv_bytes_per_token_hf
 
 DEMO = Path(qgate.__file__).parent / "demo" / "model"
 LLAMA_8B: dict[str, Any] = {
