@@ -15,6 +15,8 @@ from qgate.measure.tasks.paired_scores import PairedScores
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qgate.runtimes.requests import Outcome, Pair, Work
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
@@ -107,3 +109,36 @@ def compare(
         severity=artifact.margins_nats,
         **shown,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedTask:
+    """A probe of one row of accuracy: each side's answers are graded, then compared."""
+
+    check: str
+    min_reference: float | None = None
+    """Least share of right answers of the original; None: so much above chance."""
+    is_sequential: bool = True
+    """Whether it is asked in parts, until its limit is decided."""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return (self.check,)
+
+    def read(self, pair: Pair) -> PairedAnswers | PairedScores:
+        """What each side's answers are worth, compared: right or wrong, or a score between.
+
+        Raises:
+            MeasurementError: a lost answer, or one that cannot be graded.
+            NotApplicable: the original is hardly better than chance.
+        """
+        artifact, reference = pair.artifact, pair.reference
+        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
+
+    def grade(self, work: Work, outcome: Outcome) -> Graded:
+        """What one side's answers are worth; more is better."""
+        raise NotImplementedError
+
+    def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
+        """Both sides' grades as the samples of the row; raises as `read`."""
+        raise NotImplementedError

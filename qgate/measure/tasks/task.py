@@ -19,7 +19,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.above_chance import require_possible
-from qgate.measure.tasks.graded import Graded, Questions, compare
+from qgate.measure.tasks.graded import Graded, GradedTask, Questions, compare
 from qgate.measure.tasks.grading import Grading
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.items import Item, ItemFile
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.measure.tasks.paired_scores import PairedScores
-    from qgate.runtimes.requests import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Speaker
 
 _ROOM_TOKENS = 8
 """Generated beyond the length of the expected answer, so that one which goes on is seen to."""
@@ -42,23 +42,14 @@ _LONGEST_TOKENS = {"numeric": 256, "code": 512}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(GradedTask):
     """The probe of one row of accuracy."""
 
-    check: str
     file: ItemFile
     grading: Grading = field(default_factory=Grading)
     max_tokens: int | None = None
     """None: by the length of the expected answer, or 256 where the metric is numeric, 512 for
     code."""
-    min_reference: float | None = None
-    """Least share of right answers of the original; None: so much above chance."""
-    is_sequential: bool = True
-    """Whether it is asked in parts, until its limit is decided."""
-
-    @property
-    def checks(self) -> tuple[str, ...]:
-        return (self.check,)
 
     def work(self, speaker: Speaker) -> Work:
         """Token ids of the items.
@@ -144,15 +135,6 @@ class Task:
         items = self.file.items
         return float(np.mean([1 / len(item.choices) if item.choices else 0 for item in items]))
 
-    def read(self, pair: Pair) -> PairedAnswers | PairedScores:
-        """What each side's answers are worth, compared.
-
-        Raises:
-            NotApplicable: the original is hardly better than chance.
-        """
-        artifact, reference = pair.artifact, pair.reference
-        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
-
     def grade(self, work: Work, outcome: Outcome) -> Graded:
         """What one side's answers are worth."""
         items = self.file.items
@@ -170,7 +152,6 @@ class Task:
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
-        """Both sides' grades as the samples of the row; raises as `read`."""
         items = self.file.items
         is_score = not self.file.has_choices and self.grading.is_score
         metric = {"metric": self.grading.metric} if is_score else {}

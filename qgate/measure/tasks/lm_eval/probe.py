@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.graded import Questions, compare
+from qgate.measure.tasks.graded import GradedTask, Questions, compare
 from qgate.measure.tasks.lm_eval.docs import digest_of_all
 from qgate.measure.tasks.lm_eval.plan import HarnessWork, plan, responses
 from qgate.measure.tasks.lm_eval.scores import score
@@ -23,23 +23,14 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.lm_eval.tasks import LoadedTask
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.measure.tasks.paired_scores import PairedScores
-    from qgate.runtimes.requests import Outcome, Pair, Speaker, Work
+    from qgate.runtimes.requests import Outcome, Speaker, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HarnessTask:
+class HarnessTask(GradedTask):
     """A task of lm-eval as a probe."""
 
-    check: str
     loaded: LoadedTask
-    min_reference: float | None = None
-    """Least share of right answers of the original; None: so much above chance."""
-    is_sequential: bool = True
-    """Whether it is asked in parts, until its limit is decided."""
-
-    @property
-    def checks(self) -> tuple[str, ...]:
-        return (self.check,)
 
     def work(self, speaker: Speaker) -> HarnessWork:
         """Token ids of every request of the task.
@@ -62,16 +53,6 @@ class HarnessTask:
         """The same task with these of its docs, in this order."""
         return dataclasses.replace(self, loaded=take(self.loaded, numbers))
 
-    def read(self, pair: Pair) -> PairedAnswers | PairedScores:
-        """What each side's answers are worth, compared: right or wrong, or a score between.
-
-        Raises:
-            MeasurementError: a lost answer, or one that the task cannot grade.
-            NotApplicable: the original is hardly better than chance.
-        """
-        artifact, reference = pair.artifact, pair.reference
-        return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))
-
     def grade(self, work: Work, outcome: Outcome) -> Graded:
         """What one side's answers are worth; more is better.
 
@@ -93,7 +74,6 @@ class HarnessTask:
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
-        """Both sides' grades as the samples of the row; raises as `read`."""
         loaded, items = self.loaded, self.loaded.items
         is_grouped = loaded.settings.group is not None
         chance = sum(1 / item.n_choices for item in items if item.n_choices) / len(items)
