@@ -84,7 +84,9 @@ def test_a_file_that_is_no_noise_is_kept_and_refused_before_anything_is_measured
 
     line = line_of(calibrate(toy, "--runtime", "fake", "--json", "mine.json"))
 
-    assert line.startswith("mine.json: the file: schema_version is missing. Delete it")
+    assert line.startswith(
+        "mine.json: schema_version: got nothing; expected an integer >= 0. Delete it"
+    )
     assert mine.read_text() == '{"mine": true}'
     assert not (project.directory / ".qgate").exists()
 

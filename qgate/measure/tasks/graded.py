@@ -92,9 +92,9 @@ def compare(
         "expected": asked.expected,
         "groups": asked.groups,
         "more": {
-            **asked.more,
-            **({} if least is None else {"min_reference": least}),
             **odd_answers(asked.names, artifact, reference),
+            **({} if least is None else {"min_reference": least}),
+            **asked.more,
         },
     }
     if is_score:
