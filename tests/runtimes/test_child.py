@@ -28,6 +28,9 @@ class Planted:
     def tokenize(self, text):
         told = json.dumps(eval(text)).encode()
         return np.frombuffer(told, dtype=np.uint8), np.zeros(0)
+
+    def sample(self, sampling, progress):
+        raise NotImplementedError
 """
 
 

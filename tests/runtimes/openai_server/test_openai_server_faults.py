@@ -36,7 +36,7 @@ def answer(toy: Planted, model: Path) -> list[Answer]:
 
 def stream(toy: Planted, model: Path) -> np.ndarray:
     runtime, _ = load(toy, model, timeout_s=TIMEOUT_S if toy.fault in SLOW else 60)
-    found: np.ndarray = time_request(runtime, np.array([BOS, FIRST], np.int32), 8)["at_s"]
+    found: np.ndarray = time_request(runtime, np.array([BOS, FIRST], np.int32), 8)
     return found
 
 
