@@ -121,7 +121,7 @@ SPEC = RuntimeSpec(name="planted", title="planted", adapter="planted:Planted")
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """planted(source) -> the name of a runtime that children find: the source's class Planted."""
+    """planted(source) -> the name of an installed runtime: the source's class Planted."""
 
     def make(source: str) -> str:
         place = tmp_path / "plugins"
@@ -132,6 +132,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         (place / "planted_spec.py").write_text(PLANTED_SPEC)
         (place / "planted.py").write_text("from __future__ import annotations\n" + source)
         known = os.environ.get("PYTHONPATH")
+        monkeypatch.syspath_prepend(str(place))
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), *([known] if known else [])]))
         return "planted"
 

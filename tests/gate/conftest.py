@@ -170,14 +170,6 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture
-def telling(
-    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
+def telling(planted: Planted) -> Callable[..., str]:
     """telling(more) -> the name of a fake runtime that says what it allocates."""
-
-    def make(more: str = "") -> str:
-        name = planted(TELLING + more)
-        monkeypatch.syspath_prepend(tmp_path / "plugins")  # this process chooses runtimes too
-        return name
-
-    return make
+    return lambda more="": planted(TELLING + more)

@@ -89,7 +89,7 @@ def rewrite(models: Path) -> None:
 
 def more_threads(thresholds: Thresholds) -> Thresholds:
     return dataclasses.replace(
-        thresholds, runtime=dataclasses.replace(thresholds.runtime, threads=2)
+        thresholds, runtime=thresholds.runtime.model_copy(update={"threads": 2})
     )
 
 
@@ -113,7 +113,7 @@ def test_other_threads_are_asked_again_and_other_latency_is_not(
     models = toys(a=Toy(noise=0.1))
     with begin(models) as run:
         ask(run)
-    longer = dataclasses.replace(THRESHOLDS.latency, prompt_tokens=100)
+    longer = THRESHOLDS.latency.model_copy(update={"prompt_tokens": 100})
     for thresholds, is_asked in (
         (dataclasses.replace(THRESHOLDS, latency=longer), False),
         (more_threads(THRESHOLDS), True),

@@ -35,13 +35,12 @@ def test_some_runtimes_read_anything(runtime: str) -> None:
 
 
 def test_an_entry_point_that_names_an_adapter_serves_where_it_is_named(
-    planted: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: Callable[[str], str], tmp_path: Path
 ) -> None:
     """As all did before there were specs."""
     name = planted("class Planted: pass\n")
     [facts] = (tmp_path / "plugins").glob("*.dist-info")
     (facts / "entry_points.txt").write_text(f"[qgate.runtimes]\n{name} = planted:Planted\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
 
     with pytest.warns(FutureWarning, match="planted: got planted:Planted, which is no RuntimeSpec"):
         machine = look({}, {})
