@@ -106,3 +106,22 @@ def reworded(error: QGateError, line: str) -> QGateError:
         said = type(error)(line)
     said.reached, said.details = error.reached, error.details
     return said
+
+
+def require_own_package() -> None:
+    """Refuse to run where another project's package of this name was installed over this one.
+
+    PyPI has an unrelated `qgate`: pip then replaces single files, and the others fail anywhere.
+
+    Raises:
+        UsageError: the package is not the one that this file belongs to.
+    """
+    import qgate
+
+    if "QGateError" in getattr(qgate, "__all__", ()):
+        return
+    raise UsageError(
+        f"{getattr(qgate, '__file__', 'qgate')}: got another project's package qgate, installed"
+        " over this one; expected that of pytest-qgate. Remove it with: pip uninstall -y qgate,"
+        " and install pytest-qgate again with --force-reinstall"
+    )

@@ -22,8 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
-from qgate import __version__
-from qgate.errors import QGateError
+from qgate.errors import QGateError, require_own_package
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
@@ -48,10 +47,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
         prog: what the program is called in its messages.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in _WHOLE_COMMANDS:
-        return _run_whole(arguments[0], list(arguments[1:]), prog)
-    options = _make_parser(prog).parse_args(arguments)
     try:
+        require_own_package()
+        if arguments and arguments[0] in _WHOLE_COMMANDS:
+            return _run_whole(arguments[0], list(arguments[1:]), prog)
+        options = _make_parser(prog).parse_args(arguments)
         code: int = options.run(options)
     except QGateError as error:
         sys.stderr.write(f"{escape_line(str(error))}\n")
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
 
 
 def _make_parser(prog: str) -> _Parser:
+    from qgate import __version__
+
     parser = _Parser(
         prog=prog,
         description="Is this quantized artifact still the model we had? The gate itself is a"

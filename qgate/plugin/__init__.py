@@ -52,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", ROW)
     if not config.getoption("qgate"):
         return
+    from qgate import errors
+
+    try:
+        errors.require_own_package()
+    except errors.UsageError as error:
+        raise pytest.UsageError(str(error)) from None
     from qgate.plugin import fixtures
     from qgate.plugin.session import GateSession
 
