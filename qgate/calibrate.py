@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qgate.artifacts import beside, choose_reference, discover
+from qgate.checks import own_checks
 from qgate.errors import QGateError, UsageError
 from qgate.gate.measurer import Bench
 from qgate.gate.processes import Children, Setting
@@ -124,7 +125,9 @@ def calibrate(asked: Asked, directory: Path) -> list[str]:
         QGateError: whatever kept it from being measured or written.
     """
     started = time.monotonic()
-    thresholds = load_thresholds(asked.thresholds, directory, runtimes=options_of_runtimes())
+    thresholds = load_thresholds(
+        asked.thresholds, directory, runtimes=options_of_runtimes(), checks=own_checks()
+    )
     original = find_original(asked)
     _refuse_to_write_into(asked.path, directory)
     runtime = choose_runtime(original, thresholds, asked.runtime)
