@@ -25,16 +25,17 @@ from qgate.artifacts import beside, choose_reference, discover
 from qgate.checks import own_checks
 from qgate.errors import QGateError, UsageError
 from qgate.gate.measurer import Bench
-from qgate.gate.processes import Children, Setting
+from qgate.gate.processes import Setting
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
 from qgate.planning.noise_floor import FILE, Noise, Original, Runtime, read_noise, to_json
+from qgate.planning.plan import plan_models
+from qgate.planning.runtime_choice import RuntimeChoice
 from qgate.report import provenance as environment
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
-from qgate.runtimes import find_spec
+from qgate.runtimes import find_spec, selection
 from qgate.runtimes import options as options_of_runtimes
-from qgate.runtimes import selection as choice
 from qgate.thresholds import Thresholds, load_thresholds
 
 if TYPE_CHECKING:
@@ -182,11 +183,10 @@ def choose_runtime(original: Artifact, thresholds: Thresholds, named: str | None
     Raises:
         QGateError: there is no such runtime, or it does not read the original.
     """
+    choosing = RuntimeChoice.of(thresholds, None, os.environ)
     if named is not None:
-        machine = choice.look(os.environ, thresholds.runtimes)
-        return choice.choose(original, named, machine, "--runtime").name
-    setting = _setting(original, thresholds, None, Path())
-    return Children(setting).choose_for_original()
+        return selection.choose(original, named, choosing.machine, "--runtime").name
+    return choosing.choose_for_reference(original)
 
 
 def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
@@ -211,27 +211,18 @@ def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
     return dataclasses.replace(thresholds, runtime=settings, runtimes=runtimes)
 
 
-def _setting(
-    original: Artifact, thresholds: Thresholds, runtime: str | None, directory: Path
-) -> Setting:
-    return Setting(
-        thresholds=thresholds,
-        original=original,
-        runtime=runtime,
-        directory=directory,
-        progress=_progress,
-        recalls=False,  # noise is what differs when the same is asked again
-    )
-
-
 def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noise:
     from qgate.cli.calibration.estimating import estimate
     from qgate.cli.calibration.measuring import measure
 
-    bench = Bench(_setting(original, thresholds, thresholds.runtime.name, directory))
+    twin = dataclasses.replace(original, id=f"{original.id} (second run)")
+    unlimited = dataclasses.replace(thresholds, layers=())  # so that all is asked
+    plan = plan_models([twin], original, unlimited, directory, runtime=thresholds.runtime.name)
+    # noise is what differs when the same is asked again
+    bench = Bench(Setting(plan=plan, probes=plan.probes, progress=_progress, recalls=False))
     described: dict[str, Any] = environment.describe(os.environ, directory)
     try:
-        runs = measure(bench, thresholds)
+        runs = measure(bench, plan)
     finally:
         bench.children.close()
     floor = estimate(runs)

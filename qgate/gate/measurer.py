@@ -40,7 +40,7 @@ class Bench:
     """Measures artifacts, one at a time."""
 
     def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+        self._setting, self._plan = setting, setting.plan
         self._known = Known()
         self.children = Children(setting)
         self.originals = Originals(setting, self.children, self._known)
@@ -50,10 +50,9 @@ class Bench:
     def _rows(self, artifact: Artifact, checks: Iterable[str]) -> Rows:
         """Which of these rows have to be decided, by what limits; picked for this run or not."""
         from qgate.measure.looks import Rows
-        from qgate.verdict import family_size
 
-        limits = self._setting.limits(artifact)
-        return Rows.of(checks, limits, family=family_size(limits))
+        plan = self._plan.of(artifact)
+        return Rows.of(checks, plan.limits, family=plan.family)
 
     # --- perplexity ---------------------------------------------------------------------------
 
@@ -159,7 +158,7 @@ class Bench:
         """
         serving.load()
         work = self.plan(serving, probe, part)
-        runtime = self.children.choose_for_original(serving.artifact)
+        runtime = self._plan.reference_runtime_of(serving.artifact)
         key = ("original", runtime, *probe.checks, part)
         return work, self._known.once(key, lambda: self.ask_original(runtime, work, probe))
 
@@ -176,10 +175,10 @@ class Bench:
         from qgate.runtimes.requests import Speaker
 
         # what is asked of a probe is narrowed by what the original answers in its runtime
-        key = (self.children.choose_for_original(serving.artifact), *probe.checks, part)
+        key = (self._plan.reference_runtime_of(serving.artifact), *probe.checks, part)
         if key not in self._works:
             facts = serving.load()
-            context = self.children.original().context_length or facts.context_length
+            context = self._plan.require_reference().context_length or facts.context_length
             speaker = Speaker(serving.host, context, facts.first_token)
             self._works[key] = probe.work(speaker)
         return self._works[key]
@@ -239,9 +238,9 @@ class Bench:
     def _weigh(self, serving: Serving) -> MemorySamples:
         from qgate.measure.memory import rows as memory
 
-        artifact, settings = serving.artifact, self._setting.thresholds.memory
+        artifact, settings = serving.artifact, self._plan.thresholds.memory
         original = self.originals.serving_for(artifact)
-        runtime = self.children.choose_for_original(artifact)
+        runtime = self._plan.reference_runtime_of(artifact)
         # of a device only what is alone on it can be told
         self.children.free_devices()
         theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
@@ -272,8 +271,8 @@ class Bench:
         from qgate.measure.memory.nvml import DeviceMeter
         from qgate.measure.memory.rows import measure_footprint
 
-        longest = self.children.original().context_length or 2**31
-        tokens = min(self._setting.thresholds.memory.context_tokens, longest)
+        longest = self._plan.require_reference().context_length or 2**31
+        tokens = min(self._plan.thresholds.memory.context_tokens, longest)
         meter, problem = None, None
         try:
             meter = DeviceMeter(os.environ)  # before the child starts
@@ -299,7 +298,7 @@ class Bench:
             samples = measure_latency(
                 serving.host,
                 original.host,
-                self._setting.thresholds.latency,
+                self._plan.thresholds.latency,
                 facts,
                 # a percentile takes all the requests that its settings ask for
                 rows.are_decided if rows.can_stop and not rows.have("percentile") else None,
@@ -320,7 +319,7 @@ class Bench:
 
         serving = self.children.of(artifact)
         runtime = dataclasses.replace(
-            serving.describe(), kernel=serving.kernel, reason=self.children.choose(artifact).reason
+            serving.describe(), kernel=serving.kernel, reason=self._plan.runtime_of(artifact).reason
         )
         return Subject(
             digest=self.children.digest(artifact),
@@ -336,7 +335,7 @@ class Bench:
         """The runtime of the original that its rows rest on."""
         if not self.children.originals:
             return {}
-        return {"runtime": self.children.choose_for_original(artifact)}
+        return {"runtime": self._plan.reference_runtime_of(artifact)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Originals:
     """Answers for the original; every one of them by runtime."""
 
     def __init__(self, setting: Setting, children: Children, known: Known) -> None:
-        self._setting, self._children, self._known = setting, children, known
+        self._plan, self._children, self._known = setting.plan, children, known
         self._headlines: dict[str, list[dict[str, float]]] = {}
 
     def serving_for(self, artifact: Artifact) -> Serving:
@@ -40,7 +40,7 @@ class Originals:
         Raises:
             QGateError: there is no original, or nothing serves it.
         """
-        runtime = self._children.choose_for_original(artifact)
+        runtime = self._plan.reference_runtime_of(artifact)
         return self._children.serve_original(runtime)
 
     def reference_for(self, artifact: Artifact) -> Reference:
@@ -49,7 +49,7 @@ class Originals:
         Raises:
             QGateError: there is none, or it could not be measured; the same each time.
         """
-        return self._reference_in(self._children.choose_for_original(artifact))
+        return self._reference_in(self._plan.reference_runtime_of(artifact))
 
     def _reference_in(self, runtime: str) -> Reference:
         return self._known.once(("reference", runtime), lambda: self._measure(runtime))
@@ -58,13 +58,13 @@ class Originals:
         from qgate.reference.distributions import Plan, ReferenceStore
         from qgate.reference.texts import find_text
 
-        home = self._children.choose_for_original()
+        home = self._plan.reference_runtime_of()
         windows = None if runtime == home else self._reference_in(home).windows
-        original, text = self._children.original(), self._setting.thresholds.text
+        original, text = self._plan.require_reference(), self._plan.thresholds.text
         plan = Plan(
             artifact=original,
             digest=self._children.digest(original),
-            text=find_text(text, self._setting.directory, original),
+            text=find_text(text, self._plan.directory, original),
             settings=text,
             windows=windows,
             require_unchanged=lambda: self._children.require_unchanged(original),
@@ -81,7 +81,7 @@ class Originals:
         What was measured beside several artifacts is shown as the median of these, so that it does
         not hang on which of them came last.
         """
-        runtime = self._children.choose_for_original(artifact)
+        runtime = self._plan.reference_runtime_of(artifact)
         self._headlines.setdefault(runtime, []).append(headline)
 
     def _headline(self, runtime: str) -> dict[str, float]:
@@ -100,7 +100,7 @@ class Originals:
         known = self._children.originals
         if not known:
             return {}
-        home = self._children.choose_for_original()
+        home = self._plan.reference_runtime_of()
         first = home if home in known else next(iter(known))
         others = [self._facts(runtime, home) for runtime in known if runtime != first]
         described = self._facts(first, home)

@@ -5,16 +5,15 @@ Nothing is started before something is asked; who measures what is in `qgate.gat
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate import artifacts, errors
+from qgate.planning.runtime_choice import OF_THE_REFERENCE
 from qgate.reference.store import DEFAULT_GIB, Store
 from qgate.runtimes import find_spec
-from qgate.runtimes import selection as choice
 from qgate.runtimes.served_model import Loading, Serving
 
 if TYPE_CHECKING:
@@ -22,33 +21,24 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from qgate.measure.probes import Probe
-    from qgate.records import Artifact, Limit
+    from qgate.planning.plan import RunPlan
+    from qgate.records import Artifact
     from qgate.runtimes.host import Host, ProgressSink
     from qgate.runtimes.recall import Recall
-    from qgate.runtimes.selection import Choice
     from qgate.runtimes.served_model import PhaseWatch
-    from qgate.thresholds import Thresholds
 
 DEFAULT_STORE = Path(".qgate")
 """In the directory of the run."""
 _ENTRIES = "references"
-_OF_THE_REFERENCE = "reference_"
-"""Options of a runtime that begin so are for serving the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a run was told, as far as measuring needs it."""
 
-    thresholds: Thresholds
-    original: Artifact | None
-    runtime: str | None
-    """Overrides the choice by format."""
-    directory: Path
-    probes: Callable[[], tuple[Probe, ...]] = tuple
+    plan: RunPlan
+    probes: Callable[[], tuple[Probe, ...]]
     """What fills the rows of tasks and edge cases; called when the first of them is measured."""
-    limits: Callable[[Artifact], Mapping[str, Limit]] = lambda _: {}
-    """The limits of an artifact, which end the asking once they are decided."""
     progress: Callable[[str], AbstractContextManager[ProgressSink]]
     """progress(subject) shows what is reported to it while the block runs."""
     watch: Callable[[str], PhaseWatch | None] = lambda subject: None
@@ -63,15 +53,14 @@ class Setting:
     @property
     def entries(self) -> Path:
         """The directory of the store's entries."""
-        return (self.store or self.directory / DEFAULT_STORE) / _ENTRIES
+        return (self.store or self.plan.directory / DEFAULT_STORE) / _ENTRIES
 
 
 class Children:
     """The models of a run and the processes that hold them."""
 
     def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._machine = choice.look(os.environ, setting.thresholds.runtimes)
+        self._setting, self._plan = setting, setting.plan
         self.store = Store(setting.entries, setting.store_gib * 2**30)
         self._digests: dict[tuple[Path, ...], str] = {}
         self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
@@ -106,58 +95,11 @@ class Children:
                 " from the first row to the last. Run again when nobody writes to them"
             )
 
-    # --- which runtime ------------------------------------------------------------------------
-
-    def choose(self, artifact: Artifact) -> Choice:
-        """The runtime that serves an artifact, and why.
-
-        Raises:
-            UsageError: the user named none that there is.
-            RuntimeUnavailable: the one that was named cannot read the format.
-        """
-        by = "--qgate-runtime" if self._setting.runtime else "runtime.name"
-        return choice.choose(artifact, self._named, self._machine, by)
-
-    def runtime_for(self, artifact: Artifact) -> str:
-        """The name of the runtime that `choose` gives."""
-        return self.choose(artifact).name
-
-    def serves_on_cpu(self, artifact: Artifact) -> bool:
-        """Whether the CPU of this machine serves an artifact: not a GPU, nor a running server."""
-        runtime = self.runtime_for(artifact)
-        return not self._machine.serves_on_gpu(runtime) and not find_spec(runtime).is_remote
-
-    @property
-    def _named(self) -> str | None:
-        return self._setting.runtime or self._setting.thresholds.runtime.name
-
-    def choose_for_original(self, artifact: Artifact | None = None) -> str:
-        """The runtime of the original that the artifact is held against: its own, where it can.
-
-        Without an artifact: where the original is at home, which no artifact changes.
-
-        Raises:
-            QGateError: there is no original, or nothing serves it.
-        """
-        original, named = self.original(), self._setting.thresholds.runtime.reference
-        if named is not None:
-            return choice.choose(original, named, self._machine, "runtime.reference").name
-        wanted = self._named if artifact is None else self.runtime_for(artifact)
-        if wanted is not None and self._could_serve_original(wanted):
-            return wanted
-        return choice.choose(original, None, self._machine).name
-
-    def _could_serve_original(self, runtime: str) -> bool:
-        has_own = f"{_OF_THE_REFERENCE}url" in self._own_options(runtime)
-        if find_spec(runtime).is_remote and not has_own:
-            return False  # a server holds one model, which is the artifact
-        return choice.serves(runtime, self.original(), self._machine)
-
     # --- the children -------------------------------------------------------------------------
 
     def serve(self, artifact: Artifact) -> Serving:
         """The artifact's one child; nothing starts before it is asked something."""
-        runtime = self.runtime_for(artifact)
+        runtime = self._plan.runtime_of(artifact).name
         options = self._options(runtime, is_original=False)
         self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
         return self._servings[artifact.id]
@@ -169,7 +111,7 @@ class Children:
     def serve_original(self, runtime: str) -> Serving:
         """The original's child in a runtime: one for the run, for all that is held against it."""
         if runtime not in self._originals:
-            original = self.original()
+            original = self._plan.require_reference()
             options = self._options(runtime, is_original=True)
             subject = f"reference {original.id}"
             self._originals[runtime] = self._serving(
@@ -181,20 +123,6 @@ class Children:
     def originals(self) -> Mapping[str, Serving]:
         """The original's children by runtime, where something was asked of them."""
         return self._originals
-
-    def original(self) -> Artifact:
-        """The original.
-
-        Raises:
-            ArtifactError: there is none.
-        """
-        original = self._setting.original
-        if original is None:
-            raise errors.ArtifactError(
-                "no reference: no unquantized artifact in or beside the given paths."
-                " Name one with --qgate-reference PATH"
-            )
-        return original
 
     def free_devices(self) -> None:
         """End those of the original's children that hold memory of a GPU."""
@@ -208,18 +136,15 @@ class Children:
             serving.close()
         self.store.close()
 
-    def _own_options(self, runtime: str) -> Mapping[str, Any]:
-        section = self._setting.thresholds.runtimes.get(runtime)
-        return section.options if section else {}
-
     def _options(self, runtime: str, *, is_original: bool) -> dict[str, Any]:
         """A runtime's options; for the original those meant for it, by their plain names."""
-        given = self._own_options(runtime)
-        meant = {key: given[key] for key in given if key.startswith(_OF_THE_REFERENCE)}
+        section = self._plan.thresholds.runtimes.get(runtime)
+        given = section.options if section else {}
+        meant = {key: given[key] for key in given if key.startswith(OF_THE_REFERENCE)}
         plain = {key: given[key] for key in given if key not in meant}
         if not is_original:
             return plain
-        return {**plain, **{key.removeprefix(_OF_THE_REFERENCE): meant[key] for key in meant}}
+        return {**plain, **{key.removeprefix(OF_THE_REFERENCE): meant[key] for key in meant}}
 
     def _serving(
         self,
@@ -230,8 +155,8 @@ class Children:
         *,
         is_original: bool = False,
     ) -> Serving:
-        thresholds, spec = self._setting.thresholds, find_spec(runtime)
-        longest = (self._setting.original or artifact).context_length or 2**31
+        thresholds, spec = self._plan.thresholds, find_spec(runtime)
+        longest = (self._plan.reference or artifact).context_length or 2**31
         text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
         wanted = max(
             text_tokens,
@@ -273,7 +198,7 @@ class Children:
     def _start(self, runtime: str, subject: str) -> Host:
         from qgate.runtimes.host import Host, HostSettings
 
-        thresholds = self._setting.thresholds
+        thresholds = self._plan.thresholds
         section = thresholds.runtimes.get(runtime)
         python = (section.python if section else None) or thresholds.runtime.python
         settings = HostSettings(

@@ -10,17 +10,17 @@ rows are measured and shown; a limit of the user's own does apply.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qgate import errors
 from qgate.checks import area_of
+from qgate.errors import ThresholdsError
 from qgate.thresholds import band_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Mapping
 
+    from qgate.errors import QGateError
     from qgate.records import Artifact, Limit
     from qgate.runtimes.selection import Choice
     from qgate.thresholds import Thresholds
@@ -33,82 +33,49 @@ _OVER_THE_ORIGINALS = frozenset(
 """Rows of these that are ratios to the original's."""
 
 
-class Applicable:
-    """Limits by artifact and runtime.
+def limits_of(artifact: Artifact, thresholds: Thresholds) -> dict[str, Limit]:
+    """All that the thresholds say of it, by the bits of its weights, whatever serves it."""
+    band = band_of(artifact.bits).name
+    limits = dict(thresholds.limits_for(artifact.id, artifact.scheme, band))
+    if artifact.bits is None:
+        return {name: _of_unknown(limit) for name, limit in limits.items()}
+    return limits
+
+
+def applicable(
+    limits: Mapping[str, Limit],
+    artifact: Artifact,
+    choice: Choice,
+    reference_runtime: str | QGateError,
+) -> dict[str, Limit]:
+    """The limits of the rows that its runtime can measure, less shipped ones on a stand-in.
 
     Args:
-        thresholds: of the run.
-        choose: the runtime of an artifact.
-        choose_for_original: the name of the runtime of the original that it is held against.
+        limits: of the artifact, from `limits_of`.
+        artifact: for messages.
+        choice: what serves it.
+        reference_runtime: of what it is held against; where nothing serves that, its rows are
+            errors anyway.
+
+    Raises:
+        ThresholdsError: a limit of the user's that the runtime cannot be held to, naming its line.
+            A shipped one is for every runtime: it does not apply.
     """
-
-    def __init__(
-        self,
-        thresholds: Thresholds,
-        choose: Callable[[Artifact], Choice],
-        choose_for_original: Callable[[Artifact], str],
-    ) -> None:
-        self._thresholds, self._choose = thresholds, choose
-        self._choose_for_original = choose_for_original
-
-    def limits(self, artifact: Artifact) -> dict[str, Limit]:
-        """The limits of the rows that its runtime can measure, less shipped ones on a stand-in."""
-        choice = self._chosen(artifact)
-        if choice is None:
-            return self._all(artifact)
-        is_elsewhere = self._is_original_elsewhere(artifact, choice)
-        return {
-            name: limit
-            for name, limit in self._all(artifact).items()
-            if area_of(name) not in choice.unmeasured
-            and not (
-                limit.source.is_shipped and _is_untrue(name, choice, is_elsewhere=is_elsewhere)
+    is_elsewhere = isinstance(reference_runtime, str) and reference_runtime != choice.name
+    found = {}
+    for check, limit in limits.items():
+        is_shipped, is_measured = limit.source.is_shipped, area_of(check) not in choice.unmeasured
+        if not (is_shipped or is_measured):
+            raise ThresholdsError(
+                f"{limit.source}: {check}: got a limit for {artifact.id}, which"
+                f" {choice.name!r} serves; expected a runtime that measures"
+                f" {area_of(check)}. Remove the limit, or name another runtime"
             )
-        }
-
-    def is_beyond(self, check: str, artifact: Artifact) -> bool:
-        """Whether its runtime measures nothing of that line of the checklist."""
-        choice = self._chosen(artifact)
-        return choice is not None and area_of(check) in choice.unmeasured
-
-    def require_measurable(self, artifacts: Iterable[Artifact]) -> None:
-        """Refuse a limit of the user's that a runtime cannot be held to.
-
-        A shipped limit is for every runtime: where one cannot be held to it, it does not apply.
-
-        Raises:
-            UsageError: a runtime is misspelt.
-            ThresholdsError: naming the limit's line.
-        """
-        for artifact in artifacts:
-            choice = self._chosen(artifact)
-            if choice is None:
-                continue
-            for check, limit in self._all(artifact).items():
-                if area_of(check) in choice.unmeasured and not limit.source.is_shipped:
-                    raise errors.ThresholdsError(
-                        f"{limit.source}: {check}: got a limit for {artifact.id}, which"
-                        f" {choice.name!r} serves; expected a runtime that measures"
-                        f" {area_of(check)}. Remove the limit, or name another runtime"
-                    )
-
-    def _all(self, artifact: Artifact) -> dict[str, Limit]:
-        band = band_of(artifact.bits).name
-        limits = dict(self._thresholds.limits_for(artifact.id, artifact.scheme, band))
-        if artifact.bits is None:
-            return {name: _of_unknown(limit) for name, limit in limits.items()}
-        return limits
-
-    def _is_original_elsewhere(self, artifact: Artifact, choice: Choice) -> bool:
-        with suppress(errors.QGateError):  # without an original its rows are errors anyway
-            return self._choose_for_original(artifact) != choice.name
-        return False
-
-    def _chosen(self, artifact: Artifact) -> Choice | None:
-        # no runtime at all is an error of its rows, not of the run
-        with suppress(errors.RuntimeUnavailable):
-            return self._choose(artifact)
-        return None
+        if is_measured and not (
+            is_shipped and _is_untrue(check, choice, is_elsewhere=is_elsewhere)
+        ):
+            found[check] = limit
+    return found
 
 
 def _of_unknown(limit: Limit) -> Limit:

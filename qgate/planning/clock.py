@@ -29,18 +29,18 @@ class _Spent:
 
 
 class RunClock:
-    """Counts what is spent in each phase; asked for the whole, it says how far that is.
+    """Counts what is spent in each phase; asked for the whole, it says how far that is."""
 
-    Args:
-        expected_s: seconds of every phase that the run will come to.
-    """
-
-    def __init__(self, expected_s: Mapping[Phase, float]) -> None:
-        self._expected_s = dict(expected_s)
+    def __init__(self, expected_s: Mapping[Phase, float] | None = None) -> None:
+        self._expected_s = dict(expected_s or {})
         self._spent: dict[Phase, _Spent] = {}
         self._current: dict[str, str] = {}
         self._open: list[Phase] = []
         self._since_s = 0.0
+
+    def expect(self, expected_s: Mapping[Phase, float]) -> None:
+        """Go by these seconds of every phase that the run will come to."""
+        self._expected_s = dict(expected_s)
 
     def begin(self, model: str, phase: str) -> None:
         """A phase begins or goes on; one that is open meanwhile goes on when it ends."""

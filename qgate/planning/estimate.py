@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qgate.measure.probes import Probe
     from qgate.planning.clock import Phase
     from qgate.planning.machine import MachineSpeed
+    from qgate.planning.plan import RunPlan
     from qgate.records import Artifact
     from qgate.thresholds import Thresholds
 
@@ -61,6 +62,29 @@ class Size:
 
     weights: float
     bytes: float
+
+
+def expected_seconds(plan: RunPlan, areas: Mapping[str, Iterable[str]]) -> dict[Phase, float]:
+    """Seconds of each phase of each model; empty where a GPU or a server takes part.
+
+    Args:
+        plan: of the run.
+        areas: of each artifact by its id, the lines of the checklist of which rows were picked.
+
+    Raises:
+        QGateError: what is asked cannot be read.
+    """
+    from qgate.planning.machine import measure_speed
+    from qgate.reference.texts import is_written
+
+    gated = [one for one in plan.artifacts if set(areas.get(one.artifact.id, ())) - {"integrity"}]
+    if plan.reference is None or not gated or not all(one.is_on_cpu for one in gated):
+        return {}
+    context = plan.reference.context_length or plan.thresholds.edge.context_tokens
+    writes_text = is_written(plan.thresholds.text, plan.directory)
+    asks = asks_of(plan.thresholds, plan.probes(), context, writes_text=writes_text)
+    models = [one.artifact for one in gated]
+    return estimate_run(models, plan.reference, areas, asks, measure_speed())
 
 
 def estimate_run(

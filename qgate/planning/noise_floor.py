@@ -164,19 +164,19 @@ def read_noise(path: Path) -> NoiseFile:
 
 
 def find_floor(
-    directory: Path, original: Artifact | None, choose: Callable[[Artifact], Choice]
+    file: Path, original: Artifact | None, choose: Callable[[Artifact], Choice]
 ) -> Noise | None:
     """What `python -m qgate.calibrate` measured; None where nothing fits.
 
     Args:
-        directory: where pytest was started.
+        file: where it is kept.
         original: of the run.
         choose: the runtime of an artifact.
 
     Raises:
         UsageError: the file is there and cannot be read.
     """
-    found = read_noise(directory / FILE).calibrations
+    found = read_noise(file).calibrations
     if not found or original is None:
         return None
     with suppress(QGateError):  # a runtime that is absent is an error of its rows

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qgate.checks import area_of
 from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
 from qgate.plugin.rows import check_of
 
@@ -172,7 +173,7 @@ def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySa
 def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> None:
     """Refuse what sharing the machine would falsify; skip what the runtime does not tell."""
     session, check = _session(request.config), check_of(request.node)
-    if session.applicable.is_beyond(check, artifact):
+    if area_of(check) in session.plan.of(artifact).unmeasured:
         pytest.skip(f"{check}: its runtime does not measure it")
     if session.is_worker:
         raise MeasurementError(
@@ -187,8 +188,8 @@ def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
     from qgate.measure.integrity.rows import find
 
     with _measuring(artifact.id):
-        bench = _session(request.config).bench
-        return find(check_of(request.node), artifact, bench.children.original)
+        plan = _session(request.config).plan
+        return find(check_of(request.node), artifact, plan.require_reference)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -202,13 +203,12 @@ class Gate:
     def hold(self, measured: Measurement) -> None:
         """Hold this row of the shipped checklist to its limit."""
         from qgate.gate.row import judge_row
-        from qgate.verdict import family_size
 
         check = check_of(self.item)
-        limits = self.session.limits(self.artifact)
-        limit = limits.get(check)
+        plan = self.session.plan.of(self.artifact)
+        limit = plan.limits.get(check)
         with _measuring(self.artifact.id, limit):
-            record = judge_row(check, limit, measured, family_size(limits))
+            record = judge_row(check, limit, measured, plan.family)
         self._conclude(record, self.session.bench.subject(self.artifact))
 
     def find(self, finding: Finding, *, is_served: bool = False) -> None:
@@ -236,19 +236,18 @@ class Gate:
         """
         from qgate.gate.row import Exact, judge_row
         from qgate.records import Limit, SourceLine
-        from qgate.verdict import family_size
 
-        check, limits = check_of(self.item), self.session.limits(self.artifact)
+        check, plan = check_of(self.item), self.session.plan.of(self.artifact)
         path, line, _ = self.item.location
         here = SourceLine(path, (line or 0) + 1)
         with _measuring(self.artifact.id):
             self._require_one_limit(check, estimate, here, is_bound=(max, min) != (None, None))
-            limit = limits.get(check)
+            limit = plan.limits.get(check)
             if (max, min) != (None, None):
                 limit = Limit(
                     check=check, rule="certify", min=min, max=max, level=estimate.level, source=here
                 )
-            record = judge_row(check, limit, Exact(found=estimate), family_size(limits))
+            record = judge_row(check, limit, Exact(found=estimate), plan.family)
         is_served = "serving" in getattr(self.item, "fixturenames", ())
         self._conclude(record, self.session.bench.subject(self.artifact) if is_served else None)
 
@@ -256,7 +255,7 @@ class Gate:
         self, check: str, estimate: Estimate, here: SourceLine, *, is_bound: bool
     ) -> None:
         """Refuse a row without a place for its limit, or with two; and a number of another unit."""
-        known = self.session.own_checks.get(check)
+        known = self.session.plan.own_checks.get(check)
         written = self.session.limits(self.artifact).get(check)
         if known is None and not is_bound:
             raise MeasurementError(

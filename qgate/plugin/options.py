@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
+from qgate.planning.options import RunOptions
 from qgate.reference.store import DEFAULT_GIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pytest
 
 DEFAULT_REPORT = ".qgate/report.json"
@@ -82,32 +81,18 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(RunOptions):
     """What the user asked for; every path is absolute.
 
     Against the invocation directory; where the project's ini file says it, against that file's.
     """
 
-    paths: tuple[Path, ...]
-    reference: Path | None
-    thresholds: Path | None
-    runtime: str | None
-    effort: str | None
-    """As it was written; None: nobody said."""
     json: Path
     mlflow_uri: str | None
     strict: bool
-    trust_remote_code: bool
-    pythons: Mapping[str, Path]
-    """Interpreters by runtime: executable files, not resolved; only where no thresholds file names
-    one for that runtime."""
-    checks: tuple[str, ...]
-    """This project's own, as `module:name`."""
     store: Path | None
     """Where measurements are kept; None: in `.qgate` of the directory."""
     store_gib: float
-    directory: Path
-    """Where pytest was invoked: paths are shown relative to it, stores lie in its `.qgate`."""
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Options:

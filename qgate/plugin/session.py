@@ -7,38 +7,33 @@ on the reports, so that the controller keeps the account in either case.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate import errors, runtimes
-from qgate.artifacts.subjects import find_artifacts
-from qgate.checks import area_of, own_checks
+from qgate import errors
+from qgate.checks import area_of
 from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
-from qgate.gate.progress import ProgressLine
 from qgate.gate.row import Ledger
 from qgate.gate.signals import interrupt_on_termination
-from qgate.measure.tasks.task_list import TaskList
-from qgate.planning.applicability import Applicable
 from qgate.planning.clock import ModelWatch, RunClock
-from qgate.planning.effort import cut, find_effort
-from qgate.planning.feasibility import Feasibility
-from qgate.planning.noise_floor import describe, find_floor
+from qgate.planning.plan import plan_run
 from qgate.plugin import fixtures, transport
 from qgate.plugin.options import Options
+from qgate.plugin.progress import TerminalProgress
 from qgate.plugin.rootdir import choose_tests
 from qgate.plugin.rows import is_wanted, mark_by_name, offer_benchmarks, row_of
 from qgate.reference.store import require_usable
 from qgate.report import provenance as environment
-from qgate.thresholds import Thresholds, band_of, load_thresholds
+from qgate.thresholds import band_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
-    from qgate.measure.probes import Probe
+    from qgate.planning.plan import RunPlan
     from qgate.records import Artifact, Limit, Report
 
 UPLOAD_DEADLINE_S = 90.0
@@ -46,68 +41,32 @@ UPLOAD_DEADLINE_S = 90.0
 
 
 class GateSession:
-    """What a run knows: options, artifacts, limits, and the ledger of its rows."""
+    """What a run knows: options, its plan, and the ledger of its rows."""
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
-        self.config, self.options = config, options
-        self.effort = find_effort(options.effort)
-        self.own_checks = own_checks(options.checks)
-        self.thresholds = self._load_thresholds()
-        self.artifacts, self.reference_artifact = find_artifacts(
-            options.paths, options.reference, trusts_code=options.trust_remote_code
-        )
-        self.clock = RunClock({})
+    def __init__(self, config: pytest.Config, options: Options, plan: RunPlan) -> None:
+        self.config, self.options, self.plan = config, options, plan
+        self.clock = RunClock()
+        self.progress = TerminalProgress(config, self.clock)
         self.bench = Bench(
             Setting(
-                thresholds=self.thresholds,
-                original=self.reference_artifact,
-                runtime=options.runtime,
-                directory=options.directory,
-                probes=self._find_probes,
-                limits=self.limits,
+                plan=plan,
+                probes=plan.probes,
                 progress=self.progress,
-                watch=lambda model: ModelWatch(self.clock, model),
+                watch=partial(ModelWatch, self.clock),
                 store=options.store,
                 store_gib=options.store_gib,
             )
         )
-        # a wrong file ends the run here, before anything is loaded
-        self.tasks = TaskList(self.thresholds, self.reference_artifact)
-        children = self.bench.children
-        self.floor = find_floor(options.directory, self.reference_artifact, children.choose)
-        self.feasibility = Feasibility(self.tasks.asked(), self.floor)
-        self.applicable = Applicable(self.thresholds, children.choose, children.choose_for_original)
-        self.applicable.require_measurable(self.artifacts)
         self._areas: dict[str, set[str]] = {}
-        self.ledger = Ledger(self.artifacts)
-        for artifact in self.artifacts:
-            for check in self.limits(artifact):
-                self.ledger.expect(artifact.id, check)
+        self.ledger = Ledger(one.artifact for one in plan.artifacts)
+        for one in plan.artifacts:
+            for check in one.limits:
+                self.ledger.expect(one.artifact.id, check)
         self.environment: dict[str, Any] = {}
         if not self.is_silent:  # git is asked, which takes a while
             self.environment = environment.describe(os.environ, options.directory)
         self.notes: list[str] = []
         self.undo_signals: Callable[[], None] = lambda: None
-
-    def _load_thresholds(self) -> Thresholds:
-        options = self.options
-        thresholds = load_thresholds(
-            options.thresholds,
-            options.directory,
-            self.effort.over,
-            runtimes.options(),
-            self.own_checks,
-        )
-        for runtime, python in options.pythons.items():
-            thresholds = thresholds.with_python(runtime, python)
-        return thresholds
-
-    def _find_probes(self) -> tuple[Probe, ...]:
-        from qgate.measure.probes import find_probes  # numpy, which collecting does without
-
-        edge = self.thresholds.edge
-        probes = find_probes(self.thresholds, self.tasks, self.reference_artifact)
-        return tuple(cut(probe, edge) for probe in probes)
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
@@ -116,7 +75,7 @@ class GateSession:
 
         try:
             options = Options.from_config(config)
-            session = cls(config, options)
+            session = cls(config, options, plan_run(options))
             if not session.is_silent:
                 check_writable(options.json)
                 require_usable(session.bench.children.store.directory)
@@ -135,57 +94,25 @@ class GateSession:
         """True where no report is written: in a worker, and when rows are only listed."""
         return self.is_worker or bool(self.config.option.collectonly)
 
-    def limits(self, artifact: Artifact) -> dict[str, Limit]:
+    def limits(self, artifact: Artifact) -> Mapping[str, Limit]:
         """The limits of the rows that its runtime can measure, each by a rule that decides."""
-        return self.feasibility.settle(self.applicable.limits(artifact))
+        return self.plan.of(artifact).limits
 
     def areas_of(self, artifact: Artifact) -> frozenset[str]:
         """The lines of the checklist of which rows were picked for it."""
         return frozenset(self._areas.get(artifact.id, ()))
-
-    @contextmanager
-    def progress(self, subject: str) -> Iterator[Callable[[str, int, int], None]]:
-        """A progress line for one long piece of work; silent in workers and with -q."""
-        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
-        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
-        is_terminal = bool(reporter and reporter.isatty)
-        writer = getattr(reporter, "_tw", None)
-
-        def write(text: str) -> None:
-            if writer is None or self.config.get_verbosity() < 0:
-                return
-            with capture.global_and_fixture_disabled():
-                if is_terminal:  # past the writer, which would take it for pytest's own line
-                    writer._file.write(text)
-                    writer._file.flush()
-                else:
-                    reporter.ensure_newline()
-                    reporter.write(text, flush=True)
-
-        line = ProgressLine(
-            write,
-            is_terminal=is_terminal,
-            width=getattr(writer, "fullwidth", 80),
-            column=lambda: getattr(writer, "width_of_current_line", 0),
-            overall=self.clock.describe,
-        )
-        line.begin(subject)
-        try:
-            yield line.step
-        finally:
-            line.end()
 
     # --- collection ---------------------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One parameter an artifact, set up once and torn down after its last row."""
         if fixtures.takes_artifact(metafunc):
-            named = {artifact.id: artifact for artifact in self.artifacts}
+            named = {one.artifact.id: one.artifact for one in self.plan.artifacts}
             metafunc.parametrize(
                 "artifact", list(named.values()), ids=list(named), indirect=True, scope="session"
             )
         if fixtures.takes_task(metafunc):
-            names = [task.name for task in self.thresholds.tasks]
+            names = [task.name for task in self.plan.thresholds.tasks]
             metafunc.parametrize("task", names, indirect=True)
 
     @pytest.hookimpl(wrapper=True)
@@ -215,12 +142,11 @@ class GateSession:
         """Say what is gated against what, and by which limits."""
         from qgate.report.header import header
 
-        files = [file.shown for file in self.thresholds.files]
+        files = [file.shown for file in self.plan.thresholds.files]
         paths = [_shown(self.options, path) for path in self.options.paths]
-        prospects = self.feasibility.describe(self.limits(one) for one in self.artifacts)
-        floor = [describe(self.floor)] if self.floor else []
-        lines = header(paths, self.artifacts, self.reference_artifact, files, self.effort.name)
-        return [*lines, *floor, *prospects]
+        gated = [one.artifact for one in self.plan.artifacts]
+        lines = header(paths, gated, self.plan.reference, files, self.plan.effort)
+        return [*lines, *self.plan.header]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """How long it will take; with --collect-only -v: each limit and the line it comes from."""
@@ -230,40 +156,33 @@ class GateSession:
             return []
         from qgate.report.header import limits_listing
 
-        bands = {artifact.id: str(band_of(artifact.bits)) for artifact in self.artifacts}
-        return limits_listing({a.id: self.limits(a) for a in self.artifacts}, bands)
+        bands = {one.artifact.id: str(band_of(one.artifact.bits)) for one in self.plan.artifacts}
+        return limits_listing({one.artifact.id: one.limits for one in self.plan.artifacts}, bands)
 
     def _estimate(self) -> list[str]:
         """The line that says how long the picked rows will take; sets the clock by it."""
         from qgate.planning.clock import in_words
-        from qgate.planning.estimate import asks_of, estimate_run
-        from qgate.planning.machine import measure_speed
-        from qgate.reference.texts import is_written
+        from qgate.planning.estimate import expected_seconds
 
-        gated = [one for one in self.artifacts if self.areas_of(one) - {"integrity"}]
-        original = self.reference_artifact
-        if self.is_worker or original is None or not gated:
+        if self.is_worker:
             return []
         try:
-            if not all(self.bench.children.serves_on_cpu(artifact) for artifact in gated):
-                return []
-            probes = self._find_probes()
-            writes_text = is_written(self.thresholds.text, self.options.directory)
+            expected = expected_seconds(self.plan, self._areas)
         except errors.QGateError:
             return []  # its rows say so
-        context = original.context_length or self.thresholds.edge.context_tokens
-        asks = asks_of(self.thresholds, probes, context, writes_text=writes_text)
-        expected = estimate_run(gated, original, self._areas, asks, measure_speed())
-        self.clock = RunClock(expected)
-        count = f"{len(gated)} artifact{'' if len(gated) == 1 else 's'}"
-        return [f"qgate: {in_words(sum(expected.values()))}: {count}, {self.effort.name}"]
+        if not expected:
+            return []
+        self.clock.expect(expected)
+        gated = sum(bool(areas - {"integrity"}) for areas in self._areas.values())
+        count = f"{gated} artifact{'' if gated == 1 else 's'}"
+        return [f"qgate: {in_words(sum(expected.values()))}: {count}, {self.plan.effort}"]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
         """Keep an artifact on one worker."""
         from qgate.plugin.xdist import ArtifactScheduling
 
-        return ArtifactScheduling(config, log, [artifact.id for artifact in self.artifacts])
+        return ArtifactScheduling(config, log, [one.artifact.id for one in self.plan.artifacts])
 
     # --- running ------------------------------------------------------------------------------
 
@@ -297,8 +216,8 @@ class GateSession:
     # --- reporting ----------------------------------------------------------------------------
 
     def report(self) -> Report:
-        files = [{"path": file.shown, "digest": file.digest} for file in self.thresholds.files]
-        thresholds = {"files": files, "effort": self.effort.name}
+        files = [{"path": file.shown, "digest": file.digest} for file in self.plan.thresholds.files]
+        thresholds = {"files": files, "effort": self.plan.effort}
         return self.ledger.report(environment.until_now(self.environment), thresholds)
 
     def write_report(self) -> None:

@@ -18,6 +18,7 @@ from qgate.gate.processes import Setting
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Document, Multilingual
+from qgate.planning.plan import plan_models
 from qgate.runtimes import host as host_module
 from qgate.runtimes.host import Host
 from qgate.thresholds import LatencySettings, MemorySettings, Thresholds
@@ -117,11 +118,9 @@ def begin(tmp_path: Path, log: Log) -> Begin:
     ) -> Any:
         found = {artifact.id: artifact for artifact in discover([models])}
         original = found.pop("original", None)
+        plan = plan_models(found.values(), original, THRESHOLDS, tmp_path, runtime=runtime)
         setting = Setting(
-            thresholds=THRESHOLDS,
-            original=original,
-            runtime=runtime,
-            directory=tmp_path,
+            plan=plan,
             probes=lambda: probes,
             progress=lambda _: contextlib.nullcontext(lambda *_: None),
             **more,

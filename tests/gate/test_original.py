@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from qgate.artifacts import discover
 from qgate.errors import ArtifactError
 from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
+from qgate.planning.plan import plan_models
 from qgate.thresholds import Thresholds
 from tests.conftest import Toy
 from tests.support.references import SETTINGS
@@ -43,22 +45,15 @@ OTHER_IDS = (
 
 
 @pytest.fixture
-def bench(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(toys: Toys, tmp_path: Path) -> Iterator[Bench]:
     """Artifacts `a` and `b` in the fake runtime; the original of `b` is in the planted one."""
     found = {artifact.id: artifact for artifact in discover([toys(a=Toy(), b=Toy())])}
-    setting = Setting(
-        thresholds=Thresholds(text=SETTINGS),
-        original=found["original"],
-        runtime="fake",
-        directory=tmp_path,
-        progress=lambda _: contextlib.nullcontext(lambda *_: None),
-    )
-    bench = Bench(setting)
-
-    def choose(artifact: Any = None) -> str:
-        return "planted" if artifact is not None and artifact.id == "b" else "fake"
-
-    monkeypatch.setattr(bench.children, "choose_for_original", choose)
+    models, thresholds = [found["a"], found["b"]], Thresholds(text=SETTINGS)
+    plan = plan_models(models, found["original"], thresholds, tmp_path, runtime="fake")
+    a, b = plan.artifacts
+    plan = replace(plan, artifacts=(a, replace(b, reference_runtime="planted")))
+    progress = lambda _: contextlib.nullcontext(lambda *_: None)  # noqa: E731
+    bench = Bench(Setting(plan=plan, probes=tuple, progress=progress))
     servings = [bench.children.serve(found[name]) for name in ("a", "b")]
     yield bench
     for serving in servings:

@@ -12,10 +12,12 @@ import pytest
 from qgate.artifacts import discover
 from qgate.errors import RuntimeUnavailable, UsageError
 from qgate.gate.processes import Children, Setting
+from qgate.planning.plan import plan_models
 from qgate.thresholds import EdgeSettings, RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy
 
 if TYPE_CHECKING:
+    from qgate.planning.plan import RunPlan
     from qgate.records import Artifact
 
 Toys = Callable[..., Path]
@@ -28,69 +30,70 @@ def models(toys: Toys) -> dict[str, Artifact]:
     return {artifact.id: artifact for artifact in discover([toys(a=Toy(context=128))])}
 
 
-def children(
+def make_plan(
     models: dict[str, Artifact],
     *,
     override: str | None = None,
     server: dict[str, Any] | None = None,
     **settings: Any,
-) -> Children:
+) -> RunPlan:
     runtimes = {"openai_server": RuntimeOptions(python=None, options=server)} if server else {}
-    return Children(
-        Setting(
-            thresholds=Thresholds(runtimes=runtimes, **settings),
-            original=models["original"],
-            runtime=override,
-            directory=Path(),
-            progress=lambda _: contextlib.nullcontext(lambda *_: None),
-        )
-    )
+    thresholds = Thresholds(runtimes=runtimes, **settings)
+    return plan_models([models["a"]], models["original"], thresholds, Path(), runtime=override)
 
 
-def test_the_original_is_served_by_the_artifacts_own_runtime(models: dict[str, Artifact]) -> None:
-    assert children(models).choose_for_original(models["a"]) == "llama_cpp"
-    assert children(models, override="fake").choose_for_original(models["a"]) == "fake"
-    assert children(models, override="fake").choose_for_original() == "fake"
+def children(plan: RunPlan) -> Children:
+    progress = lambda _: contextlib.nullcontext(lambda *_: None)  # noqa: E731
+    return Children(Setting(plan=plan, probes=tuple, progress=progress))
+
+
+def test_the_reference_is_served_by_the_artifacts_own_runtime(models: dict[str, Artifact]) -> None:
+    fitting, named = make_plan(models), make_plan(models, override="fake")
+
+    assert fitting.reference_runtime_of(models["a"]) == "llama_cpp"
+    assert named.reference_runtime_of(models["a"]) == named.reference_runtime_of() == "fake"
 
 
 def test_the_thresholds_file_may_name_another_one(models: dict[str, Artifact]) -> None:
-    settings = RuntimeSettings(name="llama_cpp", reference="fake")
-    found = children(models, runtime=settings)
+    found = make_plan(models, runtime=RuntimeSettings(name="llama_cpp", reference="fake"))
 
-    assert found.runtime_for(models["a"]) == "llama_cpp"
-    assert found.choose_for_original(models["a"]) == found.choose_for_original() == "fake"
+    assert found.runtime_of(models["a"]).name == "llama_cpp"
+    assert found.reference_runtime_of(models["a"]) == found.reference_runtime_of() == "fake"
 
 
 def test_a_misspelt_one_is_refused_by_the_key_that_names_it(models: dict[str, Artifact]) -> None:
-    found = children(models, runtime=RuntimeSettings(reference="llama_cp"))
+    found = make_plan(models, runtime=RuntimeSettings(reference="llama_cp"))
     with pytest.raises(UsageError, match=r"^runtime\.reference: unknown runtime: got 'llama_cp'"):
-        found.choose_for_original()
+        found.reference_runtime_of()
 
 
-def test_a_runtime_that_cannot_read_the_artifact_is_refused(models: dict[str, Artifact]) -> None:
-    found = children(models, override="transformers")
+def test_a_runtime_that_cannot_read_the_artifact_is_an_error_of_its_rows(
+    models: dict[str, Artifact],
+) -> None:
+    found = make_plan(models, override="transformers")
     with pytest.raises(RuntimeUnavailable, match=r"^a: runtime 'transformers' does not read GGUF"):
-        found.serve(models["a"])
+        children(found).serve(models["a"])
 
 
 def test_a_server_holds_the_artifact_only_unless_another_holds_the_original(
     models: dict[str, Artifact],
 ) -> None:
-    alone = children(models, override="openai_server", server=SERVER)
-    both = children(models, override="openai_server", server={**SERVER, **THEIRS})
+    alone = make_plan(models, override="openai_server", server=SERVER)
+    both = make_plan(models, override="openai_server", server={**SERVER, **THEIRS})
 
-    assert alone.choose_for_original(models["a"]) == "llama_cpp"
-    assert both.choose_for_original(models["a"]) == "openai_server"
-    assert told(both.serve(models["a"])).options == SERVER
-    own = told(both.serve_original("openai_server")).options
+    assert alone.reference_runtime_of(models["a"]) == "llama_cpp"
+    assert both.reference_runtime_of(models["a"]) == "openai_server"
+    served = children(both)
+    assert told(served.serve(models["a"])).options == SERVER
+    own = told(served.serve_original("openai_server")).options
     assert own == {"url": THEIRS["reference_url"], "model": THEIRS["reference_model"]}
 
 
 def test_the_longest_sequence_of_the_run_ends_at_the_originals_context(
     models: dict[str, Artifact],
 ) -> None:
-    short = children(models, edge=EdgeSettings(context_tokens=64), override="fake")
-    loading = told(short.serve(models["a"]))
+    short = make_plan(models, edge=EdgeSettings(context_tokens=64), override="fake")
+    loading = told(children(short).serve(models["a"]))
     assert (loading.context_tokens, loading.window_tokens) == (256, 256)
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from qgate.checks import area_of
 from qgate.errors import RuntimeUnavailable, ThresholdsError
-from qgate.planning.applicability import Applicable
+from qgate.planning.applicability import applicable, limits_of
+from qgate.planning.plan import plan_models
 from qgate.records import Artifact
 from qgate.runtimes.selection import Choice, Machine, choose
 from qgate.thresholds import load_thresholds
 
 if TYPE_CHECKING:
+    from qgate.records import Limit
     from qgate.thresholds import Thresholds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,16 +43,19 @@ def artifact(format: str) -> Artifact:
     )
 
 
-def applicable(
+def held(
     thresholds: Thresholds,
     machine: Machine,
     override: str | None = None,
-    original: str | None = None,
-) -> Applicable:
-    def chosen(artifact: Artifact) -> Choice:
-        return choose(artifact, override, machine)
-
-    return Applicable(thresholds, chosen, lambda artifact: original or chosen(artifact).name)
+    *,
+    format: str = "hf",
+    reference: str | None = None,
+) -> dict[str, Limit]:
+    """The limits that the artifact is held to."""
+    model = artifact(format)
+    choice = choose(model, override, machine)
+    limits = limits_of(model, thresholds)
+    return applicable(limits, model, choice, reference or choice.name)
 
 
 @pytest.fixture
@@ -64,33 +69,25 @@ def own(tmp_path: Path) -> Thresholds:
     return load_thresholds(tmp_path / "own.yaml", tmp_path)
 
 
-def areas(limits: Applicable, format: str = "hf") -> set[str]:
-    return {area_of(check) for check in limits.limits(artifact(format))}
+def areas(limits: dict[str, Limit]) -> set[str]:
+    return {area_of(check) for check in limits}
 
 
 @pytest.mark.parametrize("override", [None, "transformers", "vllm"])
 def test_times_and_bytes_of_a_cpu_are_not_held_to_shipped_limits_where_a_gpu_will_serve(
     shipped: Thresholds, override: str | None
 ) -> None:
-    assert areas(applicable(shipped, CPU, override)) == AREAS - {"latency", "memory"}
-    assert areas(applicable(shipped, GPU, override)) == AREAS
-
-
-def test_a_stand_in_measures_them_all_the_same(shipped: Thresholds) -> None:
-    limits = applicable(shipped, CPU)
-    assert not limits.is_beyond("latency.ttft", artifact("hf"))
-    assert not limits.is_beyond("memory.peak", artifact("hf"))
+    assert areas(held(shipped, CPU, override)) == AREAS - {"latency", "memory"}
+    assert areas(held(shipped, GPU, override)) == AREAS
 
 
 def test_a_limit_of_the_users_own_holds_on_a_stand_in_too(own: Thresholds) -> None:
-    limits = applicable(own, CPU)
-    limits.require_measurable([artifact("hf")])
-    held = limits.limits(artifact("hf"))
-    assert [check for check in held if area_of(check) in ("latency", "memory")] == [
+    found = held(own, CPU)
+    assert [check for check in found if area_of(check) in ("latency", "memory")] == [
         "latency.tps",
         "memory.fits",
     ]
-    assert held["latency.tps"].min == 0.5
+    assert found["latency.tps"].min == 0.5
 
 
 def test_a_file_of_the_users_own_may_have_the_shipped_ones_name(tmp_path: Path) -> None:
@@ -98,43 +95,38 @@ def test_a_file_of_the_users_own_may_have_the_shipped_ones_name(tmp_path: Path) 
     path.parent.mkdir()
     path.write_text(OWN)
 
-    held = applicable(load_thresholds(path, tmp_path), CPU).limits(artifact("hf"))
+    found = held(load_thresholds(path, tmp_path), CPU)
 
-    assert str(held["latency.tps"].source).startswith("thresholds/default.yaml:")
-    assert held["latency.tps"].min == 0.5
+    assert str(found["latency.tps"].source).startswith("thresholds/default.yaml:")
+    assert found["latency.tps"].min == 0.5
 
 
 def test_gguf_on_a_cpu_is_served_as_it_will_be(shipped: Thresholds) -> None:
-    assert areas(applicable(shipped, CPU), "gguf") == AREAS
+    assert areas(held(shipped, CPU, format="gguf")) == AREAS
 
 
 def test_no_shipped_limit_compares_times_or_bytes_of_two_runtimes(
     shipped: Thresholds, own: Thresholds
 ) -> None:
-    apart = applicable(shipped, CPU, original="transformers")
-    alike = applicable(shipped, CPU)
-    lost = set(alike.limits(artifact("gguf"))) - set(apart.limits(artifact("gguf")))
+    apart = held(shipped, CPU, format="gguf", reference="transformers")
+    lost = set(held(shipped, CPU, format="gguf")) - set(apart)
     assert lost == {
         "latency.ttft", "latency.itl", "latency.tps", "memory.weights", "memory.peak"
     }  # fmt: skip
-    held = applicable(own, CPU, original="transformers").limits(artifact("gguf"))
-    assert held["latency.tps"].min == 0.5
+    found = held(own, CPU, format="gguf", reference="transformers")
+    assert found["latency.tps"].min == 0.5
 
 
 @pytest.mark.parametrize("runtime", ["fake", "openai_server"])
 def test_a_runtime_that_tells_no_memory_is_held_to_no_shipped_limit_on_it(
     shipped: Thresholds, runtime: str
 ) -> None:
-    limits = applicable(shipped, GPU, runtime)
-    assert areas(limits) == AREAS - {"memory"}
-    assert limits.is_beyond("memory.peak", artifact("hf"))
-    assert not limits.is_beyond("latency.tps", artifact("hf"))
-    assert not limits.is_beyond("integrity.files", artifact("hf"))
+    assert areas(held(shipped, GPU, runtime)) == AREAS - {"memory"}
 
 
 def test_a_limit_of_the_users_own_that_cannot_be_measured_is_refused(own: Thresholds) -> None:
     with pytest.raises(ThresholdsError) as refusal:
-        applicable(own, GPU, "openai_server").require_measurable([artifact("hf")])
+        held(own, GPU, "openai_server")
     assert str(refusal.value) == (
         "own.yaml:4: memory.fits: got a limit for llama-4bit, which 'openai_server' serves;"
         " expected a runtime that measures memory. Remove the limit, or name another runtime"
@@ -142,15 +134,14 @@ def test_a_limit_of_the_users_own_that_cannot_be_measured_is_refused(own: Thresh
 
 
 def test_where_no_runtime_reads_the_format_every_limit_stands(shipped: Thresholds) -> None:
-    limits = applicable(shipped, CPU, "vllm")
-    with pytest.raises(RuntimeUnavailable):
-        choose(artifact("gguf"), "vllm", CPU)
-    assert areas(limits, "gguf") == AREAS  # its rows are errors then, and required ones
-    assert not limits.is_beyond("memory.peak", artifact("gguf"))
-    limits.require_measurable([artifact("gguf")])
+    plan = plan_models([artifact("gguf")], None, shipped, ROOT, runtime="vllm")
+    (found,) = plan.artifacts
+    assert isinstance(found.runtime, RuntimeUnavailable)
+    # its rows are errors then, and required ones
+    assert {area_of(check) for check in found.limits} == AREAS
 
 
 def test_a_choice_is_no_stand_in_unless_it_says_so(shipped: Thresholds) -> None:
     mine = Choice(name="mine", reason="--qgate-runtime")
-    limits = Applicable(shipped, lambda _: mine, lambda _: mine.name)
-    assert areas(limits) == AREAS
+    limits = limits_of(artifact("hf"), shipped)
+    assert areas(applicable(limits, artifact("hf"), mine, mine.name)) == AREAS

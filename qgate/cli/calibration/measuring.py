@@ -12,7 +12,6 @@ the gate.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from qgate.measure.probes import find_probes
 from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.task import Task
-from qgate.measure.tasks.task_list import TaskList
 from qgate.runtimes.requests import Pair, perform
 
 if TYPE_CHECKING:
@@ -31,10 +29,9 @@ if TYPE_CHECKING:
     from qgate.gate.measurer import Bench
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.perplexity.divergence import Divergence
+    from qgate.planning.plan import RunPlan
     from qgate.records import RuntimeFacts
-    from qgate.runtimes.requests import Work
     from qgate.runtimes.served_model import Serving
-    from qgate.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,24 +47,23 @@ class Runs:
     """Tasks that tell nothing about this model, and why."""
 
 
-def measure(bench: Bench, thresholds: Thresholds) -> Runs:
+def measure(bench: Bench, plan: RunPlan) -> Runs:
     """Run the original twice.
 
     Args:
-        bench: of a run whose every artifact the original's runtime serves.
-        thresholds: of that run.
+        bench: of the run.
+        plan: of a run whose only artifact is the original once more, served as the original is.
 
     Raises:
         QGateError: it cannot be served, or a runtime failed.
     """
-    original = bench.children.original()
-    probes = find_probes(thresholds, TaskList(thresholds, original))
+    probes = find_probes(plan.thresholds, plan.tasks)
     tasks = [probe for probe in probes if isinstance(probe, Task | HarnessTask)]
-    twin = dataclasses.replace(original, id=f"{original.id} (second run)")
+    twin = plan.artifacts[0].artifact
     with _naming(twin.id), contextlib.closing(bench.children.serve(twin)) as second:
         latency = bench.latency(second)  # first: nothing has been cached or fragmented yet
         divergence = bench.divergence(second)
-        answers, left_out = _answer_all(bench, second, tasks)
+        answers, left_out = _answer_all(bench, plan, second, tasks)
         return Runs(
             runtime=second.describe(),
             answers=answers,
@@ -78,7 +74,7 @@ def measure(bench: Bench, thresholds: Thresholds) -> Runs:
 
 
 def _answer_all(
-    bench: Bench, second: Serving, tasks: list[Task | HarnessTask]
+    bench: Bench, plan: RunPlan, second: Serving, tasks: list[Task | HarnessTask]
 ) -> tuple[dict[str, PairedAnswers], dict[str, str]]:
     answers: dict[str, PairedAnswers] = {}
     left_out: dict[str, str] = {}
@@ -88,7 +84,11 @@ def _answer_all(
         except errors.MeasurementError as error:  # too long for this model
             left_out[task.check] = str(error)
             continue
-        pair = _answer_twice(bench, second, task, work)
+        runtime = plan.reference_runtime_of(second.artifact)
+        reference = bench.ask_original(runtime, work, task)
+        with second.phase(task.check):
+            again = perform(in_another_order(work), second.host, second.load().end_tokens)
+        pair = Pair(work=work, reference=reference, artifact=back_in_order(again))
         try:
             read = task.read(pair)
         except errors.MeasurementError as error:  # the original does not know it
@@ -99,14 +99,6 @@ def _answer_all(
         else:
             left_out[task.check] = f"{task.check}: scores do not flip"
     return answers, left_out
-
-
-def _answer_twice(bench: Bench, second: Serving, task: Task | HarnessTask, work: Work) -> Pair:
-    runtime = bench.children.choose_for_original(second.artifact)
-    reference = bench.ask_original(runtime, work, task)
-    with second.phase(task.check):
-        again = perform(in_another_order(work), second.host, second.load().end_tokens)
-    return Pair(work=work, reference=reference, artifact=back_in_order(again))
 
 
 @contextlib.contextmanager

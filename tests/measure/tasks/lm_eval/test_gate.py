@@ -22,8 +22,10 @@ from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from qgate.measure.tasks.lm_eval.tasks import load_task
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.task import Task
+from qgate.planning.plan import plan_models
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.thresholds import Thresholds
+from qgate.thresholds.model import Layer
 from tests.conftest import ROOT
 from tests.measure.tasks.lm_eval.conftest import CHOICES, GENERATED
 from tests.support.references import SETTINGS
@@ -56,13 +58,11 @@ def bench(
     directory: Path, store: Path, *probes: Probe, limits: Sequence[Limit] = ()
 ) -> Iterator[tuple[Bench, Serving]]:
     found = {artifact.path.stem: artifact for artifact in discover([directory])}
+    layer = Layer(scope="all", limits={limit.check: limit for limit in limits})
+    thresholds = Thresholds(text=SETTINGS, layers=(layer,))
     setting = Setting(
-        thresholds=Thresholds(text=SETTINGS),
-        original=found["original"],
-        runtime=None,
-        directory=store,
+        plan=plan_models([found["ruined"]], found["original"], thresholds, store),
         probes=lambda: probes,
-        limits=lambda _: {limit.check: limit for limit in limits},
         progress=lambda subject: contextlib.nullcontext(lambda what, done, total: None),
     )
     made = Bench(setting)
