@@ -25,43 +25,11 @@ def test_a_missing_path(project: Project) -> None:
     assert f"ERROR: --qgate: {project.directory}/nowhere does not exist." in seen.lines
 
 
-def test_an_effort_that_there_is_not(project: Project, toys: Toys) -> None:
-    seen = project.gate(toys(good=Toy()), "--qgate-effort=through")
-
-    assert seen.code == 4
-    assert (
-        "ERROR: --qgate-effort: got 'through'; expected one of quick, standard, thorough."
-        " Did you mean 'thorough'?"
-    ) in seen.lines
-
-
 def test_the_effort_is_in_the_header_and_in_the_report(project: Project, toys: Toys) -> None:
     seen = project.gate(toys(good=Toy()), "--qgate-effort=quick", "-k", "integrity")
 
     assert any(line.endswith(", effort quick") for line in seen.lines)
     assert seen.report()["thresholds"]["effort"] == "quick"
-
-
-def test_an_empty_directory(project: Project) -> None:
-    (project.directory / "models").mkdir()
-    seen = project.gate(Path("models"))
-
-    assert seen.code == 4
-    assert (
-        f"ERROR: --qgate: {project.directory}/models contains no artifact"
-        " (looked for config.json and *.gguf, 0 files)."
-    ) in seen.lines
-
-
-def test_only_the_original(project: Project, toys: Toys) -> None:
-    models = toys()
-    seen = project.gate(models)
-
-    assert seen.code == 4
-    assert (
-        f"ERROR: --qgate: {models}: got only the original (original);"
-        " expected at least one artifact to hold against it"
-    ) in seen.lines
 
 
 def test_no_original_fails_only_the_rows_that_need_one(project: Project, toys: Toys) -> None:
@@ -81,28 +49,6 @@ def test_no_original_fails_only_the_rows_that_need_one(project: Project, toys: T
     assert "Traceback" not in seen.text
 
 
-def test_two_possible_originals(project: Project, toys: Toys) -> None:
-    models = toys(good=Toy(), copy=Toy(scheme="F32"))
-    seen = project.gate(models)
-
-    assert seen.code == 4
-    assert (
-        "ERROR: --qgate-reference: 2 artifacts could be the original: copy, original."
-        " Name one with --qgate-reference PATH."
-    ) in seen.lines
-    named = project.gate(models, f"--qgate-reference={models / 'original.gguf'}", "-k", "good")
-    assert named.code == 0
-
-
-def test_an_unknown_runtime_name(project: Project, toys: Toys) -> None:
-    seen = project.gate(toys(good=Toy()), "--qgate-runtime=lama_cpp")
-
-    assert seen.code == 4
-    (line,) = [line for line in seen.lines if line.startswith("ERROR: ")]
-    assert line.startswith("ERROR: --qgate-runtime: unknown runtime: got 'lama_cpp'; expected one")
-    assert line.endswith("Did you mean 'llama_cpp'?")
-
-
 def test_a_report_that_cannot_be_written_is_told_before_the_run(
     project: Project, toys: Toys
 ) -> None:
@@ -117,44 +63,16 @@ def test_a_report_that_cannot_be_written_is_told_before_the_run(
     assert "collected" not in seen.out
 
 
-THRESHOLDS = {
-    "an unknown key": (
-        "version: 1\nlimits:\n  perplexity.ratio: {mex: 1.2}\n",
-        "limits.yaml:3: unknown key 'mex' in perplexity.ratio. Did you mean 'max'? Valid: max, ",
-    ),
-    "a row that does not exist": (
-        "version: 1\nlimits:\n  perplexity.ration: {max: 1.2}\n",
-        "limits.yaml:3: unknown check 'perplexity.ration' in limits."
-        " Did you mean 'perplexity.ratio'?",
-    ),
-    "a duplicate key": (
-        "version: 1\nlimits:\n  perplexity.ratio: {max: 1.2}\n  perplexity.ratio: {max: 9}\n",
-        "limits.yaml:4: duplicate key 'perplexity.ratio'",
-    ),
-    "a wrong unit": (
-        "version: 1\nlimits:\n  perplexity.ratio: {max: 5%}\n",
-        "limits.yaml:3: perplexity.ratio.max: got '5%'; expected a number >= 1.0"
-        " (artifact / reference). Write 1.05 for 5 % more.",
-    ),
-    "an empty file": ("", "limits.yaml:1: "),
-    "a file without limits": ("version: 1\ninherit: none\n", "limits.yaml:"),
-    "no file": (None, "limits.yaml: "),
-}
-
-
-@pytest.mark.parametrize("case", THRESHOLDS)
-def test_a_wrong_thresholds_file_ends_the_run_with_its_line(
-    project: Project, toys: Toys, case: str
-) -> None:
-    text, beginning = THRESHOLDS[case]
-    if text is not None:
-        project.write("limits.yaml", text)
-    seen = project.gate(toys(good=Toy()), "--qgate-thresholds=limits.yaml")
+def test_a_wrong_thresholds_file_ends_the_run_with_its_line(project: Project, toys: Toys) -> None:
+    """What else is refused before a run: tests/planning/test_bad_input.py."""
+    project.write("limits.yaml", "version: 1\nlimits:\n  perplexity.ratio: {mex: 1.2}\n")
+    seen = project.gate_all(toys(good=Toy()), "--qgate-thresholds=limits.yaml", "-m", "integrity")
 
     assert seen.code == 4
     (line,) = [line for line in seen.lines if line.startswith("ERROR: ")]
-    assert line.removeprefix("ERROR: ").startswith(beginning)
+    assert line.startswith("ERROR: limits.yaml:3: unknown key 'mex' in perplexity.ratio. Did you")
     assert "Traceback" not in seen.text
+    assert "collected" not in seen.out
     assert not (project.directory / ".qgate").exists()
 
 

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qgate.calibrate import main
 from tests.conftest import Toy, write_toy
-from tests.plugin.conftest import LONG
+from tests.plugin.conftest import LONG, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.plugin.conftest import Outcome, Project
+    from tests.plugin.conftest import Project
 
 NAME = "python -m qgate.calibrate: "
+
+
+@pytest.fixture
+def calibrate(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """calibrate(*arguments) -> what a user sees, in this process."""
+    monkeypatch.chdir(project.directory)
+
+    def run(*arguments: str | Path) -> Outcome:
+        try:
+            code: Any = main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = ended.code
+        out, err = capsys.readouterr()
+        return Outcome(code=code, out=out, err=err, directory=project.directory)
+
+    return run
 
 
 def line_of(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""What makes the checklist unrunnable is said while rows are collected: one line, exit code 4."""
+"""What makes the checklist unrunnable ends the run before anything is loaded, with its line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.plugin.conftest import Outcome, Project
+    from tests.planning.conftest import Refuse
 
 GOOD = '{"prompt": "2 + 2 =", "answer": " 4"}\n'
 TASK = "version: 1\ntasks:\n  sums: {file: sums.jsonl, max_drop: 0.05}\n"
@@ -51,28 +51,15 @@ ITEMS: dict[str, tuple[str | bytes, str]] = {
 }
 
 
-def only_error(seen: Outcome) -> str:
-    """The one line that a run ended with before it began."""
-    assert seen.code == 4, seen.text
-    (line,) = [line for line in seen.lines if line.startswith("ERROR: ")]
-    assert "Traceback" not in seen.text
-    assert "collected" not in seen.out
-    assert not (seen.directory / ".qgate").exists()
-    return line.removeprefix("ERROR: ")
-
-
 @pytest.mark.parametrize("case", ITEMS)
 def test_a_wrong_item_ends_the_run_with_its_line(
-    project: Project, toys: Callable[..., Path], case: str
+    project: Path, refuse: Refuse, toys: Callable[..., Path], case: str
 ) -> None:
     text, beginning = ITEMS[case]
-    (project.directory / "sums.jsonl").write_bytes(
-        text if isinstance(text, bytes) else text.encode()
-    )
-    project.write("limits.yaml", TASK)
-    seen = project.gate_all(toys(good=Toy()), "--qgate-thresholds=limits.yaml", "--collect-only")
+    (project / "sums.jsonl").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (project / "limits.yaml").write_text(TASK)
 
-    assert only_error(seen).startswith(beginning)
+    assert refuse(toys(good=Toy())).startswith(beginning)
 
 
 LIMITS = {
@@ -117,20 +104,9 @@ LIMITS = {
 
 @pytest.mark.parametrize("case", LIMITS)
 def test_a_limit_that_cannot_be_held_ends_the_run_with_its_line(
-    project: Project, toys: Callable[..., Path], case: str
+    project: Path, refuse: Refuse, toys: Callable[..., Path], case: str
 ) -> None:
     text, beginning = LIMITS[case]
-    project.write("limits.yaml", text)
-    seen = project.gate_all(toys(good=Toy()), "--qgate-thresholds=limits.yaml")
+    (project / "limits.yaml").write_text(text)
 
-    assert only_error(seen).startswith(beginning)
-
-
-def test_a_wrong_item_file_stops_a_run_that_would_not_ask_it_too(
-    project: Project, toys: Callable[..., Path]
-) -> None:
-    project.write("sums.jsonl", "{}\n")
-    project.write("limits.yaml", TASK)
-    seen = project.gate_all(toys(good=Toy()), "--qgate-thresholds=limits.yaml", "-m", "integrity")
-
-    assert only_error(seen).startswith("sums.jsonl:1: no prompt: ")
+    assert refuse(toys(good=Toy())).startswith(beginning)

@@ -1,4 +1,4 @@
-"""A task that cannot be asked ends the run while rows are collected: one line, exit code 4."""
+"""A task that cannot be asked ends the run before anything is loaded, with its line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.plugin.conftest import Project
+    from tests.planning.conftest import Refuse
 
 pytest.importorskip("lm_eval", reason="needs lm-eval")
 GSM8K = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 4"}\n'
@@ -54,19 +54,21 @@ TASKS = {
 
 @pytest.mark.parametrize(("task", "said"), TASKS.values(), ids=list(TASKS))
 def test_what_is_wrong_with_a_task_of_lm_eval_is_said_in_one_line(
-    project: Project, toys: Callable[..., Path], task: str, said: tuple[str, ...]
+    project: Path,
+    refuse: Refuse,
+    toys: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    said: tuple[str, ...],
 ) -> None:
-    project.write("limits.yaml", f"version: 1\ntasks:\n  {task}\n")
+    (project / "limits.yaml").write_text(f"version: 1\ntasks:\n  {task}\n")
     rows = [GSM8K.replace("2 + 2", f"2 + {number}") for number in range(40)]
-    project.write("own.jsonl", "".join(rows))
-    project.write("bad.jsonl", f"{GSM8K}not JSON\n")
+    (project / "own.jsonl").write_text("".join(rows))
+    (project / "bad.jsonl").write_text(f"{GSM8K}not JSON\n")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
-    seen = project.gate_all(
-        toys(one=Toy()), "--qgate-thresholds=limits.yaml", "--collect-only", HF_HUB_OFFLINE="1"
-    )
+    line = refuse(toys(one=Toy()))
 
-    assert seen.code == 4, seen.text
-    (line,) = [line for line in seen.lines if line.startswith("ERROR: ")]
+    assert "\n" not in line
     for part in said:
         assert part in line, line
-    assert "Traceback" not in seen.text
