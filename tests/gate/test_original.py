@@ -45,8 +45,9 @@ OTHER_IDS = (
 
 
 @pytest.fixture
-def bench(toys: Toys, tmp_path: Path) -> Iterator[Bench]:
+def bench(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Artifacts `a` and `b` in the fake runtime; the original of `b` is in the planted one."""
+    monkeypatch.syspath_prepend(tmp_path / "plugins")  # this process reads the specs of runtimes
     found = {artifact.id: artifact for artifact in discover([toys(a=Toy(), b=Toy())])}
     models, thresholds = [found["a"], found["b"]], Thresholds(text=SETTINGS)
     plan = plan_models(models, found["original"], thresholds, tmp_path, runtime="fake")
