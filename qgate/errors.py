@@ -45,6 +45,8 @@ class QGateError(Exception):
     """Set by the host of the child that failed, where the runtime told."""
     details: Mapping[str, Any] = MappingProxyType({})
     """What the report tells beside the message: JSON values."""
+    subject: str = ""
+    """What the message begins with, such as the id of a model; empty where it names none."""
 
 
 class UsageError(QGateError):
@@ -94,8 +96,11 @@ class StoreFull(MeasurementError):  # noqa: N818 - a state, as in the report
 
 def with_subject(error: QGateError, subject: str) -> QGateError:
     """The same kind of error, its message beginning with what it is about."""
-    message = str(error)
-    return reworded(error, message if message.startswith(subject) else f"{subject}: {message}")
+    if error.subject == subject:
+        return error
+    named = reworded(error, f"{subject}: {error}")
+    named.subject = subject
+    return named
 
 
 def reworded(error: QGateError, line: str) -> QGateError:
@@ -104,7 +109,7 @@ def reworded(error: QGateError, line: str) -> QGateError:
         said: QGateError = RuntimeFailed(line, error.last_words)
     else:
         said = type(error)(line)
-    said.reached, said.details = error.reached, error.details
+    said.reached, said.details, said.subject = error.reached, error.details, error.subject
     return said
 
 

@@ -88,6 +88,10 @@ class Estimate:
     """The interval's name, e.g. `cluster-robust t (63 df)`."""
     p_value: float | None = None
     """One-sided p-value of "no damage", for paired answers and scores; what an alarm goes by."""
+    test: Literal["exact McNemar", "sign-flip", "paired t", ""] = ""
+    """Whose p-value it is; empty: unknown, or there is none."""
+    look: tuple[int, int] | None = None
+    """Which look of how many its interval belongs to; None: all samples were taken at once."""
     lower_bound: str = ""
     """Why no more is known than that the value is at least this, as a clause; empty where it is."""
     is_open: bool = False

@@ -101,10 +101,11 @@ class Bench:
                 tokenizer_of(artifact), tokenizer_of(original.artifact), "tokenizer"
             )
         ):
-            raise errors.ArtifactError(
-                f"{artifact.id}: tokenizer differs from the reference's: {differs}."
+            other = errors.ArtifactError(
+                f"tokenizer differs from the reference's: {differs}."
                 " Name the right original with --qgate-reference, or convert the model again"
             )
+            raise errors.with_subject(other, artifact.id)
         if not is_same_format or serving.describe().name != original.describe().name:
             require_same_ids(serving, original)
 

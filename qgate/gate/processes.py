@@ -90,10 +90,11 @@ class Children:
         if is_linked and artifacts.digest(artifact) == self.digest(artifact):
             self._stamps[artifact.files] = now
         else:
-            raise errors.ArtifactError(
-                f"{artifact.id}: its files changed while it was measured; expected the same files"
+            changed = errors.ArtifactError(
+                "its files changed while it was measured; expected the same files"
                 " from the first row to the last. Run again when nobody writes to them"
             )
+            raise errors.with_subject(changed, artifact.id)
 
     # --- the children -------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.errors import ArtifactError
+from qgate.errors import ArtifactError, with_subject
 from qgate.reference.prompts import read_languages, read_prompts
 from qgate.runtimes.requests import Speaker
 from qgate.thresholds import shipped_path
@@ -46,12 +46,13 @@ def require_same_ids(serving: Serving, original: Serving) -> None:
                 (at for at, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b),
                 min(len(own), len(theirs)),
             )
-            raise ArtifactError(
-                f"{serving.artifact.id}: token ids differ between runtimes:"
+            differing = ArtifactError(
+                "token ids differ between runtimes:"
                 f" {quoted(text[:_SHOWN_CHARACTERS])}: got {own[at : at + 4].tolist()} at token"
                 f" {at} in {serving.describe().name}; expected {theirs[at : at + 4].tolist()} as in"
                 f" {original.describe().name}. Serve both in one runtime with --qgate-runtime"
             )
+            raise with_subject(differing, serving.artifact.id)
 
 
 def _texts() -> tuple[str, ...]:

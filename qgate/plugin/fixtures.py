@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.checks import area_of
-from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed
+from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed, with_subject
 from qgate.plugin.rows import check_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
         is_asked_for = limit is not None and not limit.source.is_shipped
         if isinstance(error, NotApplicable) and not is_asked_for:
             raise pytest.skip.Exception(text) from None
-        line = text if text.startswith(subject) else f"{subject}: {text}"
+        line = str(with_subject(error, subject))
         if isinstance(error, NotApplicable) and limit and str(limit.source) not in line:
             line += f" ({limit.source} sets its limit)"
         failure = pytest.fail.Exception(line, pytrace=False)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.artifacts.digest import name_entry, window_digests
-from qgate.errors import ArtifactError, MeasurementError
+from qgate.errors import ArtifactError, MeasurementError, with_subject
 from qgate.reference.encoding import Loaded, keep_original
 from qgate.reference.output_matrix import find_output_matrix
 from qgate.reference.samples import Samples
@@ -304,7 +304,8 @@ def _load(path: Path) -> np.ndarray:
 def require_same_vocabulary(artifact: Artifact, facts: ModelFacts, reference: Reference) -> None:
     """Raise ArtifactError where token ids cannot mean the same on both sides."""
     if facts.n_vocab != reference.facts.n_vocab:
-        raise ArtifactError(
-            f"{artifact.id}: vocabulary differs from the reference's: got {facts.n_vocab} tokens;"
+        other = ArtifactError(
+            f"vocabulary differs from the reference's: got {facts.n_vocab} tokens;"
             f" expected {reference.facts.n_vocab}. Name the right original with --qgate-reference"
         )
+        raise with_subject(other, artifact.id)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate import runtimes
-from qgate.errors import RuntimeUnavailable, UsageError
+from qgate.errors import RuntimeUnavailable, UsageError, with_subject
 from qgate.runtimes.builds import device_of
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def _fitting(artifact: Artifact, machine: Machine) -> tuple[RuntimeSpec, str]:
     fitting = [spec for spec in ranked if _serves(spec, artifact, machine)]
     if not fitting:
         kind, _ = _FORMATS[artifact.format]
-        raise RuntimeUnavailable(f"{artifact.id}: no runtime serves these {kind}")
+        nothing = RuntimeUnavailable(f"no runtime serves these {kind}")
+        raise with_subject(nothing, artifact.id)
     # where none is installed, the child of the last one names the command that installs it
     chosen = next((spec for spec in fitting if not machine.lack(spec)), fitting[-1])
     return chosen, _reason(chosen, ranked, artifact, machine)
@@ -209,7 +210,8 @@ def _require_readable(spec: RuntimeSpec, artifact: Artifact, by: str) -> None:
     if artifact.format not in spec.formats:
         kind, _ = _FORMATS[artifact.format]
         expected = " or ".join(_FORMATS[one][1] for one in sorted(spec.formats))
-        raise RuntimeUnavailable(
-            f"{artifact.id}: runtime {spec.name!r} does not read {kind}: got {artifact.path.name};"
+        unfit = RuntimeUnavailable(
+            f"runtime {spec.name!r} does not read {kind}: got {artifact.path.name};"
             f" expected {expected}. Leave out {by}, and each artifact gets the runtime that fits"
         )
+        raise with_subject(unfit, artifact.id)

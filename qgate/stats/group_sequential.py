@@ -210,8 +210,9 @@ class Looks:
         p_value = found.p_value
         if p_value is not None:
             p_value = repeated_p_value(p_value, self.ends, self.look)
+        look = (self.look, len(self.ends))
         method = f"{found.method}, look {self.look} of {len(self.ends)}"
-        return dataclasses.replace(found, level=level, method=method, p_value=p_value)
+        return dataclasses.replace(found, level=level, method=method, p_value=p_value, look=look)
 
     def details(self, of: str = "of_items") -> dict[str, Any]:
         """What the report tells of them; nothing where there is one look only."""

@@ -86,7 +86,8 @@ def paired_difference(
     flips = count_flips(artifact, reference)
     z = normal_quantile(0.5 + level / 2.0)
     worth, method, p_value = 1.0, "Tango score, paired", _exact(flips)
-    if groups is not None and len(np.unique(groups)) < flips.n:
+    is_grouped = groups is not None and len(np.unique(groups)) < flips.n
+    if groups is not None and is_grouped:
         differences = np.asarray(artifact, np.float64) - np.asarray(reference, np.float64)
         sample = group_items("paired difference", differences, groups)
         worth, why = _worth(sample, level)
@@ -101,6 +102,7 @@ def paired_difference(
         unit="difference",
         method=method,
         p_value=p_value,
+        test="sign-flip" if is_grouped else "exact McNemar",
     )
 
 

@@ -81,6 +81,7 @@ def paired_scores(
         unit="difference",
         method=f"{_name(sample)}, skewness-corrected ({round(found.df, 1):g} df)",
         p_value=mean_tail(found),
+        test="paired t",
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from statistics import NormalDist
 
 from qgate.records import Estimate, Limit, Verdict
@@ -27,8 +26,6 @@ _POWER = 0.8
 _AFFORDABLE_FACTOR = 1000
 """Deciding that needs more than so many times the samples is called out of reach."""
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
-_LOOK = re.compile("look ([0-9]+) of ([0-9]+)")
-"""In the method of an interval that had looks before it."""
 _TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
 _ROWS = (
     ("perplexity.", "tokens", "the worst windows", _TEXT),
@@ -207,13 +204,13 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
         return f"(exact; {_source(limit)})"
     p_value = telling_p_value(estimate, limit)
-    look = _LOOK.search(estimate.method)
-    how = f"{estimate.level * 100:g} % CI{f', {look[0]}' if look else ''}"
+    look = f", look {estimate.look[0]} of {estimate.look[1]}" if estimate.look else ""
+    how = f"{estimate.level * 100:g} % CI{look}"
     if p_value is not None:
         of_all = f" corrected by Bonferroni for {family} alarms" if family > 1 else ""
-        how = f"{_test_of(estimate)} p = {p_value:.1g}{of_all}"
-        if look and look[1] != look[2]:
-            how += f", {look[0]}"
+        test = f"{estimate.test} " if estimate.test else ""
+        is_early = estimate.look is not None and estimate.look[0] < estimate.look[1]
+        how = f"{test}p = {p_value:.1g}{of_all}{look if is_early else ''}"
     bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
     where = f"n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)}"
     return f"({how}, {where}){bound}"
@@ -222,14 +219,6 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
 def _source(limit: Limit) -> str:
     """Where it is written, and for artifacts of which bits."""
     return f"{limit.source}, {limit.band}" if limit.band else str(limit.source)
-
-
-def _test_of(estimate: Estimate) -> str:
-    """Whose p-value it is: scores have a t test, answers in groups one that flips their signs."""
-    if estimate.method.startswith("paired t"):
-        return "paired t"
-    is_clustered = estimate.method.startswith("Tango score, paired, clustered")
-    return "sign-flip" if is_clustered else "exact McNemar"
 
 
 def _silence(estimate: Estimate, limit: Limit, side: Side) -> str:

@@ -170,6 +170,7 @@ def row(
         unit=known.unit,
         method="exact" if n == 1 else "t",
         p_value=p_value,
+        test="exact McNemar" if p_value is not None else "",
     )
     limit = Limit(
         check=name,

@@ -12,7 +12,8 @@ SOURCE = SourceLine("thresholds/default.yaml", 14)
 
 def an_estimate(low: float, value: float, high: float, **changes: object) -> Estimate:
     whole = Estimate(value=value, low=low, high=high, level=0.95, n=4080, unit="ratio", method="t")
-    return dataclasses.replace(whole, **changes)
+    tested = {"test": "exact McNemar"} if "p_value" in changes else {}
+    return dataclasses.replace(whole, **{**tested, **changes})
 
 
 def answers(value: float, p_value: float, **changes: object) -> Estimate:

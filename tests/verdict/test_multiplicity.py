@@ -18,7 +18,14 @@ def limit(check: str, rule: str = "alarm") -> Limit:
 
 def estimate(p_value: float | None) -> Estimate:
     ends = {"value": -0.08, "low": -0.12, "high": -0.01, "n": 200}
-    return Estimate(**ends, level=0.95, unit="difference", method="planted", p_value=p_value)
+    return Estimate(
+        **ends,
+        level=0.95,
+        unit="difference",
+        method="planted",
+        p_value=p_value,
+        test="exact McNemar",
+    )
 
 
 def test_only_alarms_on_differences_belong_to_the_family() -> None:

@@ -107,6 +107,6 @@ def _naming(subject: str) -> Iterator[None]:
     try:
         yield
     except errors.QGateError as error:
-        if str(error).startswith("reference "):
+        if error.subject:
             raise
         raise errors.with_subject(error, subject) from error

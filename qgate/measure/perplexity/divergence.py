@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate import stats
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, with_subject
 from qgate.measure.looks import estimate_at
 from qgate.measure.perplexity.rows import ROWS, explain
 from qgate.reference.distributions import pair, require_same_vocabulary, score_request
@@ -113,10 +113,11 @@ def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> 
     with serving.phase("perplexity"):
         scored = SCORE.ask(serving.host, score_request(reference, begin, end))
     if list(scored.digests) != window_digests(reference.windows.ids[begin:end]):
-        raise MeasurementError(
-            f"{serving.artifact.id}: the runtime scored other tokens than the reference's:"
+        other = MeasurementError(
+            "the runtime scored other tokens than the reference's:"
             f" got {len(scored.digests)} windows; expected the {end - begin} that were sent"
         )
+        raise with_subject(other, serving.artifact.id)
     return scored
 
 

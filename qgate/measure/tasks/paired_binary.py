@@ -69,7 +69,8 @@ class PairedAnswers:
             return found
         # the test is of damage, whichever way that shows
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())
-        return dataclasses.replace(found, p_value=stats.mcnemar_exact(lost, gained))
+        p_value = stats.mcnemar_exact(lost, gained)
+        return dataclasses.replace(found, p_value=p_value, test="exact McNemar")
 
     def at_worst(self) -> PairedAnswers:
         """As if the artifact had every flag that is bad."""
