@@ -89,6 +89,9 @@ class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
     not let pass. Where somebody set a limit in a thresholds file of their own it is an error.
     """
 
+    names_limit: bool = False
+    """Whether the message says where the limit is written."""
+
 
 class StoreFull(MeasurementError):  # noqa: N818 - a state, as in the report
     """What was measured cannot be written: the disk is full or takes nothing more."""

@@ -100,7 +100,7 @@ class Model:
     def _framed(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         from qgate.reference.conversations import frame
 
-        original = self.bench.children.original()
+        original = self.bench.children.plan.require_reference()
         framed = frame(prompts, original)
         if framed.follows is None:
             raise MeasurementError(

@@ -60,7 +60,7 @@ class Children:
     """The models of a run and the processes that hold them."""
 
     def __init__(self, setting: Setting) -> None:
-        self._setting, self._plan = setting, setting.plan
+        self._setting, self.plan = setting, setting.plan
         self.store = Store(setting.entries, setting.store_gib * 2**30)
         self._digests: dict[tuple[Path, ...], str] = {}
         self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
@@ -100,7 +100,7 @@ class Children:
 
     def serve(self, artifact: Artifact) -> Serving:
         """The artifact's one child; nothing starts before it is asked something."""
-        runtime = self._plan.runtime_of(artifact).name
+        runtime = self.plan.runtime_of(artifact).name
         options = self._options(runtime, is_original=False)
         self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
         return self._servings[artifact.id]
@@ -112,7 +112,7 @@ class Children:
     def serve_original(self, runtime: str) -> Serving:
         """The original's child in a runtime: one for the run, for all that is held against it."""
         if runtime not in self._originals:
-            original = self._plan.require_reference()
+            original = self.plan.require_reference()
             options = self._options(runtime, is_original=True)
             subject = f"reference {original.id}"
             self._originals[runtime] = self._serving(
@@ -139,7 +139,7 @@ class Children:
 
     def _options(self, runtime: str, *, is_original: bool) -> dict[str, Any]:
         """A runtime's options; for the original those meant for it, by their plain names."""
-        section = self._plan.thresholds.runtimes.get(runtime)
+        section = self.plan.thresholds.runtimes.get(runtime)
         given = section.options if section else {}
         meant = {key: given[key] for key in given if key.startswith(OF_THE_REFERENCE)}
         plain = {key: given[key] for key in given if key not in meant}
@@ -156,8 +156,8 @@ class Children:
         *,
         is_original: bool = False,
     ) -> Serving:
-        thresholds, spec = self._plan.thresholds, find_spec(runtime)
-        longest = (self._plan.reference or artifact).context_length or 2**31
+        thresholds, spec = self.plan.thresholds, find_spec(runtime)
+        longest = (self.plan.reference or artifact).context_length or 2**31
         text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
         wanted = max(
             text_tokens,
@@ -199,7 +199,7 @@ class Children:
     def _start(self, runtime: str, subject: str) -> Host:
         from qgate.runtimes.host import Host, HostSettings
 
-        thresholds = self._plan.thresholds
+        thresholds = self.plan.thresholds
         section = thresholds.runtimes.get(runtime)
         python = (section.python if section else None) or thresholds.runtime.python
         settings = HostSettings(

@@ -6,13 +6,11 @@ nothing here measures, and nothing decides how a row is shown.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
-from qgate.errors import NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.measure.tasks.paired_binary import detectable_drop
 from qgate.records import (
@@ -28,13 +26,13 @@ from qgate.records import (
 from qgate.verdict import (
     adjust,
     explain,
-    explain_no_room,
     judge,
     judge_family,
     would_have_seen,
 )
 from qgate.verdict.increase import settle
 from qgate.verdict.multiplicity import is_in_family
+from qgate.verdict.vacuous import require_non_vacuous
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +73,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement, family: int
         found = adjust(found, limit, family)
         verdict = judge(found, limit)
         if verdict is Verdict.PASS:
-            _require_room(name, limit, measured, family, details)
+            _require_non_vacuous(limit, measured, family, details)
     else:
         member, verdict = judge_family(found, limit)
         found, details = found[member], {**details, "member": member}
@@ -133,29 +131,14 @@ def _blind_below(
     return {"would_have_seen": seen} if seen else {}
 
 
-def _require_room(
-    name: str, limit: Limit, measured: Measurement, family: int, details: dict[str, Any]
+def _require_non_vacuous(
+    limit: Limit, measured: Measurement, family: int, details: dict[str, Any]
 ) -> None:
-    """Refuse a pass where too little could be lost: of an original that never ends, no end.
-
-    So little is what would not fail an alarm, or is no more than a certified row may lose. It is
-    enough where somebody said how little the original has to know.
-
-    Raises:
-        NotApplicable: it is too little.
-    """
-    if "min_reference" in details or not isinstance(measured, Comparison):
+    if not isinstance(measured, Comparison) or measured.min_reference is not None:
         return
-    worst = measured.worst(name, limit.level, limit.parameters)
-    if worst is None:
-        return
-    if limit.rule == "certify" or worst.p_value is None:
-        worst = dataclasses.replace(worst, low=worst.value, high=worst.value)
-    worst = adjust(worst, limit, family)
-    if judge(worst, limit) is not Verdict.FAIL:
-        error = NotApplicable(explain_no_room(name, worst, limit))
-        error.details = details
-        raise error
+    worst = measured.worst(limit.check, limit.level, limit.parameters)
+    if worst is not None:
+        require_non_vacuous(worst, limit, family, details)
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:

@@ -151,6 +151,10 @@ class Looked:
             return self.looks.held(found, level)
         return {name: self.looks.held(member, level) for name, member in found.items()}
 
+    @property
+    def min_reference(self) -> float | None:
+        return self.measured.min_reference if isinstance(self.measured, Comparison) else None
+
     def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
         found = _worst(check, self.looks.nominal(level), parameters, self.measured)
         return found and self.looks.held(found, level)

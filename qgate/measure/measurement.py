@@ -39,6 +39,10 @@ class Measurement(Protocol):
 class Comparison(Measurement, Protocol):
     """Answers of both sides, where it is known how much an artifact could lose."""
 
+    @property
+    def min_reference(self) -> float | None:
+        """The least share or score of the reference that the user set; None: not set."""
+
     def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
         """As `estimate`, of an artifact that lost everything; None for a row that knows no worst.
 

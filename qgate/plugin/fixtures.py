@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.checks import area_of
-from qgate.errors import MeasurementError, NotApplicable, QGateError, RuntimeFailed, with_subject
+from qgate.errors import MeasurementError, QGateError, RuntimeFailed, with_subject
 from qgate.plugin.rows import check_of
 
 if TYPE_CHECKING:
@@ -59,19 +59,16 @@ def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
 
     Args:
         subject: what messages begin with.
-        limit: of the row. One that says nothing about this model is skipped, unless somebody set
-            its limit in a file of their own.
+        limit: of the row; whether one that says nothing about this model is skipped depends on it.
     """
     try:
         yield
     except QGateError as error:
-        text = str(error)
-        is_asked_for = limit is not None and not limit.source.is_shipped
-        if isinstance(error, NotApplicable) and not is_asked_for:
-            raise pytest.skip.Exception(text) from None
-        line = str(with_subject(error, subject))
-        if isinstance(error, NotApplicable) and limit and str(limit.source) not in line:
-            line += f" ({limit.source} sets its limit)"
+        from qgate.verdict.vacuous import is_skipped, with_limit
+
+        if is_skipped(error, limit):
+            raise pytest.skip.Exception(str(error)) from None
+        line = str(with_subject(with_limit(error, limit), subject))
         failure = pytest.fail.Exception(line, pytrace=False)
         if isinstance(error, RuntimeFailed) and error.last_words:
             failure.add_note(error.last_words)

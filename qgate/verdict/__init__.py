@@ -5,7 +5,7 @@ from __future__ import annotations
 from qgate.verdict.judge import is_shown, judge, judge_family
 from qgate.verdict.message import (
     explain,
-    explain_no_room,
+    explain_vacuous,
     sample_word,
     samples_to_decide,
     smallest_detectable,
@@ -24,7 +24,7 @@ __all__ = [
     "adjust",
     "decimals_that_tell",
     "explain",
-    "explain_no_room",
+    "explain_vacuous",
     "family_size",
     "format_bound",
     "format_interval",

@@ -95,8 +95,8 @@ def explain(
     return f"{observed} {'<=' if side.is_upper else '>='} {bound} {basis}"
 
 
-def explain_no_room(check: str, worst: Estimate, limit: Limit) -> str:
-    """Why a row that would hold its limit whatever was answered is none, and what to do about it.
+def explain_vacuous(check: str, worst: Estimate, limit: Limit) -> str:
+    """Why a pass is vacuous, and what to do about it.
 
     Args:
         check: the row.

@@ -108,7 +108,7 @@ def test_a_task_that_the_original_hardly_knows_is_told_from_one_it_knows() -> No
 
 def test_who_says_how_little_the_original_has_to_know_is_judged() -> None:
     assert not is_judged("accuracy.a", flags(0))
-    assert is_judged("accuracy.a", flags(0, more={"min_reference": 0.0}))
+    assert is_judged("accuracy.a", flags(0, min_reference=0.0))
 
 
 def test_many_groups_of_items_have_the_same_room() -> None:

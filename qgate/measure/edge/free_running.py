@@ -125,6 +125,10 @@ class FreeAnswers:
             return stats.ratio_either_way(self._log_ratios(), level=level)
         return self._flags(check).estimate(check, level, parameters)
 
+    @property
+    def min_reference(self) -> None:
+        return None
+
     def worst(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate | None:
         if check == "edge.answer_length":
             return None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.measure.tasks.above_chance import require_known, require_scored
 from qgate.measure.tasks.anomalies import odd_answers
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.paired_scores import PairedScores
+from qgate.verdict.vacuous import require_above_chance, require_nonzero_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,17 +91,14 @@ def compare(
         "reference_texts": reference.texts,
         "expected": asked.expected,
         "groups": asked.groups,
-        "more": {
-            **odd_answers(asked.names, artifact, reference),
-            **({} if least is None else {"min_reference": least}),
-            **asked.more,
-        },
+        "min_reference": least,
+        "more": {**odd_answers(asked.names, artifact, reference), **asked.more},
     }
     if is_score:
-        require_scored(asked.check, asked.task, reference.values, least)
+        require_nonzero_score(asked.check, asked.task, reference.values, least)
         return PairedScores(artifact=artifact.values, reference=reference.values, **shown)
     right = float(reference.values.mean())
-    require_known(asked.check, asked.task, right, asked.chance, least)
+    require_above_chance(asked.check, asked.task, right, asked.chance, least)
     return PairedAnswers(
         artifact=artifact.values == 1,
         reference=reference.values == 1,

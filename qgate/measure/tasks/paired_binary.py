@@ -48,6 +48,8 @@ class PairedAnswers:
     """What each prompt is about; None: all about something of their own."""
     severity: np.ndarray | None = None
     """Which flips are worst, shape (n,); None: those that come first."""
+    min_reference: float | None = None
+    """The least share or score of the reference that the user set; None: not set."""
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the report tells beside: JSON values."""
 
@@ -94,6 +96,7 @@ class PairedAnswers:
                 self.artifact_texts,
                 self.expected,
             ),
+            **({} if self.min_reference is None else {"min_reference": self.min_reference}),
             **self.more,
             "findings": [
                 *self.more.get("findings", ()),

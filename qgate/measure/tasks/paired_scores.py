@@ -37,6 +37,8 @@ class PairedScores:
     expected: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
     """What each item is about; None: all about something of their own."""
+    min_reference: float | None = None
+    """The least share or score of the reference that the user set; None: not set."""
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the report tells beside: JSON values."""
 
@@ -64,5 +66,6 @@ class PairedScores:
             "worst": side_by_side(
                 worst, self.prompts, self.reference_texts, self.artifact_texts, self.expected
             ),
+            **({} if self.min_reference is None else {"min_reference": self.min_reference}),
             **self.more,
         }

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.above_chance import require_possible
 from qgate.measure.tasks.graded import Graded, GradedTask, Questions, compare
 from qgate.measure.tasks.grading import Grading
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work
+from qgate.verdict.vacuous import require_possible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

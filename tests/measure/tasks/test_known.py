@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from qgate.errors import NotApplicable
-from qgate.measure.tasks.above_chance import require_possible
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
 from qgate.runtimes.requests import Work
+from qgate.verdict.vacuous import require_possible
 from tests.measure.tasks.task_items import Write, choices, chosen, read, sums
 from tests.support.outcomes import make_answers, make_outcome
 
@@ -139,7 +139,7 @@ def test_a_part_refuses_what_is_as_unlikely_as_one_in_fifty(
 def test_how_unlikely_so_few_right_answers_are_is_scipys(n: int) -> None:
     from scipy.stats import binom
 
-    from qgate.measure.tasks.above_chance import _chance_of_at_most
+    from qgate.verdict.vacuous import _chance_of_at_most
 
     for found in (0, n // 20, n // 4):
         assert _chance_of_at_most(found, n, 0.3) == pytest.approx(

@@ -69,7 +69,6 @@ def test_the_report_tells_what_was_asked(write_task: Write, speak: Speak) -> Non
         "filter": "none",
         "num_fewshot": 0,
         "items": digest_of_all(items),
-        "min_reference": 0,
         "asked": 3,
         "available": 4,
         "repeated": 0,

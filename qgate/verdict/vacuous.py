@@ -1,14 +1,33 @@
-"""Whether the original knows what it is asked: one that guesses has nothing that could be lost."""
+"""When a row says nothing about a model, and what becomes of it then.
+
+    the reference is read    it has to know what it is asked: more than by chance, a score above 0
+    a row would pass         an artifact that lost everything would have to fail
+    otherwise                the row is skipped where its limit is shipped for every model, and an
+                             error where the user set its limit
+
+A user who sets `min_reference` decides how little the reference has to know.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from qgate.errors import NotApplicable
+from qgate.errors import NotApplicable, reworded
+from qgate.records import Verdict
+from qgate.verdict.judge import judge
+from qgate.verdict.message import explain_vacuous
+from qgate.verdict.multiplicity import adjust
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     import numpy as np
+
+    from qgate.errors import QGateError
+    from qgate.records import Estimate, Limit
 
 LEAST_ABOVE_CHANCE = 0.1
 """So much more often than by chance the original has to be right."""
@@ -16,7 +35,9 @@ _DOUBT = 0.02
 """A part of the items refuses a task only where so good a part or a worse one is so unlikely."""
 
 
-def require_scored(check: str, asked: str, scores: np.ndarray, least: float | None = None) -> None:
+def require_nonzero_score(
+    check: str, asked: str, scores: np.ndarray, least: float | None = None
+) -> None:
     """Refuse a task whose answers by the original are worth nothing, so that none could be lost.
 
     Args:
@@ -38,7 +59,7 @@ def require_scored(check: str, asked: str, scores: np.ndarray, least: float | No
     )
 
 
-def require_known(
+def require_above_chance(
     check: str,
     asked: str,
     share: float,
@@ -71,8 +92,8 @@ def require_possible(
 ) -> None:
     """Refuse a task of which a random part shows that the original does not know the whole.
 
-    That is so where a model that is right as often as `require_known` asks for would have so few
-    of the part right with a probability of at most 2 % (exact binomial).
+    That is so where a model that is right as often as `require_above_chance` asks for would have so
+    few of the part right with a probability of at most 2 % (exact binomial).
 
     Args:
         check: the row.
@@ -93,6 +114,46 @@ def require_possible(
         f" expected at least {enough:.0%}. Name tasks that the model is used for, and switch this"
         " one off"
     )
+
+
+def require_non_vacuous(
+    worst: Estimate, limit: Limit, family: int, details: Mapping[str, Any]
+) -> None:
+    """Reject a vacuous pass: one that even an artifact that lost every answer would have.
+
+    Args:
+        worst: of an artifact that lost everything.
+        limit: of the row.
+        family: how many alarms on the artifact share one error.
+        details: of the row, for the report.
+
+    Raises:
+        NotApplicable: it is one.
+    """
+    if limit.rule == "certify" or worst.p_value is None:
+        worst = dataclasses.replace(worst, low=worst.value, high=worst.value)
+    worst = adjust(worst, limit, family)
+    if judge(worst, limit) is not Verdict.FAIL:
+        error = NotApplicable(explain_vacuous(limit.check, worst, limit))
+        error.details, error.names_limit = details, True
+        raise error
+
+
+def is_skipped(error: QGateError, limit: Limit | None) -> bool:
+    """Whether the row is left out, and no error: it says nothing, and the user did not ask for it.
+
+    Args:
+        error: what ended the row.
+        limit: of the row.
+    """
+    return isinstance(error, NotApplicable) and (limit is None or limit.source.is_shipped)
+
+
+def with_limit(error: QGateError, limit: Limit | None) -> QGateError:
+    """The error of a row that says nothing, which names the limit by which it was asked for."""
+    if not isinstance(error, NotApplicable) or limit is None or error.names_limit:
+        return error
+    return reworded(error, f"{error} ({limit.source} sets its limit)")
 
 
 def _chance_of_at_most(found: int, n: int, share: float) -> float:
