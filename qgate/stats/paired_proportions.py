@@ -83,15 +83,13 @@ def paired_difference(
     Raises:
         MeasurementError: unpaired items, none, one group only, or one neither right nor wrong.
     """
-    flips = count_flips(artifact, reference)
-    z = normal_quantile(0.5 + level / 2.0)
+    flips, z = count_flips(artifact, reference), normal_quantile(0.5 + level / 2.0)
     worth, method, p_value = 1.0, "Tango score, paired", _exact(flips)
-    is_grouped = groups is not None and len(np.unique(groups)) < flips.n
-    if groups is not None and is_grouped:
+    if is_grouped := groups is not None and len(np.unique(groups)) < flips.n:
         differences = np.asarray(artifact, np.float64) - np.asarray(reference, np.float64)
         sample = group_items("paired difference", differences, groups)
-        worth, why = _worth(sample, level)
-        method, p_value = f"{method}, {why}", _flipped(sample)
+        (worth, why), p_value = _worth(sample, level), _flipped(sample)
+        method = f"{method}, {why}"
     low, high = score_ends(flips.gained * worth, flips.lost * worth, flips.n * worth, z)
     return Estimate(
         value=(flips.gained - flips.lost) / flips.n,

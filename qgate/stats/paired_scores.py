@@ -58,8 +58,7 @@ def paired_scores(
         level: e.g. 0.95.
 
     Raises:
-        MeasurementError: unpaired items, fewer than 2 of them or of their groups, or a score that
-            is not from 0 to 1.
+        MeasurementError: unpaired items, fewer than 2 or 2 groups, or a score outside 0 to 1.
     """
     artifact, reference = _scores("artifact", artifact), _scores("reference", reference)
     if artifact.shape != reference.shape:
