@@ -106,6 +106,18 @@ def test_imports_point_to_lower_layers_only() -> None:
     assert upward == []
 
 
+def test_judging_and_reporting_call_no_runtime() -> None:
+    """Rows are judged by samples that are there: nothing is measured for a verdict."""
+    wrong = [
+        f"{shown(path)} imports {name}"
+        for path, tree in TREES.items()
+        if part_of(path) in ("verdict", "stats", "report") or path.match("gate/row.py")
+        for name in imports(without_types(tree))
+        if name.startswith(("qgate.runtimes", "qgate.gate.measurer", "qgate.gate.processes"))
+    ]
+    assert wrong == []
+
+
 def modules() -> dict[str, Path]:
     names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES)
     return dict(zip((name.removesuffix(".__init__") for name in names), FILES, strict=True))
