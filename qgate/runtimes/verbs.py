@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -41,16 +41,11 @@ from qgate.runtimes.worker.scoring import ScoreRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from qgate.runtimes.host import Host
+
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 _Wire = dict[str, Any]
-
-
-class Asked(Protocol):
-    """What requests are sent to: a host."""
-
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON and arrays
-        """Send one request and wait for its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +58,7 @@ class Verb(Generic[_Request, _Answer]):
     reply: Callable[[_Answer], _Wire]
     read: Callable[[_Wire], _Answer]
 
-    def ask(self, host: Asked, request: _Request) -> _Answer:
+    def ask(self, host: Host, request: _Request) -> _Answer:
         """Ask a child.
 
         Raises:

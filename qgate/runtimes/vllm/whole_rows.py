@@ -5,13 +5,13 @@ The worker's side is `qgate.runtimes.vllm.worker_extension`.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError, QGateError
 from qgate.runtimes import wire
+from qgate.runtimes.verbs import SCORE
 from qgate.runtimes.worker.scoring import ScoreRequest
 from qgate.runtimes.worker.whole_scoring import NotBelievedError, WholeReader, read_whole
 
@@ -31,14 +31,7 @@ def begin(engine: Engine, request: ScoreRequest) -> None:
     """
     order = {
         "names": engine.next_names(len(request.windows)),
-        "request": {
-            "windows": request.windows,
-            "first": request.first,
-            "stored": None if request.stored is None else dataclasses.asdict(request.stored),
-            "anchors": request.anchors,
-            "tops": request.tops,
-            "compared": request.compared,
-        },
+        "request": SCORE.send(request),
     }
     try:
         engine.call_worker("qgate_begin", wire.encode(order).decode())
