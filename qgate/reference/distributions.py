@@ -228,25 +228,13 @@ def pair(reference: Reference, scored: Scored) -> Samples:
     """
     windows, stride = reference.windows, reference.stored.stride
     kept, mass = windows.kept(stride), scored.covered_mass
-    nll, kl, same_top = scored.nll_nats, scored.kl_nats, scored.same_top
-    for found, wanted, what in (
-        (nll, windows.scored.size, "scored tokens"),
-        (kl, len(kept), "divergences"),
-        (same_top, len(kept), "likeliest tokens"),
-    ):
-        if found is None or len(found) != wanted:
-            got = 0 if found is None else len(found)
-            raise MeasurementError(f"lost samples: got {got} {what}; expected {wanted}")
-    assert nll is not None
-    assert kl is not None
-    assert same_top is not None
     tops = reference.top_logprobs
     return Samples(
-        nll_nats=windows.pick(nll),
+        nll_nats=windows.pick(_whole(scored.nll_nats, windows.scored.size, "scored tokens")),
         reference_nll_nats=reference.nll_nats,
         clusters=windows.owners,
-        kl_nats=kl[kept],
-        same_top=same_top[kept],
+        kl_nats=_whole(scored.kl_nats, len(kept), "divergences")[kept],
+        same_top=_whole(scored.same_top, len(kept), "likeliest tokens")[kept],
         compared=reference.compared,
         windows=windows.numbers,
         places=windows.positions / windows.ids.shape[1],
@@ -256,6 +244,13 @@ def pair(reference: Reference, scored: Scored) -> Samples:
         covered_mass=None if mass is None else mass[kept],
         why_partition=scored.why_partition,
     )
+
+
+def _whole(found: np.ndarray | None, wanted: int, what: str) -> np.ndarray:
+    if found is None or len(found) != wanted:
+        got = 0 if found is None else len(found)
+        raise MeasurementError(f"lost samples: got {got} {what}; expected {wanted}")
+    return found
 
 
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
