@@ -101,7 +101,7 @@ class Effort:
 
     def _sized(self, task: TaskSettings) -> TaskSettings:
         most = [count for count in (self.task_items, task.max_samples) if count is not None]
-        return dataclasses.replace(task, max_samples=min(most, default=None))
+        return task.model_copy(update={"max_samples": min(most, default=None)})
 
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(

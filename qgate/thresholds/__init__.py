@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from qgate.errors import ThresholdsError
 from qgate.thresholds.bands import BANDS, Band, band_of
 from qgate.thresholds.limits import read_layers
-from qgate.thresholds.model import Layer, LmEvalTask, TaskSettings, Thresholds, ThresholdsFile
+from qgate.thresholds.model import Layer, Thresholds, ThresholdsFile
 from qgate.thresholds.reading import Reader
 from qgate.thresholds.sections import does_inherit, read_runtimes, read_sections, read_settings
 from qgate.thresholds.settings import (
@@ -36,6 +36,7 @@ from qgate.thresholds.settings import (
     RuntimeSettings,
     TextSettings,
 )
+from qgate.thresholds.task_settings import LmEvalTask, TaskSettings
 from qgate.thresholds.tasks import read_tasks
 from qgate.thresholds.yaml_document import read_document
 
@@ -131,7 +132,7 @@ def _over(
             below = _over(below, shipped_path(), _SHIPPED_SHOWN, runtimes, checks)
         inherited = inherited(below)
     file = ThresholdsFile(shown=displayed, digest=document.digest)
-    tasks, task_layers = read_tasks(document, sections, inherited.tasks)
+    tasks, task_layers, names = read_tasks(reader, sections, inherited.tasks)
     thresholds = Thresholds(
         text=read_settings(reader, sections, "text", inherited.text),
         runtime=read_settings(reader, sections, "runtime", inherited.runtime),
@@ -141,7 +142,7 @@ def _over(
         latency=read_settings(reader, sections, "latency", inherited.latency),
         memory=read_settings(reader, sections, "memory", inherited.memory),
         files=(*inherited.files, file),
-        layers=(*inherited.layers, *task_layers, *read_layers(document, sections, tasks, checks)),
+        layers=(*inherited.layers, *task_layers, *read_layers(reader, sections, names, checks)),
     )
     reader.finish()
     if not any(thresholds.reachable()):

@@ -15,12 +15,15 @@ every check, so that a limit that could never fail is refused.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, create_model, model_validator
 
 from qgate.records import Limit
-from qgate.thresholds.values import LARGEST_WHOLE, Leaf, Number, Word
+from qgate.thresholds.fields import Unit
+from qgate.thresholds.settings import Count, Section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from qgate.records import SourceLine
 
 _BOUNDS = ("max", "min", "max_drop", "max_rise", "max_bytes", "max_ms")
+_BUDGETS = ("vram_gib", "ram_gib")
 _BUDGETS_WITHOUT_UNIT = (
     *_BOUNDS, "max_gib", "max_gb", "budget", "budget_gib", "budget_gb", "memory", "memory_gib",
     "memory_gb", "vram", "vram_gb", "vram_mib", "vram_mb", "ram", "ram_gb", "ram_mib", "ram_mb",
@@ -37,184 +41,136 @@ _BUDGETS_WITHOUT_UNIT = (
 _LEVEL = 0.95
 _PERCENTILE_LEVEL = 0.98
 """Its upper end holds with 99 %: the confidence of MLPerf's early stopping."""
-
-CERTIFY_OR_ALARM = Word(
-    help="certify (default): the far end of the interval must hold the limit. "
-    "alarm: fails once damage is shown.",
-    choices=("certify", "alarm"),
+_RULES = (
+    "certify (default): the far end of the interval must hold the limit. "
+    "alarm: fails once damage is shown."
 )
+_Gib = Annotated[float | None, Unit("GiB")]
 
-RULES_OF_TASKS = Word(
-    help=f"{CERTIFY_OR_ALARM.help} auto: certify where the items suffice to decide, else alarm.",
-    choices=("certify", "alarm", "auto"),
-)
+
+class TaskLimit(Section):
+    """The limit on the row of a task."""
+
+    max_drop: Annotated[float, Unit("difference")] = Field(
+        ge=0.0,
+        lt=1.0,
+        description="Share of right answers, less the original's on the same items. It may drop by "
+        "at most this: 0.02 for 2 percentage points.",
+    )
+    rule: Literal["certify", "alarm", "auto"] = Field(
+        default="certify",
+        description=f"{_RULES} auto: certify where the items suffice to decide, else alarm.",
+    )
+    level: float = Field(default=_LEVEL, gt=0.5, lt=1.0, description="Coverage of the interval.")
+
+
+class Budget(Section):
+    """Arithmetic, not an interval: there is nothing to judge by a rule or a level."""
+
+    vram_gib: _Gib = Field(default=None, gt=0.0, description="Memory of the GPU, GiB.")
+    ram_gib: _Gib = Field(default=None, gt=0.0, description="Memory of the machine, GiB.")
+    context: Count = Field(ge=1, description="Tokens of each sequence.")
+    sequences: Count = Field(default=1, ge=1, description="Sequences that are served at once.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        if self.vram_gib is None and self.ram_gib is None:
+            raise ValueError("no bound; expected vram_gib or ram_gib.")
+        if self.vram_gib is not None and self.ram_gib is not None:
+            raise ValueError("got vram_gib and ram_gib; expected one of them.")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitForm:
-    """The keys of one limit."""
+    """How the limits on one check are written."""
 
-    bounds: Mapping[str, Number]
+    check: Check
+    model: type[Section]
+    bounds: tuple[str, ...]
     """Exactly one of these is written."""
-    required: Mapping[str, Number]
-    """Parameters that must be written with it."""
-    optional: Mapping[str, Leaf]
-    misnomers: tuple[str, ...]
-    """Keys that read like a bound and are none here."""
-    instead: str
-    """What to write in place of a misnomer."""
-    level: float = _LEVEL
-    """Where none is written."""
-
-    @property
-    def keys(self) -> Mapping[str, Leaf]:
-        return {**self.bounds, **self.required, **self.optional}
+    misnomers: Mapping[str, str]
+    """Keys that read like a bound and are none here: what to say of each."""
 
     @property
     def example(self) -> str:
-        shortest = (next(iter(self.bounds)), *self.required)
+        needed = (name for name, field in self.model.model_fields.items() if field.is_required())
+        shortest = dict.fromkeys((self.bounds[0], *needed))
         return "{" + ", ".join(f"{key}: ..." for key in shortest) + "}"
 
-    def limit(self, check: Check, values: Mapping[str, Any], source: SourceLine) -> Limit:
-        """The limit that these values say, of which one is a bound."""
-        key = next(key for key in self.bounds if key in values)
+    def limit(self, written: Section, source: SourceLine) -> Limit:
+        """The limit that somebody wrote on this line."""
+        values = {key: getattr(written, key) for key in type(written).model_fields}
+        key = next(key for key in self.bounds if values[key] is not None)
         # not -value: a limit of -0.0 would be shown as one
         bound = 0.0 - values[key] if key == "max_drop" else values[key]
-        parameters = {name: values[name] for name in self.required}
-        if check.conditions == "budget":
+        parameters: dict[str, float] = {
+            name: values[name] for name in ("percentile", "context") if name in values
+        }
+        if self.model is Budget:
             parameters["is_vram"] = float(key == "vram_gib")
-            parameters["sequences"] = values.get("sequences", 1)
+            parameters["sequences"] = values["sequences"]
         return Limit(
-            check=check.name,
+            check=self.check.name,
             rule=values.get("rule", "certify"),
             source=source,
-            level=values.get("level", self.level),
+            level=values.get("level", _LEVEL),
             parameters=parameters,
-            is_paired=check.is_paired,
-            **{check.bound: bound},
+            is_paired=self.check.is_paired,
+            **{self.check.bound: bound},
         )
 
 
+@functools.cache
 def limit_form(check: Check) -> LimitForm:
     """What may be written for a limit on this check."""
     if check.conditions == "budget":
-        return _budget(check)
-    if check.unit == "difference":
-        return _difference(check)
-    if check.unit in ("bytes", "ms") and check.bound == "max":
-        return _with_unit(check)
-    return _plain(check)
-
-
-def limit_keys(check: Check) -> Mapping[str, Leaf]:
-    """Every key of a limit on this check: its own side, its parameters, how it is judged."""
-    return limit_form(check).keys
-
-
-def _plain(check: Check) -> LimitForm:
-    best, is_positive = check.at_best, check.unit in ("ratio", "fraction")
-    if check.bound == "max":
-        bound = Number(
-            help=f"{check.claim} At most this ({check.unit}).",
-            at_least=best,
-            above=0.0 if best is None and is_positive else None,
-            unit=check.unit,
+        instead = "vram_gib or ram_gib. Write vram_gib: 24 or ram_gib: 24, in GiB"
+        misnomers = {key: f"got {key}; expected {instead}." for key in _BUDGETS_WITHOUT_UNIT}
+        return LimitForm(check=check, model=Budget, bounds=_BUDGETS, misnomers=misnomers)
+    key, bounds, what, instead = _bound(check)
+    misnomers = {other: f"got {other}; expected {instead}." for other in _BOUNDS if other != key}
+    unit = Field(default=check.unit, description="For readers; must be the check's unit.")
+    of_unit: dict[str, Any] = {"unit": (Literal[check.unit], unit)}
+    if check.area == "accuracy" and key == "max_drop":
+        of_task: type[Section] = create_model(check.name, __base__=TaskLimit, **of_unit)
+        return LimitForm(check=check, model=of_task, bounds=(key,), misnomers=misnomers)
+    fields: dict[str, Any] = {
+        key: (
+            Annotated[float, Unit(check.unit)],
+            Field(description=f"{check.claim} {what}", **bounds),
         )
-    else:
-        bound = Number(
-            help=f"{check.claim} At least this ({check.unit}).",
-            above=0.0 if is_positive else None,
-            at_most=best,
-            unit=check.unit,
-        )
-    worse = "more" if check.bound == "max" else "less"
-    return _judged(check, check.bound, bound, instead=f"{check.bound}: {worse} is worse")
-
-
-def _difference(check: Check) -> LimitForm:
-    verb = "rise" if check.bound == "max" else "drop"
-    key = f"max_{verb}"
-    bound = Number(
-        help=f"{check.claim} It may {verb} by at most this: 0.02 for 2 percentage points.",
-        at_least=0.0,
-        below=1.0,
-        unit=check.unit,
-    )
-    instead = f"{key}, without a sign. Write {key}: 0.02 where it may {verb} by 2 percentage points"
-    rule = RULES_OF_TASKS if check.area == "accuracy" else CERTIFY_OR_ALARM
-    return _judged(check, key, bound, instead=instead, rule=rule)
-
-
-def _with_unit(check: Check) -> LimitForm:
-    key = f"max_{check.unit}"
-    can_be_zero = check.at_best is not None
-    bound = Number(
-        help=f"{check.claim} At most this ({check.unit}).",
-        at_least=check.at_best,
-        above=None if can_be_zero else 0.0,
-        unit=check.unit,
-    )
-    instead = f"{key}: more is worse"
-    if check.conditions != "percentile":
-        return _judged(check, key, bound, instead=instead)
-    percentile = Number(
-        help="Which percentile of requests is held, e.g. 95; latency.pairs must suffice.",
-        at_least=50,
-        at_most=99.9,
-    )
-    return _judged(
-        check,
-        key,
-        bound,
-        instead=instead,
-        required={"percentile": percentile},
-        level=_PERCENTILE_LEVEL,
-    )
-
-
-def _judged(
-    check: Check,
-    key: str,
-    bound: Number,
-    *,
-    instead: str,
-    required: Mapping[str, Number] = MappingProxyType({}),
-    level: float = _LEVEL,
-    rule: Word = CERTIFY_OR_ALARM,
-) -> LimitForm:
-    """A limit that an interval is held against."""
-    coverage = f"Coverage of the interval, {level:g} if absent."
-    return LimitForm(
-        bounds={key: bound},
-        required=required,
-        optional={
-            "rule": rule,
-            "level": Number(help=coverage, above=0.5, below=1.0),
-            "unit": Word(help="For readers; must be the check's unit.", choices=(check.unit,)),
-        },
-        misnomers=tuple(other for other in _BOUNDS if other != key),
-        instead=instead,
-        level=level,
-    )
-
-
-def _budget(check: Check) -> LimitForm:
-    """Arithmetic, not an interval: there is nothing to judge by a rule or a level."""
-    budgets = {
-        f"{kind}_gib": Number(help=f"{check.claim} {where}, GiB.", above=0.0, unit=check.unit)
-        for kind, where in (("vram", "Memory of the GPU"), ("ram", "Memory of the machine"))
     }
-    tokens = Number(help="Tokens of each sequence.", whole=True, at_least=1, at_most=LARGEST_WHOLE)
-    sequences = Number(
-        help="Sequences that are served at once; 1 if absent.",
-        whole=True,
-        at_least=1,
-        at_most=LARGEST_WHOLE,
-    )
-    return LimitForm(
-        bounds=budgets,
-        required={"context": tokens},
-        optional={"sequences": sequences},
-        misnomers=_BUDGETS_WITHOUT_UNIT,
-        instead="vram_gib or ram_gib. Write vram_gib: 24 or ram_gib: 24, in GiB",
-    )
+    level = _LEVEL
+    if check.conditions == "percentile":
+        level = _PERCENTILE_LEVEL
+        help_ = "Which percentile of requests is held, e.g. 95; latency.pairs must suffice."
+        fields["percentile"] = (float, Field(ge=50, le=99.9, description=help_))
+    coverage = Field(default=level, gt=0.5, lt=1.0, description="Coverage of the interval.")
+    fields["rule"] = (Literal["certify", "alarm"], Field(default="certify", description=_RULES))
+    fields["level"] = (float, coverage)
+    model = create_model(check.name, __base__=Section, **fields, **of_unit)
+    return LimitForm(check=check, model=model, bounds=(key,), misnomers=misnomers)
+
+
+def _bound(check: Check) -> tuple[str, dict[str, Any], str, str]:
+    """The key of the bound, its range, its help, and what to write in place of another."""
+    if check.unit == "difference":
+        verb = "rise" if check.bound == "max" else "drop"
+        key = f"max_{verb}"
+        return (
+            key,
+            {"ge": 0.0, "lt": 1.0},
+            f"It may {verb} by at most this: 0.02 for 2 percentage points.",
+            f"{key}, without a sign. Write {key}: 0.02 where it may {verb} by 2 percentage points",
+        )
+    key, best, range_ = check.bound, check.at_best, {}
+    if check.unit in ("bytes", "ms") and check.bound == "max":
+        key = f"max_{check.unit}"
+    is_positive = key not in ("max", "min") or check.unit in ("ratio", "fraction")
+    if best is not None:
+        range_ = {"ge" if check.bound == "max" else "le": best}
+    if is_positive and "ge" not in range_:
+        range_["gt"] = 0.0
+    worse, most = ("more", "most") if check.bound == "max" else ("less", "least")
+    return key, range_, f"At {most} this ({check.unit}).", f"{key}: {worse} is worse"

@@ -2,131 +2,105 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import yaml
-
-from qgate.checks import CHECKS
+from qgate.checks import CHECKS, accuracy_check
 from qgate.thresholds.bands import BANDS
-from qgate.thresholds.grammar import OFF
 from qgate.thresholds.limit_forms import limit_form
 from qgate.thresholds.model import Layer, in_report_order
 from qgate.thresholds.values import did_you_mean, shown
-from qgate.thresholds.yaml_document import seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from qgate.checks import Check
     from qgate.records import Limit
-    from qgate.thresholds.limit_forms import LimitForm
-    from qgate.thresholds.model import TaskSettings
-    from qgate.thresholds.yaml_document import Document, Entry
+    from qgate.thresholds.reading import Reader
+    from qgate.thresholds.yaml_document import Entry
 
 
 def read_layers(
-    document: Document,
-    sections: dict[str, Entry],
-    tasks: Iterable[TaskSettings],
+    reader: Reader,
+    sections: Mapping[str, Entry],
+    tasks: Iterable[str],
     others: Mapping[str, Check],
 ) -> Iterator[Layer]:
     """The file's layers in order of rising precedence: limits, bands, schemes, artifacts.
 
-    `tasks` are those that hold with this file: only their rows may have limits; so may `others`.
+    `tasks` are the names of those that hold with this file: only their rows may have limits; so
+    may `others`.
     """
-    known = _known_checks(tasks, others)
+    of_tasks = {check.name: check for check in map(accuracy_check, tasks)}
+    checks = {**CHECKS, **others, **of_tasks}
+    known = {name: checks[name] for name in in_report_order(checks)}
     if "limits" in sections:
-        limits = _limits(document, sections["limits"].node, "limits", known)
-        yield Layer(scope="all", limits=limits)
-    if "bands" in sections:
-        yield from _bands(document, sections["bands"].node, known)
-    if "schemes" in sections:
-        first_lines: dict[str, int] = {}
-        for entry in document.mapping(sections["schemes"].node, "schemes").values():
-            scheme = entry.key.casefold()
-            if scheme in first_lines:
-                raise document.error(
-                    entry.line,
-                    f"duplicate key {shown(entry.key)} in schemes, first on line "
-                    f"{first_lines[scheme]} (case does not matter). Remove one.",
-                )
-            first_lines[scheme] = entry.line
-            limits = _limits(document, entry.node, f"schemes.{entry.key}", known)
-            yield Layer(scope="scheme", pattern=scheme, limits=limits)
+        yield Layer(scope="all", limits=_limits(reader, sections["limits"], "limits", known))
+    for bands, entry in _named(reader, sections, "bands", BANDS):
+        limits = _limits(reader, entry, f"bands.{entry.key}", known)
+        for band in bands:
+            of_band = {name: limit and replace(limit, band=band) for name, limit in limits.items()}
+            yield Layer(scope="band", pattern=band, limits=of_band)
+    for schemes, entry in _named(reader, sections, "schemes"):
+        limits, source = (
+            _limits(reader, entry, f"schemes.{entry.key}", known),
+            reader.document.source(entry.line),
+        )
+        for scheme in schemes:
+            yield Layer(scope="scheme", pattern=scheme, limits=limits, source=source)
     if "artifacts" in sections:
-        for entry in document.mapping(sections["artifacts"].node, "artifacts").values():
-            limits = _limits(document, entry.node, f"artifacts.{entry.key}", known)
-            yield Layer(scope="artifact", pattern=entry.key, limits=limits)
+        for entry in reader.mapping(sections["artifacts"].node, "artifacts").values():
+            limits = _limits(reader, entry, f"artifacts.{entry.key}", known)
+            yield Layer(
+                scope="artifact",
+                pattern=entry.key,
+                limits=limits,
+                source=reader.document.source(entry.line),
+            )
 
 
-def _bands(document: Document, node: yaml.Node, known: Mapping[str, Check]) -> Iterator[Layer]:
-    for entry in document.mapping(node, "bands", BANDS).values():
-        limits = _limits(document, entry.node, f"bands.{entry.key}", known)
-        of_band = {
-            check: limit and dataclasses.replace(limit, band=entry.key)
-            for check, limit in limits.items()
-        }
-        yield Layer(scope="band", pattern=entry.key, limits=of_band)
-
-
-def _known_checks(
-    tasks: Iterable[TaskSettings], others: Mapping[str, Check]
-) -> Mapping[str, Check]:
-    checks = {**CHECKS, **others, **{task.check.name: task.check for task in tasks}}
-    return {name: checks[name] for name in in_report_order(checks)}
+def _named(
+    reader: Reader, sections: Mapping[str, Entry], section: str, valid: Collection[str] = ()
+) -> Iterator[tuple[list[str], Entry]]:
+    """The names in each key of a section, which may be several: `Q4_0, Q4_1`."""
+    if section not in sections:
+        return
+    first: dict[str, tuple[int, str]] = {}
+    for entry in reader.mapping(sections[section].node, section).values():
+        names = []
+        for name in (part.strip() for part in entry.key.split(",")):
+            line, written = first.setdefault(name.casefold(), (entry.line, name))
+            if valid and name not in valid:
+                hint = f"{did_you_mean(name, valid)} Valid: {', '.join(valid)}."
+                reader.note(entry.line, f"unknown key {shown(name)} in {section}.{hint}")
+            elif line != entry.line or name in names:
+                where = f"{section}, first on line {line} as {shown(written)}"
+                reader.note(entry.line, f"duplicate key {shown(name)} in {where}. Remove one.")
+            else:
+                names.append(name)
+        yield names, entry
 
 
 def _limits(
-    document: Document, node: yaml.Node, where: str, known: Mapping[str, Check]
+    reader: Reader, entry: Entry, where: str, known: Mapping[str, Check]
 ) -> dict[str, Limit | None]:
     limits: dict[str, Limit | None] = {}
-    for entry in document.mapping(node, where).values():
-        if entry.key not in known:
-            raise document.error(
-                entry.line,
-                f"unknown check {shown(entry.key)} in {where}.{did_you_mean(entry.key, known)} "
-                f"Valid: {', '.join(known)}.",
-            )
-        limits[entry.key] = _limit(document, entry, known[entry.key])
-    return limits
-
-
-def _limit(document: Document, entry: Entry, check: Check) -> Limit | None:
-    node, name, form = entry.node, check.name, limit_form(check)
-    if isinstance(node, yaml.ScalarNode):
-        if node.value == OFF:
-            return None
-        raise document.error(
-            entry.line,
-            f"{name}: got {seen(node)}; expected a mapping such as {form.example}, "
-            f"or {OFF} to drop an inherited limit.",
+    for one in reader.mapping(entry.node, where).values():
+        if one.key not in known:
+            hint = f"{did_you_mean(one.key, known)} Valid: {', '.join(known)}."
+            reader.note(one.line, f"unknown check {shown(one.key)} in {where}.{hint}")
+            continue
+        form = limit_form(known[one.key])
+        found = reader.read_or_off(
+            one,
+            one.key,
+            form.model,
+            example=form.example,
+            inherited="limit",
+            misnomers=form.misnomers,
         )
-    refuse_misnomers(document, node, name, form)
-    values = document.values(node, name, form.keys)
-    _require_one_bound(document, entry, values, name, form)
-    document.require(entry.line, name, form.required, values)
-    return form.limit(check, values, document.source(entry.line))
-
-
-def refuse_misnomers(document: Document, node: yaml.Node, where: str, form: LimitForm) -> None:
-    """Ahead of other unknown keys: which side or unit is meant helps more than a like word.
-
-    Raises:
-        ThresholdsError: a key that reads like a bound and is none here; not a mapping.
-    """
-    for key, entry in document.mapping(node, where).items():
-        if key in form.misnomers:
-            raise document.error(entry.line, f"{where}: got {key}; expected {form.instead}.")
-
-
-def _require_one_bound(
-    document: Document, entry: Entry, written: Iterable[str], name: str, form: LimitForm
-) -> None:
-    bounds = [key for key in written if key in form.bounds]
-    if not bounds:
-        expected = " or ".join(form.bounds)
-        raise document.error(entry.line, f"{name}: no bound; expected {expected}.")
-    if len(bounds) > 1:
-        both = " and ".join(bounds)
-        raise document.error(entry.line, f"{name}: got {both}; expected one of them.")
+        if isinstance(found, str):
+            limits[one.key] = None
+        elif found is not None:
+            limits[one.key] = form.limit(found, reader.document.source(one.line))
+    return limits

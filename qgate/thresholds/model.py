@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from qgate.checks import CHECKS, accuracy_check
+from qgate.checks import CHECKS
 from qgate.thresholds.bands import UNKNOWN
 from qgate.thresholds.settings import (
     EdgeSettings,
@@ -18,64 +18,14 @@ from qgate.thresholds.settings import (
     RuntimeSettings,
     TextSettings,
 )
+from qgate.thresholds.values import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from qgate.checks import Check
-    from qgate.records import Limit, SourceLine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LmEvalTask:
-    """A task of lm-evaluation-harness."""
-
-    name: str
-    """Its name there."""
-    include_path: Path | None = None
-    """A directory of task files of the user's own."""
-    data: Path | None = None
-    """A file in place of its dataset."""
-    num_fewshot: int | None = None
-    group: str | None = None
-    """The field of its docs that says what several are about; None: each stands for itself."""
-    chat_template: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSettings:
-    """Items that original and artifact answer; they make the row `accuracy.<name>`."""
-
-    name: str
-    file: Path | None = None
-    """JSON lines; it was there when the thresholds were read. None: a task of lm-eval."""
-    lm_eval: LmEvalTask | None = None
-    """None where there is a file."""
-    metric: str | None = None
-    """When a generated answer is right, or how good it is; None: the default of the items."""
-    choices: bool = False
-    """Whether answers have to be chosen."""
-    ignore_case: bool = False
-    ignore_punctuation: bool = False
-    max_samples: int | None = None
-    """The size of the sample, at least 2; None: all items."""
-    max_tokens: int | None = None
-    """Longest generated answer; None: whoever asks decides."""
-    code_execution: Literal["sandbox"] | None = None
-    flip_rate: float | None = None
-    """Share of answers that change without damage; None: nobody said."""
-    min_reference: float | None = None
-    """Least share of right answers of the original; None: so much above chance."""
-    sequential: bool = True
-    """Whether items are asked in parts, until the limit is decided."""
-    source: SourceLine
-    """Where somebody wrote it."""
-
-    @property
-    def check(self) -> Check:
-        """Its row."""
-        return accuracy_check(self.name)
+    from qgate.records import Artifact, Limit, SourceLine
+    from qgate.thresholds.task_settings import TaskSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +43,17 @@ class Layer:
 
     scope: Literal["all", "band", "scheme", "artifact"]
     pattern: str = "*"
-    """The name of a band, a scheme in casefolded form, or a glob over artifact ids."""
+    """The name of a band, a glob over schemes (in any case), or a glob over artifact ids."""
     limits: Mapping[str, Limit | None]
     """By check; None where the file says `off`."""
+    source: SourceLine | None = None
+    """Of a pattern that has to match something: where somebody wrote it."""
 
     def applies_to(self, artifact_id: str, scheme: str, band: str) -> bool:
         if self.scope == "band":
             return band == self.pattern
         if self.scope == "scheme":
-            return scheme.casefold() == self.pattern
+            return fnmatch.fnmatchcase(scheme.casefold(), self.pattern.casefold())
         return self.is_universal or fnmatch.fnmatchcase(artifact_id, self.pattern)
 
     @property
@@ -139,6 +91,24 @@ class Thresholds:
                 effective.update(layer.limits)
         limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})
+
+    def unmatched(self, artifacts: Collection[Artifact]) -> list[str]:
+        """A line for each pattern of a user's that is of none of these artifacts."""
+        lines = []
+        for layer in self.layers:
+            if layer.source is None or layer.source.is_shipped:
+                continue
+            is_of_scheme = layer.scope == "scheme"
+            names = {one.id: one.scheme for one in artifacts}
+            if any(layer.applies_to(name, scheme, "") for name, scheme in names.items()):
+                continue
+            known = dict.fromkeys(names.values() if is_of_scheme else names)
+            lines.append(
+                f"{layer.source}: {layer.scope}s: got {shown(layer.pattern)}, which matches no "
+                f"artifact; expected one of {', '.join(known)}."
+                f"{did_you_mean(layer.pattern, known)}"
+            )
+        return lines
 
     def with_python(self, runtime: str, python: Path) -> Thresholds:
         """The same, with an interpreter for a runtime for which no file names one."""

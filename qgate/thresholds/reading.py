@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from qgate.thresholds.yaml_document import Document
 
 _Model = TypeVar("_Model", bound=BaseModel)
+OFF: Literal["off"] = "off"
+"""Written in place of a limit or a task: the inherited one is dropped on purpose."""
 _MOST_SHOWN = 50
+_NONE: Mapping[str, str] = MappingProxyType({})
 _PROBLEMS = MappingProxyType(
     {"path_not_file": "no such file: ", "path_not_directory": "no such directory: "}
 )
@@ -54,30 +57,35 @@ class Reader:
         raise ThresholdsError("\n".join(lines))
 
     def mapping(
-        self, node: yaml.Node, where: str, valid: Iterable[str] | None = None
+        self,
+        node: yaml.Node,
+        where: str,
+        valid: Iterable[str] | None = None,
+        misnomers: Mapping[str, str] = _NONE,
     ) -> dict[str, Entry]:
         """The entries of a mapping by key, in file order, without those that are wrong.
 
-        `where` is its dotted name, empty for the whole file; without `valid` any key will do.
+        Args:
+            node: what should be a mapping.
+            where: its dotted name, empty for the whole file.
+            valid: the keys that it may have; None: any.
+            misnomers: what to say of keys that are easily mistaken for a valid one.
         """
         entries: dict[str, Entry] = {}
         if not isinstance(node, yaml.MappingNode):
-            prefix = f"{where}: " if where else ""
-            self.note(line_of(node), f"{prefix}got {seen(node)}; expected a mapping.")
+            self.note(line_of(node), f"{_of(where)}got {seen(node)}; expected a mapping.")
             return entries
         valid = None if valid is None else tuple(valid)
         inside = f" in {where}" if where else ""
         for key_node, value in node.value:
-            line = line_of(key_node)
-            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value:
+            line, key = line_of(key_node), key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or not key:
                 self.note(line, f"got {seen(key_node)} as a key{inside}; expected a word.")
-                continue
-            key = key_node.value
-            if key in entries:
-                first = entries[key].line
-                self.note(
-                    line, f"duplicate key {shown(key)}{inside}, first on line {first}. Remove one."
-                )
+            elif key in entries:
+                first = f"first on line {entries[key].line}"
+                self.note(line, f"duplicate key {shown(key)}{inside}, {first}. Remove one.")
+            elif key in misnomers:
+                self.note(line, f"{_of(where)}{misnomers[key]}")
             elif valid is not None and key not in valid:
                 hint = f"{did_you_mean(key, valid)} Valid: {', '.join(valid)}."
                 self.note(line, f"unknown key {shown(key)}{inside}.{hint}")
@@ -85,10 +93,40 @@ class Reader:
                 entries[key] = Entry(key=key, line=line, node=value)
         return entries
 
-    def read(self, entry: Entry, where: str, model: type[_Model]) -> _Model | None:
-        """The model of a mapping of scalars; None where one is wrong."""
+    def read_or_off(
+        self,
+        entry: Entry,
+        where: str,
+        model: type[_Model],
+        *,
+        example: str,
+        inherited: str,
+        misnomers: Mapping[str, str],
+        valid: Iterable[str] | None = None,
+    ) -> _Model | Literal["off"] | None:
+        """As `read`; or `off`, which drops something that is inherited."""
+        if not isinstance(entry.node, yaml.ScalarNode):
+            return self.read(entry, where, model, misnomers, valid)
+        if entry.node.value == OFF:
+            return OFF
+        self.note(
+            entry.line,
+            f"{where}: got {seen(entry.node)}; expected a mapping such as {example}, or {OFF} to "
+            f"drop an inherited {inherited}.",
+        )
+        return None
+
+    def read(
+        self,
+        entry: Entry,
+        where: str,
+        model: type[_Model],
+        misnomers: Mapping[str, str] = _NONE,
+        valid: Iterable[str] | None = None,
+    ) -> _Model | None:
+        """The model of a mapping of scalars; None where something in it is wrong."""
         before = len(self._mistakes)
-        entries = self.mapping(entry.node, where, model.model_fields)
+        entries = self.mapping(entry.node, where, valid or model.model_fields, misnomers)
         found = self.check(entries, entry.line, where, model, before=before)
         return found if len(self._mistakes) == before else None
 
@@ -122,16 +160,20 @@ class Reader:
             return model.model_validate(values, strict=True)
         except ValidationError as error:
             for key, wrong in _first_of_each(error).items():
-                if key in entries:
+                if key in values:
                     node = entries[key].node
                     self.note(
                         entries[key].line, _in_words(wrong, _dotted(where, key), node, fields[key])
                     )
                 elif is_whole and key:  # else it is probably this key that was misspelt
-                    self.note(line, f"{where}: no {key}; expected {fields[key].expected}.")
+                    self.note(line, f"{_of(where)}no {key}; expected {fields[key].expected}.")
                 elif is_whole:
-                    self.note(line, f"{where}: {_reason(wrong)}")
+                    self.note(line, f"{_of(where)}{_reason(wrong)}")
         return None
+
+
+def _of(where: str) -> str:
+    return f"{where}: " if where else ""
 
 
 def _dotted(where: str, key: str) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
 from qgate.thresholds.bands import BANDS
-from qgate.thresholds.grammar import OFF, SECTIONS, VERSION
 from qgate.thresholds.limit_forms import limit_form
-from qgate.thresholds.sections import section_of_runtime
+from qgate.thresholds.reading import OFF
+from qgate.thresholds.sections import SECTIONS, VERSION, section_of_runtime
 from qgate.thresholds.settings import (
     EdgeSettings,
     Inheritance,
@@ -23,14 +23,12 @@ from qgate.thresholds.settings import (
     RuntimeSettings,
     TextSettings,
 )
-from qgate.thresholds.task_grammar import FILE_TASK, LM_EVAL_TASK, TASK_NAME, limit_of_task
+from qgate.thresholds.task_settings import TASK_NAME, FileTaskEntry, LmEvalTaskEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pydantic import BaseModel
-
-    from qgate.thresholds.values import Leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,12 @@ def _build(runtimes: Mapping[str, type]) -> dict[str, Any]:
 
 def _bands() -> dict[str, Any]:
     limits = {"allOf": [{"$ref": "#/$defs/limits"}]}
+    name = f"({'|'.join(BANDS)})"
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": {name: {"description": whom, **limits} for name, whom in BANDS.items()},
+        "patternProperties": {f"^{name}(, *{name})+$": limits},
     }
 
 
@@ -113,8 +113,8 @@ def _definitions() -> dict[str, Any]:
         "task": _or_off(
             "Items that original and artifact answer.",
             "Drops an inherited task and its limits.",
-            _object({**FILE_TASK, **limit_of_task()}, required=("file", "max_drop")),
-            _object({**LM_EVAL_TASK, **limit_of_task()}, required=("max_drop",)),
+            _section(FileTaskEntry),
+            _section(LmEvalTaskEntry),
         ),
         **{check.name: _limit(check) for check in (*CHECKS.values(), of_tasks)},
     }
@@ -122,11 +122,9 @@ def _definitions() -> dict[str, Any]:
 
 def _limit(check: Check) -> dict[str, Any]:
     form = limit_form(check)
-    limit = _object(form.keys, required=form.required)
+    limit = _section(form.model)
     if len(form.bounds) > 1:
         limit["oneOf"] = [{"required": [bound]} for bound in form.bounds]
-    else:
-        limit["required"] = [*form.bounds, *limit["required"]]
     return _or_off(check.claim, "Drops an inherited limit.", limit)
 
 
@@ -142,6 +140,7 @@ def _section(model: type[BaseModel]) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": _properties(model),
+        "required": [name for name, field in model.model_fields.items() if field.is_required()],
     }
 
 
@@ -157,12 +156,3 @@ def _properties(model: type[BaseModel]) -> dict[str, Any]:
             found.pop(key, None)
         properties[name] = dict(sorted(found.items()))
     return properties
-
-
-def _object(leaves: Mapping[str, Leaf], required: Iterable[str] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {name: leaf.to_schema() for name, leaf in leaves.items()},
-        **({} if required is None else {"required": list(required)}),
-    }

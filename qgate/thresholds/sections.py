@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import Field, create_model
 
 from qgate.thresholds.fields import Expected, Unit
-from qgate.thresholds.grammar import SECTIONS, VERSION
 from qgate.thresholds.settings import Inheritance, Interpreter, RuntimeOptions, Section
 from qgate.thresholds.yaml_document import line_of, seen
 
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
     from qgate.thresholds.reading import Reader
     from qgate.thresholds.yaml_document import Entry
 
+VERSION = 1
+SECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "version": "The version of this format: 1.",
+        "inherit": str(Inheritance.model_fields["inherit"].description),
+        "text": "What perplexity and divergence are measured on.",
+        "runtime": "What serves the artifacts while they are measured.",
+        "runtimes": "By the runtime's name: its own interpreter, and what only it understands.",
+        "tasks": "What the model is used for: a file of items each, or a task of lm-eval by its "
+        "name, which original and artifact answer; each makes a row accuracy.NAME for every "
+        "artifact.",
+        "edge": "How long the inputs and answers of edge.* are.",
+        "latency": "The requests of latency.*.",
+        "memory": "What is served for memory.*.",
+        "limits": "Limits for every artifact, by check.",
+        "bands": "Limits by the bits that an artifact's weights really have (a band or a list of "
+        "them); they win over `limits` of the same file.",
+        "schemes": "Limits by quantization scheme, as the artifact's file names it (in any case; "
+        "globs and lists such as `Q5_K_*, Q6_K`); they win over `bands` of the same file, and "
+        "later ones over earlier ones.",
+        "artifacts": "Limits by artifact id (globs such as llama-*); they win over `schemes` of "
+        "the same file, and later ones over earlier ones.",
+    }
+)
 _Settings = TypeVar("_Settings", bound=Section)
 _PYTHON = (
     "Another interpreter for this runtime alone, relative to this file; absent: that of "

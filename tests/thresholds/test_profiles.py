@@ -105,7 +105,7 @@ def test_profiles_name_tasks_that_lm_eval_has(tmp_path: Path) -> None:
     lm_eval = pytest.importorskip("lm_eval.tasks", reason="needs lm-eval")
     known = set(lm_eval.TaskManager().all_subtasks)
     named = {
-        task.lm_eval.name
+        task.lm_eval.task or task.name
         for name in PROFILES
         for task in load_thresholds(tmp_path / name, tmp_path).tasks
         if task.lm_eval

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qgate.measure.tasks.metrics import METRICS, SCORES
 from qgate.records import SourceLine
 from qgate.thresholds import LmEvalTask, TaskSettings
-from qgate.thresholds.task_grammar import FILE_TASK
-from qgate.thresholds.values import Word
+from qgate.thresholds.fields import fields_of
+from qgate.thresholds.task_settings import FileTaskEntry
 from tests.thresholds.team_files import OWN, SHIPPED, load
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def test_task_without_a_file_is_lm_evals_by_its_name(team: Path) -> None:
         "    group: text, chat_template: true, metric: exact_match, max_drop: 0.05, rule: auto}\n"
     )
     gsm8k, german = load(team, text).tasks
-    assert (gsm8k.file, gsm8k.lm_eval, gsm8k.max_samples) == (None, LmEvalTask(name="gsm8k"), 500)
+    assert (gsm8k.file, gsm8k.lm_eval, gsm8k.max_samples) == (None, LmEvalTask(), 500)
     assert german.metric == "exact_match"
     assert german.lm_eval == LmEvalTask(
-        name="mgsm_direct_de",
+        task="mgsm_direct_de",
         include_path=team / "mine",
         data=team / "mgsm.tsv",
         num_fewshot=0,
@@ -91,9 +91,7 @@ def test_file_is_relative_to_the_one_that_names_it(team: Path) -> None:
 
 
 def test_metrics_are_those_that_answers_can_be_judged_by() -> None:
-    metric = FILE_TASK["metric"]
-    assert isinstance(metric, Word)
-    assert metric.choices == (*METRICS, "code", *SCORES, "accuracy")
+    assert fields_of(FileTaskEntry)["metric"].choices == (*METRICS, "code", *SCORES, "accuracy")
 
 
 # Who inherits them

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 DROP = "expected a number >= 0.0 and < 1.0 (0.02 is 2 percentage points)."
 PATH = "expected a path ending in .jsonl, relative to this file."
 ALL_KEYS = (
-    "file, metric, choices, ignore_case, ignore_punctuation, max_samples, max_tokens, "
-    "code_execution, flip_rate, sequential, min_reference, task, include_path, data, num_fewshot, "
-    "group, chat_template, max_drop, rule, level"
+    "choices, ignore_case, ignore_punctuation, max_samples, max_tokens, code_execution, flip_rate, "
+    "sequential, min_reference, max_drop, rule, level, file, metric, task, include_path, data, "
+    "num_fewshot, group, chat_template"
 )
 
 
@@ -59,7 +59,7 @@ BAD_TASKS = [
     ),
     (
         "own: {file: own.jsonl, max_drop: 0, metric: numeric, ignore_case: true}",
-        "own.ignore_case: got metric numeric; expected exact, which knows it.",
+        "own: got ignore_case with metric numeric; expected it with exact.",
     ),
     (
         "own: {file: own.jsonl}",

@@ -78,7 +78,7 @@ BAD_BODIES = [
     ),
     (
         "schemes:\n  Q8_0: {}\n  q8_0: {}",
-        "4: duplicate key 'q8_0' in schemes, first on line 3 (case does not matter). Remove one.",
+        "4: duplicate key 'q8_0' in schemes, first on line 3 as 'Q8_0'. Remove one.",
     ),
     ("? [a, b]\n: 1", "2: got a list as a key; expected a word."),
     ("limits: {'': {max: 1}}", "2: got '' as a key in limits; expected a word."),
@@ -106,10 +106,13 @@ BAD_BODIES = [
         "limits:\n  perplexity.increase: [0.5]",
         "3: perplexity.increase: got a list; expected a mapping.",
     ),
-    ("limits:\n  perplexity.increase: {}", "3: perplexity.increase: no bound; expected max."),
+    (
+        "limits:\n  perplexity.increase: {}",
+        "3: perplexity.increase: no max; expected a number >= 0.0 (artifact - reference).",
+    ),
     (
         "limits:\n  divergence.same_top: {rule: alarm}",
-        "3: divergence.same_top: no bound; expected min.",
+        "3: divergence.same_top: no min; expected a number > 0.0 and <= 1.0 (0.9 is 90 %).",
     ),
     (
         "limits:\n  perplexity.increase:\n    min: 0.5",

@@ -117,7 +117,7 @@ def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
     if task.lm_eval is None:
         raise ValueError(f"{task.name}: got a task with a file; expected one of lm-eval")
     settings = HarnessSettings(
-        name=task.lm_eval.name,
+        name=task.lm_eval.task or task.name,
         where=f"{task.source}: tasks.{task.name}",
         include_path=task.lm_eval.include_path,
         data=task.lm_eval.data,
