@@ -75,6 +75,8 @@ class RunPlan:
     """The team's, by name."""
     header: tuple[str, ...] = ()
     """Lines on the noise floor, and on how likely what is certified is decided."""
+    warnings: tuple[str, ...] = ()
+    """Patterns in the thresholds file that are of no artifact: what they say holds nothing."""
 
     def of(self, artifact: Artifact) -> ArtifactPlan:
         """What is decided of an artifact of the run."""
@@ -207,6 +209,7 @@ def plan_models(
         artifacts=plans,
         tasks=tasks,
         header=(*floor_line, *feasibility.describe(plan.limits for plan in plans)),
+        warnings=thresholds.unmatched({one.artifact.id: one.artifact.scheme for one in plans}),
     )
 
 

@@ -65,7 +65,7 @@ class GateSession:
         self.environment: dict[str, Any] = {}
         if not self.is_silent:  # git is asked, which takes a while
             self.environment = environment.describe(os.environ, options.directory)
-        self.notes: list[str] = []
+        self.notes = [f"warning: {line}" for line in plan.warnings]
         self.undo_signals: Callable[[], None] = lambda: None
 
     @classmethod
@@ -75,7 +75,10 @@ class GateSession:
 
         try:
             options = Options.from_config(config)
-            session = cls(config, options, plan_run(options))
+            plan = plan_run(options)
+            if plan.warnings and options.strict:
+                raise errors.ThresholdsError("\n".join(plan.warnings))
+            session = cls(config, options, plan)
             if not session.is_silent:
                 check_writable(options.json)
                 require_usable(session.bench.children.store.directory)
@@ -146,7 +149,8 @@ class GateSession:
         paths = [_shown(self.options, path) for path in self.options.paths]
         gated = [one.artifact for one in self.plan.artifacts]
         lines = header(paths, gated, self.plan.reference, files, self.plan.effort)
-        return [*lines, *self.plan.header]
+        warnings = [f"qgate: warning: {line}" for line in self.plan.warnings]
+        return [*lines, *self.plan.header, *warnings]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """How long it will take; with --collect-only -v: each limit and the line it comes from."""

@@ -21,10 +21,10 @@ from qgate.thresholds.settings import (
 from qgate.thresholds.values import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from qgate.records import Artifact, Limit, SourceLine
+    from qgate.records import Limit, SourceLine
     from qgate.thresholds.task_settings import TaskSettings
 
 
@@ -92,23 +92,21 @@ class Thresholds:
         limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})
 
-    def unmatched(self, artifacts: Collection[Artifact]) -> list[str]:
-        """A line for each pattern of a user's that is of none of these artifacts."""
+    def unmatched(self, schemes: Mapping[str, str]) -> tuple[str, ...]:
+        """A line for each pattern of a user's that is of no artifact; schemes are by their ids."""
         lines = []
         for layer in self.layers:
             if layer.source is None or layer.source.is_shipped:
                 continue
-            is_of_scheme = layer.scope == "scheme"
-            names = {one.id: one.scheme for one in artifacts}
-            if any(layer.applies_to(name, scheme, "") for name, scheme in names.items()):
+            if any(layer.applies_to(name, scheme, "") for name, scheme in schemes.items()):
                 continue
-            known = dict.fromkeys(names.values() if is_of_scheme else names)
+            known = dict.fromkeys(schemes.values() if layer.scope == "scheme" else schemes)
             lines.append(
                 f"{layer.source}: {layer.scope}s: got {shown(layer.pattern)}, which matches no "
                 f"artifact; expected one of {', '.join(known)}."
                 f"{did_you_mean(layer.pattern, known)}"
             )
-        return lines
+        return tuple(lines)
 
     def with_python(self, runtime: str, python: Path) -> Thresholds:
         """The same, with an interpreter for a runtime for which no file names one."""

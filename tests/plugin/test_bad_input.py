@@ -76,6 +76,26 @@ def test_a_wrong_thresholds_file_ends_the_run_with_its_line(project: Project, to
     assert not (project.directory / ".qgate").exists()
 
 
+def test_a_pattern_that_is_of_no_artifact_is_a_warning_and_not_let_pass_strictly(
+    project: Project, toys: Toys
+) -> None:
+    project.write(
+        "limits.yaml",
+        "version: 1\nartifacts:\n  good*: {memory.peak: off}\n  gud: {perplexity.ratio: off}\n",
+    )
+    models, limits = toys(good=Toy()), "--qgate-thresholds=limits.yaml"
+    seen = project.gate(models, limits, "-k", "integrity")
+    strict = project.gate(models, limits, "-k", "integrity", "--qgate-strict")
+
+    line = (
+        "limits.yaml:4: artifacts: got 'gud', which matches no artifact; expected one of good."
+        " Did you mean 'good'?"
+    )
+    assert (seen.code, strict.code) == (0, 4)
+    assert {f"qgate: warning: {line}", f"warning: {line}"} <= set(seen.lines)
+    assert f"ERROR: {line}" in strict.lines
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.thresholds import Thresholds
+from qgate.thresholds import BANDS, Thresholds
 from tests.thresholds.team_files import LAYERED, SHIPPED, bounds, load
 
 if TYPE_CHECKING:
@@ -95,6 +95,51 @@ def test_artifact_wins_over_scheme_over_all_and_later_globs_over_earlier(
 ) -> None:
     got = load(tmp_path, LAYERED).limits_for(artifact_id, scheme)["perplexity.ratio"]
     assert (got.max, str(got.source)) == (limit, f"team.yaml:{line}")
+
+
+SCHEMES = """\
+version: 1
+inherit: none
+limits: {perplexity.ratio: {max: 1.01}}
+schemes:
+  "Q5_K_S, Q6_K, Q5_0": {perplexity.ratio: {max: 1.5}}
+  "Q5_*, q6_?": {perplexity.ratio: {max: 1.03}}
+  Q5_K_M: {perplexity.ratio: {max: 1.02}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "limit"),
+    [("Q5_K_M", 1.02), ("q5_k_s", 1.03), ("Q5_0", 1.03), ("Q6_K", 1.03), ("Q4_0", 1.01)],
+)
+def test_schemes_are_globs_and_lists_of_which_later_ones_win(
+    tmp_path: Path, scheme: str, limit: float
+) -> None:
+    thresholds = load(tmp_path, SCHEMES)
+    assert thresholds.limits_for("a", scheme)["perplexity.ratio"].max == limit
+
+
+def test_bands_may_be_listed(tmp_path: Path) -> None:
+    thresholds = load(
+        tmp_path, "version: 1\nbands: {'8 bits, 4 bits': {divergence.kl_mean: {max: 0.002}}}\n"
+    )
+    found = {band: thresholds.limits_for("a", "any", band)["divergence.kl_mean"] for band in BANDS}
+    assert [band for band, limit in found.items() if limit.max == 0.002] == ["8 bits", "4 bits"]
+    assert {band: limit.band for band, limit in found.items()} == {band: band for band in BANDS}
+
+
+def test_patterns_that_are_of_no_artifact_are_told_with_the_nearest_name(tmp_path: Path) -> None:
+    thresholds = load(
+        tmp_path,
+        'version: 1\nschemes:\n  "Q4_K_N, Q8_*": {perplexity.ratio: off}\n'
+        "artifacts:\n  'lama-*': {perplexity.ratio: off}\n  '*-3': {perplexity.ratio: off}\n",
+    )
+    assert thresholds.unmatched({"llama-3": "Q4_K_M", "llama-4": "Q8_0"}) == (
+        "team.yaml:3: schemes: got 'Q4_K_N', which matches no artifact; expected one of Q4_K_M, "
+        "Q8_0. Did you mean 'Q4_K_M'?",
+        "team.yaml:5: artifacts: got 'lama-*', which matches no artifact; expected one of llama-3, "
+        "llama-4. Did you mean 'llama-4'?",
+    )
 
 
 def test_entry_replaces_an_inherited_one_as_a_whole(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_number_that_yaml_or_the_reader_could_misread_is_refused(
     tmp_path: Path, key: str, written: str, message: str
 ) -> None:
     check, _, name = key.rpartition(".")
+    more = "    max: 1.1\n" if name == "level" else ""
     with pytest.raises(ThresholdsError) as refusal:
-        more = "    max: 1.1\n" if name == "level" else ""
         load(tmp_path, f"version: 1\nlimits:\n  {check}:\n    {name}: {written}\n{more}")
     assert str(refusal.value) == f"team.yaml:4: {key}: {message}"
 

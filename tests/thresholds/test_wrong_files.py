@@ -265,3 +265,44 @@ def test_file_that_gates_nothing_is_refused(tmp_path: Path, text: str, message: 
     with pytest.raises(ThresholdsError) as refusal:
         load(tmp_path, text)
     assert str(refusal.value) == f"team.yaml:{message}"
+
+
+def test_all_mistakes_of_a_file_are_reported_in_the_order_of_its_lines(tmp_path: Path) -> None:
+    text = """\
+version: 1
+memory: {batches: 3, warmup_batch: 1}
+tasks:
+  own: {file: gone.jsonl, max_drop: 2}
+limits:
+  accuracy.own: {max_drop: 0.02}
+  perplexity.ratio: {max: 5%, level: 95}
+  perplexity.ratio: {max: 1.1}
+  edge.math: {}
+bands: {9 bits: {}}
+schemes:
+  "Q4_0, Q4_1": {divergence.same_top: {min: 90}}
+latency: {pairs: 6}
+"""
+    with pytest.raises(ThresholdsError) as refusal:
+        load(tmp_path, text)
+    lines = str(refusal.value).splitlines()
+    assert [line.partition(";")[0].partition(". ")[0] for line in lines] == [
+        "team.yaml:2: unknown key 'warmup_batch' in memory",
+        "team.yaml:2: memory.batches: got 3",
+        "team.yaml:4: tasks.own.max_drop: got 2",
+        "team.yaml:4: tasks.own.file: no such file: got 'gone.jsonl'",
+        "team.yaml:7: perplexity.ratio.max: got '5%'",
+        "team.yaml:7: perplexity.ratio.level: got 95",
+        "team.yaml:8: duplicate key 'perplexity.ratio' in limits, first on line 7",
+        "team.yaml:9: edge.math: no max_drop",
+        "team.yaml:10: unknown key '9 bits' in bands",
+        "team.yaml:12: divergence.same_top.min: got 90",
+    ]
+
+
+def test_of_very_many_mistakes_the_first_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    keys = "".join(f"key{number}: 1\n" for number in range(60))
+    with pytest.raises(ThresholdsError) as refusal:
+        load(tmp_path, f"version: 1\n{keys}")
+    *shown, last = str(refusal.value).splitlines()
+    assert (len(shown), last) == (50, "team.yaml: and 10 more mistakes.")
