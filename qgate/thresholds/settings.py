@@ -27,7 +27,7 @@ Count = Annotated[int, Field(le=LARGEST_WHOLE)]
 class Section(BaseModel):
     """A mapping of scalars in a thresholds file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Inheritance(Section):

@@ -81,14 +81,14 @@ def test_a_pattern_that_is_of_no_artifact_is_a_warning_and_not_let_pass_strictly
 ) -> None:
     project.write(
         "limits.yaml",
-        "version: 1\nartifacts:\n  good*: {memory.peak: off}\n  gud: {perplexity.ratio: off}\n",
+        "version: 1\nartifacts:\n  good*: {memory.peak: off}\n  goods: {perplexity.ratio: off}\n",
     )
     models, limits = toys(good=Toy()), "--qgate-thresholds=limits.yaml"
     seen = project.gate(models, limits, "-k", "integrity")
     strict = project.gate(models, limits, "-k", "integrity", "--qgate-strict")
 
     line = (
-        "limits.yaml:4: artifacts: got 'gud', which matches no artifact; expected one of good."
+        "limits.yaml:4: artifacts: got 'goods', which matches no artifact; expected one of good."
         " Did you mean 'good'?"
     )
     assert (seen.code, strict.code) == (0, 4)
