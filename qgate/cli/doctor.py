@@ -24,6 +24,9 @@ from qgate.runtimes.vllm.support import schemes_on
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+if TYPE_CHECKING:
+    import argparse
+
 _NONE = "not installed"
 _WIDTH = 100
 _GPU = "an NVIDIA GPU"
@@ -47,7 +50,7 @@ class Line:
     """What it is for, and what installs it where it is not here."""
 
 
-def run_doctor() -> int:
+def run_doctor(_: argparse.Namespace) -> int:
     """Print it; the exit code is 0 whatever is missing, as nobody needs everything."""
     sys.stdout.write("".join(f"{line}\n" for line in describe(look(os.environ, {}))))
     return 0

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qgate.errors import QGateError, require_own_package
 from qgate.report.text import escape_line
@@ -35,6 +36,9 @@ _REFUSED = 2
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's
+        super().__init__(**{"allow_abbrev": False, **settings})
+
     def error(self, message: str) -> NoReturn:
         self.exit(_USAGE, f"{self.prog}: {message}\n")
 
@@ -52,7 +56,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
         if arguments and arguments[0] in _WHOLE_COMMANDS:
             return _run_whole(arguments[0], list(arguments[1:]), prog)
         options = _make_parser(prog).parse_args(arguments)
-        code: int = options.run(options)
+        # a command is a module of its own, and a function in it
+        module = import_module(f"qgate.cli.{options.command}")
+        code: int = getattr(module, f"run_{options.command}")(options)
     except QGateError as error:
         sys.stderr.write(f"{escape_line(str(error))}\n")
         return _USAGE
@@ -66,38 +72,28 @@ def _make_parser(prog: str) -> _Parser:
         prog=prog,
         description="Is this quantized artifact still the model we had? The gate itself is a"
         " pytest run: pytest --qgate=DIR",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qgate {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     commands.add_parser("demo", help="make a small model and quantized variants to try it on")
     _add_init(commands)
-    doctor = commands.add_parser(
-        "doctor", help="what is installed, which formats can be served here", allow_abbrev=False
-    )
-    doctor.set_defaults(run=_run_doctor)
+    commands.add_parser("doctor", help="what is installed, which formats can be served here")
     _add_readers(commands)
-    upload = commands.add_parser("upload", help="send a report to MLflow", allow_abbrev=False)
+    upload = commands.add_parser("upload", help="send a report to MLflow")
     upload.add_argument("report", type=Path, metavar="REPORT")
     upload.add_argument(
         "--uri",
         help="default: MLFLOW_TRACKING_URI, else where the report was meant for, else .qgate",
     )
-    upload.set_defaults(run=_run_upload)
     commands.add_parser("calibrate", help="measure the noise floor of this machine")
-    schema = commands.add_parser(
-        "schema", help="the JSON schema of thresholds files", allow_abbrev=False
-    )
-    schema.set_defaults(run=_run_schema)
+    commands.add_parser("schema", help="the JSON schema of thresholds files")
     return parser
 
 
 def _add_readers(commands: argparse._SubParsersAction[_Parser]) -> None:
     """The commands that read a finished report."""
     show = commands.add_parser(
-        "show",
-        help="read a report: its table, rows in words, where the damage is",
-        allow_abbrev=False,
+        "show", help="read a report: its table, rows in words, where the damage is"
     )
     show.add_argument(
         "names",
@@ -112,8 +108,7 @@ def _add_readers(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="PATH",
         help="%(default)s",
     )
-    show.set_defaults(run=_run_show)
-    verify = commands.add_parser("verify", help="decide over a report", allow_abbrev=False)
+    verify = commands.add_parser("verify", help="decide over a report")
     verify.add_argument("report", type=Path, metavar="REPORT")
     verify.add_argument(
         "--artifact",
@@ -123,20 +118,15 @@ def _add_readers(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="PATH",
         help="a model that the report must be about, by digest; repeatable",
     )
-    verify.set_defaults(run=_run_verify)
     summary = commands.add_parser(
         "summary",
         help="write a report's table, annotations and outputs for GitHub Actions",
-        allow_abbrev=False,
     )
     summary.add_argument("report", type=Path, metavar="REPORT")
-    summary.set_defaults(run=_run_summary)
 
 
 def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
-    init = commands.add_parser(
-        "init", help="write a thresholds file and a workflow for artifacts", allow_abbrev=False
-    )
+    init = commands.add_parser("init", help="write a thresholds file and a workflow for artifacts")
     init.add_argument("directory", type=Path, metavar="DIR", help="as for pytest --qgate")
     init.add_argument("--reference", type=Path, metavar="PATH", help="the unquantized model")
     init.add_argument(
@@ -146,51 +136,6 @@ def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=Path("qgate.yaml"),
         help="the file to write; default: qgate.yaml",
     )
-    init.set_defaults(run=_run_init)
-
-
-def _run_init(options: argparse.Namespace) -> int:
-    from qgate.cli.init import run_init
-
-    return run_init(options)
-
-
-def _run_doctor(_: argparse.Namespace) -> int:
-    from qgate.cli.doctor import run_doctor
-
-    return run_doctor()
-
-
-def _run_show(options: argparse.Namespace) -> int:
-    from qgate.cli.show import run_show
-
-    return run_show(options)
-
-
-def _run_verify(options: argparse.Namespace) -> int:
-    from qgate.cli.verify import run_verify
-
-    return run_verify(options)
-
-
-def _run_summary(options: argparse.Namespace) -> int:
-    from qgate.cli.summary import run_summary
-
-    return run_summary(options)
-
-
-def _run_upload(options: argparse.Namespace) -> int:
-    from qgate.cli.upload import run_upload
-
-    return run_upload(options)
-
-
-def _run_schema(_: argparse.Namespace) -> int:
-    from qgate import runtimes
-    from qgate.thresholds.schema import json_schema
-
-    sys.stdout.write(json_schema(runtimes.options()))
-    return 0
 
 
 def _demo(arguments: list[str], prog: str) -> int:
