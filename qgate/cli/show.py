@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from qgate.errors import UsageError
 from qgate.report.report_file import read
+from qgate.thresholds.values import did_you_mean
 from qgate.untrusted.text import listed, quoted
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def _choose(report: Report, names: Sequence[str], width: int, path: Path) -> Ite
 
 
 def _unknown(name: str, ids: list[str], rows: list[str], path: Path) -> UsageError:
-    close = difflib.get_close_matches(name, [*ids, *rows], n=1, cutoff=0.5)
-    close = close or [known for known in (*ids, *rows) if name in known][:1]
-    hint = f" Did you mean {quoted(close[0])}?" if close else ""
+    parts = [known for known in (*ids, *rows) if name in known]
+    hint = did_you_mean(name, [*ids, *rows]) or did_you_mean(parts[0] if parts else "", parts)
     example = rows[0] if rows else "divergence.kl_mean"
     return UsageError(
         f"{path}: no such row or artifact: got {quoted(name)}; expected a row, such as {example}, "

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from qgate.untrusted.text import printable
+
 
 def escape_line(text: str) -> str:
     """Return `text` as one printable line.
@@ -16,18 +18,11 @@ def escape_line(text: str) -> str:
     Control characters, newlines, bidirectional overrides and zero-width characters become their
     Python escapes; GitHub's workflow commands (`::` at the start, `##[` anywhere) lose their force.
     """
-    shown = "".join(_escape_character(character) for character in text)
+    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
+    shown = printable(spaced)
     shown = shown.replace("##[", "\\x23#[")
     # the runner trims the line before it looks for a command
     return re.sub(r"^(\s*)::", r"\1\\x3a:", shown)
-
-
-def _escape_character(character: str) -> str:
-    if character.isprintable():
-        return character
-    if unicodedata.category(character) == "Zs":
-        return " "
-    return character.encode("unicode_escape").decode("ascii")
 
 
 # GitHub resolves mentions, issue numbers and links after it has decoded entities: only a zero-width
