@@ -57,6 +57,16 @@ class Check:
     """Whether it is a row only for artifacts to which somebody sets a limit."""
     conditions: Literal["", "percentile", "budget"] = ""
     """What a limit says besides its bound: a percentile of requests; what has to fit a budget."""
+    samples: str = "samples"
+    """What its n counts, in the plural."""
+    evidence: str = "the worst samples"
+    """Where the report says more of a FAIL; empty where it does not."""
+    setting: str = ""
+    """Where more samples are asked for in a thresholds file, with `{n}` for their number."""
+    room: str = ""
+    """What gives the reference more to lose, as a command; empty: nothing does."""
+    is_ratio_to_reference: bool = False
+    """Whether it is times or bytes over the reference's, which the same runtime has to serve."""
 
     @property
     def area(self) -> str:
@@ -76,8 +86,13 @@ def accuracy_check(task: str) -> Check:
         bound="min",
         at_best=0.0,
         claim=f"Share of right answers to {task}, less the original's on the same items.",
+        samples="items",
+        evidence="the flips",
+        setting=f"tasks: {{{{{task}: {{{{max_samples: {{n}}}}}}}}}}",
     )
 
+
+_TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
@@ -89,6 +104,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="Perplexity rose by no more than this over the original on the same tokens.",
+                samples="tokens",
+                evidence="the worst windows",
+                setting=_TEXT,
             ),
             Check(
                 name="perplexity.ratio",
@@ -96,6 +114,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=1.0,
                 claim="Perplexity divided by the original's, paired token by token.",
+                samples="tokens",
+                evidence="the worst windows",
+                setting=_TEXT,
             ),
             Check(
                 name="divergence.kl_mean",
@@ -103,6 +124,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="Mean KL(original || artifact) of the next-token distributions.",
+                samples="tokens",
+                evidence="the worst windows",
+                setting=_TEXT,
             ),
             Check(
                 name="divergence.kl_p99",
@@ -110,6 +134,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="99th percentile of that divergence over tokens: the tail users notice.",
+                samples="tokens",
+                evidence="the worst windows",
+                setting=_TEXT,
             ),
             Check(
                 name="divergence.same_top",
@@ -117,6 +144,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="min",
                 at_best=1.0,
                 claim="Share of tokens where both rank the same token first.",
+                samples="tokens",
+                evidence="the worst windows",
+                setting=_TEXT,
             ),
             Check(
                 name="edge.long_input",
@@ -124,6 +154,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=1.0,
                 claim="Perplexity over the original's on long inputs and the facts in them.",
+                samples="tokens",
+                evidence="the perplexities",
             ),
             Check(
                 name="edge.multilingual",
@@ -131,6 +163,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=1.0,
                 claim="Perplexity over the original's in the language where it is worst.",
+                samples="tokens",
+                evidence="the perplexities",
             ),
             Check(
                 name="edge.math",
@@ -138,6 +172,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="min",
                 at_best=0.0,
                 claim="Share of right answers to arithmetic, less the original's on the same.",
+                samples="items",
+                evidence="the flips",
+                setting="edge: {{math_items: {n}}}",
             ),
             Check(
                 name="edge.repetition",
@@ -145,6 +182,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="Share of answers that repeat themselves, less the original's.",
+                samples="answers",
+                evidence="the answers",
             ),
             Check(
                 name="edge.termination",
@@ -152,6 +191,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="min",
                 at_best=0.0,
                 claim="Share of answers that end by themselves, less the original's.",
+                samples="answers",
+                evidence="the answers",
+                room="Raise edge.answer_tokens",
             ),
             Check(
                 name="edge.answer_length",
@@ -159,6 +201,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=1.0,
                 claim="Length of answers over the original's, or the other way round.",
+                samples="answers",
+                evidence="the lengths",
             ),
             Check(
                 name="edge.batch_invariance",
@@ -166,6 +210,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="Share of answers that change beside others, less the original's.",
+                samples="answers",
+                evidence="the answers",
             ),
             Check(
                 name="edge.empty_prompt",
@@ -187,18 +233,30 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 unit="ratio",
                 bound="max",
                 claim="Time to the first token over the original's, measured in turns.",
+                samples="pairs",
+                evidence="the raw times",
+                setting=_PAIRS,
+                is_ratio_to_reference=True,
             ),
             Check(
                 name="latency.itl",
                 unit="ratio",
                 bound="max",
                 claim="Time between tokens over the original's, measured in turns.",
+                samples="pairs",
+                evidence="the raw times",
+                setting=_PAIRS,
+                is_ratio_to_reference=True,
             ),
             Check(
                 name="latency.tps",
                 unit="ratio",
                 bound="min",
                 claim="Output tokens a second over the original's, measured in turns.",
+                samples="pairs",
+                evidence="the raw times",
+                setting=_PAIRS,
+                is_ratio_to_reference=True,
             ),
             Check(
                 name="latency.ttft_slo",
@@ -207,6 +265,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 claim="A percentile of the time to the first token.",
                 opt_in=True,
                 conditions="percentile",
+                samples="requests",
+                evidence="the raw times",
+                setting=_PAIRS,
             ),
             Check(
                 name="latency.itl_slo",
@@ -215,12 +276,17 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 claim="A percentile of the time between tokens.",
                 opt_in=True,
                 conditions="percentile",
+                samples="requests",
+                evidence="the raw times",
+                setting=_PAIRS,
             ),
             Check(
                 name="memory.weights",
                 unit="ratio",
                 bound="max",
                 claim="Bytes of the loaded weights over the original's.",
+                evidence="",
+                is_ratio_to_reference=True,
             ),
             Check(
                 name="memory.kv_cache",
@@ -228,12 +294,15 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=1.0,
                 claim="KV cache a token over what the model's dimensions make.",
+                evidence="",
             ),
             Check(
                 name="memory.peak",
                 unit="ratio",
                 bound="max",
                 claim="Peak memory with a full context over the original's.",
+                evidence="",
+                is_ratio_to_reference=True,
             ),
             Check(
                 name="memory.growth",
@@ -241,6 +310,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 at_best=0.0,
                 claim="Memory that each further identical batch takes.",
+                samples="batches",
+                evidence="",
+                setting="memory: {{batches: {n}}}",
             ),
             Check(
                 name="memory.fits",
@@ -249,10 +321,19 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 claim="Weights, KV cache of the context and scratch together fit the budget.",
                 opt_in=True,
                 conditions="budget",
+                evidence="",
             ),
         )
     }
 )
+
+
+def find_check(name: str) -> Check:
+    """What is known of a row by its name; of a team's own what is so of any."""
+    if area_of(name) == "accuracy":
+        return accuracy_check(name.partition(".")[2])
+    return CHECKS.get(name) or Check(name=name, unit="", bound="max", claim="")
+
 
 ONLY_WITH_LIMIT = frozenset(name for name, check in CHECKS.items() if check.opt_in)
 """Rows that are collected only for artifacts to which somebody sets a limit."""

@@ -37,19 +37,22 @@ from qgate.verdict.vacuous import require_non_vacuous
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from qgate.checks import Check
     from qgate.measure.measurement import Estimates, Measurement
 
 _ERROR = 0.05
 """That an undamaged artifact sets off any alarm of the family, at the usual level."""
 
 
-def judge_row(name: str, limit: Limit | None, measured: Measurement, family: int = 1) -> Record:
+def judge_row(
+    row: str | Check, limit: Limit | None, measured: Measurement, family: int = 1
+) -> Record:
     """One record: the estimate at the limit's level, and the verdict on it.
 
     Without a limit, or with one of another text, the row is shown and not judged.
 
     Args:
-        name: the row.
+        row: which; by its name one of qgate's.
         limit: of the row.
         measured: its samples.
         family: how many alarms on the artifact share one error (`qgate.verdict.multiplicity`).
@@ -58,6 +61,7 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement, family: int
         MeasurementError: the samples do not carry an estimate.
         NotApplicable: nothing could fail the limit.
     """
+    name = row if isinstance(row, str) else row.name
     level, parameters = (limit.level, limit.parameters) if limit else (0.95, {})
     found, details = measured.estimate(name, level, parameters), measured.details(name)
     members = None if isinstance(found, Estimate) else found
@@ -79,14 +83,10 @@ def judge_row(name: str, limit: Limit | None, measured: Measurement, family: int
         found, details = found[member], {**details, "member": member}
     details = {**details, **_blind_below(found, limit, verdict, details)}
     count, of, asked = len(members or ()), details.get("family", 1), details.get("windows", 0)
-    message = explain(name, found, limit, verdict, member, count, of, asked)
+    message = explain(row, found, limit, verdict, member, count, of, asked)
+    message = f"{message}; {said}" if said else message
     return Record(
-        name=name,
-        verdict=verdict,
-        message=f"{message}; {said}" if said else message,
-        estimate=found,
-        limit=limit,
-        details=details,
+        name=name, verdict=verdict, message=message, estimate=found, limit=limit, details=details
     )
 
 

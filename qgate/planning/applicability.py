@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qgate.checks import area_of
+from qgate.checks import area_of, find_check
 from qgate.errors import ThresholdsError
 from qgate.thresholds import band_of
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 _OF_SERVING = frozenset({"latency", "memory"})
 """Lines of the checklist that say nothing of the artifact where something else serves it."""
-_OVER_THE_ORIGINALS = frozenset(
-    {"latency.ttft", "latency.itl", "latency.tps", "memory.weights", "memory.peak"}
-)
-"""Rows of these that are ratios to the original's."""
 
 
 def limits_of(artifact: Artifact, thresholds: Thresholds) -> dict[str, Limit]:
@@ -85,4 +81,4 @@ def _of_unknown(limit: Limit) -> Limit:
 
 def _is_untrue(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:
     is_of_serving = choice.is_stand_in and area_of(check) in _OF_SERVING
-    return is_of_serving or (is_elsewhere and check in _OVER_THE_ORIGINALS)
+    return is_of_serving or (is_elsewhere and find_check(check).is_ratio_to_reference)

@@ -244,7 +244,8 @@ class Gate:
                 limit = Limit(
                     check=check, rule="certify", min=min, max=max, level=estimate.level, source=here
                 )
-            record = judge_row(check, limit, Exact(found=estimate), plan.family)
+            row = self.session.plan.own_checks.get(check, check)
+            record = judge_row(row, limit, Exact(found=estimate), plan.family)
         is_served = "serving" in getattr(self.item, "fixturenames", ())
         self._conclude(record, self.session.bench.subject(self.artifact) if is_served else None)
 

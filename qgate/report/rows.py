@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from qgate.checks import CHECKS, accuracy_check
+from qgate.checks import find_check
 from qgate.records import Verdict
 from qgate.report.evidence import evidence_of
 from qgate.report.text import count_cells, cut_middle, escape_line, pad
@@ -122,9 +122,7 @@ def fold(rows: Sequence[Row]) -> list[Row]:
 
 def unit_of(check: str) -> str:
     """The unit of a row that may not have been measured; empty for a team's own."""
-    area, _, task = check.partition(".")
-    known = accuracy_check(task) if area == "accuracy" else CHECKS.get(check)
-    return known.unit if known else ""
+    return find_check(check).unit
 
 
 def make_row(record: Record) -> Row:

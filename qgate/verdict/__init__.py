@@ -6,7 +6,6 @@ from qgate.verdict.judge import is_shown, judge, judge_family
 from qgate.verdict.message import (
     explain,
     explain_vacuous,
-    sample_word,
     samples_to_decide,
     smallest_detectable,
     would_have_seen,
@@ -33,7 +32,6 @@ __all__ = [
     "judge",
     "judge_family",
     "name_conditions",
-    "sample_word",
     "samples_to_decide",
     "smallest_detectable",
     "would_have_seen",

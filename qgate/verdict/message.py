@@ -11,6 +11,7 @@ import dataclasses
 import math
 from statistics import NormalDist
 
+from qgate.checks import CHECKS, Check, find_check
 from qgate.records import Estimate, Limit, Verdict
 from qgate.verdict.judge import Side, excludes_no_damage, is_shown, telling_p_value, telling_side
 from qgate.verdict.numbers import (
@@ -26,31 +27,10 @@ _POWER = 0.8
 _AFFORDABLE_FACTOR = 1000
 """Deciding that needs more than so many times the samples is called out of reach."""
 _UNIT_SAID_ONCE = ("difference", "ms", "bytes", "GiB")
-_TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
-_ROWS = (
-    ("perplexity.", "tokens", "the worst windows", _TEXT),
-    ("divergence.", "tokens", "the worst windows", _TEXT),
-    ("accuracy.", "items", "the flips", "tasks: {{{task}: {{max_samples: {n}}}}}"),
-    ("edge.math", "items", "the flips", "edge: {{math_items: {n}}}"),
-    ("edge.long_input", "tokens", "the perplexities", ""),
-    ("edge.multilingual", "tokens", "the perplexities", ""),
-    ("edge.repetition", "answers", "the answers", ""),
-    ("edge.termination", "answers", "the answers", ""),
-    ("edge.batch_invariance", "answers", "the answers", ""),
-    ("edge.answer_length", "answers", "the lengths", ""),
-    ("latency.ttft_slo", "requests", "the raw times", _PAIRS),
-    ("latency.itl_slo", "requests", "the raw times", _PAIRS),
-    ("latency.", "pairs", "the raw times", _PAIRS),
-    ("memory.growth", "batches", "", "memory: {{batches: {n}}}"),
-    ("memory.", "samples", "", ""),
-    ("", "samples", "the worst samples", ""),
-)
-"""Beginnings of checks, what their n counts, where the report says more, and the setting that asks
-for more of it; the first that fits."""
 
 
 def explain(
-    check: str,
+    check: str | Check,
     estimate: Estimate,
     limit: Limit,
     verdict: Verdict,
@@ -62,7 +42,7 @@ def explain(
     """What was observed, the limit, n, where the limit is written, what to do next: on one line.
 
     Args:
-        check: the row.
+        check: the row; by its name one of qgate's.
         estimate: what was judged; of a family the telling member's.
         limit: what it was held against.
         verdict: what `judge` said; an INCONCLUSIVE line begins with that word.
@@ -71,11 +51,12 @@ def explain(
         family: how many alarms the p-value was adjusted for.
         asked: how many windows of text, of a row whose n counts their tokens; 0: nobody said.
     """
+    row = find_check(check) if isinstance(check, str) else check
     side = telling_side(estimate, limit)
     ends = (estimate.low, estimate.value, estimate.high)
     more = decimals_that_tell(ends, side.bound, estimate.unit)
     before, after = name_conditions(limit.parameters)
-    name = _name(check, member, member_count if verdict is Verdict.PASS else 1)
+    name = _name(row.name, member, member_count if verdict is Verdict.PASS else 1)
     observed = f"{name}: {before}{_observed(estimate, more)}"
     is_exact = _is_exact(estimate)
     bound = (
@@ -83,12 +64,12 @@ def explain(
         if is_exact
         else format_value(side.bound, estimate.unit, more)
     ) + after
-    basis = _basis(check, estimate, limit, family)
+    basis = _basis(row, estimate, limit, family)
     if verdict is Verdict.INCONCLUSIVE:
-        remedy = _what_would_decide(check, estimate, side, asked)
+        remedy = _what_would_decide(row, estimate, side, asked)
         return f"inconclusive: {observed}, limit {bound} {basis}; {remedy}"
     if verdict is Verdict.FAIL:
-        look = "" if is_exact else _evidence(check)
+        look = "" if is_exact or not row.evidence else f"; see {row.evidence} in the report"
         return f"{observed} {'>' if side.is_upper else '<'} {bound} {basis}{look}"
     if limit.rule == "alarm" and not is_exact:
         return f"{observed}, alarm limit {bound} {basis}; {_silence(estimate, limit, side)}"
@@ -113,7 +94,7 @@ def explain_vacuous(check: str, worst: Estimate, limit: Limit) -> str:
             f" {_room_for(check, 'Name tasks that it knows, or write min_reference: 0')}"
         )
     return (
-        f"{check}: too little to lose: {got} {_basis(check, worst, limit, family=1)};"
+        f"{check}: too little to lose: {got} {_basis(find_check(check), worst, limit, family=1)};"
         f" expected p <= {1 - limit.level:.2g}. {_room_for(check, 'Add items')}"
     )
 
@@ -153,29 +134,11 @@ def samples_to_decide(estimate: Estimate, bound: float, *, is_upper: bool) -> in
     return max(1, math.ceil(estimate.n * ((half_width / distance) ** 2 - 1)))
 
 
-def sample_word(check: str) -> str:
-    """What a check's n counts."""
-    return _row(check)[0]
-
-
 def _room_for(check: str, of_items: str) -> str:
     if check.startswith("accuracy."):
         return of_items
-    longer = "Raise edge.answer_tokens, or write" if check == "edge.termination" else "Write"
-    return f"{longer} {check}: off"
-
-
-def _evidence(check: str) -> str:
-    where = _row(check)[1]
-    return f"; see {where} in the report" if where else ""
-
-
-def _row(check: str) -> tuple[str, str, str]:
-    return next(
-        (samples, evidence, setting)
-        for beginning, samples, evidence, setting in _ROWS
-        if check.startswith(beginning)
-    )
+    room = find_check(check).room
+    return f"{f'{room}, or write' if room else 'Write'} {check}: off"
 
 
 def _name(check: str, member: str | None, member_count: int) -> str:
@@ -200,7 +163,7 @@ def _is_exact(estimate: Estimate) -> bool:
     return estimate.method == "exact" and estimate.low == estimate.high
 
 
-def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
+def _basis(row: Check, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
         return f"(exact; {_source(limit)})"
     p_value = telling_p_value(estimate, limit)
@@ -212,7 +175,7 @@ def _basis(check: str, estimate: Estimate, limit: Limit, family: int) -> str:
         is_early = estimate.look is not None and estimate.look[0] < estimate.look[1]
         how = f"{test}p = {p_value:.1g}{of_all}{look if is_early else ''}"
     bound = "" if estimate.is_open or not estimate.lower_bound else f"; {estimate.lower_bound}"
-    where = f"n = {_grouped(estimate.n)} {sample_word(check)}; {_source(limit)}"
+    where = f"n = {_grouped(estimate.n)} {row.samples}; {_source(limit)}"
     return f"({how}, {where}){bound}"
 
 
@@ -263,24 +226,22 @@ def would_have_seen(
     return f"{format_value(seen, estimate.unit, more)} or {'more' if side.is_upper else 'less'}"
 
 
-def _what_would_decide(check: str, estimate: Estimate, side: Side, asked: int) -> str:
+def _what_would_decide(row: Check, estimate: Estimate, side: Side, asked: int) -> str:
     """A setting that can be typed, where there is one that asks for more samples."""
     if estimate.is_open:  # no number of samples would
         return estimate.lower_bound
-    samples, _, setting = _row(check)
+    samples, is_of_text = row.samples, row.setting.startswith("text:")
     more = samples_to_decide(estimate, side.bound, is_upper=side.is_upper)
     if more is None:
         return (
             f"the value sits on the limit: no affordable number of {samples} decides. Decide it by"
-            f" a limit of your own on {check}, under artifacts in your thresholds file"
+            f" a limit of your own on {row.name}, under artifacts in your thresholds file"
         )
-    if setting == _TEXT and not asked:
-        setting = ""
-    if setting:
-        count = asked if setting == _TEXT else estimate.n
+    if row.setting and (asked or not is_of_text):
+        count = asked if is_of_text else estimate.n
         needed = _two_digits(math.ceil(count * (1 + more / estimate.n)))
-        return f"{setting.format(n=needed, task=check.partition('.')[2])} would decide"
-    if check.startswith("edge."):
+        return f"{row.setting.format(n=needed)} would decide"
+    if row.name in CHECKS and row.area == "edge":
         return f"no setting asks for more {samples}: write rule: alarm in its limit"
     return f"about {_grouped(_two_digits(more))} more {samples} would decide"
 

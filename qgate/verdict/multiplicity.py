@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from qgate.checks import CHECKS, area_of
+from qgate.checks import find_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 def is_in_family(limit: Limit) -> bool:
     """Whether it is an alarm that goes by a p-value: on a difference of shares or scores."""
-    check = limit.check
-    is_paired = limit.is_paired or (check in CHECKS and CHECKS[check].is_paired)
-    return limit.rule == "alarm" and (area_of(check) == "accuracy" or is_paired)
+    is_paired = limit.is_paired or find_check(limit.check).is_paired
+    return limit.rule == "alarm" and is_paired
 
 
 def family_size(limits: Mapping[str, Limit]) -> int:

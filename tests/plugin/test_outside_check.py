@@ -21,7 +21,8 @@ CHECKS = """
 from qgate import Check
 
 CHECKS = (
-    Check(name="json.valid", unit="fraction", bound="min", at_best=1.0, claim="Answers are JSON."),
+    Check(name="json.valid", unit="fraction", bound="min", at_best=1.0, claim="Answers are JSON.",
+          samples="answers"),
     Check(name="json.length", unit="words", bound="max", claim="Answers grew by no more."),
 )
 """
@@ -99,6 +100,7 @@ def test_its_limits_are_in_yaml_and_its_rows_in_table_json_and_mlflow(
     ]
     assert (row["unit"], row["value"], row["limit"]["min"]) == ("fraction", 0.92, 0.95)
     assert row["limit"]["source"] == "own.yaml:7"
+    assert "n = 50 answers; own.yaml:7); about 150 more answers would decide" in row["message"]
     assert any(line.split()[:2] == ["json.valid", "92.0"] for line in seen.lines)
     assert any(line.split()[:3] == ["json.length", "0.3333", "words"] for line in seen.lines)
     with sqlite3.connect(project.directory / ".qgate" / "mlflow.db") as store:

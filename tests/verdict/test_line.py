@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from qgate import stats
+from qgate.checks import find_check
 from qgate.verdict import (
     explain,
     judge,
     judge_family,
-    sample_word,
     samples_to_decide,
     smallest_detectable,
     would_have_seen,
@@ -389,4 +389,4 @@ def test_a_member_may_be_named_without_counting_the_others() -> None:
     ],
 )
 def test_every_row_says_what_its_n_counts(check: str, counted: str) -> None:
-    assert sample_word(check) == counted
+    assert find_check(check).samples == counted
