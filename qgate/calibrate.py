@@ -28,7 +28,7 @@ from qgate.gate.measurer import Bench
 from qgate.gate.processes import Setting
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
-from qgate.planning.noise_floor import FILE, Noise, Original, Runtime, read_noise, to_json
+from qgate.planning.noise_floor import FILE, Noise, Original, read_noise, to_json
 from qgate.planning.plan import plan_models
 from qgate.planning.runtime_choice import RuntimeChoice
 from qgate.report import provenance as environment
@@ -225,21 +225,14 @@ def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noi
         runs = measure(bench, plan)
     finally:
         bench.children.close()
-    floor = estimate(runs)
-    return Noise(
+    return estimate(
+        runs,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         original=Original(
             id=original.id,
             digest=bench.children.digest(original),
             size_bytes=original.size_bytes,
         ),
-        runtime=Runtime(
-            name=runs.runtime.name, version=runs.runtime.version, device=runs.runtime.device
-        ),
-        flips=floor.flips,
-        all_flips=floor.all_flips,
-        estimates=floor.estimates,
-        left_out=floor.left_out,
         thresholds=tuple({"path": file.shown, "digest": file.digest} for file in thresholds.files),
         machine={name: described[name] for name in _MACHINE},
         seconds=0.0,

@@ -153,6 +153,17 @@ def test_nobody_but_the_command_line_imports_the_demo() -> None:
     assert wrong == []
 
 
+def test_nothing_in_the_wheel_imports_what_is_left_out_of_it() -> None:
+    left_out = PACKAGE / "demo" / "training"
+    wrong = [
+        shown(path)
+        for path, tree in TREES.items()
+        if not path.is_relative_to(left_out)
+        and any(name.startswith("qgate.demo.training") for name in imports(tree))
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_a_package_is_imported_only_where_it_belongs(package: str) -> None:
     wrong = [

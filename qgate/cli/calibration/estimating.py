@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
-from qgate.planning.noise_floor import Flips
+from qgate.planning.noise_floor import Flips, Noise, Runtime
 from qgate.stats.binomial import upper_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from qgate.cli.calibration.measuring import Runs
     from qgate.measure.tasks.paired_binary import PairedAnswers
@@ -21,22 +20,13 @@ ALL = "all"
 LATENCIES = ("latency.ttft", "latency.itl", "latency.tps")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
-    """What two runs of one model differ by."""
-
-    flips: tuple[Flips, ...]
-    all_flips: Flips | None
-    estimates: Mapping[str, Estimate]
-    left_out: Mapping[str, str]
-
-
-def estimate(runs: Runs, level: float = LEVEL) -> Floor:
-    """Every number of the noise floor.
+def estimate(runs: Runs, level: float = LEVEL, **known: Any) -> Noise:  # noqa: ANN401 - fields
+    """The noise floor.
 
     Args:
         runs: the samples.
         level: one-sided of the flips' upper ends, two-sided of everything else.
+        known: its fields that no sample tells.
 
     Raises:
         MeasurementError: the samples do not carry one.
@@ -49,12 +39,14 @@ def estimate(runs: Runs, level: float = LEVEL) -> Floor:
         left_out["divergence.kl_mean"] = str(error)
     for check in LATENCIES:
         estimates[check] = runs.latency.estimate(check, level, {})
-    pairs = runs.answers
-    return Floor(
+    pairs, served = runs.answers, runs.runtime
+    return Noise(
+        runtime=Runtime(name=served.name, version=served.version, device=served.device),
         flips=tuple(count_flips(check, [pair], level) for check, pair in pairs.items()),
         all_flips=count_flips(ALL, pairs.values(), level) if pairs else None,
         estimates=estimates,
         left_out=left_out,
+        **known,
     )
 
 
