@@ -27,6 +27,8 @@ _HARD = (
     "Straße, naïve, I'm, we'll, ﬁ, Å, é",
     "👍🏽 🇩🇪 日本語 العربية हिन्दी",
     "<|im_start|>user\nHi<|im_end|>\n<s>[INST] x [/INST]</s>",
+    # every sign on its own: two whose ids are swapped are hardly seen in words
+    "\n".join(map(chr, range(33, 127))),
 )
 _SHOWN_CHARACTERS = 40
 

@@ -103,12 +103,19 @@ def test_a_second_run_finds_both_in_the_store(planted: Planted, bench: Bench) ->
     assert np.array_equal(first.nll_nats, again.nll_nats)
 
 
-def test_runtimes_that_read_a_text_differently_are_refused(planted: Planted, bench: Bench) -> None:
-    planted(OTHER_IDS)
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("naïve", "'Straße, naïve"), ("A\\nB", "'!\\n\"\\n#")],
+    ids=["words", "letters"],
+)
+def test_runtimes_that_read_a_text_differently_are_refused(
+    planted: Planted, bench: Bench, where: str, told: str
+) -> None:
+    planted(OTHER_IDS.replace("naïve", where))
     with pytest.raises(ArtifactError) as caught:
         bench.divergence(of(bench, "b"))
 
-    assert "b: token ids differ between runtimes: 'Straße, naïve" in str(caught.value)
+    assert f"b: token ids differ between runtimes: {told}" in str(caught.value)
     assert "in fake; expected" in str(caught.value)
     assert "as in planted. Serve both in one runtime with --qgate-runtime" in str(caught.value)
 
