@@ -75,15 +75,6 @@ def test_a_wrong_argument_is_exit_code_4_for_every_command(
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_is_made_by_its_command(tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
-    done = run("demo", str(tmp_path / "models"))
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"Now type: pytest --qgate {tmp_path / 'models'}"
-    assert (tmp_path / "models" / "qgate-demo-Q4_K_M.gguf").is_file()
-
-
 def doctor(**facts: Any) -> tuple[str, list[str], dict[str, str], dict[str, str]]:
     """First line, what is installed, formats by what serves them, formats by what they need."""
     first, *lines = describe(Machine(**{"has_gpu": False, "installed": frozenset(), **facts}))

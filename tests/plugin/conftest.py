@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -222,6 +223,26 @@ def new_project(directory: Path, patience_s: float = PATIENCE_S) -> Project:
     (directory / "pytest.ini").write_text("[pytest]\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return Project(directory=directory, environ={**kept, **ORDERLY}, patience_s=patience_s)
+
+
+@pytest.fixture(scope="session")
+def demo_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """demo_models(*names) -> a new directory with these files of the demo; without names: all."""
+    for name in ("gguf", "safetensors", "llama_cpp"):
+        pytest.importorskip(name)
+    made = tmp_path_factory.mktemp("demo") / "models"
+    make = [sys.executable, "-m", "qgate.demo", str(made), "--with-broken"]
+    subprocess.run(make, check=True, capture_output=True, timeout=300)
+
+    def copy(*names: str) -> Path:
+        directory = tmp_path_factory.mktemp("copied") / "models"
+        shutil.copytree(made, directory)
+        for path in directory.glob("*.gguf"):
+            if names and path.stem.removeprefix("qgate-demo-") not in names:
+                path.unlink()
+        return directory
+
+    return copy
 
 
 @pytest.fixture

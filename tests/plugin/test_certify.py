@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +11,7 @@ from qgate.demo.certify import ITEMS
 from tests.plugin.conftest import CLOSED_PORT, new_project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.plugin.conftest import Outcome, Project
@@ -22,13 +21,9 @@ TASKS = ("arithmetic", "classification", "next_sentence", "code", "recall", "lan
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_models: Callable[..., Path]) -> Path:
     """The demo's models, and a copy of the original among them."""
-    for name in ("gguf", "safetensors", "llama_cpp"):
-        pytest.importorskip(name)
-    directory = tmp_path_factory.mktemp("demo") / "models"
-    make = [sys.executable, "-m", "qgate.demo", str(directory), "--with-broken"]
-    subprocess.run(make, check=True, capture_output=True, timeout=300)
+    directory = demo_models()
     shutil.copy(directory / "qgate-demo-F16.gguf", directory / "original-again.gguf")
     return directory
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +10,7 @@ from tests.plugin.conftest import CLOSED_PORT, new_project
 from tests.support.gguf_faults import move_end_token, turn_far_positions, zero_cyrillic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.plugin.conftest import Outcome, Project
@@ -31,13 +30,9 @@ LETHAL = ("qgate-demo-Q2_K", "qgate-demo-damaged-Q8_0")
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_models: Callable[..., Path]) -> Path:
     """The demo's models and three more, made of its Q8_0 with one fault each."""
-    for name in ("gguf", "safetensors", "llama_cpp"):
-        pytest.importorskip(name)
-    directory = tmp_path_factory.mktemp("demo") / "models"
-    make = [sys.executable, "-m", "qgate.demo", str(directory), "--with-broken"]
-    subprocess.run(make, check=True, capture_output=True, timeout=300)
+    directory = demo_models()
     sound = directory / "qgate-demo-Q8_0.gguf"
     move_end_token(sound, directory / "ends-elsewhere.gguf", PAD)
     zero_cyrillic(sound, directory / "lost-cyrillic.gguf", every=4)

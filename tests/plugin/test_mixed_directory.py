@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,8 @@ import qgate
 from tests.plugin.conftest import CLOSED_PORT, new_project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.plugin.conftest import Outcome, Project
 
 pytestmark = pytest.mark.slow
@@ -37,13 +37,9 @@ NOT_JUDGED = {"perplexity.increase", "edge.context_limit"}
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_models: Callable[..., Path]) -> Path:
     """The HF original, one that is quantized while it is loaded, and GGUF files of the same."""
-    directory = tmp_path_factory.mktemp("mixed") / "models"
-    make = [sys.executable, "-m", "qgate.demo", str(directory)]
-    subprocess.run(make, check=True, capture_output=True, timeout=300)
-    for name in ("Q4_K_M", "Q6_K"):
-        (directory / f"qgate-demo-{name}.gguf").unlink()
+    directory = demo_models("F16", "Q8_0")
     shutil.copytree(MODEL, directory / "original")
     at_load = shutil.copytree(MODEL, directory / "int8-at-load")
     (at_load / "qgate.yaml").write_text(AT_LOAD)

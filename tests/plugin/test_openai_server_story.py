@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +12,7 @@ from tests.plugin.conftest import CLOSED_PORT
 from tests.support.servers import SERVERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.plugin.conftest import Project
@@ -26,14 +24,9 @@ KEPT = ("perplexity.increase", "edge.math", "edge.termination", "edge.batch_inva
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_models: Callable[..., Path]) -> Path:
     """The demo's original and its Q8_0."""
-    pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
-    made, kept = tmp_path_factory.mktemp("made") / "models", tmp_path_factory.mktemp("kept")
-    subprocess.run([sys.executable, "-m", "qgate.demo", str(made)], check=True, capture_output=True)
-    for name in ("qgate-demo-F16", ARTIFACT):
-        shutil.copy(made / f"{name}.gguf", kept)
-    return kept
+    return demo_models("F16", "Q8_0")
 
 
 def limits(directory: Path, url: str) -> str:
