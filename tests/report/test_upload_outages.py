@@ -162,6 +162,7 @@ def fading_port() -> Iterator[int]:
         server.shutdown()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_server_that_falls_silent_costs_an_import_and_seconds(
     path: Path, fading_port: int
