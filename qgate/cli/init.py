@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.artifacts.subjects import find_artifacts
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 WORKFLOW = Path(".github") / "workflows" / "qgate.yml"
 _UNKNOWN = ("OWNER/qgate", "FULL_COMMIT_SHA")
 _COLUMN = 58
+_EXTRAS: Mapping[str, str] = MappingProxyType({"gguf": "gguf", "transformers": "hf"})
+"""What pip installs for models of a format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +260,8 @@ def workflow(findings: Findings, file: Path) -> str:
     """The text of a workflow that calls qgate's own."""
     repository, commit = _source()
     reference = findings.named_reference
+    formats = {one.format for one in (*findings.artifacts, findings.reference)}
+    extras = ",".join(name for name, one in _EXTRAS.items() if one in formats)
     lines = [
         "# Gates quantized models on a runner of yours. Written by `qgate init`; yours to edit.",
         "# The check to require in branch protection is `gate / qgate`.",
@@ -278,6 +283,7 @@ def workflow(findings: Findings, file: Path) -> str:
         f"      models: {json.dumps(findings.models)}",
         *([f"      reference: {json.dumps(reference)}"] if reference else []),
         f"      thresholds: {json.dumps(str(file))}",
+        *([] if extras == "gguf" else [f"      extras: {extras}"]),
         "      # the labels of the runner",
         """      runner: '["self-hosted", "linux", "gpu"]'""",
         "    secrets:",

@@ -15,7 +15,7 @@ import yaml
 
 from qgate.artifacts import discover
 from qgate.thresholds import band_of, load_thresholds
-from tests.artifacts.model_files import F16, gguf
+from tests.artifacts.model_files import F16, gguf, hf
 
 if TYPE_CHECKING:
     from qgate.records import Limit
@@ -101,10 +101,21 @@ def test_the_workflow_is_one_that_github_takes(place: Path) -> None:
     for command in (schema, audit):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+    assert "extras" not in path.read_text()
     job: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]["gate"]
     gate = yaml.safe_load((ROOT / ".github" / "workflows" / "gate.yml").read_text())
     assert job["with"].keys() <= gate[True]["workflow_call"]["inputs"].keys()
     assert (job["with"]["models"], job["with"]["thresholds"]) == ("models", "qgate.yaml")
+
+
+def test_hugging_face_models_are_gated_with_what_serves_them(place: Path) -> None:
+    hf(place / "theirs" / "small", quantization_config={"quant_method": "bitsandbytes"})
+    done = run(place, "qgate", "init", "theirs", "--reference=models/made-F16.gguf")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("--qgate-reference=models/made-F16.gguf\n")
+    given = yaml.safe_load((place / WORKFLOW).read_text())["jobs"]["gate"]["with"]
+    assert (given["extras"], given["reference"]) == ("gguf,transformers", "models/made-F16.gguf")
 
 
 @pytest.mark.parametrize(

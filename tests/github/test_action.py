@@ -293,11 +293,13 @@ def test_the_install_step_takes_the_checked_out_source(runner: Runner, tmp_path:
     gate = load(GITHUB / "workflows" / "gate.yml")["jobs"]["gate"]
     (step,) = (step for step in gate["steps"] if step.get("name") == "Install qgate")
     path = f"{tools}:{runner.environ['PATH']}"
-    ended = runner.run_script(step["run"], {"RUNNER_TEMP": str(temp), "PATH": path})
+    ended = runner.run_script(
+        step["run"], {"RUNNER_TEMP": str(temp), "PATH": path, "QGATE_EXTRAS": "gguf,x"}
+    )
     assert ended.code == 0, ended.err
     assert ended.out.split("\n")[:-1] == [
         *("-P", "-m", "venv", "--clear", f"{temp}/qgate"),
-        *("install", "./.qgate-source[gguf]"),
+        *("install", "./.qgate-source[gguf,x]"),
     ]
     paths = (tmp_path / "runner-github_path").read_text(encoding="utf-8")
     assert paths == f"{temp}/qgate/bin\n"
