@@ -85,6 +85,15 @@ class FileKeys(Section):
     ignore_punctuation: bool = Field(
         default=False, description="For exact: punctuation does not count."
     )
+    score: Annotated[
+        str | None, Expected("module:function, or the name of an installed scorer")
+    ] = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?$",
+        description="In place of a metric: a Python function of your own, called as score(answer, "
+        "expected), that returns True or False or a number from 0 to 1; module:function, or the "
+        "name of an entry point of the group qgate.scorers.",
+    )
 
 
 class LmEvalTask(Section):
@@ -154,6 +163,8 @@ class FileTaskEntry(TaskLimit, TaskKeys, FileKeys):
                 "metric code runs what the model wrote: got no code_execution; expected "
                 "code_execution: sandbox, which allows it."
             )
+        if self.score is not None and self.metric is not None:
+            raise ValueError(f"got score and metric {self.metric}; expected one of them.")
         for key in ("ignore_case", "ignore_punctuation"):
             if getattr(self, key) and self.metric not in (None, "exact"):
                 raise ValueError(f"got {key} with metric {self.metric}; expected it with exact.")

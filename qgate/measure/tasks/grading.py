@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qgate.measure.tasks.items import Item
+    from qgate.measure.tasks.scorers import Scorer
 
 _INSTALL = 'Install it with: pip install "pytest-qgate[tasks]"'
 
@@ -37,10 +38,17 @@ class Grading:
     metric: str = "exact"
     ignore_case: bool = False
     ignore_punctuation: bool = False
+    scorer: Scorer | None = None
+    """A function of somebody else's in place of the metric."""
 
     @property
     def is_score(self) -> bool:
-        return self.metric in SCORES
+        return self.scorer is not None or self.metric in SCORES
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        return self.metric if self.scorer is None else self.scorer.name
 
     def require_telling(self, items: Sequence[Item]) -> None:
         """Refuse expected answers that no answer could be held against.
@@ -48,7 +56,7 @@ class Grading:
         Raises:
             MeasurementError: one says nothing.
         """
-        if self.metric in METRICS:
+        if self.scorer is None and self.metric in METRICS:
             for item in items:
                 self._is_right(item.answer, item.answer)
 
@@ -73,8 +81,10 @@ class Grading:
             said = (bool(text.strip()) for text in texts)
             passed = [says and one.passed for says, one in zip(said, outcomes, strict=True)]
             return np.array(passed), stopped_by
-        if self.is_score:
-            score: Callable[[str, str], float] = _scorer(self.metric)
+        if self.scorer is not None:
+            score: Callable[[str, str], float] = self.scorer
+        elif self.is_score:
+            score = _scorer(self.metric)
         else:
             score = self._is_right
         graded = zip(texts, items, strict=True)

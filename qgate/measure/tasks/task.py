@@ -154,7 +154,9 @@ class Task(GradedTask):
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:
         items = self.file.items
         is_score = not self.file.has_choices and self.grading.is_score
-        metric = {"metric": self.grading.metric} if is_score else {}
+        metric = {"metric": self.grading.name} if is_score else {}
+        if self.grading.scorer is not None:  # it may say right or wrong as well
+            is_score = not (artifact.is_binary and reference.is_binary)
         asked = Questions(
             check=self.check,
             task=self.file.name,

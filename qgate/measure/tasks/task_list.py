@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.items import ItemFile
     from qgate.measure.tasks.lm_eval.probe import HarnessTask
     from qgate.measure.tasks.lm_eval.tasks import LoadedTask
+    from qgate.measure.tasks.scorers import Scorer
     from qgate.measure.tasks.task import Task
     from qgate.records import Artifact
     from qgate.sandbox.chat import Chat
@@ -42,10 +43,13 @@ class TaskList:
     def __init__(self, thresholds: Thresholds, original: Artifact | None) -> None:
         self._tasks = thresholds.tasks
         self._files: dict[str, ItemFile] = {}
+        self._scorers: dict[str, Scorer] = {}
         self._loaded: dict[str, LoadedTask] = {}
         for task in thresholds.tasks:
             if task.lm_eval is None:
                 self._files[task.name] = read_task(task)
+                if task.score is not None:
+                    self._scorers[task.name] = _find_scorer(task, self._files[task.name])
             else:
                 self._loaded[task.name] = _load(task, original)
 
@@ -56,7 +60,7 @@ class TaskList:
     def probes(self) -> list[Task | HarnessTask]:
         """What is asked of original and artifacts."""
         return [
-            _of_file(task, self._files[task.name])
+            _of_file(task, self._files[task.name], self._scorers.get(task.name))
             if task.lm_eval is None
             else _of_lm_eval(task, self._loaded[task.name])
             for task in self._tasks
@@ -65,7 +69,8 @@ class TaskList:
     def _ask(self, task: TaskSettings) -> Asked:
         if task.lm_eval is None:
             file = self._files[task.name]
-            items, is_yes_or_no = len(file.items), task.metric not in SCORES
+            is_scored = task.score is not None or task.metric in SCORES
+            items, is_yes_or_no = len(file.items), not is_scored
             is_grouped = file.groups is not None
         else:
             loaded = self._loaded[task.name]
@@ -81,7 +86,19 @@ class TaskList:
         )
 
 
-def _of_file(task: TaskSettings, file: ItemFile) -> Task:
+def _find_scorer(task: TaskSettings, file: ItemFile) -> Scorer:
+    from qgate.measure.tasks.scorers import find_scorer
+
+    where = f"{task.source}: tasks.{task.name}.score"
+    if file.has_choices:
+        raise ThresholdsError(
+            f"{where}: got {file.name}, whose answers are chosen; expected items whose answers are"
+            " generated. Remove score"
+        )
+    return find_scorer(str(task.score), where)
+
+
+def _of_file(task: TaskSettings, file: ItemFile, scorer: Scorer | None) -> Task:
     from qgate.measure.tasks.grading import Grading
     from qgate.measure.tasks.task import Task
 
@@ -92,6 +109,7 @@ def _of_file(task: TaskSettings, file: ItemFile) -> Task:
             metric=task.metric or "exact",
             ignore_case=task.ignore_case,
             ignore_punctuation=task.ignore_punctuation,
+            scorer=scorer,
         ),
         max_tokens=task.max_tokens,
         min_reference=task.min_reference,
