@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 def run_schema(_: argparse.Namespace) -> int:
-    """Print it, with the options of every runtime that is shipped."""
+    """Print it, with the options of every runtime and the rows of every check installed."""
     from qgate import runtimes
+    from qgate.checks import own_checks
     from qgate.thresholds.schema import json_schema
 
-    sys.stdout.write(json_schema(runtimes.options()))
+    sys.stdout.write(json_schema(runtimes.options(), own_checks()))
     return 0

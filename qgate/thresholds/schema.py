@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from qgate.checks import CHECKS, Check, accuracy_check
@@ -36,16 +37,19 @@ class _NoOptions:
     """Of a runtime that is unknown here."""
 
 
-def json_schema(runtimes: Mapping[str, type]) -> str:
+def json_schema(
+    runtimes: Mapping[str, type], checks: Mapping[str, Check] = MappingProxyType({})
+) -> str:
     """The schema as text, ending in a newline.
 
     Args:
         runtimes: the options of every runtime that it is to know.
+        checks: rows beside qgate's own.
     """
-    return json.dumps(_build(runtimes), indent=2) + "\n"
+    return json.dumps(_build(runtimes, {**CHECKS, **checks}), indent=2) + "\n"
 
 
-def _build(runtimes: Mapping[str, type]) -> dict[str, Any]:
+def _build(runtimes: Mapping[str, type], checks: Mapping[str, Check]) -> dict[str, Any]:
     by_name = {"type": "object", "additionalProperties": {"$ref": "#/$defs/limits"}}
     sections: dict[str, dict[str, Any]] = {
         "version": {"enum": [VERSION]},
@@ -84,7 +88,7 @@ def _build(runtimes: Mapping[str, type]) -> dict[str, Any]:
         "properties": {
             name: {"description": help_, **sections[name]} for name, help_ in SECTIONS.items()
         },
-        "$defs": _definitions(),
+        "$defs": _definitions(checks),
     }
 
 
@@ -99,13 +103,13 @@ def _bands() -> dict[str, Any]:
     }
 
 
-def _definitions() -> dict[str, Any]:
+def _definitions(checks: Mapping[str, Check]) -> dict[str, Any]:
     of_tasks = accuracy_check("TASK")
     return {
         "limits": {
             "type": "object",
             "additionalProperties": False,
-            "properties": {check: {"$ref": f"#/$defs/{check}"} for check in CHECKS},
+            "properties": {check: {"$ref": f"#/$defs/{check}"} for check in checks},
             "patternProperties": {
                 f"^accuracy\\.{TASK_NAME}$": {"$ref": f"#/$defs/{of_tasks.name}"}
             },
@@ -116,7 +120,7 @@ def _definitions() -> dict[str, Any]:
             _section(FileTaskEntry),
             _section(LmEvalTaskEntry),
         ),
-        **{check.name: _limit(check) for check in (*CHECKS.values(), of_tasks)},
+        **{check.name: _limit(check) for check in (*checks.values(), of_tasks)},
     }
 
 

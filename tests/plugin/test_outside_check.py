@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qgate.checks import own_checks
 from qgate.errors import UsageError
-from tests.conftest import Toy
+from tests.conftest import ROOT, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +109,13 @@ def test_its_limits_are_in_yaml_and_its_rows_in_table_json_and_mlflow(
     with sqlite3.connect(project.directory / ".qgate" / "mlflow.db") as store:
         logged = dict(store.execute("SELECT key, value FROM metrics"))
     assert logged["json.valid"] == pytest.approx(0.92)
+
+
+def test_its_limits_are_in_the_schema(project: Project, site: Path) -> None:
+    environ = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    schema = json.loads(project.run([sys.executable, "-m", "qgate", "schema"], **environ).out)
+    assert schema["$defs"]["json.valid"]["description"] == "Answers are JSON."
+    assert "json.valid" in schema["$defs"]["limits"]["properties"]
 
 
 def test_a_projects_own_module_is_named_in_its_ini_file(
