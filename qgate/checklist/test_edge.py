@@ -17,52 +17,52 @@ if TYPE_CHECKING:
 @pytest.mark.qgate("edge.long_input")
 def test_long_input(gate: Gate, answers: LongAnswers) -> None:
     """Long inputs are read to their beginning, at every length up to the limit."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.multilingual")
 def test_multilingual(gate: Gate, answers: PerplexityFamily) -> None:
     """No language is damaged, not even the worst one."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.math")
 def test_math(gate: Gate, answers: PairedAnswers) -> None:
     """Sums come out right as often as the original's."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.repetition")
 def test_repetition(gate: Gate, answers: FreeAnswers) -> None:
     """Answers do not loop more often than the original's."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.termination")
 def test_termination(gate: Gate, answers: FreeAnswers) -> None:
     """Answers end by themselves as often as the original's."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.answer_length")
 def test_answer_length(gate: Gate, answers: FreeAnswers) -> None:
     """Answers are neither much longer nor much shorter than the original's."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.batch_invariance")
 def test_batch_invariance(gate: Gate, answers: PairedAnswers) -> None:
     """Answers change no more often than the original's when others are beside them."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.empty_prompt")
 def test_empty_prompt(gate: Gate, answers: PairedAnswers) -> None:
     """From next to nothing comes an answer, and no loop, as often as from the original."""
-    gate.hold(answers)
+    gate.check(answers)
 
 
 @pytest.mark.qgate("edge.context_limit")
 def test_context_limit(gate: Gate, answers: LongAnswers) -> None:
     """A context that is full to its last token is still read."""
-    gate.hold(answers)
+    gate.check(answers)

@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 @pytest.mark.qgate("integrity.files")
 def test_files(gate: Gate, finding: Finding) -> None:
     """Header and tensor data are all there."""
-    gate.find(finding)
+    gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.scheme")
 def test_scheme(gate: Gate, finding: Finding) -> None:
     """The weights are stored in the types that the file claims."""
-    gate.find(finding)
+    gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.weights")
 def test_weights(gate: Gate, finding: Finding) -> None:
     """No weight or scale is NaN, no matrix is all zero."""
-    gate.find(finding)
+    gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.tokenizer")
 def test_tokenizer(gate: Gate, finding: Finding) -> None:
     """The same text gives the same token ids as in the original."""
-    gate.find(finding)
+    gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.special_tokens")
 def test_special_tokens(gate: Gate, finding: Finding) -> None:
     """Begin, end and other special tokens are the original's."""
-    gate.find(finding)
+    gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.chat_template")
 def test_chat_template(gate: Gate, finding: Finding) -> None:
     """Chats are rendered with the original's template."""
-    gate.find(finding)
+    gate.check(finding)

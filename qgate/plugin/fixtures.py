@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qgate.gate.model import Model
-    from qgate.gate.row import Subject
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
     from qgate.measure.memory.rows import MemorySamples
@@ -197,28 +196,19 @@ class Gate:
     artifact: Artifact
     item: pytest.Item
 
-    def hold(self, measured: Measurement) -> None:
-        """Hold this row of the shipped checklist to its limit."""
+    def check(self, found: Measurement | Finding) -> None:
+        """Hold this row of the shipped checklist to its limit; a finding holds or not by itself."""
         from qgate.gate.row import judge_row
-
-        check = check_of(self.item)
-        plan = self.session.plan.of(self.artifact)
-        limit = plan.limits.get(check)
-        with _measuring(self.artifact.id, limit):
-            record = judge_row(check, limit, measured, plan.family)
-        self._conclude(record, self.session.bench.subject(self.artifact))
-
-    def find(self, finding: Finding, *, is_served: bool = False) -> None:
-        """Pass or fail by a finding that has no number.
-
-        Args:
-            finding: what was found.
-            is_served: whether the artifact's child was asked for it.
-        """
         from qgate.measure.integrity.rows import finding_record
+        from qgate.measure.measurement import Finding
 
-        subject = self.session.bench.subject(self.artifact) if is_served else None
-        self._conclude(finding_record(finding), subject)
+        if isinstance(found, Finding):
+            return self._conclude(finding_record(found))
+        name, plan = check_of(self.item), self.session.plan.of(self.artifact)
+        limit = plan.limits.get(name)
+        with _measuring(self.artifact.id, limit):
+            record = judge_row(name, limit, found, plan.family)
+        return self._conclude(record)
 
     def judge(
         self, estimate: Estimate, *, max: float | None = None, min: float | None = None
@@ -246,8 +236,7 @@ class Gate:
                 )
             row = self.session.plan.own_checks.get(check, check)
             record = judge_row(row, limit, Exact(found=estimate), plan.family)
-        is_served = "serving" in getattr(self.item, "fixturenames", ())
-        self._conclude(record, self.session.bench.subject(self.artifact) if is_served else None)
+        self._conclude(record)
 
     def _require_one_limit(
         self, check: str, estimate: Estimate, here: SourceLine, *, is_bound: bool
@@ -271,11 +260,13 @@ class Gate:
                 " of its Check"
             )
 
-    def _conclude(self, record: Record, subject: Subject | None) -> None:
+    def _conclude(self, record: Record) -> None:
         from qgate.plugin.transport import Row, attach
         from qgate.records import Verdict
         from qgate.report.worst_samples import show_worst
 
+        is_served = "serving" in getattr(self.item, "fixturenames", ())
+        subject = self.session.bench.subject(self.artifact) if is_served else None
         attach(self.item, Row(artifact_id=self.artifact.id, record=record, subject=subject))
         if record.verdict is Verdict.SKIPPED:
             pytest.skip(record.message)
