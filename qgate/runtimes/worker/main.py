@@ -16,31 +16,24 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from qgate.errors import MeasurementError, QGateError, RuntimeFailed
+from qgate.runtimes import find_spec, make
+from qgate.runtimes.base import LogitsScorer, MemoryReporter, Sampled, TextSource
+from qgate.runtimes.messages import NO_END, Answers, Scored, Tokens
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
-    from qgate.errors import MeasurementError
-    from qgate.runtimes.base import (
-        LoadSettings,
-        ModelFacts,
-        Runtime,
-        Sampled,
-        Sampling,
-        Span,
-        TextSource,
-    )
+    from qgate.runtimes.base import LoadSettings, ModelFacts, Runtime, Sampling, Span
     from qgate.runtimes.messages import (
-        Answers,
         Batch,
         ContextMemory,
         Repeats,
-        Scored,
         SpanScores,
         Texts,
         TimedRequest,
-        Tokens,
     )
     from qgate.runtimes.worker.scoring import ScoreRequest
 
@@ -86,8 +79,6 @@ class _Worker:
             self._runtime.close()
 
     def _answer(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
-        from qgate.errors import QGateError
-
         try:
             return {"result": self._serve(verb, args)}
         except QGateError as error:
@@ -118,8 +109,6 @@ class _Worker:
         return served[verb]()
 
     def _load(self, settings: LoadSettings) -> ModelFacts:
-        from qgate.runtimes import find_spec
-
         given = settings.options if isinstance(settings.options, dict) else {}
         options = find_spec(self._name).options(**given)
         settings = dataclasses.replace(settings, options=options)
@@ -130,15 +119,11 @@ class _Worker:
         return self._loaded[1]
 
     def _tokenize(self, text: str) -> Tokens:
-        from qgate.runtimes.messages import Tokens
-
         ids, piece_bytes = self._text_source().tokenize(text)
         return Tokens(ids=ids, piece_bytes=piece_bytes)
 
     def _sample(self, sampling: Sampling) -> Sampled:
         import numpy as np
-
-        from qgate.runtimes.base import Sampled
 
         groups = []
         for begin in range(0, sampling.sequences, _GROUP):
@@ -156,8 +141,6 @@ class _Worker:
         )
 
     def _score(self, request: ScoreRequest) -> Scored:
-        from qgate.runtimes.base import LogitsScorer
-        from qgate.runtimes.messages import Scored
         from qgate.runtimes.worker.logprob_scoring import TopKScorer
         from qgate.runtimes.worker.prompt_logprobs import PromptReader
         from qgate.runtimes.worker.scoring import Scorer
@@ -179,7 +162,6 @@ class _Worker:
         return tuple(self._adapter().encode(text, begins=asked.begins) for text in asked.texts)
 
     def _score_spans(self, spans: Sequence[Span]) -> SpanScores:
-        from qgate.runtimes.base import LogitsScorer
         from qgate.runtimes.worker import logprob_scoring as top_k_scoring
         from qgate.runtimes.worker import spans as sequences
         from qgate.runtimes.worker.prompt_logprobs import PromptReader
@@ -193,8 +175,6 @@ class _Worker:
 
     def _answer_prompts(self, batch: Batch) -> Answers:
         import numpy as np
-
-        from qgate.runtimes.messages import NO_END, Answers
 
         count = len(batch.prompts)
         answers = self._adapter().answer(batch.prompts, batch.side_by_side, self._progress)
@@ -213,7 +193,6 @@ class _Worker:
         return time_request(self._adapter(), request.ids, request.count)
 
     def _fill_context(self, tokens: int) -> ContextMemory:
-        from qgate.runtimes.base import MemoryReporter
         from qgate.runtimes.worker.process_memory import fill_context
 
         adapter = self._adapter()
@@ -227,8 +206,6 @@ class _Worker:
         return repeat_batches(self._adapter(), asked, self._progress)
 
     def _text_source(self) -> TextSource:
-        from qgate.runtimes.base import TextSource
-
         adapter = self._adapter()
         if not isinstance(adapter, TextSource):
             raise self._cannot(_LIKELIHOODS)  # which is all that the text is for
@@ -236,8 +213,6 @@ class _Worker:
 
     def _cannot(self, what: str) -> MeasurementError:
         """What is asked for is none of the adapter's capabilities."""
-        from qgate.errors import MeasurementError
-
         return MeasurementError(
             f"runtime {self._name!r} {what}; name a runtime that holds the model itself"
         )
@@ -248,17 +223,13 @@ class _Worker:
         Raises:
             RuntimeFailed: nothing has been loaded.
         """
-        from qgate.errors import RuntimeFailed
-
         if self._loaded is None:
             raise RuntimeFailed(f"runtime {self._name!r} was asked to score before it loaded")
         return self._loaded[1]
 
     def _adapter(self) -> Runtime:
         if self._runtime is None:
-            from qgate import runtimes
-
-            self._runtime = runtimes.make(self._name)
+            self._runtime = make(self._name)
         return self._runtime
 
     def _progress(
