@@ -115,5 +115,4 @@ def test_a_wrong_option_is_refused_at_its_line_and_right_ones_are_in_the_schema(
     assert keys["lanes"]["description"] == "How many lanes multiply."
     assert (keys["lanes"]["minimum"], keys["lanes"]["maximum"]) == (1, 8)
     doctor = project.run([sys.executable, "-m", "qgate", "doctor"], **environ).out
-    [line] = [line for line in doctor.splitlines() if line.startswith("outside ")]
-    assert line.split()[1:] == ["2.5.1", "GGUF"]
+    assert ["outside", "2.5.1", "GGUF"] in [line.split() for line in doctor.splitlines()]
