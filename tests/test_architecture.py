@@ -36,12 +36,12 @@ ONLY_IN = {
     "mlflow": ("report/mlflow/runs.py",),
     "llama_cpp": ("runtimes/llama_cpp/adapter.py",),
     "matplotlib": ("report/plots.py",),
-    "yaml": ("thresholds", "artifacts/hf/quantize_at_load.py"),
+    "yaml": ("thresholds",),
     "torch": ("runtimes/transformers/*.py", "runtimes/vllm/*.py"),
     "transformers": ("runtimes/transformers/*.py",),
     "vllm": ("runtimes/vllm/*.py",),
     "scipy": ("stats",),
-    "pydantic": ("thresholds",),
+    "pydantic": ("thresholds", "artifacts/hf/quantize_at_load.py"),
 }
 """Packages, and the parts or files that may import them; demo may import what it likes."""
 MAX_FILE_LINES = 500

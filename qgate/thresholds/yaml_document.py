@@ -2,23 +2,22 @@
 
 PyYAML's `safe_load` keeps the last of two equal keys, follows aliases into billions of nodes,
 recurses as deep as the file says, and forgets the lines. So the file is composed, not loaded:
-size, depth, anchors, tags and duplicate keys are checked on the way.
+size, depth, anchors and tags are checked on the way, duplicate keys by `reading.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from qgate.errors import ThresholdsError
 from qgate.records import SourceLine
-from qgate.thresholds.values import Leaf, did_you_mean, shown
+from qgate.thresholds.values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _LARGEST_FILE_BYTES = 1_000_000
@@ -57,76 +56,6 @@ class Document:
     def directory(self) -> Path:
         """That paths in the file start from."""
         return self.path.absolute().parent
-
-    def beside(self, written: str) -> Path:
-        """A path that the file names, relative to the file."""
-        return self.directory / written
-
-    def mapping(self, node: yaml.Node, where: str, valid: Iterable[str] = ()) -> dict[str, Entry]:
-        """The entries of a mapping by key, in file order.
-
-        `where` is its dotted name, empty for the whole file; an empty `valid` allows any key.
-
-        Raises:
-            ThresholdsError: not a mapping, a key twice, an unknown key.
-        """
-        if not isinstance(node, yaml.MappingNode):
-            prefix = f"{where}: " if where else ""
-            raise self.error(line_of(node), f"{prefix}got {seen(node)}; expected a mapping.")
-        entries: dict[str, Entry] = {}
-        valid = tuple(valid)
-        inside = f" in {where}" if where else ""
-        for key_node, value in node.value:
-            line = line_of(key_node)
-            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value:
-                raise self.error(line, f"got {seen(key_node)} as a key{inside}; expected a word.")
-            key = key_node.value
-            if key in entries:
-                first = entries[key].line
-                raise self.error(
-                    line, f"duplicate key {shown(key)}{inside}, first on line {first}. Remove one."
-                )
-            if valid and key not in valid:
-                raise self.error(line, f"unknown key {shown(key)}{inside}.{_hint(key, valid)}")
-            entries[key] = Entry(key=key, line=line, node=value)
-        return entries
-
-    def scalar(self, leaf: Leaf, node: yaml.Node, where: str) -> float | int | str | bool:
-        """A number or word that fits `leaf`.
-
-        Raises:
-            ThresholdsError: absent, a list or mapping, or not what `leaf` accepts.
-        """
-        if not isinstance(node, yaml.ScalarNode) or is_null(node):
-            expected = " or ".join(getattr(leaf, "choices", ())) or leaf.constraint
-            raise self.error(line_of(node), f"{where}: got {seen(node)}; expected {expected}.")
-        try:
-            return leaf.read(node.value, is_quoted=node.style is not None)
-        except ValueError as error:
-            raise self.error(line_of(node), f"{where}: {error}") from None
-
-    def values(self, node: yaml.Node, where: str, leaves: Mapping[str, Leaf]) -> dict[str, Any]:
-        """The values of a mapping by key, each as its leaf reads it, in file order.
-
-        Raises:
-            ThresholdsError: not a mapping, an unknown or repeated key, a value that does not fit.
-        """
-        return {
-            key: self.scalar(leaves[key], entry.node, f"{where}.{key}")
-            for key, entry in self.mapping(node, where, leaves).items()
-        }
-
-    def require(
-        self, line: int, where: str, required: Mapping[str, Leaf], values: Mapping[str, Any]
-    ) -> None:
-        """Complain of the first required key that was not written.
-
-        Raises:
-            ThresholdsError: one is absent.
-        """
-        for key, leaf in required.items():
-            if key not in values:
-                raise self.error(line, f"{where}: no {key}; expected {leaf.constraint}.")
 
 
 def read_document(path: Path, displayed: str, *, is_shipped: bool = False) -> Document:
@@ -228,7 +157,3 @@ def seen(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
         return shown(node.value)
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
-
-
-def _hint(key: str, valid: tuple[str, ...]) -> str:
-    return f"{did_you_mean(key, valid)} Valid: {', '.join(valid)}."

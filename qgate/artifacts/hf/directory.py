@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.hf.bits import of_hf
 from qgate.artifacts.hf.quantization import find_quantization, in_words, method_of
-from qgate.artifacts.hf.quantize_at_load import FILE, read_quantize
 from qgate.artifacts.walk import PICKLES, refusal
 from qgate.errors import ArtifactError
 from qgate.records import Artifact
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COVERED = frozenset({".safetensors", ".json", ".model", ".jinja", ".txt", ".tiktoken"})
+FILE = "qgate.yaml"
+"""What asks for weights to be quantized while they are loaded: `quantize_at_load`."""
 _CODE, _AUTO_MAP = ".py", "auto_map"
 _ELSEWHERE = ("transformers_weights", "speculators_config")
 """Keys of config.json by which a library loads other weights than the directory's own set."""
@@ -80,12 +81,18 @@ def _is_covered(path: Path, *, trusts_code: bool) -> bool:
 
 
 def _read_rest(config: Mapping[str, Any], files: Sequence[Path]) -> _Said:
-    quantize = next((read_quantize(path) for path in files if path.name == FILE), None)
+    quantize = next((_read_quantize(path) for path in files if path.name == FILE), None)
     return _Said(
         config=config,
         quantization=find_quantization(config, files),
         quantize=quantize,
     )
+
+
+def _read_quantize(path: Path) -> dict[str, Any]:
+    from qgate.artifacts.hf.quantize_at_load import read_quantize  # yaml, pydantic: where needed
+
+    return read_quantize(path)
 
 
 def _is_quantized(said: _Said) -> bool:
