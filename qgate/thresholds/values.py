@@ -1,4 +1,4 @@
-"""Words on what somebody wrote: shown on one line, the nearest valid word, how to write a number."""
+"""Words on what somebody wrote: on one line, the nearest valid word, how to write a number."""
 
 from __future__ import annotations
 
