@@ -74,12 +74,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reason = "no artifact to gate: run pytest with --qgate=PATH"
     for item in items:
         wanted = FIXTURES.intersection(getattr(item, "fixturenames", ()))
-        if wanted and not wanted <= _defined(item).keys():
+        if wanted and _lacks(item, wanted):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _defined(item: pytest.Item) -> dict[str, Any]:
-    """The fixtures of a test that somebody defines, by name."""
-    private: Any = item
-    found: dict[str, Any] = private._fixtureinfo.name2fixturedefs
-    return found
+def _lacks(item: pytest.Item, names: frozenset[str]) -> bool:
+    """Whether nobody defines one of these fixtures for a test."""
+    info: Any = getattr(item, "_fixtureinfo", None)  # private; items of other plugins have none
+    return info is not None and not names <= info.name2fixturedefs.keys()

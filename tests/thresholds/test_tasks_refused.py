@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 DROP = "expected a number >= 0.0 and < 1.0 (0.02 is 2 percentage points)."
 PATH = "expected a path ending in .jsonl, relative to this file."
 ALL_KEYS = (
-    "choices, ignore_case, ignore_punctuation, max_samples, max_tokens, code_execution, flip_rate, "
-    "sequential, min_reference, max_drop, rule, level, file, metric, task, include_path, data, "
-    "num_fewshot, group, chat_template"
+    "choices, ignore_case, ignore_punctuation, score, max_samples, max_tokens, code_execution, "
+    "flip_rate, sequential, min_reference, max_drop, rule, level, file, metric, task, "
+    "include_path, data, num_fewshot, group, chat_template"
 )
 
 
