@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from qgate.artifacts import beside, choose_reference, discover
 from qgate.checks import own_checks
 from qgate.errors import QGateError, UsageError
-from qgate.gate.measurer import Bench
-from qgate.gate.processes import Setting
+from qgate.gate.measurer import Measurer
+from qgate.gate.processes import RunSettings
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
 from qgate.planning.noise_floor import FILE, Noise, Original, read_noise, to_json
@@ -219,18 +219,20 @@ def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noi
     unlimited = dataclasses.replace(thresholds, layers=())  # so that all is asked
     plan = plan_models([twin], original, unlimited, directory, runtime=thresholds.runtime.name)
     # noise is what differs when the same is asked again
-    bench = Bench(Setting(plan=plan, probes=plan.probes, progress=_progress, recalls=False))
+    measurer = Measurer(
+        RunSettings(plan=plan, probes=plan.probes, progress=_progress, recalls=False)
+    )
     described: dict[str, Any] = environment.describe(os.environ, directory)
     try:
-        runs = measure(bench, plan)
+        runs = measure(measurer, plan)
     finally:
-        bench.children.close()
+        measurer.children.close()
     return estimate(
         runs,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         original=Original(
             id=original.id,
-            digest=bench.children.digest(original),
+            digest=measurer.children.digest(original),
             size_bytes=original.size_bytes,
         ),
         thresholds=tuple({"path": file.shown, "digest": file.digest} for file in thresholds.files),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 from qgate import errors
 from qgate.artifacts.tokenizer.comparison import difference, tokenizer_of
-from qgate.gate.memo import Known
+from qgate.gate.memo import Memo
 from qgate.gate.original import Originals, named
-from qgate.gate.processes import Children, Setting
+from qgate.gate.processes import ModelProcesses, RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from qgate.runtimes.served_model import Serving
 
 
-class Bench:
+class Measurer:
     """Measures artifacts, one at a time."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting, self._plan = setting, setting.plan
-        self._known = Known()
-        self.children = Children(setting)
-        self.originals = Originals(setting, self.children, self._known)
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings, self._plan = settings, settings.plan
+        self._memo = Memo()
+        self.children = ModelProcesses(settings)
+        self.originals = Originals(settings, self.children, self._memo)
         self._works: dict[tuple[str, ...], Work] = {}
         self._headlines: dict[str, dict[str, float]] = {}
 
@@ -70,7 +70,9 @@ class Bench:
         Raises:
             QGateError: its tokens mean something else, or a runtime failed.
         """
-        return self._known.once((serving.artifact.id, "divergence"), lambda: self._diverge(serving))
+        return self._memo.get_or_compute(
+            (serving.artifact.id, "divergence"), lambda: self._diverge(serving)
+        )
 
     def _diverge(self, serving: Serving) -> Divergence:
         from qgate.measure.perplexity.divergence import measure_divergence
@@ -89,7 +91,9 @@ class Bench:
         Raises:
             QGateError: they could, or there is no original; the same each time.
         """
-        self._known.once((serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving))
+        self._memo.get_or_compute(
+            (serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving)
+        )
 
     def _compare_tokens(self, serving: Serving) -> None:
         from qgate.gate.token_ids import require_same_ids
@@ -119,10 +123,10 @@ class Bench:
         """
         from qgate.gate.original_first import ManyRows
 
-        probes = self._known.once(("probes",), self._setting.probes)
+        probes = self._memo.get_or_compute(("probes",), self._settings.probes)
         probe = next(probe for probe in probes if check in probe.checks)
         key = (serving.artifact.id, *probe.checks)
-        asked = self._known.once(key, lambda: self._ask(serving, probe))
+        asked = self._memo.get_or_compute(key, lambda: self._ask(serving, probe))
         if isinstance(probe, ManyRows) and asked.original is not None:
             probe.require_original(check, *asked.original)
         return asked.measured
@@ -161,7 +165,7 @@ class Bench:
         work = self.plan(serving, probe, part)
         runtime = self._plan.reference_runtime_of(serving.artifact)
         key = ("original", runtime, *probe.checks, part)
-        return work, self._known.once(key, lambda: self.ask_original(runtime, work, probe))
+        return work, self._memo.get_or_compute(key, lambda: self.ask_original(runtime, work, probe))
 
     def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
         """What the artifact answers to the same work."""
@@ -226,7 +230,9 @@ class Bench:
         Raises:
             QGateError: the runtime or this machine does not tell.
         """
-        return self._known.once((serving.artifact.id, "memory"), lambda: self._weigh(serving))
+        return self._memo.get_or_compute(
+            (serving.artifact.id, "memory"), lambda: self._weigh(serving)
+        )
 
     def latency(self, serving: Serving) -> LatencySamples:
         """Requests to artifact and original in turns, timed at their tokens.
@@ -234,7 +240,9 @@ class Bench:
         Raises:
             QGateError: a request failed.
         """
-        return self._known.once((serving.artifact.id, "latency"), lambda: self._time(serving))
+        return self._memo.get_or_compute(
+            (serving.artifact.id, "latency"), lambda: self._time(serving)
+        )
 
     def _weigh(self, serving: Serving) -> MemorySamples:
         from qgate.measure.memory import rows as memory
@@ -244,7 +252,9 @@ class Bench:
         runtime = self._plan.reference_runtime_of(artifact)
         # of a device only what is alone on it can be told
         self.children.free_devices()
-        theirs = self._known.once(("footprint", runtime), lambda: self._weigh_original(original))
+        theirs = self._memo.get_or_compute(
+            ("footprint", runtime), lambda: self._weigh_original(original)
+        )
         self.children.free_devices()
         own = self._footprint(serving)
         rows = self._rows(artifact, ["memory.growth"])
@@ -343,11 +353,11 @@ class Bench:
 class _Sides:
     """An artifact and its original, as `qgate.measure.parts` asks them."""
 
-    bench: Bench
+    measurer: Measurer
     serving: Serving
 
     def ask_original(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
-        return self.bench.ask_original_beside(self.serving, probe, label)
+        return self.measurer.ask_original_beside(self.serving, probe, label)
 
     def ask_artifact(self, probe: Asking, work: Work, label: str) -> Outcome:
-        return self.bench.ask_artifact(self.serving, probe, work)
+        return self.measurer.ask_artifact(self.serving, probe, work)

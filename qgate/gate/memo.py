@@ -13,13 +13,13 @@ Key = tuple[str, ...]
 Result = TypeVar("Result")
 
 
-class Known:
+class Memo:
     """Results by name, made when they are first asked for."""
 
     def __init__(self) -> None:
         self._found: dict[Key, Any] = {}
 
-    def once(self, key: Key, make: Callable[[], Result]) -> Result:
+    def get_or_compute(self, key: Key, make: Callable[[], Result]) -> Result:
         """What `make` gives, made once; if it raises a QGateError, the same each time."""
         if key not in self._found:
             try:
@@ -32,7 +32,7 @@ class Known:
         result: Result = found
         return result
 
-    def result(self, key: Key) -> Any:  # noqa: ANN401 - whatever was made
+    def peek(self, key: Key) -> Any:  # noqa: ANN401 - whatever was made
         """What was made, None where nothing was, or nothing could be."""
         found = self._found.get(key)
         return None if isinstance(found, QGateError) else found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from qgate.gate.measurer import Bench
+    from qgate.gate.measurer import Measurer
     from qgate.measure.own_prompts import OwnPrompts
     from qgate.runtimes.requests import Outcome
     from qgate.runtimes.served_model import Serving
@@ -27,7 +27,7 @@ _Texts = list[str] | tuple[str, ...]
 class Model:
     """An artifact, or the reference that it is held against, and what it can be asked."""
 
-    bench: Bench
+    measurer: Measurer
     serving: Serving
     """The artifact's child, for the reference too."""
     is_reference: bool
@@ -100,7 +100,7 @@ class Model:
     def _framed(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         from qgate.reference.conversations import frame
 
-        original = self.bench.children.plan.require_reference()
+        original = self.measurer.children.plan.require_reference()
         framed = frame(prompts, original)
         if framed.follows is None:
             raise MeasurementError(
@@ -110,12 +110,12 @@ class Model:
         return framed.firsts
 
     def _ask(self, own: OwnPrompts) -> Outcome:
-        bench, serving = self.bench, self.serving
-        bench.require_same_tokens(serving)
+        measurer, serving = self.measurer, self.serving
+        measurer.require_same_tokens(serving)
         if self.is_reference:
-            _, outcome = bench.ask_original_beside(serving, own, own.label)
+            _, outcome = measurer.ask_original_beside(serving, own, own.label)
             return outcome
-        return bench.ask_artifact(serving, own, bench.plan(serving, own, own.label))
+        return measurer.ask_artifact(serving, own, measurer.plan(serving, own, own.label))
 
 
 def _texts(name: str, texts: Sequence[str]) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from qgate import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.gate.memo import Known
-    from qgate.gate.processes import Children, Setting
+    from qgate.gate.memo import Memo
+    from qgate.gate.processes import ModelProcesses, RunSettings
     from qgate.records import Artifact
     from qgate.reference.distributions import Reference
     from qgate.runtimes.served_model import Serving
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Originals:
     """Answers for the original; every one of them by runtime."""
 
-    def __init__(self, setting: Setting, children: Children, known: Known) -> None:
-        self._plan, self._children, self._known = setting.plan, children, known
+    def __init__(self, settings: RunSettings, children: ModelProcesses, memo: Memo) -> None:
+        self._plan, self._children, self._memo = settings.plan, children, memo
         self._headlines: dict[str, list[dict[str, float]]] = {}
 
     def serving_for(self, artifact: Artifact) -> Serving:
@@ -52,7 +52,7 @@ class Originals:
         return self._reference_in(self._plan.reference_runtime_of(artifact))
 
     def _reference_in(self, runtime: str) -> Reference:
-        return self._known.once(("reference", runtime), lambda: self._measure(runtime))
+        return self._memo.get_or_compute(("reference", runtime), lambda: self._measure(runtime))
 
     def _measure(self, runtime: str) -> Reference:
         from qgate.reference.distributions import Plan, ReferenceStore
@@ -114,20 +114,22 @@ class Originals:
         digest = self._children.digest(serving.artifact)
         facts = describe(serving.artifact, digest, runtime_facts)
         measured = {**self._headline(runtime), **times(serving)}
-        reference = self._known.result(("reference", runtime))
+        reference = self._memo.peek(("reference", runtime))
         if reference is None:
             return {**facts, "measured": measured}
-        told = self._known.once(("measurements", runtime), lambda: measurements(reference))
+        told = self._memo.get_or_compute(("measurements", runtime), lambda: measurements(reference))
         return {**facts, **told, **self._difference(runtime, home), "measured": measured}
 
     def _difference(self, runtime: str, home: str) -> dict[str, Any]:
         """How the original's perplexity in one runtime differs from that at home."""
         from qgate.gate.reference_section import runtime_difference
 
-        here, there = (self._known.result(("reference", name)) for name in (runtime, home))
+        here, there = (self._memo.peek(("reference", name)) for name in (runtime, home))
         if runtime == home or here is None or there is None:
             return {}
-        found = self._known.once(("difference", runtime), lambda: runtime_difference(here, there))
+        found = self._memo.get_or_compute(
+            ("difference", runtime), lambda: runtime_difference(here, there)
+        )
         return {"runtime_difference": found}
 
 

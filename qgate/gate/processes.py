@@ -33,7 +33,7 @@ _ENTRIES = "references"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class RunSettings:
     """What a run was told, as far as measuring needs it."""
 
     plan: RunPlan
@@ -56,12 +56,12 @@ class Setting:
         return (self.store or self.plan.directory / DEFAULT_STORE) / _ENTRIES
 
 
-class Children:
+class ModelProcesses:
     """The models of a run and the processes that hold them."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting, self.plan = setting, setting.plan
-        self.store = Store(setting.entries, setting.store_gib * 2**30)
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings, self.plan = settings, settings.plan
+        self.store = Store(settings.entries, settings.store_gib * 2**30)
         self._digests: dict[tuple[Path, ...], str] = {}
         self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
         self._servings: dict[str, Serving] = {}
@@ -178,7 +178,7 @@ class Children:
             lambda: self._start(runtime, subject),
             loading,
             self._recall(artifact, runtime, loading, is_original=is_original),
-            self._setting.watch(subject),
+            self._settings.watch(subject),
         )
 
     def _recall(
@@ -187,7 +187,7 @@ class Children:
         """What it answered before; None where that is not determined by its files."""
         from qgate.runtimes.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
 
-        if not self._setting.recalls or loading.is_remote or artifact.runs_code:
+        if not self._settings.recalls or loading.is_remote or artifact.runs_code:
             return None
         identity = Identity(
             digest=lambda: self.digest(artifact),
@@ -207,4 +207,4 @@ class Children:
             python=str(python or sys.executable),
             stall_s=thresholds.runtime.stall_s,
         )
-        return Host(settings, lambda: self._setting.progress(subject))
+        return Host(settings, lambda: self._settings.progress(subject))

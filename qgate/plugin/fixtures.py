@@ -96,9 +96,9 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     """The artifact in its one child process; started when first used, ended after its last row."""
     session = _session(request.config)
     with _measuring(artifact.id):
-        child = session.bench.children.serve(artifact)
+        child = session.measurer.children.serve(artifact)
     if not session.is_worker:
-        session.bench.begin(child, session.areas_of(artifact))
+        session.measurer.begin(child, session.areas_of(artifact))
     yield child
     child.close()
     session.clock.close(artifact.id)
@@ -120,7 +120,7 @@ def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bo
     from qgate.gate.model import Model
 
     return Model(
-        bench=_session(request.config).bench,
+        measurer=_session(request.config).measurer,
         serving=serving,
         is_reference=is_reference,
         errors=lambda: _measuring(serving.artifact.id),
@@ -131,14 +131,14 @@ def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bo
 def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
     """The original's likelihoods, from the store or measured now."""
     with _measuring(serving.artifact.id):
-        return _session(request.config).bench.reference(serving)
+        return _session(request.config).measurer.reference(serving)
 
 
 @pytest.fixture(scope="session")
 def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
     """Likelihoods and divergences of every scored token, artifact and original paired."""
     with _measuring(serving.artifact.id):
-        return _session(request.config).bench.divergence(serving)
+        return _session(request.config).measurer.divergence(serving)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
     session, check = _session(request.config), check_of(request.node)
     limit = session.limits(serving.artifact).get(check)
     with _measuring(serving.artifact.id, limit):
-        return session.bench.probe(serving, check)
+        return session.measurer.probe(serving, check)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> Latency
     """Requests to artifact and original in turns, timed at their tokens."""
     with _measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
-        return _session(request.config).bench.latency(serving)
+        return _session(request.config).measurer.latency(serving)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySa
     """What serving the artifact takes, and what the original takes."""
     with _measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
-        return _session(request.config).bench.memory(serving)
+        return _session(request.config).measurer.memory(serving)
 
 
 def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> None:
@@ -266,7 +266,7 @@ class Gate:
         from qgate.report.worst_samples import show_worst
 
         is_served = "serving" in getattr(self.item, "fixturenames", ())
-        subject = self.session.bench.subject(self.artifact) if is_served else None
+        subject = self.session.measurer.subject(self.artifact) if is_served else None
         attach(self.item, Row(artifact_id=self.artifact.id, record=record, subject=subject))
         if record.verdict is Verdict.SKIPPED:
             pytest.skip(record.message)

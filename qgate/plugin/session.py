@@ -14,8 +14,8 @@ import pytest
 
 from qgate import errors
 from qgate.checks import area_of
-from qgate.gate.measurer import Bench
-from qgate.gate.processes import Setting
+from qgate.gate.measurer import Measurer
+from qgate.gate.processes import RunSettings
 from qgate.gate.row import Ledger
 from qgate.gate.signals import interrupt_on_termination
 from qgate.planning.clock import ModelWatch, RunClock
@@ -47,8 +47,8 @@ class GateSession:
         self.config, self.options, self.plan = config, options, plan
         self.clock = RunClock()
         self.progress = TerminalProgress(config, self.clock)
-        self.bench = Bench(
-            Setting(
+        self.measurer = Measurer(
+            RunSettings(
                 plan=plan,
                 probes=plan.probes,
                 progress=self.progress,
@@ -81,7 +81,7 @@ class GateSession:
             session = cls(config, options, plan)
             if not session.is_silent:
                 check_writable(options.json)
-                require_usable(session.bench.children.store.directory)
+                require_usable(session.measurer.children.store.directory)
         except errors.QGateError as error:
             raise pytest.UsageError(*str(error).splitlines()) from None
         choose_tests(config)
@@ -235,7 +235,7 @@ class GateSession:
         if self.is_silent:
             return
         self.write_report()
-        for note in self.bench.children.store.notes:
+        for note in self.measurer.children.store.notes:
             self._note(note)
         self.notes += self._unmet(session)
         self.notes.append(self._deliver(session))
@@ -266,7 +266,7 @@ class GateSession:
 
     def pytest_unconfigure(self) -> None:
         """End the original's child; leave the process's signals as they were."""
-        self.bench.children.close()
+        self.measurer.children.close()
         self.undo_signals()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type

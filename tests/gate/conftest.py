@@ -1,4 +1,4 @@
-"""Runs of the bench over toy models, and what every child of them was asked."""
+"""Runs of the measurer over toy models, and what every child of them was asked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.errors import QGateError
-from qgate.gate.measurer import Bench
-from qgate.gate.processes import Setting
+from qgate.gate.measurer import Measurer
+from qgate.gate.processes import RunSettings
 from qgate.measure.edge.free_running import FreeRunning
 from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Document, Multilingual
@@ -101,7 +101,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 class Run:
     """A run over a directory of models."""
 
-    bench: Bench
+    measurer: Measurer
     servings: dict[str, Serving]
 
 
@@ -119,32 +119,32 @@ def begin(tmp_path: Path, log: Log) -> Begin:
         found = {artifact.id: artifact for artifact in discover([models])}
         original = found.pop("original", None)
         plan = plan_models(found.values(), original, THRESHOLDS, tmp_path, runtime=runtime)
-        setting = Setting(
+        settings = RunSettings(
             plan=plan,
             probes=lambda: probes,
             progress=lambda _: contextlib.nullcontext(lambda *_: None),
             **more,
         )
-        bench = Bench(setting)
-        servings = {name: bench.children.serve(artifact) for name, artifact in found.items()}
+        measurer = Measurer(settings)
+        servings = {name: measurer.children.serve(artifact) for name, artifact in found.items()}
         try:
-            yield Run(bench=bench, servings=servings)
+            yield Run(measurer=measurer, servings=servings)
         finally:
             for serving in servings.values():
                 serving.close()
-            bench.children.close()
+            measurer.children.close()
 
     return make
 
 
 def ask_everything(run: Run, name: str) -> list[object]:
     """Every kind of measurement that the fake runtime gives."""
-    bench, serving = run.bench, run.servings[name]
+    measurer, serving = run.measurer, run.servings[name]
     return [
-        bench.reference(serving),
-        bench.divergence(serving),
-        *(bench.probe(serving, check) for check in CHECKS),
-        bench.latency(serving),
+        measurer.reference(serving),
+        measurer.divergence(serving),
+        *(measurer.probe(serving, check) for check in CHECKS),
+        measurer.latency(serving),
     ]
 
 

@@ -10,7 +10,7 @@ from tests.gate.conftest import CHECKS, Begin, Log, Toys, ask_everything
 
 def test_nothing_starts_before_something_is_asked(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
-        assert not run.bench.children.originals
+        assert not run.measurer.children.originals
 
     assert log.started == 0
 
@@ -28,7 +28,7 @@ def test_asking_again_costs_nothing_and_says_the_same(toys: Toys, begin: Begin, 
 def test_rows_of_one_probe_are_one_measurement(toys: Toys, begin: Begin) -> None:
     with begin(toys(a=Toy())) as run:
         one, other = (
-            run.bench.probe(run.servings["a"], check)
+            run.measurer.probe(run.servings["a"], check)
             for check in ("edge.repetition", "edge.answer_length")
         )
 
@@ -65,10 +65,10 @@ def test_the_next_run_does_not_even_load_the_original(toys: Toys, begin: Begin, 
         ask_everything(run, "a")
     log.clear()
     with begin(models) as run:
-        bench, serving = run.bench, run.servings["a"]
-        bench.divergence(serving)
+        measurer, serving = run.measurer, run.servings["a"]
+        measurer.divergence(serving)
         for check in CHECKS:
-            bench.probe(serving, check)
+            measurer.probe(serving, check)
 
     assert log.verbs("original") == []
     assert {verb for model, verb in log.asked if model == ""} == {"describe"}
@@ -78,7 +78,7 @@ def test_both_sides_do_the_same_work(toys: Toys, begin: Begin, log: Log) -> None
     with begin(toys(a=Toy(), b=Toy())) as run:
         for name in "ab":
             for check in CHECKS:
-                run.bench.probe(run.servings[name], check)
+                run.measurer.probe(run.servings[name], check)
 
     work = ["score_spans", "answer", "answer", "answer"]
     # it is asked a document of each language first, to learn which of them it speaks
@@ -90,7 +90,7 @@ def test_an_equal_artifact_shows_no_damage(toys: Toys, begin: Begin) -> None:
     with begin(toys(same=Toy())) as run:
         serving = run.servings["same"]
         for check in CHECKS:
-            found: Any = run.bench.probe(serving, check)
+            found: Any = run.measurer.probe(serving, check)
             estimate = found.estimate(check, 0.95, {})
             members = estimate.values() if isinstance(estimate, dict) else [estimate]
             assert {one.value for one in members} <= {0.0, 1.0}

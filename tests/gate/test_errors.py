@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.gate.measurer import Bench
+    from qgate.gate.measurer import Measurer
     from qgate.runtimes.served_model import Serving
 
 
-CALLS: dict[str, Callable[[Bench, Serving], object]] = {
-    "divergence": lambda bench, serving: bench.divergence(serving),
-    "probe": lambda bench, serving: bench.probe(serving, "edge.multilingual"),
-    "latency": lambda bench, serving: bench.latency(serving),
-    "memory": lambda bench, serving: bench.memory(serving),
+CALLS: dict[str, Callable[[Measurer, Serving], object]] = {
+    "divergence": lambda measurer, serving: measurer.divergence(serving),
+    "probe": lambda measurer, serving: measurer.probe(serving, "edge.multilingual"),
+    "latency": lambda measurer, serving: measurer.latency(serving),
+    "memory": lambda measurer, serving: measurer.memory(serving),
 }
 
 
@@ -35,10 +35,10 @@ def test_an_error_is_remembered_and_repeated(
     toys: Toys, begin: Begin, log: Log, name: str, fault: str
 ) -> None:
     with begin(toys(bad=Toy(fault=fault))) as run:
-        bench, serving = run.bench, run.servings["bad"]
-        first = fail(CALLS[name], bench, serving)
+        measurer, serving = run.measurer, run.servings["bad"]
+        first = fail(CALLS[name], measurer, serving)
         log.clear()
-        again = fail(CALLS[name], bench, serving)
+        again = fail(CALLS[name], measurer, serving)
 
     assert first == again
     assert log.asked == []
@@ -53,7 +53,7 @@ def test_a_broken_original_is_every_artifacts_error_and_tried_once(
 
     with begin(models) as run:
         found = {
-            name: [fail(CALLS[what], run.bench, serving) for what in ("divergence", "probe")]
+            name: [fail(CALLS[what], run.measurer, serving) for what in ("divergence", "probe")]
             for name, serving in run.servings.items()
         }
 
@@ -66,9 +66,9 @@ def test_a_broken_original_is_every_artifacts_error_and_tried_once(
 
 def test_an_artifact_that_crashed_spoils_nothing_for_the_next(toys: Toys, begin: Begin) -> None:
     with begin(toys(a=Toy(fault="segfault:score"), b=Toy(noise=0.1))) as run:
-        bench = run.bench
+        measurer = run.measurer
         for call in (CALLS["divergence"], CALLS["probe"], CALLS["latency"]):
-            kind, message = fail(call, bench, run.servings["a"])
+            kind, message = fail(call, measurer, run.servings["a"])
             assert kind is RuntimeFailed
             assert "SIGSEGV" in message
         assert len(ask_everything(run, "b")) == 3 + len(CHECKS)
@@ -90,8 +90,8 @@ def test_without_an_original_every_comparison_says_how_to_name_one(
     (models / "original.gguf").unlink()
 
     with begin(models) as run:
-        lines = {fail(call, run.bench, run.servings["a"]) for call in CALLS.values()}
-        assert run.bench.subject(run.servings["a"].artifact).reference == {}
+        lines = {fail(call, run.measurer, run.servings["a"]) for call in CALLS.values()}
+        assert run.measurer.subject(run.servings["a"].artifact).reference == {}
 
     assert lines == {
         (
@@ -108,7 +108,7 @@ def test_another_tokenizer_is_refused_before_it_is_asked_anything(
     toys: Toys, begin: Begin, log: Log, name: str
 ) -> None:
     with begin(toys(other=Toy(tokens_from="u"))) as run:
-        kind, message = fail(CALLS[name], run.bench, run.servings["other"])
+        kind, message = fail(CALLS[name], run.measurer, run.servings["other"])
 
     assert kind is ArtifactError
     assert message.startswith("other: tokenizer differs from the reference's: ")
@@ -127,7 +127,9 @@ def test_a_task_that_the_original_does_not_know_is_told_each_time(
     task = Task(check="accuracy.sums", file=read_items(items, "items.jsonl"))
 
     with begin(toys(a=Toy()), probes=(task,)) as run:
-        first, again = (fail(run.bench.probe, run.servings["a"], "accuracy.sums") for _ in range(2))
+        first, again = (
+            fail(run.measurer.probe, run.servings["a"], "accuracy.sums") for _ in range(2)
+        )
 
     assert first == again
     assert first[0] is NotApplicable

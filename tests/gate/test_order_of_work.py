@@ -21,7 +21,9 @@ def test_memory_is_measured_before_anything_else_and_latency_next(
     toys: Toys, begin: Begin, log: Log, telling: Callable[..., str]
 ) -> None:
     with begin(toys(a=Toy()), runtime=telling()) as run:
-        run.bench.begin(run.servings["a"], frozenset({"latency", "memory", "edge", "perplexity"}))
+        run.measurer.begin(
+            run.servings["a"], frozenset({"latency", "memory", "edge", "perplexity"})
+        )
         verbs = log.verbs("a")
 
     asked = list(dict.fromkeys(verb for verb in verbs if verb not in ("load", "describe")))
@@ -35,14 +37,14 @@ def test_what_came_first_is_not_measured_again(
 ) -> None:
     with begin(toys(a=Toy(), b=Toy()), runtime=telling()) as run:
         serving = run.servings["a"]
-        run.bench.begin(serving, frozenset({"latency", "memory"}))
+        run.measurer.begin(serving, frozenset({"latency", "memory"}))
         log.clear()
-        memory = run.bench.memory(serving)
-        run.bench.latency(serving)
+        memory = run.measurer.memory(serving)
+        run.measurer.latency(serving)
         assert log.asked == []
         assert memory.estimate("memory.weights", 0.95, {}).value == 1.0
 
-        run.bench.begin(run.servings["b"], frozenset({"memory"}))
+        run.measurer.begin(run.servings["b"], frozenset({"memory"}))
         assert "fill_context" not in log.verbs("original")
 
 
@@ -58,7 +60,7 @@ def test_only_what_was_picked_is_measured(
     toys: Toys, begin: Begin, log: Log, areas: set[str], verbs: set[str]
 ) -> None:
     with begin(toys(a=Toy())) as run:
-        run.bench.begin(run.servings["a"], frozenset(areas))
+        run.measurer.begin(run.servings["a"], frozenset(areas))
 
     assert set(log.verbs("a")) == verbs
 
@@ -67,10 +69,10 @@ def test_what_fails_first_fails_again_where_somebody_hears_of_it(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     with begin(toys(a=Toy())) as run:
-        run.bench.begin(run.servings["a"], frozenset({"latency", "memory"}))
+        run.measurer.begin(run.servings["a"], frozenset({"latency", "memory"}))
         log.clear()
-        kind, message = fail(run.bench.memory, run.servings["a"])
-        run.bench.latency(run.servings["a"])
+        kind, message = fail(run.measurer.memory, run.servings["a"])
+        run.measurer.latency(run.servings["a"])
 
     assert kind is MeasurementError
     assert message == (
@@ -113,9 +115,9 @@ def test_on_a_gpu_each_is_alone_while_its_memory_is_measured(
 ) -> None:
     with begin(toys(a=Toy(), b=Toy()), runtime=telling(ON_A_GPU)) as run:
         for name in "ab":
-            run.bench.begin(run.servings[name], frozenset({"latency", "memory"}))
+            run.measurer.begin(run.servings[name], frozenset({"latency", "memory"}))
             assert log.alive == {"original", name}
-            run.bench.memory(run.servings[name])
+            run.measurer.memory(run.servings[name])
             run.servings[name].close()
 
     assert beside == [set(), set(), set()]  # the original, a, b
@@ -127,11 +129,11 @@ def test_on_a_gpu_the_original_in_another_runtime_makes_room(
 ) -> None:
     runtime = telling(ON_A_GPU)
     with begin(toys(a=Toy()), runtime=runtime) as run:
-        originals: Any = run.bench.children.originals
-        run.bench.children.serve_original(runtime).load()
+        originals: Any = run.measurer.children.originals
+        run.measurer.children.serve_original(runtime).load()
         originals["another"] = originals.pop(runtime)
         assert log.alive == {"original"}
 
-        run.bench.memory(run.servings["a"])
+        run.measurer.memory(run.servings["a"])
 
     assert beside == [set(), set()]  # the original, a

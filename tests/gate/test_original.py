@@ -13,8 +13,8 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.errors import ArtifactError
-from qgate.gate.measurer import Bench
-from qgate.gate.processes import Setting
+from qgate.gate.measurer import Measurer
+from qgate.gate.processes import RunSettings
 from qgate.planning.plan import plan_models
 from qgate.thresholds import Thresholds
 from tests.conftest import Toy
@@ -45,7 +45,7 @@ OTHER_IDS = (
 
 
 @pytest.fixture
-def bench(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def measurer(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Measurer]:
     """Artifacts `a` and `b` in the fake runtime; the original of `b` is in the planted one."""
     monkeypatch.syspath_prepend(tmp_path / "plugins")  # this process reads the specs of runtimes
     found = {artifact.id: artifact for artifact in discover([toys(a=Toy(), b=Toy())])}
@@ -54,34 +54,34 @@ def bench(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     a, b = plan.artifacts
     plan = replace(plan, artifacts=(a, replace(b, reference_runtime="planted")))
     progress = lambda _: contextlib.nullcontext(lambda *_: None)  # noqa: E731
-    bench = Bench(Setting(plan=plan, probes=tuple, progress=progress))
-    servings = [bench.children.serve(found[name]) for name in ("a", "b")]
-    yield bench
+    measurer = Measurer(RunSettings(plan=plan, probes=tuple, progress=progress))
+    servings = [measurer.children.serve(found[name]) for name in ("a", "b")]
+    yield measurer
     for serving in servings:
         serving.close()
-    bench.children.close()
+    measurer.children.close()
 
 
-def of(bench: Bench, name: str) -> Any:
-    return bench.children._servings[name]
+def of(measurer: Measurer, name: str) -> Any:
+    return measurer.children._servings[name]
 
 
 def test_both_runtimes_score_the_windows_that_were_cut_at_home(
-    planted: Planted, bench: Bench
+    planted: Planted, measurer: Measurer
 ) -> None:
     planted(OTHER)
-    there, home = bench.reference(of(bench, "b")), bench.reference(of(bench, "a"))
+    there, home = measurer.reference(of(measurer, "b")), measurer.reference(of(measurer, "a"))
 
     assert (there.runtime.name, home.runtime.name) == ("planted", "fake")
     assert np.array_equal(there.windows.ids, home.windows.ids)
     assert not np.array_equal(there.nll_nats, home.nll_nats)
 
 
-def test_the_report_tells_what_the_runtimes_differ_by(planted: Planted, bench: Bench) -> None:
+def test_the_report_tells_what_the_runtimes_differ_by(planted: Planted, measurer: Measurer) -> None:
     planted(OTHER)
     for name in ("a", "b"):
-        bench.divergence(of(bench, name))
-    subject = bench.subject(of(bench, "b").artifact)
+        measurer.divergence(of(measurer, name))
+    subject = measurer.subject(of(measurer, "b").artifact)
 
     assert subject.compared_with == {"runtime": "planted"}
     reference = subject.reference
@@ -93,11 +93,11 @@ def test_the_report_tells_what_the_runtimes_differ_by(planted: Planted, bench: B
     assert "runtime_difference" not in reference
 
 
-def test_a_second_run_finds_both_in_the_store(planted: Planted, bench: Bench) -> None:
+def test_a_second_run_finds_both_in_the_store(planted: Planted, measurer: Measurer) -> None:
     planted(OTHER)
-    first = bench.reference(of(bench, "b"))
-    bench._known._found.clear()
-    again = bench.reference(of(bench, "b"))
+    first = measurer.reference(of(measurer, "b"))
+    measurer._memo._found.clear()
+    again = measurer.reference(of(measurer, "b"))
 
     assert (first.was_stored, again.was_stored) == (False, True)
     assert np.array_equal(first.nll_nats, again.nll_nats)
@@ -109,28 +109,30 @@ def test_a_second_run_finds_both_in_the_store(planted: Planted, bench: Bench) ->
     ids=["words", "letters"],
 )
 def test_runtimes_that_read_a_text_differently_are_refused(
-    planted: Planted, bench: Bench, where: str, told: str
+    planted: Planted, measurer: Measurer, where: str, told: str
 ) -> None:
     planted(OTHER_IDS.replace("naïve", where))
     with pytest.raises(ArtifactError) as caught:
-        bench.divergence(of(bench, "b"))
+        measurer.divergence(of(measurer, "b"))
 
     assert f"b: token ids differ between runtimes: {told}" in str(caught.value)
     assert "in fake; expected" in str(caught.value)
     assert "as in planted. Serve both in one runtime with --qgate-runtime" in str(caught.value)
 
 
-def test_within_one_runtime_no_text_is_compared(planted: Planted, bench: Bench) -> None:
+def test_within_one_runtime_no_text_is_compared(planted: Planted, measurer: Measurer) -> None:
     planted(OTHER_IDS)
-    assert len(bench.divergence(of(bench, "a")).samples.nll_nats) > 0
+    assert len(measurer.divergence(of(measurer, "a")).samples.nll_nats) > 0
 
 
-def test_what_was_timed_beside_several_artifacts_does_not_hang_on_the_last(bench: Bench) -> None:
-    bench.reference(of(bench, "a"))
-    artifact = of(bench, "a").artifact
+def test_what_was_timed_beside_several_artifacts_does_not_hang_on_the_last(
+    measurer: Measurer,
+) -> None:
+    measurer.reference(of(measurer, "a"))
+    artifact = of(measurer, "a").artifact
     for tps in (100.0, 300.0, 120.0):
-        bench.originals.book(artifact, {"output_tps": tps})
-    bench.originals.book(artifact, {"weights_bytes": 5.0})
+        measurer.originals.book(artifact, {"output_tps": tps})
+    measurer.originals.book(artifact, {"weights_bytes": 5.0})
 
-    measured = bench.originals.describe()["measured"]
+    measured = measurer.originals.describe()["measured"]
     assert (measured["output_tps"], measured["weights_bytes"]) == (120.0, 5.0)

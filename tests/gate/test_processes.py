@@ -11,7 +11,7 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.errors import RuntimeUnavailable, UsageError
-from qgate.gate.processes import Children, Setting
+from qgate.gate.processes import ModelProcesses, RunSettings
 from qgate.planning.plan import plan_models
 from qgate.thresholds import EdgeSettings, RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy
@@ -42,9 +42,9 @@ def make_plan(
     return plan_models([models["a"]], models["original"], thresholds, Path(), runtime=override)
 
 
-def children(plan: RunPlan) -> Children:
+def children(plan: RunPlan) -> ModelProcesses:
     progress = lambda _: contextlib.nullcontext(lambda *_: None)  # noqa: E731
-    return Children(Setting(plan=plan, probes=tuple, progress=progress))
+    return ModelProcesses(RunSettings(plan=plan, probes=tuple, progress=progress))
 
 
 def test_the_reference_is_served_by_the_artifacts_own_runtime(models: dict[str, Artifact]) -> None:

@@ -26,7 +26,10 @@ WORK = {"load", "encode", "score", "score_spans", "answer"}
 def ask(run: Run, name: str = "a") -> list[Any]:
     """Everything that is kept of an artifact."""
     serving = run.servings[name]
-    measured = [run.bench.divergence(serving), *(run.bench.probe(serving, one) for one in CHECKS)]
+    measured = [
+        run.measurer.divergence(serving),
+        *(run.measurer.probe(serving, one) for one in CHECKS),
+    ]
     return [values(one) for one in measured]
 
 
@@ -45,13 +48,13 @@ def test_a_second_run_loads_nothing_and_says_the_same(toys: Toys, begin: Begin, 
     models = toys(a=Toy(noise=0.1))
     with begin(models) as run:
         first = ask(run)
-        told = run.bench.subject(run.servings["a"].artifact)
+        told = run.measurer.subject(run.servings["a"].artifact)
     assert asked(log) == WORK
     log.clear()
 
     with begin(models) as run:
         again = ask(run)
-        told_again = run.bench.subject(run.servings["a"].artifact)
+        told_again = run.measurer.subject(run.servings["a"].artifact)
 
     assert again == first
     assert {verb for _, verb in log.asked} == {"describe"}
@@ -73,11 +76,11 @@ def test_a_second_run_loads_nothing_and_says_the_same(toys: Toys, begin: Begin, 
 def test_times_and_memory_are_measured_anew(toys: Toys, begin: Begin, log: Log) -> None:
     models = toys(a=Toy())
     with begin(models) as run:
-        run.bench.latency(run.servings["a"])
+        run.measurer.latency(run.servings["a"])
     log.clear()
 
     with begin(models) as run:
-        run.bench.latency(run.servings["a"])
+        run.measurer.latency(run.servings["a"])
 
     assert log.verbs("a").count("time") == log.verbs("original").count("time") > 0
     assert "load" in log.verbs("a")
@@ -133,7 +136,7 @@ def test_an_artifact_that_runs_code_is_always_asked(
         log.clear()
         with begin(models) as run:
             artifact = dataclasses.replace(run.servings["a"].artifact, runs_code=True)
-            run.servings["a"] = run.bench.children.serve(artifact)
+            run.servings["a"] = run.measurer.children.serve(artifact)
             ask(run)
         assert asked(log) == WORK
 
@@ -167,7 +170,7 @@ def test_an_answer_that_was_refused_is_not_kept(toys: Toys, begin: Begin, tmp_pa
     models = toys(a=Toy(fault="exit0:score"))
     for _ in range(2):
         with begin(models) as run, pytest.raises(RuntimeFailed):
-            run.bench.divergence(run.servings["a"])
+            run.measurer.divergence(run.servings["a"])
     kinds = [
         json.loads((tmp_path / ".qgate" / "references" / name / "entry.json").read_text())
         for name in entries(tmp_path / ".qgate" / "references")
@@ -191,7 +194,7 @@ def test_files_that_change_while_they_are_measured_are_not_believed(
     monkeypatch.setattr(watched, "call", replacing)
 
     with begin(models) as run, pytest.raises(ArtifactError) as caught:
-        run.bench.divergence(run.servings["a"])
+        run.measurer.divergence(run.servings["a"])
 
     assert str(caught.value) == (
         "a: its files changed while it was measured; expected the same files from the first row to"

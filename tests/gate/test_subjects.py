@@ -22,7 +22,7 @@ def test_before_anything_is_asked_the_original_is_not_told_of(toys: Toys, begin:
     models = toys(a=Toy())
     with begin(models) as run:
         artifact = run.servings["a"].artifact
-        subject = run.bench.subject(artifact)
+        subject = run.measurer.subject(artifact)
 
     assert subject.digest.startswith("sha256:")
     assert subject.runtime is not None
@@ -36,9 +36,9 @@ def test_a_subject_has_both_sides_numbers_and_where_time_went(
     toys: Toys, begin: Begin, telling: Callable[..., str]
 ) -> None:
     with begin(toys(a=Toy(noise=0.1)), runtime=telling()) as run:
-        run.bench.begin(run.servings["a"], frozenset({"latency", "memory"}))
+        run.measurer.begin(run.servings["a"], frozenset({"latency", "memory"}))
         ask_everything(run, "a")
-        subject = run.bench.subject(run.servings["a"].artifact)
+        subject = run.measurer.subject(run.servings["a"].artifact)
 
     assert json.loads(json.dumps(dataclasses.asdict(subject)))
     own, reference = subject.measured, subject.reference
@@ -66,8 +66,8 @@ def test_an_original_that_could_not_be_measured_is_told_of_without_numbers(
     write_toy(models / "original.gguf", Toy(scheme="F32", fault="nan:score"))
 
     with begin(models) as run:
-        fail(run.bench.divergence, run.servings["a"])
-        reference = run.bench.subject(run.servings["a"].artifact).reference
+        fail(run.measurer.divergence, run.servings["a"])
+        reference = run.measurer.subject(run.servings["a"].artifact).reference
 
     assert reference["id"] == "original"
     assert "perplexity" not in reference
@@ -90,15 +90,15 @@ def test_a_files_digest_is_read_once(
     with begin(toys(a=Toy())) as run:
         for _ in range(3):
             ask_everything(run, "a")
-            run.bench.subject(run.servings["a"].artifact)
+            run.measurer.subject(run.servings["a"].artifact)
 
     assert sorted(read) == ["a", "original"]
 
 
 def test_the_originals_child_ends_with_the_run(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
-        run.bench.divergence(run.servings["a"])
-        original = run.bench.children.originals["fake"]
+        run.measurer.divergence(run.servings["a"])
+        original = run.measurer.children.originals["fake"]
         assert original is not None
         pid = original.host.pid
         assert log.alive == {"a", "original"}

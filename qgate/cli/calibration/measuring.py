@@ -26,7 +26,7 @@ from qgate.runtimes.requests import Pair, perform
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from qgate.gate.measurer import Bench
+    from qgate.gate.measurer import Measurer
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.perplexity.divergence import Divergence
     from qgate.planning.plan import RunPlan
@@ -47,11 +47,11 @@ class Runs:
     """Tasks that tell nothing about this model, and why."""
 
 
-def measure(bench: Bench, plan: RunPlan) -> Runs:
+def measure(measurer: Measurer, plan: RunPlan) -> Runs:
     """Run the original twice.
 
     Args:
-        bench: of the run.
+        measurer: of the run.
         plan: of a run whose only artifact is the original once more, served as the original is.
 
     Raises:
@@ -60,10 +60,10 @@ def measure(bench: Bench, plan: RunPlan) -> Runs:
     probes = find_probes(plan.thresholds, plan.tasks)
     tasks = [probe for probe in probes if isinstance(probe, Task | HarnessTask)]
     twin = plan.artifacts[0].artifact
-    with _naming(twin.id), contextlib.closing(bench.children.serve(twin)) as second:
-        latency = bench.latency(second)  # first: nothing has been cached or fragmented yet
-        divergence = bench.divergence(second)
-        answers, left_out = _answer_all(bench, plan, second, tasks)
+    with _naming(twin.id), contextlib.closing(measurer.children.serve(twin)) as second:
+        latency = measurer.latency(second)  # first: nothing has been cached or fragmented yet
+        divergence = measurer.divergence(second)
+        answers, left_out = _answer_all(measurer, plan, second, tasks)
         return Runs(
             runtime=second.describe(),
             answers=answers,
@@ -74,18 +74,18 @@ def measure(bench: Bench, plan: RunPlan) -> Runs:
 
 
 def _answer_all(
-    bench: Bench, plan: RunPlan, second: Serving, tasks: list[Task | HarnessTask]
+    measurer: Measurer, plan: RunPlan, second: Serving, tasks: list[Task | HarnessTask]
 ) -> tuple[dict[str, PairedAnswers], dict[str, str]]:
     answers: dict[str, PairedAnswers] = {}
     left_out: dict[str, str] = {}
     for task in tasks:
         try:
-            work = bench.plan(second, task)
+            work = measurer.plan(second, task)
         except errors.MeasurementError as error:  # too long for this model
             left_out[task.check] = str(error)
             continue
         runtime = plan.reference_runtime_of(second.artifact)
-        reference = bench.ask_original(runtime, work, task)
+        reference = measurer.ask_original(runtime, work, task)
         with second.phase(task.check):
             again = perform(in_another_order(work), second.host, second.load().end_tokens)
         pair = Pair(work=work, reference=reference, artifact=back_in_order(again))

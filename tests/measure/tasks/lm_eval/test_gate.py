@@ -1,4 +1,4 @@
-"""A task of lm-eval at the gate's own bench: original and artifact in their children, one work."""
+"""A task of lm-eval, measured as the gate does: both models in their children, one work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
-from qgate.gate.measurer import Bench
-from qgate.gate.processes import Setting
+from qgate.gate.measurer import Measurer
+from qgate.gate.processes import RunSettings
 from qgate.gate.row import judge_row
 from qgate.measure.looks import Looked
 from qgate.measure.tasks.items import read_items
@@ -54,18 +54,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def bench(
+def measurer(
     directory: Path, store: Path, *probes: Probe, limits: Sequence[Limit] = ()
-) -> Iterator[tuple[Bench, Serving]]:
+) -> Iterator[tuple[Measurer, Serving]]:
     found = {artifact.path.stem: artifact for artifact in discover([directory])}
     layer = Layer(scope="all", limits={limit.check: limit for limit in limits})
     thresholds = Thresholds(text=SETTINGS, layers=(layer,))
-    setting = Setting(
+    settings = RunSettings(
         plan=plan_models([found["ruined"]], found["original"], thresholds, store),
         probes=lambda: probes,
         progress=lambda subject: contextlib.nullcontext(lambda what, done, total: None),
     )
-    made = Bench(setting)
+    made = Measurer(settings)
     serving = made.children.serve(found["ruined"])
     try:
         yield made, serving
@@ -86,9 +86,9 @@ def test_a_ruined_artifact_loses_what_its_original_can(
     settings = HarnessSettings(name="sums", include_path=directory, max_samples=COUNT)
     probe = HarnessTask(check="accuracy.sums", loaded=load_task(settings), min_reference=0)
 
-    with bench(models, tmp_path / "store", probe) as (found, serving):
+    with measurer(models, tmp_path / "store", probe) as (found, serving):
         rows = found.probe(serving, "accuracy.sums")
-    with bench(models, tmp_path / "store", probe) as (found, serving):
+    with measurer(models, tmp_path / "store", probe) as (found, serving):
         again = found.probe(serving, "accuracy.sums")  # the original's answers from the store
 
     assert isinstance(rows, PairedAnswers)
@@ -112,7 +112,7 @@ def test_docs_are_asked_in_parts_until_a_limit_is_decided(
     staged = dataclasses.replace(whole, check="accuracy.staged", is_sequential=True)
     limit = Limit(check=staged.check, rule="certify", min=-0.05, source=SourceLine("team.yaml", 1))
 
-    with bench(models, tmp_path / "store", whole, staged, limits=[limit]) as (found, serving):
+    with measurer(models, tmp_path / "store", whole, staged, limits=[limit]) as (found, serving):
         answers = found.probe(serving, whole.check)
         looked = found.probe(serving, staged.check)
 
@@ -144,7 +144,7 @@ def test_choices_are_graded_as_by_the_gates_own_task(
     own = Task(check="accuracy.own", file=read_items(directory / "kinds.jsonl", "kinds.jsonl"))
     probe = HarnessTask(check="accuracy.kinds", loaded=loaded, min_reference=0)
 
-    with bench(models, tmp_path / "store", probe, own) as (found, serving):
+    with measurer(models, tmp_path / "store", probe, own) as (found, serving):
         graded, wanted = (
             found.probe(serving, check) for check in ("accuracy.kinds", "accuracy.own")
         )
