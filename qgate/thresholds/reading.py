@@ -148,7 +148,7 @@ class Reader:
         values: dict[str, object] = {}
         for key, one in entries.items():
             node, field = one.node, fields[key]
-            if isinstance(node, yaml.ScalarNode) and not is_null(node):
+            if isinstance(node, yaml.ScalarNode) and node.value and not is_null(node):
                 values[key] = field.value(
                     node.value, self.document.directory, is_quoted=node.style is not None
                 )

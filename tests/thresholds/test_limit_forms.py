@@ -103,21 +103,14 @@ BAD_LIMITS = [
     # the sign
     ("edge.math", "{min: -0.02}", f"got min; {DROP}points."),
     ("edge.math", "{max: 0.02}", f"got max; {DROP}points."),
-    ("edge.termination", "{max_rise: 0.02}", f"got max_rise; {DROP}points."),
-    ("accuracy.code", "{min: -0.02}", f"got min; {DROP}points."),
     ("edge.repetition", "{max: 0.05}", f"got max; {RISE}points."),
-    ("edge.batch_invariance", "{min: 0.05}", f"got min; {RISE}points."),
     ("edge.repetition", "{max_drop: 0.05}", f"got max_drop; {RISE}points."),
     ("edge.math", "{max_drop: -0.02}", f".max_drop: got -0.02; {SHARE}"),
     ("edge.math", "{max_drop: 2}", f".max_drop: got 2; {SHARE}"),
-    ("edge.math", "{max_drop: 1}", f".max_drop: got 1; {SHARE}"),
     ("edge.math", "{max_drop: 2%}", f".max_drop: got '2%'; {SHARE} Write 0.02 for 2 %."),
     ("edge.repetition", "{max_rise: 5pp}",
      f".max_rise: got '5pp'; {SHARE} Write 0.05 for 5 percentage points."),
     ("edge.math", "{}", f"no max_drop; {SHARE}"),
-    ("edge.math", "{max_dorp: 0.02}",
-     "unknown key 'max_dorp' in edge.math. Did you mean 'max_drop'? "
-     "Valid: max_drop, rule, level, unit."),
     ("edge.math", "0.02",
      "got '0.02'; expected a mapping such as {max_drop: ...}, or off to drop an inherited limit."),
     ("edge.math", "{max_drop: 0.02, unit: fraction}",
@@ -125,7 +118,6 @@ BAD_LIMITS = [
     # ratios
     ("latency.ttft", "{max: 0}", ".max: got 0; expected a number > 0.0 (artifact / reference)."),
     ("latency.ttft", "{max_ms: 200}", "got max_ms; expected max: more is worse."),
-    ("latency.tps", "{min: 0}", ".min: got 0; expected a number > 0.0 (artifact / reference)."),
     ("latency.tps", "{min: 95%}",
      ".min: got '95%'; expected a number > 0.0 (artifact / reference). "
      "Write 0.95 for 95 % of the reference."),
@@ -133,21 +125,17 @@ BAD_LIMITS = [
     ("memory.kv_cache", "{max: 0.99}",
      ".max: got 0.99; expected a number >= 1.0 (artifact / reference)."),
     # bytes
-    ("memory.growth", "{max: 4096}", "got max; expected max_bytes: more is worse."),
     ("memory.growth", "{max_bytes: -1}", ".max_bytes: got -1; expected a number >= 0.0."),
     ("memory.growth", "{max_bytes: 4kB}",
      ".max_bytes: got '4kB'; expected a number >= 0.0. Write the number of bytes alone."),
     # ms
-    ("latency.ttft_slo", "{max: 200, percentile: 95}", "got max; expected max_ms: more is worse."),
     ("latency.ttft_slo", "{max_ms: 0, percentile: 95}", ".max_ms: got 0; expected a number > 0.0."),
     ("latency.ttft_slo", "{max_ms: 0.2s, percentile: 95}",
      ".max_ms: got '0.2s'; expected a number > 0.0. Write the number of ms alone."),
     ("latency.ttft_slo", "{max_ms: 200 ms, percentile: 95}",
      ".max_ms: got '200 ms'; expected a number > 0.0. Write the number alone: 200."),
     ("latency.ttft_slo", "{max_ms: 200}", f"no percentile; {PERCENTILE}"),
-    ("latency.ttft_slo", "{percentile: 95}", "no max_ms; expected a number > 0.0."),
     ("latency.itl_slo", "{max_ms: 20, percentile: 0.95}", f".percentile: got 0.95; {PERCENTILE}"),
-    ("latency.itl_slo", "{max_ms: 20, percentile: 100}", f".percentile: got 100; {PERCENTILE}"),
     ("latency.itl_slo", "{max_ms: 20, percentile: p95}",
      f".percentile: got 'p95'; {PERCENTILE} {HOW}"),
     ("latency.itl_slo", "20",
@@ -155,13 +143,9 @@ BAD_LIMITS = [
      "inherited limit."),
     # a budget without a unit
     ("memory.fits", "{vram: 24, context: 8192}", f"got vram; {BUDGET}"),
-    ("memory.fits", "{ram: 24, context: 8192}", f"got ram; {BUDGET}"),
     ("memory.fits", "{budget: 24, context: 8192}", f"got budget; {BUDGET}"),
-    ("memory.fits", "{max: 24, context: 8192}", f"got max; {BUDGET}"),
     ("memory.fits", "{context: 8192, vram_gb: 24}", f"got vram_gb; {BUDGET}"),
     ("memory.fits", "{vram_gib: 24GB, context: 8192}", f".vram_gib: got '24GB'; {GIB} {WRITE_GIB}"),
-    ("memory.fits", "{ram_gib: 24 GiB, context: 8192}",
-     f".ram_gib: got '24 GiB'; {GIB} {WRITE_GIB}"),
     ("memory.fits", "{vram_gib: 0, context: 8192}", f".vram_gib: got 0; {GIB}"),
     ("memory.fits", "{context: 8192}", "no bound; expected vram_gib or ram_gib."),
     ("memory.fits", "{vram_gib: 24, ram_gib: 64, context: 8192}",
@@ -169,17 +153,10 @@ BAD_LIMITS = [
     ("memory.fits", "{vram_gib: 24}", f"no context; {WHOLE}"),
     ("memory.fits", "{vram_gib: 24, context: 8k}",
      f".context: got '8k'; {WHOLE} Write the number alone: 8."),
-    ("memory.fits", "{vram_gib: 24, context: 0}", f".context: got 0; {WHOLE}"),
     ("memory.fits", "{vram_gib: 24, context: 8192, sequences: 1.5}",
      f".sequences: got 1.5; {WHOLE}"),
     ("memory.fits", "{vram_gib: 24, context: 8192, rule: alarm}",
      "unknown key 'rule' in memory.fits. Valid: vram_gib, ram_gib, context, sequences."),
-    ("memory.fits", "{vram_gib: 24, contxt: 8192}",
-     "unknown key 'contxt' in memory.fits. Did you mean 'context'? "
-     "Valid: vram_gib, ram_gib, context, sequences."),
-    ("memory.fits", "24",
-     "got '24'; expected a mapping such as {vram_gib: ..., context: ...}, or off to drop an "
-     "inherited limit."),
 ]  # fmt: skip
 
 

@@ -162,62 +162,22 @@ BAD_SETTINGS = [
         "math_items, batch_prompts.",
     ),
     (
-        "latency: {pair: 90}",
-        "2: unknown key 'pair' in latency. Did you mean 'pairs'? "
-        "Valid: prompt_tokens, output_tokens, pairs, warmup.",
-    ),
-    (
-        "memory: {context: 8192}",
-        "2: unknown key 'context' in memory. Did you mean 'context_tokens'? "
-        "Valid: context_tokens, batches, warmup_batches.",
-    ),
-    (
-        "edge: {context_tokens: 63}",
-        "2: edge.context_tokens: got 63; expected a whole number >= 64 and <= 2147483647.",
-    ),
-    (
         "edge: {answer_tokens: 15}",
         "2: edge.answer_tokens: got 15; expected a whole number >= 16 and <= 4096.",
-    ),
-    (
-        "edge: {answer_tokens: 4097}",
-        "2: edge.answer_tokens: got 4097; expected a whole number >= 16 and <= 4096.",
     ),
     (
         "latency:\n  pairs: 5",
         "3: latency.pairs: got 5; expected a whole number >= 6 and <= 2147483647.",
     ),
     (
-        "latency: {output_tokens: 7}",
-        "2: latency.output_tokens: got 7; expected a whole number >= 8 and <= 2147483647.",
-    ),
-    (
-        "latency: {prompt_tokens: 0}",
-        "2: latency.prompt_tokens: got 0; expected a whole number >= 1 and <= 2147483647.",
-    ),
-    (
-        "latency: {warmup: 0}",
-        "2: latency.warmup: got 0; expected a whole number >= 1 and <= 2147483647.",
-    ),
-    (
-        "text: {conversation_tokens: 15}",
-        "2: text.conversation_tokens: got 15; expected a whole number >= 16 and <= 2147483647.",
-    ),
-    (
-        "memory: {batches: 29}",
-        "2: memory.batches: got 29; expected a whole number >= 30 and <= 2147483647.",
-    ),
-    (
         "memory: {context_tokens: 8k}",
         "2: memory.context_tokens: got '8k'; expected a whole number >= 64 and <= 2147483647. "
         "Write the number alone: 8.",
     ),
-    ("memory: 24GB", "2: memory: got '24GB'; expected a mapping."),
     (
         "runtime: {reference: vLLM}",
         "2: runtime.reference: got 'vLLM'; expected the name of a runtime such as transformers.",
     ),
-    ("runtimes: vllm", "2: runtimes: got 'vllm'; expected a mapping."),
     (
         "runtimes:\n  vlm: {kv_cache_gib: 1}",
         "3: unknown key 'vlm' in runtimes. Did you mean 'vllm'? "
@@ -247,11 +207,6 @@ BAD_SETTINGS = [
         "http://127.0.0.1:8000/v1, without a login or a query in it.",
     ),
     (
-        "runtimes:\n  openai_server: {reference_url: 'ftp://127.0.0.1/v1'}",
-        "3: runtimes.openai_server.reference_url: got 'ftp://127.0.0.1/v1'; expected an address "
-        "such as http://127.0.0.1:8000/v1, without a login or a query in it.",
-    ),
-    (
         "runtimes:\n  openai_server: {url: 'https://me:s3cret@host/v1'}",
         "3: runtimes.openai_server.url: got 'https://...@host/v1'; expected an address such as "
         "http://127.0.0.1:8000/v1, without a login or a query in it.",
@@ -260,10 +215,6 @@ BAD_SETTINGS = [
         "runtimes:\n  openai_server: {url: 'https://host/v1?key=1'}",
         "3: runtimes.openai_server.url: got 'https://host/v1?...'; expected an address such as "
         "http://127.0.0.1:8000/v1, without a login or a query in it.",
-    ),
-    (
-        "runtimes: {vllm: {}, vllm: {}}",
-        "2: duplicate key 'vllm' in runtimes, first on line 2. Remove one.",
     ),
 ]
 

@@ -30,29 +30,9 @@ BAD_BODIES = [
         "Valid: max, rule, level, unit.",
     ),
     (
-        "task: {}",
-        f"2: unknown key 'task'. Did you mean 'tasks'? Valid: {SECTIONS}.",
-    ),
-    (
-        "latencies: {pairs: 90}",
-        f"2: unknown key 'latencies'. Did you mean 'latency'? Valid: {SECTIONS}.",
-    ),
-    (
-        "memmory: {batches: 90}",
-        f"2: unknown key 'memmory'. Did you mean 'memory'? Valid: {SECTIONS}.",
-    ),
-    (
-        "edges: {}",
-        f"2: unknown key 'edges'. Did you mean 'edge'? Valid: {SECTIONS}.",
-    ),
-    (
         "text: {window: 3}",
         "2: unknown key 'window' in text. Did you mean 'windows'? "
         "Valid: source, windows, window_tokens, conversation_tokens, seed, positions.",
-    ),
-    (
-        "runtime: {gpu: 1}",
-        "2: unknown key 'gpu' in runtime. Valid: name, reference, python, stall_s, threads.",
     ),
     (
         "limits:\n  perplexity.incraese: {max: 1}",
@@ -62,11 +42,6 @@ BAD_BODIES = [
     (
         "schemes:\n  Q8_0:\n    latency: {max: 1}",
         f"4: unknown check 'latency' in schemes.Q8_0. Did you mean 'latency.tps'? Valid: {CHECKS}.",
-    ),
-    (
-        "artifacts:\n  'a*':\n    perplexity: {ratio: {max: 1.1}}",
-        "4: unknown check 'perplexity' in artifacts.a*. Did you mean 'perplexity.ratio'? "
-        f"Valid: {CHECKS}.",
     ),
     (
         "limits: {}\ntext: {}\nlimits: {}",
@@ -84,17 +59,10 @@ BAD_BODIES = [
     ("limits: {'': {max: 1}}", "2: got '' as a key in limits; expected a word."),
     # shapes
     ("limits:", "2: limits: got nothing; expected a mapping."),
-    ("limits: [1]", "2: limits: got a list; expected a mapping."),
     ("schemes: {Q8_0: 0.5}", "2: schemes.Q8_0: got '0.5'; expected a mapping."),
-    ("text: auto", "2: text: got 'auto'; expected a mapping."),
     (
         "limits:\n  perplexity.increase: 0.5",
         "3: perplexity.increase: got '0.5'; expected a mapping such as {max: ...}, or off to drop "
-        "an inherited limit.",
-    ),
-    (
-        "limits:\n  divergence.same_top: no",
-        "3: divergence.same_top: got 'no'; expected a mapping such as {min: ...}, or off to drop "
         "an inherited limit.",
     ),
     (
@@ -105,14 +73,6 @@ BAD_BODIES = [
     (
         "limits:\n  perplexity.increase: [0.5]",
         "3: perplexity.increase: got a list; expected a mapping.",
-    ),
-    (
-        "limits:\n  perplexity.increase: {}",
-        "3: perplexity.increase: no max; expected a number >= 0.0 (artifact - reference).",
-    ),
-    (
-        "limits:\n  divergence.same_top: {rule: alarm}",
-        "3: divergence.same_top: no min; expected a number > 0.0 and <= 1.0 (0.9 is 90 %).",
     ),
     (
         "limits:\n  perplexity.increase:\n    min: 0.5",
@@ -162,37 +122,20 @@ BAD_BODIES = [
     ),
     # whole numbers
     (
-        "text: {windows: 1}",
-        "2: text.windows: got 1; expected a whole number >= 2 and <= 2147483647.",
-    ),
-    (
         "text: {windows: 64.0}",
         "2: text.windows: got 64.0; expected a whole number >= 2 and <= 2147483647.",
-    ),
-    (
-        "text: {windows: 1e3}",
-        "2: text.windows: got 1e3; expected a whole number >= 2 and <= 2147483647.",
     ),
     (
         "text: {windows: " + "9" * 5000 + "}",
         "2: text.windows: got " + "9" * 57 + "...; expected a whole number >= 2 and <= 2147483647.",
     ),
     (
-        "text: {seed: -1}",
-        "2: text.seed: got -1; expected a whole number >= 0 and <= 2147483647.",
-    ),
-    (
         "text: {seed: [1]}",
         "2: text.seed: got a list; expected a whole number >= 0 and <= 2147483647.",
     ),
-    ("runtime: {stall_s: 0}", "2: runtime.stall_s: got 0; expected a number > 0."),
     (
         "runtime: {stall_s: 300s}",
         "2: runtime.stall_s: got '300s'; expected a number > 0. Write the number alone: 300.",
-    ),
-    (
-        "runtime: {threads: 0}",
-        "2: runtime.threads: got 0; expected a whole number >= 1 and <= 4096.",
     ),
     # YAML syntax and what is refused of it
     (
