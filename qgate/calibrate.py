@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None, prog: str = _NAME) -> int:
 
 
 def _fail(prog: str, reason: str, code: int) -> int:
-    sys.stderr.write(f"{prog}: {escape_line(reason)}\n")
+    sys.stderr.writelines(f"{prog}: {escape_line(line)}\n" for line in reason.splitlines())
     return code
 
 
