@@ -57,7 +57,7 @@ class Effort:
     batch_prompts: int
     """edge.batch_prompts; 0: the row is skipped."""
     math_items: int
-    """edge.math_items"""
+    """edge.math_items; 0: the row is skipped."""
     pairs: int
     """latency.pairs"""
     output_tokens: int
@@ -120,7 +120,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 prompts=16,
                 answer_tokens=40,
                 batch_prompts=0,  # of 16 prompts 8 would have to change
-                math_items=30,
+                math_items=0,  # answers that are generated cost ten times those that are chosen
                 pairs=6,
                 output_tokens=8,
                 warmup=1,

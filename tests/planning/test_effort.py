@@ -30,7 +30,6 @@ SIZES = (
         "documents",
         "prompts",
         "answer_tokens",
-        "math_items",
     ),
     *("pairs", "output_tokens", "warmup", "batches", "warmup_batches", "context_tokens"),
 )
@@ -51,11 +50,13 @@ def test_standard_is_the_default_and_what_the_shipped_file_says(tmp_path: Path) 
         assert getattr(sized, section) == getattr(shipped, section)
 
 
-def test_quick_asks_fewer_languages_and_no_batches(tmp_path: Path) -> None:
+def test_quick_asks_fewer_languages_no_sums_and_no_batches(tmp_path: Path) -> None:
     edges = {name: load(tmp_path, name).edge for name in EFFORTS}
     assert [edge.languages for edge in edges.values()] == [3, 64, 64]
+    assert [edge.math_items for edge in edges.values()] == [0, 150, 400]
     assert [edge.batch_prompts for edge in edges.values()] == [0, 32, 96]
     # it takes what is typed in the remedy, and no 0
+    assert load(tmp_path, "quick", "edge: {math_items: 150}").edge.math_items == 150
     assert load(tmp_path, "quick", "edge: {batch_prompts: 32}").edge.batch_prompts == 32
     with pytest.raises(ThresholdsError, match=r"edge\.batch_prompts: .* >= 6"):
         load(tmp_path, "quick", "edge: {batch_prompts: 0}")
@@ -81,7 +82,6 @@ def test_more_effort_is_never_less_of_anything(size: str) -> None:
         ("long_texts", "long_context_tokens"),
         ("documents",),
         ("prompts", "answer_tokens"),
-        ("math_items",),
         ("context_tokens",),
     ],
     ids="-".join,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.tasks.graded import Graded, GradedTask, Questions, compare
 from qgate.measure.tasks.grading import Grading
 from qgate.runtimes.base import Prompt, Span
@@ -59,6 +59,11 @@ class Task(GradedTask):
                 by which another could be graded.
         """
         items = self.file.items
+        if not items:
+            raise NotApplicable(
+                f"{self.check}: quick effort does not ask it. Run with --qgate-effort=standard, or"
+                " write edge: {math_items: 150}"
+            )
         prompts = speaker.begin([item.prompt for item in items])
         if self.file.has_choices:
             return Work(spans=self._choices(speaker, prompts))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
 from qgate.runtimes.messages import NO_END
@@ -220,3 +220,10 @@ def said(file: ItemFile, outcome: Outcome) -> list[str]:
         for at in range(0, len(totals), FOUR)
     ]
     return [item.choices[place] for item, place in zip(file.items, best, strict=True)]
+
+
+def test_a_task_of_no_items_is_skipped_and_says_what_to_type(write: Write, speak: Speak) -> None:
+    task = Task(check="edge.math", file=write(sums(6))).take([])
+
+    with pytest.raises(NotApplicable, match=r"^edge\.math: quick effort does not ask it\. .*150}$"):
+        task.work(speak(64))
