@@ -209,8 +209,14 @@ def plan_models(
         artifacts=plans,
         tasks=tasks,
         header=(*floor_line, *feasibility.describe(plan.limits for plan in plans)),
-        warnings=thresholds.unmatched({one.artifact.id: one.artifact.scheme for one in plans}),
+        warnings=thresholds.unmatched(dict(map(_scheme, plans))),
     )
+
+
+def _scheme(plan: ArtifactPlan) -> tuple[str, str | None]:
+    """Of an artifact by its id; None where its files cannot be read."""
+    artifact = plan.artifact
+    return artifact.id, None if artifact.problem else artifact.scheme
 
 
 def _plan_artifact(

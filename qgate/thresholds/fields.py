@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _SIGNS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-_MOST_DIGITS = 300
+_MOST_DIGITS = 4000
 """Python refuses to read whole numbers of thousands."""
 
 
@@ -104,8 +104,11 @@ class Scalar:
             return directory / text
         if bool in self.kinds and not is_quoted:
             return {"true": True, "false": False}.get(text, text)
-        if self.is_plain(text, is_quoted=is_quoted) and len(text) < _MOST_DIGITS:
-            number = int(text) if text.lstrip("-").isdigit() else float(text)
+        is_whole = text.lstrip("-").isdigit()
+        if self.is_plain(text, is_quoted=is_quoted) and not (is_whole and len(text) > _MOST_DIGITS):
+            if is_whole:
+                return int(text)
+            number = float(text)
             return number if math.isfinite(number) else text
         return text
 

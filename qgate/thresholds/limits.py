@@ -66,17 +66,21 @@ def _named(
     if section not in sections:
         return
     first: dict[str, tuple[int, str]] = {}
+    whole = f"a name, or several with commas between them, as keys of {section}"
     for entry in reader.mapping(sections[section].node, section).values():
         names = []
         for name in (part.strip() for part in entry.key.split(",")):
-            line, written = first.setdefault(name.casefold(), (entry.line, name))
-            if valid and name not in valid:
+            if not name:
+                reader.note(entry.line, f"got {shown(entry.key)}; expected {whole}.")
+            elif valid and name not in valid:
                 hint = f"{did_you_mean(name, valid)} Valid: {', '.join(valid)}."
                 reader.note(entry.line, f"unknown key {shown(name)} in {section}.{hint}")
-            elif line != entry.line or name in names:
+            elif name.casefold() in first:
+                line, written = first[name.casefold()]
                 where = f"{section}, first on line {line} as {shown(written)}"
                 reader.note(entry.line, f"duplicate key {shown(name)} in {where}. Remove one.")
             else:
+                first[name.casefold()] = (entry.line, name)
                 names.append(name)
         yield names, entry
 

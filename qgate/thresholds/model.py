@@ -92,15 +92,22 @@ class Thresholds:
         limits = {check: effective.get(check) for check in in_report_order(effective)}
         return MappingProxyType({check: limit for check, limit in limits.items() if limit})
 
-    def unmatched(self, schemes: Mapping[str, str]) -> tuple[str, ...]:
-        """A line for each pattern of a user's that is of no artifact; schemes are by their ids."""
+    def unmatched(self, schemes: Mapping[str, str | None]) -> tuple[str, ...]:
+        """A line for each pattern of a user's that is of no artifact.
+
+        Args:
+            schemes: by the artifacts' ids; None: it is unknown, so that any pattern may be of it.
+        """
         lines = []
         for layer in self.layers:
             if layer.source is None or layer.source.is_shipped:
                 continue
-            if any(layer.applies_to(name, scheme, "") for name, scheme in schemes.items()):
+            if any(layer.applies_to(name, scheme or "", "") for name, scheme in schemes.items()):
                 continue
-            known = dict.fromkeys(schemes.values() if layer.scope == "scheme" else schemes)
+            is_by_scheme = layer.scope == "scheme"
+            if is_by_scheme and None in schemes.values():
+                continue
+            known = dict.fromkeys(map(str, schemes.values() if is_by_scheme else schemes))
             lines.append(
                 f"{layer.source}: {layer.scope}s: got {shown(layer.pattern)}, which matches no "
                 f"artifact; expected one of {', '.join(known)}."

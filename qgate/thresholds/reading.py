@@ -158,12 +158,15 @@ class Reader:
         is_whole = len(self._mistakes) == before
         try:
             return model.model_validate(values, strict=True)
+        except OSError as error:  # of a path that no file system takes
+            got = f"got {shown(str(error.filename))}"
+            self.note(line, f"{_of(where)}{error.strerror}: {got}; expected a path that exists.")
         except ValidationError as error:
             for key, wrong in _first_of_each(error).items():
                 if key in values:
-                    node = entries[key].node
+                    one = entries[key]
                     self.note(
-                        entries[key].line, _in_words(wrong, _dotted(where, key), node, fields[key])
+                        one.line, _in_words(wrong, _dotted(where, key), one.node, fields[key])
                     )
                 elif is_whole and key:  # else it is probably this key that was misspelt
                     self.note(line, f"{_of(where)}no {key}; expected {fields[key].expected}.")

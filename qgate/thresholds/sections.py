@@ -120,7 +120,7 @@ def _field(
     pattern: str | None = None,
     **constraints: Any,  # noqa: ANN401 - those of Field
 ) -> tuple[Any, Any]:
-    anchored = f"^{pattern}$" if pattern else None
+    anchored = f"^(?:{pattern})$" if pattern else None
     if unit:
         kind = Annotated[kind, Unit(unit)]
     if expected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import pytest
 from qgate.checks import area_of
 from qgate.errors import RuntimeUnavailable, ThresholdsError
 from qgate.planning.applicability import applicable, limits_of
+from qgate.planning.effort import find_effort
 from qgate.planning.plan import plan_models
-from qgate.records import Artifact
+from qgate.records import Artifact, SourceLine
 from qgate.runtimes.selection import Choice, Machine, choose
 from qgate.thresholds import load_thresholds
 
@@ -28,6 +30,9 @@ limits:
   latency.tps: {min: 0.5, rule: alarm}
   memory.fits: {ram_gib: 1, context: 512}
 """
+
+
+MEMORY = frozenset({"memory"})
 
 
 def artifact(format: str) -> Artifact:
@@ -131,6 +136,31 @@ def test_a_limit_of_the_users_own_that_cannot_be_measured_is_refused(own: Thresh
         "own.yaml:4: memory.fits: got a limit for llama-4bit, which 'openai_server' serves;"
         " expected a runtime that measures memory. Remove the limit, or name another runtime"
     )
+
+
+def test_a_teams_own_row_needs_no_runtime_that_measures_its_area(shipped: Thresholds) -> None:
+    model, choice = artifact("gguf"), Choice(name="fake", reason="", unmeasured=MEMORY)
+    limit = replace(limits_of(model, shipped)["memory.peak"], source=SourceLine("own.yaml", 3))
+
+    assert "memory.mine" in applicable({"memory.mine": limit}, model, choice, "fake")
+    with pytest.raises(ThresholdsError, match="expected a runtime that measures memory"):
+        applicable({"memory.peak": limit}, model, choice, "fake")
+
+
+def test_what_quick_does_not_ask_has_no_shipped_limit_and_one_of_the_users(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own.yaml").write_text("version: 1\nlimits: {edge.math: {max_drop: 0.1}}\n")
+    quick, standard = (find_effort(name).over for name in ("quick", "standard"))
+    rows = {"edge.math", "edge.batch_invariance"}
+
+    for path, over, expected in (
+        (None, standard, rows),
+        (None, quick, set()),
+        (tmp_path / "own.yaml", quick, {"edge.math"}),
+    ):
+        found = limits_of(artifact("gguf"), load_thresholds(path, tmp_path, over))
+        assert rows & found.keys() == expected
 
 
 def test_where_no_runtime_reads_the_format_every_limit_stands(shipped: Thresholds) -> None:

@@ -55,6 +55,18 @@ BAD_BODIES = [
         "schemes:\n  Q8_0: {}\n  q8_0: {}",
         "4: duplicate key 'q8_0' in schemes, first on line 3 as 'Q8_0'. Remove one.",
     ),
+    (
+        'schemes: {Q4_0: {}, "q4_0, Q4_1": {}}',
+        "2: duplicate key 'q4_0' in schemes, first on line 2 as 'Q4_0'. Remove one.",
+    ),
+    (
+        "schemes: {'Q4_0,': {}}",
+        "2: got 'Q4_0,'; expected a name, or several with commas between them, as keys of schemes.",
+    ),
+    (
+        f"text: {{windows: 1{'0' * 999}}}",
+        f"2: text.windows: got 1{'0' * 56}...; expected a whole number >= 2 and <= 2147483647.",
+    ),
     ("? [a, b]\n: 1", "2: got a list as a key; expected a word."),
     ("limits: {'': {max: 1}}", "2: got '' as a key in limits; expected a word."),
     # shapes

@@ -69,7 +69,7 @@ def _url() -> Any:  # noqa: ANN401 - a field
 
 
 def _model() -> Any:  # noqa: ANN401 - a field
-    return option("The model's name there; absent: the only one that it serves.")
+    return option("The model's name there; absent: the only one that it serves.", pattern=".+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
