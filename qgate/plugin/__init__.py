@@ -1,7 +1,7 @@
 """The entry point: options; fixtures, markers and the session's object when `--qgate` is given.
 
 Idle it costs the options below and nothing else: no yaml, numpy, mlflow or torch is imported, and
-of a project's own tests none is touched but those that ask for the gate's fixtures.
+of a project's own tests none is touched but the checks that are written for the gate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ FIXTURES = frozenset(
         *("perplexity_samples", "latency_samples", "memory_samples"),
     }
 )
-"""What `qgate.plugin.fixtures` offers; a project's own of such a name wins."""
+"""What `qgate.plugin.fixtures` offers."""
+OURS_ALONE = frozenset({"artifact", "gate"})
+"""Who asks for one of these means qgate; a missing `model` may be a conftest that was lost."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,17 +70,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a gate, skip the tests that ask for its fixtures."""
+    """Without a gate, skip the checks that it is for."""
     if config.getoption("qgate"):
         return
     reason = "no artifact to gate: run pytest with --qgate=PATH"
     for item in items:
-        wanted = FIXTURES.intersection(getattr(item, "fixturenames", ()))
-        if wanted and _lacks(item, wanted):
+        lacking = _lacking(item)
+        if lacking and (lacking & OURS_ALONE or item.get_closest_marker("qgate")):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _lacks(item: pytest.Item, names: frozenset[str]) -> bool:
-    """Whether nobody defines one of these fixtures for a test."""
+def _lacking(item: pytest.Item) -> frozenset[str]:
+    """Which of these fixtures a test asks for and nobody defines."""
     info: Any = getattr(item, "_fixtureinfo", None)  # private; items of other plugins have none
-    return info is not None and not names <= info.name2fixturedefs.keys()
+    wanted = FIXTURES.intersection(getattr(item, "fixturenames", ()))
+    return wanted - info.name2fixturedefs.keys() if info is not None else frozenset()

@@ -77,6 +77,14 @@ def test_without_a_model_a_project_has_its_own_marks_alone(project: Project) -> 
     assert "'memory' not found in `markers`" in seen.text
 
 
+def test_without_a_model_a_lost_fixture_is_still_an_error(project: Project) -> None:
+    project.write("tests/test_own.py", "def test_it(model, reference_model): ...\n")
+    seen = project.pytest()
+
+    assert (seen.code, "1 error" in seen.lines[-1]) == (1, True)
+    assert "fixture 'model' not found" in seen.text
+
+
 def test_a_check_without_a_name_says_how_to_name_it(project: Project, models: Path) -> None:
     project.write("tests/test_own.py", FRENCH.replace('@pytest.mark.qgate("edge.french")', ""))
     seen = project.gate_all(models, "tests", "-k", "good")
