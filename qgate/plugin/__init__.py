@@ -29,7 +29,7 @@ FIXTURES = frozenset(
         *("perplexity_samples", "latency_samples", "memory_samples"),
     }
 )
-"""What `qgate.plugin.fixtures` offers."""
+"""What `qgate.plugin.fixtures` offers; who wins against a project's own is written there."""
 OURS_ALONE = frozenset({"artifact", "gate"})
 """Who asks for one of these means qgate; a missing `model` may be a conftest that was lost."""
 
@@ -41,12 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Keep the model directory from configuring pytest."""
+    """Keep the model directory from configuring pytest; be there before a project's plugins."""
     paths = early_config.known_args_namespace.qgate
     if paths:
-        from qgate.plugin import rootdir
+        from qgate.plugin import fixtures, rootdir
 
         rootdir.settle(early_config, paths)
+        early_config.pluginmanager.register(fixtures.Models(), "qgate-models")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,6 +3,10 @@
 The shipped checklist uses these, and so does a team's own check in its own repository. Measuring
 happens in session fixtures, once an artifact, before the first row that needs it: order, `-k` and
 `--lf` never change a number. What could not be measured is an ERROR on each row that needs it.
+
+A project's own fixture of such a name wins where its test module or `conftest.py` defines it. Of
+those of its `pytest_plugins` only `model` and `reference_model` do, which no shipped row asks for:
+with another `artifact` the checklist would measure something else.
 """
 
 from __future__ import annotations
@@ -104,16 +108,18 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     session.clock.close(artifact.id)
 
 
-@pytest.fixture(scope="session")
-def model(serving: Serving, request: pytest.FixtureRequest) -> Model:
-    """The artifact, to be asked by a team's own check."""
-    return _model(serving, request, is_reference=False)
+class Models:
+    """What a team's own check asks; registered first, as of plugins' fixtures the last one wins."""
 
+    @pytest.fixture(scope="session")
+    def model(self, serving: Serving, request: pytest.FixtureRequest) -> Model:
+        """The artifact, to be asked by a team's own check."""
+        return _model(serving, request, is_reference=False)
 
-@pytest.fixture(scope="session")
-def reference_model(serving: Serving, request: pytest.FixtureRequest) -> Model:
-    """The reference, asked the same token ids as the artifact."""
-    return _model(serving, request, is_reference=True)
+    @pytest.fixture(scope="session")
+    def reference_model(self, serving: Serving, request: pytest.FixtureRequest) -> Model:
+        """The reference, asked the same token ids as the artifact."""
+        return _model(serving, request, is_reference=True)
 
 
 def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bool) -> Model:

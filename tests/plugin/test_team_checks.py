@@ -123,6 +123,22 @@ def test_a_projects_own_fixture_called_artifact_wins(
     assert (seen.code, "3 passed" in seen.lines[-1]) == (0, True)
 
 
+def test_a_model_of_a_projects_plugin_wins_and_the_checklist_keeps_its_artifact(
+    project: Project, models: Path
+) -> None:
+    offered = ("artifact", "model", "reference_model")
+    fixtures = (f"@pytest.fixture\ndef {name}(): return 'of theirs'\n" for name in offered)
+    project.write("shared.py", "\n".join(["import pytest", *fixtures]))
+    project.write("conftest.py", "pytest_plugins = ['shared']\n")
+    own = "def test_it(model, reference_model): assert model == reference_model == 'of theirs'\n"
+    project.write("tests/test_own.py", own)
+    words = "test_own or (good and test_integrity)"
+    seen = project.gate(models, "--pyargs", "tests", "qgate.checklist", "-m", "", "-k", words)
+
+    assert (seen.code, "7 passed" in seen.lines[-1]) == (0, True)
+    assert set(seen.verdicts("good").values()) == {"pass", "incomplete"}
+
+
 def test_an_unexpected_exception_in_a_check_is_an_error_with_its_traceback(
     project: Project, models: Path
 ) -> None:
