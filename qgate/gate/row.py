@@ -180,6 +180,7 @@ class Ledger:
         self._artifacts = {artifact.id: artifact for artifact in artifacts}
         self._expected: dict[str, list[str]] = {name: [] for name in self._artifacts}
         self._records: dict[str, dict[str, Record]] = {name: {} for name in self._artifacts}
+        self._of_tests: dict[tuple[str, str], dict[str, Record]] = {}
         self._subjects: dict[str, Subject] = {}
         self.reference: dict[str, Any] = {}
 
@@ -187,8 +188,21 @@ class Ledger:
         if check not in self._expected[artifact_id]:
             self._expected[artifact_id].append(check)
 
-    def enter(self, artifact_id: str, record: Record, subject: Subject | None = None) -> None:
-        self._records[artifact_id][record.name] = record
+    def enter(
+        self, artifact_id: str, record: Record, subject: Subject | None = None, test: str = ""
+    ) -> None:
+        """Note what became of a row: of several tests' records the worst, of a test's its last.
+
+        Args:
+            artifact_id: that it is about.
+            record: of the row.
+            subject: what else is known by now.
+            test: the test's id; a rerun has the same.
+        """
+        of_tests = self._of_tests.setdefault((artifact_id, record.name), {})
+        of_tests[test] = record
+        worst = min(of_tests.values(), key=lambda one: _ROWS_WORST_FIRST.index(one.verdict))
+        self._records[artifact_id][record.name] = worst
         if subject is not None:
             self._subjects[artifact_id] = subject
             self.reference = {**self.reference, **subject.reference}
@@ -272,6 +286,7 @@ def _not_reached(check: str) -> Record:
 
 
 _WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.INCOMPLETE, Verdict.INCONCLUSIVE)
+_ROWS_WORST_FIRST = (*_WORST_FIRST, Verdict.SKIPPED, Verdict.PASS)
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:

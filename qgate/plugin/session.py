@@ -210,7 +210,7 @@ class GateSession:
         if row is not None:
             for note in row.subject.notes if row.subject else ():
                 self._note(note)
-            self.ledger.enter(row.artifact_id, row.record, row.subject)
+            self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
             self.write_report()
 
     def _note(self, note: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.errors import MeasurementError, NotApplicable, QGateError
+from qgate.errors import MeasurementError, QGateError
 from qgate.gate.row import Subject
 from qgate.plugin.rows import row_of
 from qgate.records import Record, Verdict
@@ -72,17 +72,16 @@ def attach_failure(
         report: of one of its phases.
         error: what ended it. Where pytest's own failure or skip took the place of one of qgate's
             errors, that error is its context, and holds what else the report shows.
-        limits: of an artifact; a row that says nothing about this model is shown with its limit.
+        limits: of an artifact; a row that was skipped is shown with the limit that it does not hold.
     """
     name, artifact = row_of(item)
     if name and artifact and _ROW not in item.stash:
         cause = error if isinstance(error, QGateError) else error.__context__
-        is_limited = report.skipped and isinstance(cause, NotApplicable)
         record = Record(
             name=name,
             verdict=Verdict.SKIPPED if report.skipped else Verdict.ERROR,
             message=_one_line(error),
-            limit=limits(artifact).get(name) if is_limited else None,
+            limit=limits(artifact).get(name) if report.skipped else None,
             details=dict(cause.details) if isinstance(cause, QGateError) else {},
         )
         attach(item, Row(artifact_id=artifact.id, record=record))

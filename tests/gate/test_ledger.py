@@ -128,6 +128,17 @@ def test_a_row_that_is_entered_twice_counts_once_with_its_last_word() -> None:
     assert (found.digest, found.measured) == ("sha256:1", {"s": 1.0})
 
 
+def test_of_two_tests_with_the_name_of_one_row_the_worse_counts_until_it_is_rerun() -> None:
+    ledger = Ledger([artifact()])
+    verdicts = []
+    for test, verdict in [("[0.9]", FAIL), ("[0.1]", PASS), ("[none]", SKIPPED), ("[0.9]", PASS)]:
+        ledger.enter("a", record("x.one", verdict), test=test)
+        [row] = ledger.report({}, {}).artifacts[0].records
+        verdicts.append(row.verdict)
+
+    assert verdicts == [FAIL, FAIL, FAIL, SKIPPED]
+
+
 def test_rows_come_in_the_order_of_the_checklist_and_a_teams_own_last() -> None:
     ledger = Ledger([artifact()])
     names = ["ours.first", "memory.peak", "edge.math", "accuracy.b", "integrity.files"]

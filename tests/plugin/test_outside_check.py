@@ -131,6 +131,33 @@ def test_a_projects_own_module_is_named_in_its_ini_file(
     assert set(seen.verdicts("small")) == {"json.valid", "json.length"}
 
 
+TWICE_AND_SKIPPED = """
+import pytest
+from qgate import Estimate
+
+@pytest.mark.qgate("json.valid")
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_valid(artifact, gate, share):
+    gate.judge(Estimate.exact(share, "fraction"))
+
+@pytest.mark.qgate("json.length")
+def test_length(artifact, gate):
+    pytest.skip("no data here")
+"""
+
+
+def test_of_two_tests_of_a_row_the_worse_counts_and_a_skipped_row_keeps_its_limit(
+    site: Path, gate: Callable[[str], Outcome]
+) -> None:
+    (site / "outside" / "test_json.py").write_text(TWICE_AND_SKIPPED)
+    seen = gate(LIMITS)
+
+    assert seen.verdicts("small") == {"json.valid": "fail", "json.length": "skipped"}
+    small = next(one for one in seen.report()["artifacts"] if one["id"] == "small")
+    limits = {row["name"]: row["limit"]["source"] for row in small["checks"]}
+    assert limits == {"json.valid": "own.yaml:4", "json.length": "own.yaml:5"}
+
+
 def test_a_limit_that_no_test_measured_leaves_the_run_incomplete(
     gate: Callable[[str], Outcome],
 ) -> None:
