@@ -72,7 +72,7 @@ def attach_failure(
         report: of one of its phases.
         error: what ended it. Where pytest's own failure or skip took the place of one of qgate's
             errors, that error is its context, and holds what else the report shows.
-        limits: of an artifact; a row that was skipped is shown with the limit that it does not hold.
+        limits: of an artifact; a row that was skipped is shown with the one that it has.
     """
     name, artifact = row_of(item)
     if name and artifact and _ROW not in item.stash:
@@ -92,19 +92,37 @@ def attach_failure(
 def send(item: pytest.Item, report: pytest.TestReport) -> None:
     """Put the test's row on its report, in the one form that xdist and JUnit take: text.
 
-    A failed row's location is its limit's line, so that annotations and editors open that.
+    A failed row's location is its limit's line, so that annotations and editors open that. A row
+    that cannot be stored is an error, and its test fails.
     """
-    row = item.stash.get(_ROW, None)
-    if row is None:
-        return
+    row, own = item.stash.get(_ROW, None), []
+    if row is not None:
+        try:
+            text = _write(row)
+        except (QGateError, ValueError, TypeError, RecursionError) as error:
+            name = row.record.name
+            line = f"{name}: the row cannot be stored: {_one_line(error)}"
+            row = Row(
+                artifact_id=row.artifact_id,
+                record=Record(name=name, verdict=Verdict.ERROR, message=line),
+            )
+            attach(item, row)
+            text = _write(row)
+            report.outcome, report.longrepr = "failed", line
+        own = [(_VERDICT, row.record.verdict.value), (_RESULT, text)]
     others = [pair for pair in item.user_properties if pair[0] not in (_RESULT, _VERDICT)]
-    text = json.dumps(row.to_json(), allow_nan=False)
-    own: list[tuple[str, object]] = [(_VERDICT, row.record.verdict.value), (_RESULT, text)]
     item.user_properties = [*others, *own]
     report.user_properties = list(item.user_properties)
-    if report.failed and row.record.limit:
+    if row is not None and report.failed and row.record.limit:
         source = row.record.limit.source
         report.location = (source.path, source.line - 1, report.location[2])
+
+
+def _write(row: Row) -> str:
+    """A row as text that can be read again."""
+    text = json.dumps(row.to_json(), allow_nan=False)
+    Row.from_json(json.loads(text))
+    return text
 
 
 def receive(report: pytest.TestReport) -> Row | None:

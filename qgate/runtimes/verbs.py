@@ -37,6 +37,7 @@ from qgate.runtimes.messages import (
 )
 from qgate.runtimes.ragged import from_flat, to_flat
 from qgate.runtimes.worker.scoring import ScoreRequest
+from qgate.untrusted.json import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +81,11 @@ class Verb(Generic[_Request, _Answer]):
 def _fields(value: Any) -> _Wire:  # noqa: ANN401 - any dataclass
     """The fields of a dataclass as they are."""
     return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+
+
+def _answer_to(verb: str, answer: _Wire) -> Fields:
+    """What a runtime says of itself or of a model: it goes into the report as it is."""
+    return Fields(answer, f"runtime: unreadable answer to {verb}", RuntimeFailed)
 
 
 def _send_settings(settings: LoadSettings) -> _Wire:
@@ -158,14 +164,14 @@ DESCRIBE: Verb[None, RuntimeFacts] = Verb(
     send=lambda _: {},
     receive=lambda _: None,
     reply=_fields,
-    read=lambda answer: RuntimeFacts(**answer),
+    read=lambda answer: _answer_to("describe", answer).read(RuntimeFacts),
 )
 LOAD: Verb[LoadSettings, ModelFacts] = Verb(
     name="load",
     send=_send_settings,
     receive=lambda args: LoadSettings(**args),
     reply=ModelFacts.to_json,
-    read=ModelFacts.from_json,
+    read=lambda answer: _answer_to("load", answer).read(ModelFacts),
 )
 TOKENIZE: Verb[str, Tokens] = Verb(
     name="tokenize",

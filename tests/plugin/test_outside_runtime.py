@@ -116,3 +116,18 @@ def test_a_wrong_option_is_refused_at_its_line_and_right_ones_are_in_the_schema(
     assert (keys["lanes"]["minimum"], keys["lanes"]["maximum"]) == (1, 8)
     doctor = project.run([sys.executable, "-m", "qgate", "doctor"], **environ).out
     assert ["outside", "2.5.1", "GGUF"] in [line.split() for line in doctor.splitlines()]
+
+
+def test_what_it_tells_of_itself_is_read_with_suspicion(
+    project: Project, site: Path, toys: Callable[..., Path]
+) -> None:
+    adapter = site / "outside" / "adapter.py"
+    adapter.write_text(ADAPTER.replace("version=installed", "version=None"))
+
+    seen = gate(project, site, toys(served=Toy()), "{lanes: 4}")
+
+    assert seen.code == 1
+    assert "INTERNALERROR" not in seen.text
+    line = "runtime: unreadable answer to describe: version: got nothing; expected a text."
+    assert line in seen.message("served", "perplexity.ratio")
+    assert seen.verdicts("served")["perplexity.ratio"] == "error"

@@ -150,3 +150,13 @@ def test_an_unexpected_exception_in_a_check_is_an_error_with_its_traceback(
     assert "raise KeyError('prompts')" in seen.out
     assert seen.verdicts("good")["edge.french"] == "error"
     assert seen.message("good", "edge.french") == "KeyError: 'prompts'"
+
+
+def test_a_row_that_cannot_be_stored_is_an_error_of_its_row(project: Project, models: Path) -> None:
+    project.write("tests/test_french.py", FRENCH.replace("n=200", 'n=200, p_value=float("nan")'))
+    seen = project.gate_all(models, "tests", "-k", "good")
+
+    assert (seen.code, "1 failed" in seen.lines[-1]) == (1, True)
+    line = "edge.french: the row cannot be stored: ValueError: Out of range float values"
+    assert seen.verdicts("good")["edge.french"] == "error"
+    assert seen.message("good", "edge.french").startswith(line)
