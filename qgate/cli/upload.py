@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgate.errors import UsageError
 from qgate.report.report_file import read
+from qgate.report.text import escape_line
+from qgate.untrusted.json import Fields
 
 if TYPE_CHECKING:
     import argparse
@@ -19,13 +22,14 @@ def run_upload(options: argparse.Namespace) -> int:
     # this process's own environment: mlflow reads it, and its defaults wait for minutes
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    meant_for = read(options.report).mlflow.get("uri")
+    mlflow = Fields(read(options.report).mlflow, str(options.report), UsageError, place="mlflow")
+    meant_for = mlflow.get("uri", str, default="")
     named = options.uri or os.environ.get("MLFLOW_TRACKING_URI") or meant_for
     outcome = upload_report(options.report, resolve_uri(named, os.environ, Path.cwd()))
     if outcome.uploaded:
-        sys.stdout.write(
-            f"mlflow: {outcome.uri}, experiment {outcome.experiment}, run {outcome.parent_run_id}\n"
-        )
+        line = f"{outcome.uri}, experiment {outcome.experiment}, run {outcome.parent_run_id}"
+        sys.stdout.write(f"{escape_line(f'mlflow: {line}')}\n")
         return 0
-    sys.stderr.write(f"mlflow: not uploaded to {outcome.uri} ({outcome.reason})\n")
+    line = f"mlflow: not uploaded to {outcome.uri} ({outcome.reason})"
+    sys.stderr.write(f"{escape_line(line)}\n")
     return 1

@@ -30,6 +30,9 @@ from qgate.untrusted.text import seen
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LONGEST_LINE = 18
+"""Digits of the number of a line."""
+
 
 def write(report: Report, path: Path) -> None:
     """Write the report.
@@ -89,15 +92,23 @@ def read(path: Path) -> Report:
     Raises:
         UsageError: not a report of this schema version; one line.
     """
+    return read_report(read_json(path), str(path))
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """What `read` checks, with the keys that this version does not know.
+
+    Raises:
+        UsageError: not JSON; one line.
+    """
     try:
-        value = strict_json(path.read_bytes())
+        return strict_json(path.read_bytes())
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be read: {error.strerror}; expected a report that qgate wrote."
         ) from error
     except NotJson as error:
         raise UsageError(f"{path}: {error}. Name a report that qgate wrote.") from error
-    return read_report(value, str(path))
 
 
 def read_report(value: object, where: str) -> Report:
@@ -155,7 +166,7 @@ def read_record(row: Fields) -> Record:
 def _read_limit(check: str, limit: Fields) -> Limit:
     source: str = limit.get("source", str)
     path, _, line = source.rpartition(":")
-    if not (path and line.isascii() and line.isdigit()):
+    if not (path and line.isascii() and line.isdigit() and len(line) <= _LONGEST_LINE):
         raise limit.error(f"source: got {seen(source)}; expected FILE:LINE")
     line_of = SourceLine(path, int(line), limit.get("is_shipped", bool, default=False))
     return limit.read(Limit, check=check, source=line_of)

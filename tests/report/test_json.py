@@ -159,6 +159,7 @@ DAMAGED: list[tuple[tuple[str | int, ...], object, str]] = [
     (("artifacts", 0), [], "artifacts[0]: got a list; expected an object."),
     (("artifacts", 1, "checks"), None, "artifacts[1]: checks: got nothing; expected a list."),
     (("artifacts", 0, "size_bytes"), True, "artifacts[0]: size_bytes: got true; expected an int"),
+    (("artifacts", 0, "size_bytes"), 10**400, "artifacts[0]: size_bytes: got a number of 401 d"),
     (
         ("artifacts", 0, "measured"),
         {"s": "1"},
@@ -175,6 +176,11 @@ DAMAGED: list[tuple[tuple[str | int, ...], object, str]] = [
         (*ROW, "limit", "max"),
         "much",
         "artifacts[0].checks[1].limit: max: got 'much'; expected a f",
+    ),
+    (
+        (*ROW, "limit", "source"),
+        f"x:{'9' * 5000}",
+        "artifacts[0].checks[1].limit: source: got 'x:9",
     ),
     ((*ROW, "limit", "source"), "x:", "artifacts[0].checks[1].limit: source: got 'x:'; expected F"),
     ((*ROW, "details", "kl_by"), {"slice": 1}, "artifacts[0].checks[1].details: kl_by.slice: got "),

@@ -166,3 +166,10 @@ def test_a_model_that_is_not_there_is_exit_code_4(passing: Report, tmp_path: Pat
     with pytest.raises(UsageError) as caught:
         discover([tmp_path / "none.gguf"])
     assert (done.returncode, done.stderr) == (4, f"{caught.value}\n")
+
+
+def test_an_address_that_is_no_text_is_exit_code_4(passing: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_json({**passing.to_json(), "mlflow": {"uri": 5}}, path)
+    done = _run("upload", str(path))
+    assert (done.returncode, done.stderr) == (4, f"{path}: mlflow: uri: got 5; expected a text.\n")

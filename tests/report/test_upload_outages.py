@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgate.report.mlflow.upload import upload_in_child
+from qgate.report.mlflow.upload import postpone, upload_in_child
 from qgate.report.report_file import read
 from tests.report.conftest import UPLOAD_DEADLINE_S
 
@@ -181,6 +182,18 @@ def test_a_child_past_its_deadline_is_killed(path: Path, silent_port: int) -> No
     assert time.monotonic() - began < 2
     assert outcome.reason == "not finished within 0.5 s"
     assert read(path).mlflow == outcome.to_json()
+
+
+def test_what_a_newer_qgate_wrote_survives_an_upload(path: Path) -> None:
+    known = json.loads(path.read_text())
+    row = {**known["artifacts"][0]["checks"][0], "newer": 1}
+    artifact = {**known["artifacts"][0], "newer": 2, "checks": [row]}
+    newer = {**known, "newer": 3, "artifacts": [artifact]}
+    path.write_text(json.dumps(newer))
+
+    outcome = postpone(path, "http://x", "later")
+
+    assert json.loads(path.read_text()) == {**newer, "mlflow": outcome.to_json()}
 
 
 def test_a_lost_report_is_a_reason_not_a_crash(tmp_path: Path, closed_port: int) -> None:

@@ -8,7 +8,6 @@ into the report; `qgate upload REPORT` sends one again and logs nothing twice.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -146,8 +145,10 @@ def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
 
 
 def _write_outcome(report_path: Path, outcome: UploadOutcome) -> None:
-    report = report_file.read(report_path)
-    report_file.write(dataclasses.replace(report, mlflow=outcome.to_json()), report_path)
+    report = report_file.read_json(report_path)
+    report_file.read_report(report, str(report_path))
+    # not the typed report: a newer qgate's keys stay
+    report_file.write_json({**report, "mlflow": outcome.to_json()}, report_path)
 
 
 def _make_failure(uri: str, reason: str) -> UploadOutcome:
