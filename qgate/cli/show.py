@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -29,7 +30,11 @@ _COLOURS: Mapping[str, str] = MappingProxyType(
 def run_show(options: argparse.Namespace) -> int:
     """Print the table, an artifact's rows in words, or one row of every artifact."""
     path: Path = options.report
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError:  # a name too long, a directory without permission: `read` names it
+        is_there = True
+    if not is_there:
         raise UsageError(
             f"{path}: no such report; expected one that a run wrote. "
             "Type: pytest --qgate=DIR, or name it with --report PATH"
@@ -74,6 +79,8 @@ def _unknown(name: str, ids: list[str], rows: list[str], path: Path) -> UsageErr
 
 
 def _print(lines: Iterable[Line]) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show must not end it
+        sys.stdout.reconfigure(errors="replace")
     is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     try:
         for line in lines:

@@ -132,9 +132,9 @@ def make_row(record: Record) -> Row:
     return Row(
         name=escape_line(record.name),
         member=escape_line(evidence_of(record).member),
-        value=value,
-        interval=interval,
-        limit=_format_limit(record),
+        value=escape_line(value),
+        interval=escape_line(interval),
+        limit=escape_line(_format_limit(record)),
         verdict=record.verdict,
     )
 

@@ -244,7 +244,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 _KINDS: Mapping[Any, tuple[str, Callable[[object], bool]]] = MappingProxyType(

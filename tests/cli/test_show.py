@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +15,7 @@ from qgate.cli.main import main
 from qgate.report.report_file import write, write_json
 from qgate.report.table import render
 from qgate.report.text import count_cells
+from tests.conftest import ROOT
 from tests.report.full_report import full_report
 
 if TYPE_CHECKING:
@@ -173,3 +177,27 @@ def test_a_report_that_is_not_there_or_is_none_is_one_line(
     code, page, error = show("--report", "cut.json")
     assert (code, page, error.count("\n")) == (4, "", 1)
     assert error.startswith("cut.json: not JSON: got 'Unterminated string")
+
+
+def test_a_report_that_cannot_be_looked_at_is_one_line(show: Callable[..., Any]) -> None:
+    code, page, error = show("--report", "x" * 300)
+    assert (code, page) == (4, "")
+    assert error.endswith(
+        "cannot be read: File name too long; expected a report that qgate wrote.\n"
+    )
+
+
+def test_a_terminal_that_is_not_utf8_gets_the_table_and_no_unit_steers_it(
+    tmp_path: Path,
+) -> None:
+    whole = json.loads(json.dumps(report().to_json()))
+    for row in whole["artifacts"][0]["checks"]:
+        row["unit"] = row["unit"] and "\x1b[31mH"
+    write_json(whole, tmp_path / "report.json")
+    command = [sys.executable, "-m", "qgate", "show", "--report", "report.json"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\x1b[31mH" in done.stdout
+    assert b"\x1b" not in done.stdout
