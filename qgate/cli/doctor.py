@@ -89,7 +89,7 @@ def _runtimes(machine: Machine) -> list[Line]:
     lines = []
     for spec in machine.runtimes:
         if spec.distributions:
-            reads = " and ".join(_READS[one] for one in sorted(spec.formats))
+            reads = " and ".join(_READS.get(one, one) for one in sorted(spec.formats))
             build = machine.builds.get(spec.name)
             device = f" ({build.upper()})" if build else ""
             lines.append(_line(spec.name, spec.distributions, reads, spec.remedy, device))

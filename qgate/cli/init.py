@@ -63,6 +63,11 @@ def run_init(options: argparse.Namespace) -> int:
             cannot be written to.
     """
     file: Path = options.thresholds
+    if file.resolve() == WORKFLOW.resolve():
+        raise UsageError(
+            f"init: --thresholds: got {file}, the workflow's own place; expected another file."
+            " Type: --thresholds qgate.yaml"
+        )
     findings = _find(options.directory, options.reference)
     _write({file: thresholds_file(findings, file), WORKFLOW: workflow(findings, file)})
     count = len(findings.artifacts)

@@ -17,6 +17,7 @@ from qgate import __version__
 from qgate.cli.doctor import describe
 from qgate.runtimes import SHIPPED, find_spec
 from qgate.runtimes.selection import Machine
+from qgate.runtimes.spec import RuntimeSpec
 from qgate.thresholds.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +129,15 @@ def test_the_doctor_runs_on_this_machine() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1] == "installed:"
+
+
+def test_the_doctor_names_a_format_that_it_does_not_know() -> None:
+    other = RuntimeSpec(
+        name="other",
+        title="Other",
+        adapter="other:Other",
+        formats=frozenset({"onnx"}),  # type: ignore[arg-type]
+        distributions=("other-runtime",),
+    )
+    _, installed, _, _ = doctor(runtimes=(other,))
+    assert any(line.split()[:4] == ["other", "not", "installed", "onnx:"] for line in installed)

@@ -136,6 +136,11 @@ def test_hugging_face_models_are_gated_with_what_serves_them(place: Path) -> Non
             "init: there.yaml: exists; expected a new file. Remove it first",
         ),
         (
+            ("models", "--thresholds=.github/workflows/qgate.yml"),
+            "init: --thresholds: got .github/workflows/qgate.yml, the workflow's own place;"
+            " expected another file. Type: --thresholds qgate.yaml",
+        ),
+        (
             ("models", "--thresholds=there.yaml/new.yaml"),
             "init: there.yaml/new.yaml: cannot be written: File exists. Start it in a directory"
             " that you may write to",
