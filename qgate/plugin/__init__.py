@@ -29,7 +29,7 @@ FIXTURES = frozenset(
         *("perplexity_samples", "latency_samples", "memory_samples"),
     }
 )
-"""What `qgate.plugin.fixtures` offers; who wins against a project's own is written there."""
+"""What `qgate.plugin.fixtures` and `.models` offer; the first says when a project's own wins."""
 OURS_ALONE = frozenset({"artifact", "gate"})
 """Who asks for one of these means qgate; a missing `model` may be a conftest that was lost."""
 
@@ -44,10 +44,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Keep the model directory from configuring pytest; be there before a project's plugins."""
     paths = early_config.known_args_namespace.qgate
     if paths:
-        from qgate.plugin import fixtures, rootdir
+        from qgate.plugin import models, rootdir
 
         rootdir.settle(early_config, paths)
-        early_config.pluginmanager.register(fixtures.Models(), "qgate-models")
+        early_config.pluginmanager.register(models, "qgate-models")
 
 
 def pytest_configure(config: pytest.Config) -> None:

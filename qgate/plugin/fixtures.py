@@ -24,7 +24,6 @@ from qgate.plugin.rows import check_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qgate.gate.model import Model
     from qgate.measure.latency.rows import LatencySamples
     from qgate.measure.measurement import Finding, Measurement
     from qgate.measure.memory.rows import MemorySamples
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
     from qgate.runtimes.served_model import Serving
 
 
-def _session(config: pytest.Config) -> GateSession:
+def session_of(config: pytest.Config) -> GateSession:
+    """The object of the gated run."""
     session: GateSession = config.pluginmanager.getplugin("qgate-session")
     return session
 
@@ -57,7 +57,7 @@ def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
 
 
 @contextmanager
-def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
+def measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
     """Turn qgate's errors into one line; the child's last words become a section of the report.
 
     Args:
@@ -81,7 +81,7 @@ def _measuring(subject: str, limit: Limit | None = None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def artifact(request: pytest.FixtureRequest) -> Artifact:
     """The thing under test; one run of all rows for each."""
-    _session(request.config)
+    session_of(request.config)
     found: Artifact = request.param
     if found.problem:
         pytest.fail(f"{found.id}: {found.problem}", pytrace=False)
@@ -98,8 +98,8 @@ def task(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serving]:
     """The artifact in its one child process; started when first used, ended after its last row."""
-    session = _session(request.config)
-    with _measuring(artifact.id):
+    session = session_of(request.config)
+    with measuring(artifact.id):
         child = session.measurer.children.serve(artifact)
     if not session.is_worker:
         session.measurer.begin(child, session.areas_of(artifact))
@@ -108,73 +108,48 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
     session.clock.close(artifact.id)
 
 
-class Models:
-    """What a team's own check asks; registered first, as of plugins' fixtures the last one wins."""
-
-    @pytest.fixture(scope="session")
-    def model(self, serving: Serving, request: pytest.FixtureRequest) -> Model:
-        """The artifact, to be asked by a team's own check."""
-        return _model(serving, request, is_reference=False)
-
-    @pytest.fixture(scope="session")
-    def reference_model(self, serving: Serving, request: pytest.FixtureRequest) -> Model:
-        """The reference, asked the same token ids as the artifact."""
-        return _model(serving, request, is_reference=True)
-
-
-def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bool) -> Model:
-    from qgate.gate.model import Model
-
-    return Model(
-        measurer=_session(request.config).measurer,
-        serving=serving,
-        is_reference=is_reference,
-        errors=lambda: _measuring(serving.artifact.id),
-    )
-
-
 @pytest.fixture(scope="session")
 def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
     """The original's likelihoods, from the store or measured now."""
-    with _measuring(serving.artifact.id):
-        return _session(request.config).measurer.reference(serving)
+    with measuring(serving.artifact.id):
+        return session_of(request.config).measurer.reference(serving)
 
 
 @pytest.fixture(scope="session")
 def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
     """Likelihoods and divergences of every scored token, artifact and original paired."""
-    with _measuring(serving.artifact.id):
-        return _session(request.config).measurer.divergence(serving)
+    with measuring(serving.artifact.id):
+        return session_of(request.config).measurer.divergence(serving)
 
 
 @pytest.fixture
 def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
     """Both sides' answers behind this test's row of accuracy or edge cases."""
-    session, check = _session(request.config), check_of(request.node)
+    session, check = session_of(request.config), check_of(request.node)
     limit = session.limits(serving.artifact).get(check)
-    with _measuring(serving.artifact.id, limit):
+    with measuring(serving.artifact.id, limit):
         return session.measurer.probe(serving, check)
 
 
 @pytest.fixture
 def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> LatencySamples:
     """Requests to artifact and original in turns, timed at their tokens."""
-    with _measuring(serving.artifact.id):
+    with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
-        return _session(request.config).measurer.latency(serving)
+        return session_of(request.config).measurer.latency(serving)
 
 
 @pytest.fixture
 def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySamples:
     """What serving the artifact takes, and what the original takes."""
-    with _measuring(serving.artifact.id):
+    with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
-        return _session(request.config).measurer.memory(serving)
+        return session_of(request.config).measurer.memory(serving)
 
 
 def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> None:
     """Refuse what sharing the machine would falsify; skip what the runtime does not tell."""
-    session, check = _session(request.config), check_of(request.node)
+    session, check = session_of(request.config), check_of(request.node)
     if area_of(check) in session.plan.of(artifact).unmeasured:
         pytest.skip(f"{check}: its runtime does not measure it")
     if session.is_worker:
@@ -189,8 +164,8 @@ def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
     """What the artifact's own files say about this test's row."""
     from qgate.measure.integrity.rows import find
 
-    with _measuring(artifact.id):
-        plan = _session(request.config).plan
+    with measuring(artifact.id):
+        plan = session_of(request.config).plan
         return find(check_of(request.node), artifact, plan.require_reference)
 
 
@@ -212,7 +187,7 @@ class Gate:
             return self._conclude(finding_record(found))
         name, plan = check_of(self.item), self.session.plan.of(self.artifact)
         limit = plan.limits.get(name)
-        with _measuring(self.artifact.id, limit):
+        with measuring(self.artifact.id, limit):
             record = judge_row(name, limit, found, plan.family)
         return self._conclude(record)
 
@@ -233,7 +208,7 @@ class Gate:
         check, plan = check_of(self.item), self.session.plan.of(self.artifact)
         path, line, _ = self.item.location
         here = SourceLine(path, (line or 0) + 1)
-        with _measuring(self.artifact.id):
+        with measuring(self.artifact.id):
             self._require_one_limit(check, estimate, here, is_bound=(max, min) != (None, None))
             limit = plan.limits.get(check)
             if (max, min) != (None, None):
@@ -285,4 +260,4 @@ class Gate:
 @pytest.fixture
 def gate(artifact: Artifact, request: pytest.FixtureRequest) -> Gate:
     """Holds this test's row to its limit."""
-    return Gate(session=_session(request.config), artifact=artifact, item=request.node)
+    return Gate(session=session_of(request.config), artifact=artifact, item=request.node)

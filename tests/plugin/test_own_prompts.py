@@ -78,7 +78,7 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def seen(project: Project, models: Path) -> Outcome:
     project.write("tests/test_own.py", OWN)
-    return project.gate_all(models, "tests")
+    return project.gate_all(models, "tests", "-W", "error")
 
 
 def test_both_sides_are_asked_and_judged(seen: Outcome) -> None:
