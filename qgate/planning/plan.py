@@ -75,8 +75,15 @@ class RunPlan:
     """The team's, by name."""
     header: tuple[str, ...] = ()
     """Lines on the noise floor, and on how likely what is certified is decided."""
-    warnings: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
     """Patterns in the thresholds file that are of no artifact: what they say holds nothing."""
+    complaints: tuple[str, ...] = ()
+    """Of runtimes of other packages: what is to change there, and changes nothing of this run."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines that the header and the end of the run show."""
+        return (*self.unmatched, *self.complaints)
 
     def of(self, artifact: Artifact) -> ArtifactPlan:
         """What is decided of an artifact of the run."""
@@ -163,7 +170,7 @@ def plan_run(options: RunOptions) -> RunPlan:
         effort=effort.name,
         noise=options.directory / noise_floor.FILE,
     )
-    return dataclasses.replace(plan, own_checks=own)
+    return dataclasses.replace(plan, own_checks=own, complaints=runtimes.complaints())
 
 
 def plan_models(
@@ -209,7 +216,7 @@ def plan_models(
         artifacts=plans,
         tasks=tasks,
         header=(*floor_line, *feasibility.describe(plan.limits for plan in plans)),
-        warnings=thresholds.unmatched(dict(map(_scheme, plans))),
+        unmatched=thresholds.unmatched(dict(map(_scheme, plans))),
     )
 
 

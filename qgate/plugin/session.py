@@ -76,8 +76,8 @@ class GateSession:
         try:
             options = Options.from_config(config)
             plan = plan_run(options)
-            if plan.warnings and options.strict:
-                raise errors.ThresholdsError("\n".join(plan.warnings))
+            if plan.unmatched and options.strict:
+                raise errors.ThresholdsError("\n".join(plan.unmatched))
             session = cls(config, options, plan)
             if not session.is_silent:
                 check_writable(options.json)

@@ -7,11 +7,11 @@ packages are named by entry points of the group `qgate.runtimes`.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from qgate.report.text import escape_line
 from qgate.runtimes.spec import RuntimeSpec
 
 if TYPE_CHECKING:
@@ -31,8 +31,18 @@ def names() -> tuple[str, ...]:
 
 def specs() -> tuple[RuntimeSpec, ...]:
     """Of every runtime, the shipped ones first."""
-    others = [entry for entry in entry_points(group=GROUP) if entry.name not in SHIPPED]
-    return (*map(_shipped, SHIPPED), *map(_of_another_package, others))
+    found = (_read(entry)[0] or _of_adapter(entry) for entry in _others())
+    return (*map(_shipped, SHIPPED), *found)
+
+
+def complaints() -> tuple[str, ...]:
+    """Of entry points that name no spec, a line each; such a runtime serves where it is named."""
+    return tuple(
+        f"{GROUP}: {entry.name}: got {entry.value}, which {problem}; it serves only where it is"
+        " named. Name a qgate.runtimes.spec.RuntimeSpec, whose adapter it is"
+        for entry in _others()
+        if (problem := _read(entry)[1])
+    )
 
 
 def options() -> dict[str, type]:
@@ -51,7 +61,7 @@ def find_spec(name: str) -> RuntimeSpec:
     found = tuple(entry_points(group=GROUP, name=name))
     if not found:
         raise LookupError(name)
-    return _read(found[0]) or _of_adapter(found[0])
+    return _read(found[0])[0] or _of_adapter(found[0])
 
 
 def make(name: str) -> Runtime:
@@ -60,32 +70,25 @@ def make(name: str) -> Runtime:
     return adapter
 
 
+def _others() -> list[EntryPoint]:
+    return [entry for entry in entry_points(group=GROUP) if entry.name not in SHIPPED]
+
+
 def _shipped(name: str) -> RuntimeSpec:
     spec: RuntimeSpec = import_module(f"qgate.runtimes.{name}.spec").SPEC
     return spec
 
 
-def _of_another_package(entry: EntryPoint) -> RuntimeSpec:
-    spec = _read(entry)
-    if spec is not None:
-        return spec
-    warnings.warn(
-        f"{GROUP}: {entry.name}: got {entry.value}, which is no RuntimeSpec; it serves only where"
-        " it is named. Name a qgate.runtimes.spec.RuntimeSpec, whose adapter it is",
-        FutureWarning,
-        stacklevel=2,
-    )
-    return _of_adapter(entry)
-
-
-def _read(entry: EntryPoint) -> RuntimeSpec | None:
-    """What the entry point names; None: no spec, or something that cannot be imported here."""
+def _read(entry: EntryPoint) -> tuple[RuntimeSpec | None, str]:
+    """What the entry point names, or None and why that is no spec."""
     try:
         found = entry.load()
-    except Exception:  # noqa: BLE001 - the child imports it again and reports why it cannot
-        return None
-    is_spec = isinstance(found, RuntimeSpec)
-    return dataclasses.replace(found, name=entry.name) if is_spec else None
+    except Exception as error:  # noqa: BLE001 - the child imports it again and ends by it
+        line = escape_line(f"{type(error).__name__}: {error}")
+        return None, f"cannot be imported here ({line})"
+    if not isinstance(found, RuntimeSpec):
+        return None, "is no RuntimeSpec"
+    return dataclasses.replace(found, name=entry.name), ""
 
 
 def _of_adapter(entry: EntryPoint) -> RuntimeSpec:

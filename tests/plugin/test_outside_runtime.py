@@ -131,3 +131,26 @@ def test_what_it_tells_of_itself_is_read_with_suspicion(
     line = "runtime: unreadable answer to describe: version: got nothing; expected a text."
     assert line in seen.message("served", "perplexity.ratio")
     assert seen.verdicts("served")["perplexity.ratio"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ("outside.adapter:Outside", "is no RuntimeSpec"),
+        ("outside.lost:SPEC", "cannot be imported here (ModuleNotFoundError: No module named"),
+    ],
+)
+def test_an_entry_point_without_a_spec_is_a_warning_of_the_run_and_never_its_error(
+    project: Project, site: Path, toys: Callable[..., Path], names: str, problem: str
+) -> None:
+    [facts] = site.glob("*.dist-info")
+    (facts / "entry_points.txt").write_text(f"[qgate.runtimes]\noutside = {names}\n")
+    words = ("--qgate-runtime=fake", f"--qgate-mlflow-uri={CLOSED_PORT}", "-m", "integrity")
+    seen = project.pytest(
+        f"--qgate={toys(good=Toy())}", *words, "-W", "error", PYTHONPATH=str(site)
+    )
+
+    assert seen.code == 0, seen.text
+    line = f"warning: qgate.runtimes: outside: got {names}, which {problem}"
+    first, last = (shown for shown in seen.lines if line in shown)
+    assert (first, last.startswith("warning: ")) == (f"qgate: {last}", True)
