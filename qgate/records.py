@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import warnings
 from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -165,7 +166,12 @@ class Estimate:
 
 
 def _of_samples(name: str, *arguments: Any) -> Estimate:  # noqa: ANN401 - those of the statistic
-    """What a statistic makes of samples; by its name, as statistics are made of the words here."""
+    """What a statistic makes of samples.
+
+    `qgate.stats` is a layer above and imports the words of this module, so that it is named in a
+    string, which `tests/test_architecture.py` does not see. `Estimate.share(...)` is public, and a
+    team looks for it at the class; the import happens when it is called, and only then.
+    """
     found: Estimate = getattr(import_module("qgate.stats.samples"), name)(*arguments)
     return found
 
@@ -320,6 +326,16 @@ class ArtifactReport:
     """`likelihoods`, `answers`: requests that were `asked`, and how many of them were answered
     `from_store`; `measured_at`: when the oldest of those was measured, UTC."""
     records: tuple[Record, ...]
+
+    @property
+    def artifact(self) -> ArtifactReport:
+        """Deprecated: the report itself, which has `id`, `scheme` and others; `path` is a text."""
+        warnings.warn(
+            "ArtifactReport.artifact is deprecated. Leave it out: report.artifacts[0].id",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self
 
     def to_json(self) -> dict[str, Any]:
         return {

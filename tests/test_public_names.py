@@ -46,6 +46,14 @@ def test_importing_qgate_imports_nothing_of_it() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_the_artifact_of_a_report_is_its_entry_as_before_with_a_deprecation() -> None:
+    entry = records.ArtifactReport(
+        id="good", scheme="Q4_K_M", size_bytes=1, verdict=qgate.Verdict.PASS, records=()
+    )
+    with pytest.warns(DeprecationWarning, match="Leave it out"):
+        assert entry.artifact.id == "good"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_exact_estimate_is_a_finite_number(value: float) -> None:
     found = qgate.Estimate.exact(4.5, unit="MB")

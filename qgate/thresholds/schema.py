@@ -1,7 +1,7 @@
 """The JSON schema of thresholds files, for editors and pre-commit; made from the reader's tables.
 
-Kept to what draft-07 validators and editors understand. `python -m qgate.thresholds` prints it;
-`thresholds/schema.json` is that output.
+Kept to what draft-07 validators and editors understand. `qgate schema` prints it, with the runtimes
+and checks that are installed; `thresholds/schema.json` is that output with qgate's own alone.
 """
 
 from __future__ import annotations

@@ -57,6 +57,14 @@ def test_the_schema_is_that_of_the_thresholds() -> None:
     assert run("schema").stdout == json_schema({name: find_spec(name).options for name in SHIPPED})
 
 
+def test_the_old_name_of_the_schema_prints_it_and_says_the_new_one() -> None:
+    command = [sys.executable, "-m", "qgate.thresholds"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout == (ROOT / "thresholds" / "schema.json").read_text()
+    assert done.stderr == "python -m qgate.thresholds is deprecated. Write: qgate schema\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "last"),
     [
