@@ -109,8 +109,8 @@ class RunClock:
 
 
 def in_words(seconds: float) -> str:
-    """`about 40 s`, `about 3 min`, `about 2 h 10 min`."""
-    if seconds < 55:
+    """`about 95 s`, `about 3 min`, `about 2 h 10 min`."""
+    if seconds < 98:
         return f"about {max(5 * round(seconds / 5), 5)} s"
     minutes = max(round(seconds / 60), 1)
     if minutes < 90:

@@ -203,7 +203,7 @@ class GateSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Enter the row into the account, and the account onto the disk."""
-        has_no_row = report.when == "teardown" or (report.when == "setup" and report.passed)
+        has_no_row = report.when != "call" and report.passed
         if self.is_worker or has_no_row:
             return
         row = transport.receive(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,6 +67,8 @@ def attach_failure(
 ) -> None:
     """Give a test that ended without a row one that says why; keep the child's last words.
 
+    A row that holds is an error where its test fails afterwards: what the test asks is not met.
+
     Args:
         item: the row's test.
         report: of one of its phases.
@@ -75,7 +77,12 @@ def attach_failure(
         limits: of an artifact; a row that was skipped is shown with the one that it has.
     """
     name, artifact = row_of(item)
-    if name and artifact and _ROW not in item.stash:
+    row = item.stash.get(_ROW, None)
+    if row is not None and report.failed and row.record.verdict in (Verdict.PASS, Verdict.SKIPPED):
+        line = f"{row.record.name}: its test failed after the row was judged: {_one_line(error)}"
+        failed = replace(row.record, verdict=Verdict.ERROR, message=line)
+        attach(item, replace(row, record=failed))
+    elif name and artifact and row is None:
         cause = error if isinstance(error, QGateError) else error.__context__
         record = Record(
             name=name,

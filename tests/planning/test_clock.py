@@ -40,7 +40,7 @@ def test_a_run_that_keeps_its_time_is_half_done_at_half_of_it(time: Time) -> Non
     clock.begin("a", "memory")
 
     assert clock.left_s() == pytest.approx(60.0)
-    assert clock.describe() == "50 %, about 1 min left"
+    assert clock.describe() == "50 %, about 60 s left"
 
 
 def test_a_phase_that_stopped_early_is_done_when_the_next_begins(time: Time) -> None:
@@ -98,7 +98,7 @@ def test_where_nothing_was_expected_nothing_is_said() -> None:
     [
         (0.0, "about 5 s"),
         (42.0, "about 40 s"),
-        (59.0, "about 1 min"),
+        (93.0, "about 95 s"),
         (560.0, "about 9 min"),
         (7_800.0, "about 2 h 10 min"),
         (7_200.0, "about 2 h"),

@@ -152,6 +152,27 @@ def test_an_unexpected_exception_in_a_check_is_an_error_with_its_traceback(
     assert seen.message("good", "edge.french") == "KeyError: 'prompts'"
 
 
+@pytest.mark.parametrize("when", ["call", "teardown"])
+def test_a_row_that_holds_is_an_error_where_its_test_fails_afterwards(
+    project: Project, models: Path, when: str
+) -> None:
+    project.write(
+        "tests/test_own.py",
+        "import pytest\nfrom qgate import Estimate\n\n"
+        "@pytest.fixture\ndef clean():\n    yield\n"
+        f"    assert {when != 'teardown'}, 'a file is left'\n\n"
+        "@pytest.mark.qgate('edge.own')\ndef test_own(artifact, gate, clean):\n"
+        "    gate.judge(Estimate.exact(0.1, 'ratio'), max=0.2)\n"
+        f"    assert {when != 'call'}, 'a file is left'\n",
+    )
+    seen = project.gate_all(models, "tests", "-k", "good")
+
+    assert seen.code == 1
+    assert seen.verdicts("good")["edge.own"] == "error"
+    line = "edge.own: its test failed after the row was judged: AssertionError: a file is left"
+    assert seen.message("good", "edge.own").startswith(line)
+
+
 def test_a_row_that_cannot_be_stored_is_an_error_of_its_row(project: Project, models: Path) -> None:
     project.write("tests/test_french.py", FRENCH.replace("n=200", 'n=200, p_value=float("nan")'))
     seen = project.gate_all(models, "tests", "-k", "good")
