@@ -57,6 +57,7 @@ class Task(GradedTask):
         Raises:
             MeasurementError: an item is longer than the model's context, or its answer says nothing
                 by which another could be graded.
+            NotApplicable: the effort asks no item of it.
         """
         items = self.file.items
         if not items:
