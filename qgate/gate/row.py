@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.checks import line_of
 from qgate.measure.measurement import Comparison
-from qgate.measure.tasks.paired_binary import detectable_drop
 from qgate.records import (
     Artifact,
     ArtifactReport,
@@ -98,6 +97,8 @@ def _of_family(
         return {}
     if "detectable_drop" not in details:
         return {"family": family}
+    from qgate.measure.tasks.paired_binary import detectable_drop  # numpy: not for collecting
+
     # what flips without damage flips both ways
     flips = 2 * min(details["lost"], details["gained"])
     return {"family": family, "detectable_drop": detectable_drop(found.n, flips, _ERROR / family)}

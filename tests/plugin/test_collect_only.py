@@ -30,7 +30,7 @@ def watch(event, args):
         note("network")
 
 sys.addaudithook(watch)
-heavy = ("torch", "mlflow", "llama_cpp", "gguf", "scipy")
+heavy = ("torch", "mlflow", "llama_cpp", "gguf", "scipy", "numpy")
 atexit.register(lambda: [note(name) for name in heavy if name in sys.modules])
 """
 MAX_COLLECT_S = 1.0
