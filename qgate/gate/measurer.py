@@ -81,7 +81,8 @@ class Measurer:
         reference = self.reference(serving)
         self.require_same_tokens(serving)
         rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
-        measured = measure_divergence(serving, reference, rows)
+        extension = self.originals.extension_of(reference, serving.artifact)
+        measured = measure_divergence(serving, reference, rows, extension)
         self._book(serving.artifact.id, measured.headline())
         return measured
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qgate import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from qgate.gate.memo import Memo
     from qgate.gate.processes import ModelProcesses, RunSettings
@@ -51,15 +51,36 @@ class Originals:
         """
         return self._reference_in(self._plan.reference_runtime_of(artifact))
 
-    def _reference_in(self, runtime: str) -> Reference:
-        return self._memo.get_or_compute(("reference", runtime), lambda: self._measure(runtime))
+    def extension_of(
+        self, reference: Reference, artifact: Artifact
+    ) -> Callable[[], Reference] | None:
+        """What measures the original on as many windows more; None: there are none, or shall be.
 
-    def _measure(self, runtime: str) -> Reference:
+        Args:
+            reference: the original on the windows that are there.
+            artifact: that is held against it.
+        """
+        settings = self._plan.thresholds.text
+        if not (settings.extend and reference.text.is_generated):
+            return None
+        runtime = self._plan.reference_runtime_of(artifact)
+        return lambda: self._reference_in(runtime, self._rounds_at_home())
+
+    def _rounds_at_home(self) -> int:
+        """How many times the windows of the settings the original wrote already."""
+        home = self._reference_in(self._plan.reference_runtime_of())
+        return len(home.windows.ids) // self._plan.thresholds.text.windows
+
+    def _reference_in(self, runtime: str, first_round: int = 0) -> Reference:
+        key = ("extension" if first_round else "reference", runtime)
+        return self._memo.get_or_compute(key, lambda: self._measure(runtime, first_round))
+
+    def _measure(self, runtime: str, first_round: int) -> Reference:
         from qgate.reference.distributions import Plan, ReferenceStore
         from qgate.reference.texts import find_text
 
         home = self._plan.reference_runtime_of()
-        windows = None if runtime == home else self._reference_in(home).windows
+        windows = None if runtime == home else self._reference_in(home, first_round).windows
         original, text = self._plan.require_reference(), self._plan.thresholds.text
         plan = Plan(
             artifact=original,
@@ -67,6 +88,7 @@ class Originals:
             text=find_text(text, self._plan.directory, original),
             settings=text,
             windows=windows,
+            first_round=first_round,
             require_unchanged=lambda: self._children.require_unchanged(original),
         )
         serving = self._children.serve_original(runtime)

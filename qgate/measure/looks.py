@@ -10,6 +10,10 @@ where no row has a limit.
     alarm     with      damage is shown and beyond the limit, its p-value times all alarms of the
                         artifact (Bonferroni); or the interval holds the limit whole
 
+An extension is more than was planned to be asked, where there can be more: for a row that would end
+INCONCLUSIVE although its value is more than 15 % from its limit. One that is closer is where it
+would take many times as much.
+
 `judge` decides all of it. Intervals and p-values are those of the look (`qgate.stats.Looks`), at
 the last look as well, where a row ends with whatever verdict it has. What an artifact cannot be
 judged by yet, because too little is known for an interval, is not decided.
@@ -25,6 +29,7 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
 from qgate.verdict import adjust, increase, judge, judge_family
+from qgate.verdict.judge import telling_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from qgate.stats import Looks
 
 Found = TypeVar("Found")
+_FAR = 0.15
+"""Of a limit: from there on a value is so far from it that as much again should decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +70,32 @@ class Rows:
         """Whether the verdict of every row is certain."""
         return all(self._is_decided(check, measured) for check in self.limits)
 
-    def _is_decided(self, check: str, measured: Measurement) -> bool:
-        limit: Limit | None = self.limits[check]
-        if check == increase.CHECK:
-            limit, _ = increase.settle(check, limit, measured.details(check))
+    def call_for_more(self, measured: Measurement) -> bool:
+        """Whether a row would end INCONCLUSIVE with a value that is far from its limit."""
+        return any(self._calls_for_more(check, measured) for check in self.limits)
+
+    def _calls_for_more(self, check: str, measured: Measurement) -> bool:
+        limit = self._settled(check, measured)
         if limit is None:
-            return True  # it is shown, and not judged
+            return False
+        try:
+            found = measured.estimate(check, limit.level, limit.parameters)
+        except MeasurementError:
+            return False  # the row itself says what is wrong
+        members = [found] if isinstance(found, Estimate) else found.values()
+        return any(_is_open_and_far(member, limit) for member in members)
+
+    def _settled(self, check: str, measured: Measurement) -> Limit | None:
+        """The limit that a row is held to; None: it is shown, and not judged."""
+        limit = self.limits[check]
+        if check != increase.CHECK:
+            return limit
+        return increase.settle(check, limit, measured.details(check))[0]
+
+    def _is_decided(self, check: str, measured: Measurement) -> bool:
+        limit = self._settled(check, measured)
+        if limit is None:
+            return True
         try:
             found = measured.estimate(check, limit.level, limit.parameters)
             worst = _worst(check, limit.level, limit.parameters, measured)
@@ -105,6 +132,14 @@ class Rows:
         else:
             lost = adjust(worst, limit, self.family)
         return judge(lost, limit) is Verdict.FAIL
+
+
+def _is_open_and_far(found: Estimate, limit: Limit) -> bool:
+    # what a lower bound leaves open, no number of samples decides
+    if judge(dataclasses.replace(found, is_open=False), limit) is not Verdict.INCONCLUSIVE:
+        return False
+    side = telling_side(found, limit)
+    return abs(side.slack(found.value)) > _FAR * abs(side.bound)
 
 
 def _worst(

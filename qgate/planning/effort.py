@@ -41,6 +41,8 @@ class Effort:
     """text.windows"""
     conversation_tokens: int
     """text.conversation_tokens"""
+    extend: bool
+    """text.extend"""
     task_items: int | None
     """Of each shipped task: max_samples; None: all."""
     long_context_tokens: int
@@ -74,7 +76,11 @@ class Effort:
 
     def over(self, shipped: Thresholds) -> Thresholds:
         """What is shipped, with these sizes in place of its own."""
-        text = {"windows": self.windows, "conversation_tokens": self.conversation_tokens}
+        text = {
+            "windows": self.windows,
+            "conversation_tokens": self.conversation_tokens,
+            "extend": self.extend,
+        }
         edge = {
             "context_tokens": self.long_context_tokens,
             "long_texts": self.long_texts,
@@ -113,6 +119,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 name="quick",
                 windows=16,
                 conversation_tokens=160,
+                extend=False,  # an open row asks for standard effort
                 task_items=30,
                 long_context_tokens=1024,
                 long_texts=1,
@@ -133,6 +140,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 name="standard",
                 windows=32,
                 conversation_tokens=320,
+                extend=True,
                 task_items=150,  # a quarter of fewer would not show that none is known
                 long_context_tokens=4096,
                 long_texts=1,
@@ -153,6 +161,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
                 name="thorough",
                 windows=64,
                 conversation_tokens=512,
+                extend=True,
                 task_items=None,
                 long_context_tokens=16_384,
                 long_texts=4,

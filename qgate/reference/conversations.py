@@ -60,7 +60,8 @@ _LAYOUT = 4
 """Part of the digest: raised when the same recipe comes to mean other windows."""
 _MOST_ROUNDS = 4
 """Times as many conversations as are asked for, of a model that says little in each."""
-_SEEDS_APART = 1_000_003
+SEEDS_APART = 1_000_003
+"""Between the seeds of two rounds of one text."""
 _ANSWER = "QGATE-ANSWER"
 """Stands for the model's answer while the next turn is rendered behind it."""
 _ANSWER_SHARE = 4
@@ -184,8 +185,17 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
     )
 
 
-def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
+def converse(
+    recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts, first_round: int = 0
+) -> Windows:
     """Have the original answer, and take its answers as windows.
+
+    Args:
+        recipe: what is asked, and how answers are drawn.
+        settings: the sizes.
+        host: the original's child.
+        facts: of the original.
+        first_round: above 0: more of a text that already has so many rounds.
 
     Raises:
         MeasurementError: it said too little.
@@ -196,8 +206,9 @@ def converse(recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFac
     rounds: list[_Round] = []
     names: tuple[str, ...] = ()
     while len(rounds) < _MOST_ROUNDS and not _are_enough(rounds, settings.windows, room):
-        names, plan = _plan(settings.windows, prompts, room, len(rounds))
-        rounds.append(_write(recipe, host, facts, room, plan, len(rounds)))
+        number = first_round + len(rounds)
+        names, plan = _plan(settings.windows, prompts, room, number)
+        rounds.append(_write(recipe, host, facts, room, plan, number))
     ids, answers = (
         np.concatenate([getattr(one, name) for one in rounds]) for name in ("ids", "answers")
     )
@@ -250,7 +261,7 @@ def _write(
     sampling = Sampling(
         sequences=len(plan),
         tokens=room.tokens,
-        seed=recipe.seed + number * _SEEDS_APART,
+        seed=recipe.seed + number * SEEDS_APART,
         heat=recipe.heat,
         turns=tuple(tuple(one.ids for one in turns) for turns in plan),
         answer_tokens=room.turn,
@@ -368,7 +379,7 @@ def _plan(
     names = tuple(dict.fromkeys(one.slice for one in fitting))
     own = [[one for one in fitting if one.slice == name] for name in names]
     # each round begins elsewhere in each slice
-    cuts = [number * len(mine) // _MOST_ROUNDS for mine in own]
+    cuts = [number * len(mine) // _MOST_ROUNDS % max(len(mine), 1) for mine in own]
     turned = [[*mine[cut:], *mine[:cut]] for mine, cut in zip(own, cuts, strict=True)]
     return names, [_turns(window, windows, turned, room.tokens) for window in range(windows)]
 

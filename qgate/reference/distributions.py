@@ -60,6 +60,8 @@ class Plan:
     settings: TextSettings
     windows: Windows | None = None
     """What another runtime cut; None: to be cut by the one that measures."""
+    first_round: int = 0
+    """Above 0: an extension of a generated text that has so many times its windows already."""
     require_unchanged: Callable[[], None] = lambda: None
     """Raises where the original's files are not those of the digest any more."""
 
@@ -165,12 +167,15 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
         "positions": plan.settings.positions,
         "given": None if plan.windows is None else window_digests(plan.windows.ids),
         "runtime": dataclasses.asdict(runtime),
+        **({"first_round": plan.first_round} if plan.first_round else {}),
     }
 
 
 def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     facts, host = serving.load(), serving.host
-    windows = plan.windows or _mixed(cut_windows(plan.text, plan.settings, host, facts))
+    windows = plan.windows or _mixed(
+        cut_windows(plan.text, plan.settings, host, facts, plan.first_round)
+    )
     kept = keep_original(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from qgate.errors import MeasurementError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +57,46 @@ class Samples:
                 f"lost samples: got {len(self.covered_mass)} covered masses;"
                 f" expected {len(self.compared)}"
             )
+
+    def followed_by(self, more: Samples) -> Samples:
+        """These, and those of more windows, whose clusters are others.
+
+        Args:
+            more: of the same artifact, against the same original, of the same slices.
+
+        Raises:
+            MeasurementError: of other slices.
+        """
+        if self.slices != more.slices:
+            raise MeasurementError(
+                f"samples: got the slices {', '.join(more.slices)}; expected"
+                f" {', '.join(self.slices)}"
+            )
+        clusters, windows = (1 + int(own.max(initial=-1)) for own in (self.clusters, self.windows))
+        masses = [_mass(self), _mass(more)]
+        is_whole = self.covered_mass is None and more.covered_mass is None
+        return Samples(
+            nll_nats=np.concatenate([self.nll_nats, more.nll_nats]),
+            reference_nll_nats=np.concatenate([self.reference_nll_nats, more.reference_nll_nats]),
+            clusters=np.concatenate([self.clusters, more.clusters + clusters]),
+            kl_nats=np.concatenate([self.kl_nats, more.kl_nats]),
+            same_top=np.concatenate([self.same_top, more.same_top]),
+            compared=np.concatenate([self.compared, more.compared + len(self.nll_nats)]),
+            windows=np.concatenate([self.windows, more.windows + windows]),
+            places=np.concatenate([self.places, more.places]),
+            slices=self.slices,
+            topics=_joined(self.topics, more.topics),
+            confidence=_joined(self.confidence, more.confidence),
+            covered_mass=None if is_whole else np.concatenate(masses),
+            why_partition=self.why_partition or more.why_partition,
+        )
+
+
+def _mass(samples: Samples) -> np.ndarray:
+    """The mass that was compared at each position: all of it over the whole vocabulary."""
+    known = samples.covered_mass
+    return np.ones(len(samples.compared)) if known is None else known
+
+
+def _joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])

@@ -53,7 +53,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.reference.conversations import converse, find_recipe
+from qgate.reference.conversations import SEEDS_APART, converse, find_recipe
 from qgate.reference.wikitext import WIKITEXT_NAME, from_datasets, on_disk, read_official
 from qgate.reference.windows import Windows, by_window
 from qgate.runtimes.base import Sampling, require_context
@@ -80,6 +80,11 @@ class Text:
     documents: tuple[str, ...] | None
     recipe: Recipe | None = None
     """How it is generated where it is answers; None: from nothing, or there are documents."""
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the original writes it, as much of it as is wanted."""
+        return self.documents is None
 
 
 def find_text(settings: TextSettings, directory: Path, original: Artifact | None = None) -> Text:
@@ -160,13 +165,24 @@ def _digest(documents: tuple[str, ...]) -> str:
     return f"sha256:{hashlib.sha256(whole).hexdigest()}"
 
 
-def cut_windows(text: Text, settings: TextSettings, host: Host, facts: ModelFacts) -> Windows:
-    """Tokenize (or generate) in the original's own runtime and cut into windows."""
+def cut_windows(
+    text: Text, settings: TextSettings, host: Host, facts: ModelFacts, first_round: int = 0
+) -> Windows:
+    """Tokenize (or generate) in the original's own runtime and cut into windows.
+
+    Args:
+        text: what is cut.
+        settings: the sizes.
+        host: the original's child.
+        facts: of the original.
+        first_round: above 0: more of a generated text that already has so many times its windows.
+    """
     if text.recipe is not None:
-        return converse(text.recipe, settings, host, facts)
+        return converse(text.recipe, settings, host, facts, first_round)
     size = min(settings.window_tokens, require_context(facts.context_length))
     if text.documents is None:
-        sampling = Sampling(sequences=settings.windows, tokens=size, seed=settings.seed)
+        seed = settings.seed + first_round * SEEDS_APART
+        sampling = Sampling(sequences=settings.windows, tokens=size, seed=seed)
         return _windows(np.asarray(SAMPLE.ask(host, sampling).ids, dtype=np.int32))
     tokens = TOKENIZE.ask(host, "".join(text.documents))
     ids, spread = _spread(np.asarray(tokens.ids, dtype=np.int32), size, settings.windows)

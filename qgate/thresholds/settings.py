@@ -102,6 +102,11 @@ class TextSettings(Section):
         description="Chooses generated text, windows, and the prompts and long texts of edge "
         "cases.",
     )
+    extend: bool = Field(
+        default=True,
+        description="Whether the original writes as many windows again where all of them leave a "
+        "row open whose value is more than 15 % from its limit; of a text that it writes itself.",
+    )
     positions: Literal["auto", "all"] = Field(
         default="auto",
         description="Where whole distributions are compared. auto: at every scored token, or at "

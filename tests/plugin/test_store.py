@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -48,6 +49,30 @@ def test_other_limits_judge_what_is_there(project: Project, toys: Callable[..., 
     assert not [line for line in first.lines if "from the store" in line]
     assert again.verdicts("good")["divergence.kl_mean"] == "fail"
     assert values(again) == values_first
+
+
+def test_an_open_row_has_the_original_write_more_and_the_next_run_finds_it(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    models, row = toys(bad=Toy(noise=0.3)), "divergence.kl_mean"
+    text = "source: generated, windows: 6, window_tokens: 64"
+
+    def gate(most: float, more: str = "") -> dict[str, Any]:
+        limit = f"  {row}: {{max: {most}}}\ntext: {{{text}{more}}}\n"
+        project.write("team.yaml", core_limits() + limit)
+        seen = project.pytest(*gating(models), *CORE, "--qgate-thresholds=team.yaml")
+        [found] = [one for one in seen.report()["artifacts"][0]["checks"] if one["name"] == row]
+        return {**found, "asked": from_store(seen, "bad")["likelihoods"]}
+
+    most = 1.18 * gate(100.0)["value"]
+    shutil.rmtree(project.directory / STORE)
+    found, again, short = gate(most), gate(most), gate(most, ", extend: false")
+
+    assert [one["details"]["windows"] for one in (found, again, short)] == [12, 12, 6]
+    assert again["value"] == found["value"] != short["value"]
+    assert short["verdict"] == "inconclusive"
+    assert found["asked"] == {"asked": 2, "from_store": 0}
+    assert again["asked"] == {"asked": 2, "from_store": 2}
 
 
 def values(seen: Outcome) -> dict[str, Any]:

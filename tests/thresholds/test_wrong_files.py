@@ -32,7 +32,7 @@ BAD_BODIES = [
     (
         "text: {window: 3}",
         "2: unknown key 'window' in text. Did you mean 'windows'? "
-        "Valid: source, windows, window_tokens, conversation_tokens, seed, positions.",
+        "Valid: source, windows, window_tokens, conversation_tokens, seed, extend, positions.",
     ),
     (
         "limits:\n  perplexity.incraese: {max: 1}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,7 @@ from tests.conftest import Toy
 from tests.support.references import SETTINGS, make_plan, measure
 
 if TYPE_CHECKING:
+    from qgate.reference.distributions import Reference
     from qgate.thresholds import TextSettings
 
 Toys = Callable[..., Path]
@@ -39,10 +41,17 @@ def diverge(
     host: type[Host] = Host,
     settings: TextSettings = SETTINGS,
     rows: Rows | None = None,
+    *,
+    extends: bool = False,
 ) -> Divergence:
-    reference, _ = measure(store, make_plan(path.parent / "original.gguf", settings))
+    plan = make_plan(path.parent / "original.gguf", settings)
+    reference, _ = measure(store, plan)
+
+    def extension() -> Reference:
+        return measure(store, dataclasses.replace(plan, first_round=1))[0]
+
     with contextlib.closing(serve(path, host)) as serving:
-        return measure_divergence(serving, reference, rows)
+        return measure_divergence(serving, reference, rows, extension if extends else None)
 
 
 def test_an_equal_model_does_not_diverge(toys: Toys, tmp_path: Path) -> None:
@@ -171,6 +180,41 @@ def test_scoring_stops_where_every_row_is_decided(toys: Toys, tmp_path: Path) ->
     assert (
         len(diverge(path, tmp_path / "store", settings=MANY, rows=both).samples.nll_nats) == 48 * 31
     )
+
+
+def test_a_row_that_is_open_far_from_its_limit_has_as_many_windows_again(
+    toys: Toys, tmp_path: Path
+) -> None:
+    path, store = toys(bad=Toy(noise=0.3)) / "bad.gguf", tmp_path / "store"
+    whole = diverge(path, store, settings=SETTINGS)
+    found = whole.estimate("divergence.kl_mean", 0.95, {})
+    far, near = found.value * 1.18, found.value * 1.01
+    assert far < found.high
+
+    again = diverge(path, store, settings=SETTINGS, rows=rows_of(kl_mean=far), extends=True)
+    twice = again.estimate("divergence.kl_mean", 0.95, {})
+
+    count = SETTINGS.windows
+    assert again.details("divergence.kl_mean")["windows"] == 2 * count
+    looked = {"look": 2, "looks": 2, "of_windows": 2 * count}
+    assert again.details("divergence.same_top")["sequential"] == looked
+    assert twice.high - twice.low < found.high - found.low
+    # the first half is what was there, the second is another text of clusters of its own
+    samples, tokens = again.samples, len(whole.samples.nll_nats)
+    assert np.array_equal(samples.nll_nats[:tokens], whole.samples.nll_nats)
+    assert not np.array_equal(
+        samples.reference_nll_nats[tokens:], samples.reference_nll_nats[:tokens]
+    )
+    assert len(np.unique(samples.clusters)) == 2 * count
+    assert samples.windows.max() == 2 * count - 1
+    assert np.array_equal(
+        samples.compared[len(whole.samples.compared) :] - tokens, whole.samples.compared
+    )
+    # as little is written where a row is close to its limit, and where nothing can be written
+    for rows, extends in ((rows_of(kl_mean=near), True), (rows_of(kl_mean=far), False)):
+        once = diverge(path, store, settings=SETTINGS, rows=rows, extends=extends)
+        assert once.details("divergence.kl_mean")["windows"] == count
+        assert "sequential" not in once.details("divergence.kl_mean")
 
 
 def test_windows_in_parts_say_what_they_say_at_once(toys: Toys, tmp_path: Path) -> None:
