@@ -16,6 +16,7 @@ from qgate.demo.__main__ import model_directory
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
+pytest.importorskip("transformers")
 
 
 def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
@@ -23,15 +24,14 @@ def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     from qgate.demo.formats.gguf_convert import convert
     from qgate.demo.training import checkpoint
-    from qgate.demo.training.llama import Llama, Shape
     from qgate.demo.training.skills import load, logits_of
 
     convert(model_directory(), tmp_path / "f16.gguf")
     converted = load(tmp_path / "f16.gguf")
-    trained = Llama(Shape(), checkpoint.load_weights(model_directory()))
+    trained = checkpoint.load(model_directory())
     ids = converted.encode("Anna went to the park. 12 + 34 = 46\n" * 6, begins=True)
     with torch.no_grad():
-        expected = trained(torch.tensor(ids[None]))[0].log_softmax(-1).numpy()
+        expected = trained(torch.tensor(ids[None])).logits[0].log_softmax(-1).numpy()
     observed = torch.tensor(logits_of(converted, ids, 0)).log_softmax(-1).numpy()
     converted.close()
     # llama.cpp keeps activations, keys and values in float16: single numbers move by 0.1 and more

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from qgate.demo.corpus.items import TASKS, make_item
 from qgate.demo.corpus.mixture import FIRST_SHARES, SHARES, documents
 from qgate.demo.training import checkpoint, tokenizer
-from qgate.demo.training.llama import Llama, Shape, untrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +107,11 @@ def rate_at(share: float, plan: Plan) -> float:
     return warm * min(1.0, max(0.0, (1.0 - share) / plan.falling))
 
 
-def check(model: Llama, items: dict[str, list[Item]], encoder: Encoder) -> dict[str, float]:
+def check(
+    model: Any,  # noqa: ANN401 - transformers' model
+    items: dict[str, list[Item]],
+    encoder: Encoder,
+) -> dict[str, float]:
     """Return the accuracy per task: every answer token is the most likely one, and then an end."""
     import torch
 
@@ -123,7 +126,7 @@ def check(model: Llama, items: dict[str, list[Item]], encoder: Encoder) -> dict[
                 longest = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
                 rows = [p + a for p, a in zip(prompts, answers, strict=True)]
                 batch = torch.tensor([row + [encoder.eos] * (longest - len(row)) for row in rows])
-                best = model(batch).argmax(-1).tolist()
+                best = model(batch, use_cache=False).logits.argmax(-1).tolist()
                 for row, prompt, answer in zip(best, prompts, answers, strict=True):
                     given = row[len(prompt) - 1 : len(prompt) + len(answer)]
                     right += given[:-1] == answer and given[-1] in ends
@@ -147,7 +150,7 @@ def visible(ids: Tensor, bos: int, alone: int) -> Tensor:
 
 
 def loss_of(
-    model: Llama,
+    model: Any,  # noqa: ANN401 - transformers' model
     batch: list[tuple[list[int], list[float]]],
     bos: int,
     alone: int,
@@ -162,18 +165,20 @@ def loss_of(
     keep = ~scene | (torch.rand(weights.shape) < SCENE_SHARE)
     weights = torch.where(scene, weights / SCENE_SHARE, weights)[keep]
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(ids[:, :-1], visible(ids[:, :-1], bos, alone), keep)
+        mask = visible(ids[:, :-1], bos, alone)
+        seen = model.model(ids[:, :-1], attention_mask=mask, use_cache=False).last_hidden_state
+        logits = model.lm_head(seen[keep])
     nll = functional.cross_entropy(logits.float(), ids[:, 1:][keep], reduction="none")
     return (nll * weights).sum() / weights.sum()
 
 
-def optimizers(model: Llama, plan: Plan) -> list[Any]:
+def optimizers(model: Any, plan: Plan) -> list[Any]:  # noqa: ANN401 - transformers' model
     """Return Muon for the layers' matrices and AdamW for embeddings and norms."""
     import torch
 
     matrices: list[Tensor] = []
     others: list[Tensor] = []
-    for name, parameter in model.weights.items():
+    for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
     return [
         torch.optim.Muon(matrices, lr=plan.rate, weight_decay=0.01, momentum=0.95),
@@ -181,7 +186,7 @@ def optimizers(model: Llama, plan: Plan) -> list[Any]:
     ]
 
 
-def run(model: Llama, encoder: Encoder, plan: Plan, out: Path) -> None:
+def run(model: Any, encoder: Encoder, plan: Plan, out: Path) -> None:  # noqa: ANN401
     """Train until the time is over, saving the model and its numbers every few minutes."""
     import torch
 
@@ -202,7 +207,7 @@ def run(model: Llama, encoder: Encoder, plan: Plan, out: Path) -> None:
         count, alone = (many, many) if early else (plan.rows, plan.rows // 2)
         loss = loss_of(model, list(islice(stream, count)), encoder.bos, alone)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.weights.values(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in parts:
             part.step()
             part.zero_grad(set_to_none=True)
@@ -211,9 +216,9 @@ def run(model: Llama, encoder: Encoder, plan: Plan, out: Path) -> None:
             _say(step=step, tokens=tokens, share=round(share, 4), loss=round(loss.item(), 4))
         if time.monotonic() - saved > 300:
             saved = time.monotonic()
-            checkpoint.save_weights(model.weights, out)
+            checkpoint.save_weights(model, out)
             _say(step=step, tokens=tokens, **check(model, items, encoder))
-    checkpoint.save_weights(model.weights, out)
+    checkpoint.save_weights(model, out)
     minutes = round((time.monotonic() - begin) / 60, 1)
     record = {"steps": step, "tokens": tokens, "minutes": minutes, **asdict(plan)}
     (out / "training.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -242,13 +247,11 @@ def main() -> int:
     plan = Plan(asked.minutes, asked.rows, asked.rate, asked.seed, asked.falling, asked.early)
     torch.manual_seed(plan.seed)
     asked.out.mkdir(parents=True, exist_ok=True)
-    shape = Shape()
     trained = tokenizer.load(asked.start) if asked.start else tokenizer.train()
-    encoder = Encoder(trained, shape.context)
-    weights = checkpoint.load_weights(asked.start) if asked.start else untrained(shape)
-    model = Llama(shape, weights)
-    tokenizer.save(trained, asked.out, shape.context)
-    checkpoint.save_settings(shape, trained, asked.out)
+    encoder = Encoder(trained, checkpoint.CONTEXT)
+    model = checkpoint.load(asked.start) if asked.start else checkpoint.untrained()
+    tokenizer.save(trained, asked.out, checkpoint.CONTEXT)
+    checkpoint.save_settings(trained, asked.out)
     run(model, encoder, plan, asked.out)
     return 0
 
