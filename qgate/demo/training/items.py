@@ -3,7 +3,8 @@
     python -m qgate.demo.training.items thresholds
 
 All of them are from the held-out side of the demo's corpus: the demo model has not seen them. The
-same command writes the same bytes again.
+same command writes the same bytes again. Files of no corpus are written by hand, and kept as they
+are: `everyday`, `grammar`, `stories`, `documents`, `prose`, `conversations`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from qgate.demo.__main__ import model_directory
 from qgate.demo.corpus import chat, languages
 from qgate.demo.corpus.items import make_items, write_jsonl, write_rows
 from qgate.demo.corpus.vocabulary import LANGUAGES
-from qgate.demo.training import plain_items
 from qgate.demo.training.tokenizer import load
 
 if TYPE_CHECKING:
@@ -87,8 +87,6 @@ def write_files(directory: Path) -> None:
         room.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         write_jsonl(make_items(task, ITEMS, length), tasks / f"{task}.jsonl")
-    for task, plain in plain_items.rows().items():
-        write_rows(plain, tasks / f"{task}.jsonl")
     write_rows(language_rows(length), prompts / "languages.jsonl")
     write_rows(open_rows(), prompts / "open.jsonl")
 
