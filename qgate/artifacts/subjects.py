@@ -21,12 +21,7 @@ def find_artifacts(
     found = discover(paths, trusts_code=trusts_code)
     named = None
     if named_reference is not None:
-        (named, *others) = discover([named_reference], trusts_code=trusts_code)
-        if others or named.problem:
-            raise errors.UsageError(
-                f"--qgate-reference: {named_reference}: got"
-                f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
-            )
+        named = discover_reference(named_reference, trusts_code=trusts_code)
     reference = choose_reference(found, named) or choose_reference(
         beside(paths, trusts_code=trusts_code), None, gated=found
     )
@@ -38,3 +33,18 @@ def find_artifacts(
             " expected at least one artifact to hold against it"
         )
     return gated, reference
+
+
+def discover_reference(path: Path, *, trusts_code: bool = False) -> Artifact:
+    """The original at a path that somebody named.
+
+    Raises:
+        UsageError: it cannot be used, or there are several artifacts.
+    """
+    (named, *others) = discover([path], trusts_code=trusts_code)
+    if others or named.problem:
+        raise errors.UsageError(
+            f"--qgate-reference: {path}: got"
+            f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
+        )
+    return named

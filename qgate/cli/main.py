@@ -20,19 +20,18 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qgate.errors import QGateError, require_own_package
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-_USAGE = 4
+USAGE = 4
 """pytest's exit code for a usage error; argparse's 2 is pytest's word for interrupted."""
 _REFUSED = 2
-"""What commands that were modules of their own exit with for the same."""
+"""What `python -m qgate.demo` exits with for the same."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_USAGE, f"{self.prog}: {message}\n")
+        self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
@@ -53,15 +52,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         require_own_package()
-        if arguments and arguments[0] in _WHOLE_COMMANDS:
-            return _run_whole(arguments[0], list(arguments[1:]), prog)
+        if arguments[:1] == ["demo"]:
+            return _run_demo(list(arguments[1:]), f"{prog} demo")
         options = _make_parser(prog).parse_args(arguments)
         # a command is a module of its own, and a function in it
         module = import_module(f"qgate.cli.{options.command}")
         code: int = getattr(module, f"run_{options.command}")(options)
     except QGateError as error:
-        sys.stderr.write(f"{escape_line(str(error))}\n")
-        return _USAGE
+        sys.stderr.writelines(f"{escape_line(line)}\n" for line in str(error).splitlines())
+        return USAGE
     return code
 
 
@@ -85,7 +84,7 @@ def _make_parser(prog: str) -> _Parser:
         "--uri",
         help="default: MLFLOW_TRACKING_URI, else where the report was meant for, else .qgate",
     )
-    commands.add_parser("calibrate", help="measure the noise floor of this machine")
+    _add_calibrate(commands)
     commands.add_parser("schema", help="the JSON schema of thresholds files")
     return parser
 
@@ -138,27 +137,34 @@ def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
-def _demo(arguments: list[str], prog: str) -> int:
+def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="measure the noise floor of this machine",
+        description="Measure what the original differs from itself by, on this machine.",
+    )
+    calibrate.add_argument("path", type=Path, metavar="DIR", help="as for pytest --qgate")
+    calibrate.add_argument("--reference", type=Path, metavar="PATH", help="the original")
+    calibrate.add_argument("--thresholds", type=Path, metavar="FILE", help="tasks and settings")
+    calibrate.add_argument("--runtime", metavar="NAME", help="what serves it; default: what fits")
+    calibrate.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=Path(".qgate/noise.json"),
+        help="default: %(default)s",
+    )
+    calibrate.add_argument(
+        "--trust-remote-code", action="store_true", help="allow code that comes with the model"
+    )
+
+
+def _run_demo(arguments: list[str], prog: str) -> int:
+    """It has a parser of its own, for it is a module with a command line, too."""
     from qgate.demo.__main__ import main as make_demo
 
-    return make_demo(arguments, prog)
-
-
-def _calibrate(arguments: list[str], prog: str) -> int:
-    from qgate.calibrate import main as calibrate
-
-    return calibrate(arguments, prog)
-
-
-_WHOLE_COMMANDS: Mapping[str, Callable[[list[str], str], int]] = MappingProxyType(
-    {"demo": _demo, "calibrate": _calibrate}
-)
-"""Commands that have a parser of their own: they are modules with a command line, too."""
-
-
-def _run_whole(name: str, arguments: list[str], prog: str) -> int:
     try:
-        code = _WHOLE_COMMANDS[name](arguments, f"{prog} {name}")
+        code = make_demo(arguments, prog)
     except SystemExit as end:  # argparse's, for --help or a wrong argument
         code = end.code if isinstance(end.code, int) else 0
-    return _USAGE if code == _REFUSED else code
+    return USAGE if code == _REFUSED else code

@@ -120,6 +120,21 @@ class Options(RunOptions):
         )
 
 
+def checks_of_project() -> tuple[str, ...]:
+    """The project's own checks by its ini file, as pytest would read it in this directory.
+
+    Raises:
+        UsageError: pytest cannot be configured here.
+    """
+    import pytest
+
+    try:
+        config = pytest.Config.fromdictargs({}, ["--capture=no"])
+    except Exception as error:  # whatever a project's own conftest.py raises
+        raise UsageError(f"{_CHECKS}: pytest cannot be started here: {error}") from error
+    return tuple(config.getini(_CHECKS))
+
+
 def _value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - str or bool by declaration
     given = config.getoption(name)
     return given if given is not None else (config.getini(name) or None)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.calibrate import Asked, as_the_original_is, choose_runtime, find_original
-from qgate.cli.calibration.estimating import count_flips, visible_slowdown
-from qgate.cli.calibration.order import back_in_order, in_another_order
+from qgate.cli.calibrate import as_the_original_is, choose_runtime, find_original
+from qgate.cli.calibration.measuring import back_in_order, count_flips, in_another_order
+from qgate.cli.calibration.rendering import visible_slowdown
 from qgate.errors import UsageError
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.records import Estimate
 from qgate.runtimes.base import Prompt, Span
-from qgate.runtimes.messages import Batch
-from qgate.runtimes.ragged import from_flat, to_flat
-from qgate.runtimes.requests import Work, perform
+from qgate.runtimes.messages import Answers, Batch
+from qgate.runtimes.requests import Outcome, Work
 from qgate.stats.binomial import upper_share
 from qgate.thresholds import RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy, write_toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 WORK = Work(
     spans=tuple(Span(ids=np.arange(n, n + 4, dtype=np.int32), first=1) for n in range(5)),
@@ -35,57 +35,41 @@ WORK = Work(
 )
 
 
-class Echo:
-    """Answers each prompt and span by what is in it, and notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[list[int], int]] = []
-
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        ids = from_flat(args["ids"])
-        if verb == "score_spans":
-            return {
-                "nll_nats": to_flat([one[2:].astype(np.float64) for one in ids], "<f8"),
-                "is_top": to_flat([one[2:] % 2 == 0 for one in ids], "|b1"),
-            }
-        self.asked.append(([int(one[0]) for one in ids], args["side_by_side"]))
-        said = [np.repeat(one, most) for one, most in zip(ids, args["max_tokens"], strict=True)]
-        return {
-            "answers": to_flat(said, "<i4"),
-            "ends": np.array([int(one[0]) for one in ids]),
-            "texts": [f"said {one[0]}" for one in ids],
-            "margins_nats": to_flat([np.append(one, 0.0) for one in said], "<f4"),
-        }
+def echoed(work: Work) -> Outcome:
+    """Answers each prompt and span by what is in it."""
+    ids = [[prompt.ids for prompt in batch.prompts] for batch in work.batches]
+    return Outcome(
+        nll_nats=tuple(span.ids[2:].astype(np.float64) for span in work.spans),
+        is_top=tuple(span.ids[2:] % 2 == 0 for span in work.spans),
+        answers=tuple(
+            Answers(
+                ids=tuple(batch),
+                ends=np.array([int(one[0]) for one in batch]),
+                texts=tuple(f"said {one[0]}" for one in batch),
+                margins_nats=tuple(one / 2 for one in batch),
+            )
+            for batch in ids
+        ),
+        end_tokens=(2,),
+    )
 
 
 # --- order ----------------------------------------------------------------------------------------
 
 
 def test_the_second_run_is_asked_last_to_first_and_fewer_side_by_side() -> None:
-    host: Any = Echo()
-
-    perform(in_another_order(WORK), host, ())
-
-    assert host.asked == [([6, 5, 4, 3, 2, 1, 0], 8), ([9], 1)]
+    asked = [
+        ([int(prompt.ids[0]) for prompt in batch.prompts], batch.side_by_side)
+        for batch in in_another_order(WORK).batches
+    ]
+    assert asked == [([6, 5, 4, 3, 2, 1, 0], 8), ([9], 1)]
 
 
 def test_answers_put_back_are_those_of_the_first_order() -> None:
-    host: Any = Echo()
-    first = perform(WORK, host, (2,))
-    second = back_in_order(perform(in_another_order(WORK), host, (2,)))
-
-    assert [one.texts for one in second.answers] == [one.texts for one in first.answers]
-    assert second.end_tokens == first.end_tokens
-    for name in ("nll_nats", "is_top"):
-        assert same(getattr(first, name), getattr(second, name)), name
-    for one, other in zip(first.answers, second.answers, strict=True):
-        assert one.ends.tolist() == other.ends.tolist()
-        assert same(one.ids, other.ids)
-        assert same(one.margins_nats, other.margins_nats)
-
-
-def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
-    return [part.tolist() for part in one] == [part.tolist() for part in other]
+    np.testing.assert_equal(
+        dataclasses.asdict(back_in_order(echoed(in_another_order(WORK)))),
+        dataclasses.asdict(echoed(WORK)),
+    )
 
 
 # --- estimates ------------------------------------------------------------------------------------
@@ -105,7 +89,7 @@ def test_flips_count_both_ways_and_texts_on_their_own() -> None:
         reference_texts=("x", "y", "z", "d"),
     )
 
-    found = count_flips("all", [one, one], 0.95)
+    found = count_flips("all", [one, one])
 
     assert (found.items, found.flips, found.texts_differ) == (8, 4, 6)
     assert found.upper == upper_share(8, 4, 0.95)
@@ -124,40 +108,27 @@ def test_a_slowdown_is_seen_beyond_the_end_that_is_furthest_from_one(
 # --- the original and its runtime -----------------------------------------------------------------
 
 
-def asking(path: Path, reference: Path | None = None) -> Asked:
-    return Asked(
-        path=path,
-        reference=reference,
-        thresholds=None,
-        runtime=None,
-        json=Path("noise.json"),
-        trust_remote_code=False,
-    )
-
-
 @pytest.mark.parametrize("name", [".", "original.gguf", "quantized.gguf"])
 def test_the_original_is_found_in_beside_or_at_the_path(
     toys: Callable[..., Path], name: str
 ) -> None:
     directory = toys(quantized=Toy())
 
-    assert find_original(asking(directory / name)).path.name == "original.gguf"
+    assert find_original(directory / name, None).path.name == "original.gguf"
 
 
 def test_a_named_original_is_taken(toys: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     named = write_toy(tmp_path / "elsewhere" / "mine.gguf", Toy(scheme="F32"))
 
-    assert find_original(asking(toys(quantized=Toy()), named)).id == "mine"
+    assert find_original(toys(quantized=Toy()), named).id == "mine"
 
 
 def test_a_directory_named_as_the_original_is_refused(toys: Callable[..., Path]) -> None:
     directory = toys(quantized=Toy())
 
-    with pytest.raises(
-        UsageError, match=r"--reference: .*: got 2 artifacts; expected one original"
-    ):
-        find_original(asking(directory, directory))
+    with pytest.raises(UsageError, match=r"reference: .*: got 2 artifacts; expected one original"):
+        find_original(directory, directory)
 
 
 def test_the_runtime_is_that_in_which_the_gate_serves_the_original(

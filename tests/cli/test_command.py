@@ -68,7 +68,7 @@ def test_the_old_name_of_the_schema_prints_it_and_says_the_new_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "last"),
     [
-        (("calibrate", "nowhere"), "python -m qgate calibrate: nowhere does not exist."),
+        (("calibrate", "nowhere"), "nowhere does not exist."),
         (("calibrate",), "python -m qgate calibrate: the following arguments are required: DIR"),
         (("demo", "--bad"), "python -m qgate demo: error: unrecognized arguments: --bad"),
         (("doctor", "--bad"), "python -m qgate: unrecognized arguments: --bad"),

@@ -130,8 +130,16 @@ def test_a_runtime_whose_answers_hang_on_their_order_shows_its_flip_rate(
 
 
 def test_each_original_and_runtime_has_one_entry(
-    calibrate: Callable[..., Outcome], toy: Path, brief: Path
+    project: Project, calibrate: Callable[..., Outcome], toy: Path, brief: Path
 ) -> None:
+    # a file that has a limit of the project's own check, too
+    project.write("pytest.ini", "[pytest]\npythonpath = .\nqgate_checks = team:ROW\n")
+    row = 'Check(name="team.size", unit="MB", bound="max", claim="It is small.")'
+    project.write("team.py", f"from qgate import Check\nROW = {row}\n")
+    project.write(
+        "brief.yaml",
+        f"{(project.directory / brief).read_text()}\nlimits: {{team.size: {{max: 1}}}}\n",
+    )
     other = write_toy(toy.with_name("other.gguf"), Toy(scheme="F32", context=LONG, eos=3))
     options = ("--runtime", "fake", "--thresholds", brief, "--json", "kept/noise.json")
     for model in (toy, other, toy):

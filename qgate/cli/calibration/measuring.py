@@ -1,6 +1,6 @@
-"""Measures the original twice: in its own child, and in a second one as if it were an artifact.
+"""The gate's own measurements of the original as if it were an artifact, in another order.
 
-    tasks        both runs answer the same items, the second in another order (`order`)
+    tasks        both runs answer the same items, the second last to first and fewer side by side
     perplexity   both score the same windows in the same calls, as the gate has an artifact do
     latency      requests to both children in turns
 
@@ -12,101 +12,145 @@ the gate.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from qgate import errors
-from qgate.cli.calibration.order import back_in_order, in_another_order
-from qgate.measure.probes import find_probes
-from qgate.measure.tasks.lm_eval.probe import HarnessTask
+from qgate.checks import accuracy_check
+from qgate.gate.measurer import Measurer
 from qgate.measure.tasks.paired_binary import PairedAnswers
-from qgate.measure.tasks.task import Task
-from qgate.runtimes.requests import Pair, perform
+from qgate.planning.noise_floor import Flips, Noise, Runtime
+from qgate.runtimes.requests import Outcome, Work
+from qgate.stats.binomial import upper_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable
 
-    from qgate.gate.measurer import Measurer
-    from qgate.measure.latency.rows import LatencySamples
-    from qgate.measure.perplexity.divergence import Divergence
+    from qgate.measure.probes import Asking
     from qgate.planning.plan import RunPlan
-    from qgate.records import RuntimeFacts
+    from qgate.records import Estimate
+    from qgate.runtimes.messages import Answers, Batch
     from qgate.runtimes.served_model import Serving
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runs:
-    """Both runs' samples, paired; the second takes the place of an artifact."""
-
-    runtime: RuntimeFacts
-    answers: Mapping[str, PairedAnswers]
-    """By row, in the order of the run."""
-    divergence: Divergence
-    latency: LatencySamples
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """Tasks that tell nothing about this model, and why."""
+LEVEL = 0.95
+"""One-sided of the flips' upper ends, two-sided of everything else."""
+ALL = "all"
+LATENCIES = ("latency.ttft", "latency.itl", "latency.tps")
 
 
-def measure(measurer: Measurer, plan: RunPlan) -> Runs:
+class TwinMeasurer(Measurer):
+    """Asks the second run in another order; what is asked does not change.
+
+    Where a runtime's sums depend on who is beside whom in a call, its answers do.
+    """
+
+    def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
+        """What it answers, in the order of the work."""
+        return back_in_order(super().ask_artifact(serving, probe, in_another_order(work)))
+
+
+def in_another_order(work: Work) -> Work:
+    """The same sequences and prompts; the answers are for `back_in_order`, not for a probe.
+
+    Marks stay out: they count the spans in their first order.
+    """
+    return Work(spans=work.spans[::-1], batches=tuple(map(_turned, work.batches)))
+
+
+def _turned(batch: Batch) -> Batch:
+    side_by_side = max(1, batch.side_by_side // 2)
+    return dataclasses.replace(batch, prompts=batch.prompts[::-1], side_by_side=side_by_side)
+
+
+def back_in_order(outcome: Outcome) -> Outcome:
+    """What was answered to `in_another_order(work)`, as answers to the work itself."""
+    return Outcome(
+        nll_nats=outcome.nll_nats[::-1],
+        is_top=outcome.is_top[::-1],
+        answers=tuple(map(_turned_back, outcome.answers)),
+        end_tokens=outcome.end_tokens,
+    )
+
+
+def _turned_back(answers: Answers) -> Answers:
+    return dataclasses.replace(
+        answers,
+        ids=answers.ids[::-1],
+        ends=answers.ends[::-1],
+        texts=answers.texts[::-1],
+        margins_nats=answers.margins_nats[::-1],
+    )
+
+
+def measure(measurer: TwinMeasurer, plan: RunPlan, **known: Any) -> Noise:  # noqa: ANN401 - fields
     """Run the original twice.
 
     Args:
         measurer: of the run.
         plan: of a run whose only artifact is the original once more, served as the original is.
+        known: fields of the noise floor that are not measured.
 
     Raises:
         QGateError: it cannot be served, or a runtime failed.
     """
-    probes = find_probes(plan.thresholds, plan.tasks)
-    tasks = [probe for probe in probes if isinstance(probe, Task | HarnessTask)]
     twin = plan.artifacts[0].artifact
-    with _naming(twin.id), contextlib.closing(measurer.children.serve(twin)) as second:
-        latency = measurer.latency(second)  # first: nothing has been cached or fragmented yet
-        divergence = measurer.divergence(second)
-        answers, left_out = _answer_all(measurer, plan, second, tasks)
-        return Runs(
-            runtime=second.describe(),
-            answers=answers,
-            divergence=divergence,
-            latency=latency,
-            left_out=left_out,
-        )
+    with contextlib.closing(measurer.children.serve(twin)) as second:
+        try:
+            return _measure(measurer, plan, second, known)
+        except errors.QGateError as error:
+            raise (error if error.subject else errors.with_subject(error, twin.id)) from error
 
 
-def _answer_all(
-    measurer: Measurer, plan: RunPlan, second: Serving, tasks: list[Task | HarnessTask]
-) -> tuple[dict[str, PairedAnswers], dict[str, str]]:
-    answers: dict[str, PairedAnswers] = {}
+def _measure(
+    measurer: TwinMeasurer, plan: RunPlan, second: Serving, known: dict[str, Any]
+) -> Noise:
+    latency = measurer.latency(second)  # first: nothing has been cached or fragmented yet
+    divergence = measurer.divergence(second)
     left_out: dict[str, str] = {}
-    for task in tasks:
-        try:
-            work = measurer.plan(second, task)
-        except errors.MeasurementError as error:  # too long for this model
-            left_out[task.check] = str(error)
-            continue
-        runtime = plan.reference_runtime_of(second.artifact)
-        reference = measurer.ask_original(runtime, work, task)
-        with second.phase(task.check):
-            again = perform(in_another_order(work), second.host, second.load().end_tokens)
-        pair = Pair(work=work, reference=reference, artifact=back_in_order(again))
-        try:
-            read = task.read(pair)
-        except errors.MeasurementError as error:  # the original does not know it
-            left_out[task.check] = str(error)
-            continue
-        if isinstance(read, PairedAnswers):
-            answers[task.check] = read
-        else:
-            left_out[task.check] = f"{task.check}: scores do not flip"
-    return answers, left_out
-
-
-@contextlib.contextmanager
-def _naming(subject: str) -> Iterator[None]:
-    """Say of an error which run's it was, where nobody has said so yet."""
+    estimates: dict[str, Estimate] = {
+        "perplexity.ratio": divergence.estimate("perplexity.ratio", LEVEL, {})
+    }
     try:
-        yield
-    except errors.QGateError as error:
-        if error.subject:
-            raise
-        raise errors.with_subject(error, subject) from error
+        estimates["divergence.kl_mean"] = divergence.estimate("divergence.kl_mean", LEVEL, {})
+    except errors.MeasurementError as error:  # a server that tells too few tokens
+        left_out["divergence.kl_mean"] = str(error)
+    estimates |= {check: latency.estimate(check, LEVEL, {}) for check in LATENCIES}
+    pairs: dict[str, PairedAnswers] = {}
+    tasks = [accuracy_check(task.name).name for task in plan.thresholds.tasks]
+    for check in (*tasks, "edge.math"):
+        try:
+            answers = measurer.probe(second, check)
+        except errors.MeasurementError as error:  # too long for this model, or not known to it
+            left_out[check] = str(error)
+            continue
+        if isinstance(answers, PairedAnswers):
+            pairs[check] = answers
+        else:
+            left_out[check] = f"{check}: scores do not flip"
+    served = second.describe()
+    return Noise(
+        runtime=Runtime(name=served.name, version=served.version, device=served.device),
+        flips=tuple(count_flips(check, [pair]) for check, pair in pairs.items()),
+        all_flips=count_flips(ALL, pairs.values()) if pairs else None,
+        estimates=estimates,
+        left_out=left_out,
+        **known,
+    )
+
+
+def count_flips(check: str, pairs: Iterable[PairedAnswers]) -> Flips:
+    """Flips of one or several tasks; items count as independent."""
+    items = flips = texts = 0
+    for pair in pairs:
+        items += len(pair.artifact)
+        flips += int((pair.artifact != pair.reference).sum())
+        both = zip(pair.artifact_texts, pair.reference_texts, strict=True)
+        texts += sum(one != other for one, other in both)
+    return Flips(
+        check=check,
+        items=items,
+        flips=flips,
+        upper=upper_share(items, flips, LEVEL),
+        level=LEVEL,
+        texts_differ=texts,
+    )

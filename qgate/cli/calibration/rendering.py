@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.checks import area_of
-from qgate.cli.calibration.estimating import LATENCIES, visible_slowdown
+from qgate.cli.calibration.measuring import LATENCIES
 from qgate.report.columns import Column, Entry, Table
 from qgate.report.text import escape_line, format_bytes
 
@@ -65,6 +65,15 @@ def _cells(check: str, found: Estimate) -> tuple[str, ...]:
     interval = f"[{found.low:{digits}}, {found.high:{digits}}]"
     seen = f"{visible_slowdown(found) - 1.0:.1%} slower" if check in LATENCIES else ""
     return (check, value, interval, str(found.n), seen)
+
+
+def visible_slowdown(ratio: Estimate) -> float:
+    """The end of an A/A ratio's interval that is furthest from 1, as a factor of at least 1.
+
+    A true slowdown below it looks like no change at all; about that large one leaves the interval
+    clear of 1 every other time.
+    """
+    return max(ratio.high, 1.0 / ratio.low)
 
 
 def _tabulate(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
