@@ -129,7 +129,7 @@ def test_a_header_the_size_of_qwens_takes_well_under_a_second(tmp_path: Path) ->
 @needs_stories
 def test_whatever_bytes_change_in_a_real_file_the_only_error_is_ours(tmp_path: Path) -> None:
     original = (STORIES / "stories260K-q4_0.gguf").read_bytes()
-    header_bytes = read_header(STORIES / "stories260K-q4_0.gguf").data_offset
+    header_bytes = read_header(STORIES / "stories260K-q4_0.gguf").tensors[0].offset
     rng = random.Random(20261123)
     path = tmp_path / "model.gguf"
     messages = []
@@ -158,7 +158,6 @@ def test_a_real_file_reads_as_the_gguf_package_reads_it(scheme: str) -> None:
     package = pytest.importorskip("gguf")
     path = STORIES / f"stories260K-{scheme}.gguf"
     header, oracle = read_header(path), package.GGUFReader(path)
-    assert header.data_offset == oracle.data_offset
     assert [(t.name, t.shape, t.type_name, t.n_bytes, t.offset) for t in header.tensors] == [
         (t.name, tuple(map(int, t.shape)), t.tensor_type.name, int(t.n_bytes), int(t.data_offset))
         for t in oracle.tensors

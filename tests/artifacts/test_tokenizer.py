@@ -45,10 +45,8 @@ def facts(**changes: Value | None) -> TokenizerFacts:
     return tokenizer_facts(
         GgufHeader(
             path=Path("model.gguf"),
-            version=3,
             metadata=MappingProxyType(metadata),
             tensors=(),
-            data_offset=0,
             file_bytes=0,
         )
     )
@@ -121,13 +119,11 @@ def test_the_first_difference_is_named_in_its_own_part_only(
     others = {"tokenizer", "special_tokens", "chat_template"} - {part}
     assert [difference(artifact, reference, other) for other in sorted(others)] == [None, None]
     assert artifact.digests[part] != reference.digests[part]
-    assert (artifact.digest == reference.digest) == (part == "chat_template")
 
 
 def test_equal_headers_have_no_difference_whatever_else_they_say() -> None:
     assert difference(facts(), facts()) is None
-    assert facts().digest == facts().digest
-    assert (facts().model, facts().pre, facts().n_tokens) == ("gpt2", "qwen2", 9)
+    assert facts().digests == facts().digests
 
 
 def test_values_that_print_alike_are_still_different() -> None:
@@ -149,7 +145,6 @@ def test_a_hostile_value_stays_on_one_line() -> None:
 def test_quantizing_a_real_model_leaves_its_tokenizer_alone() -> None:
     reference = tokenizer_facts(read_header(STORIES / "stories260K-f32.gguf"))
     artifact = tokenizer_facts(read_header(STORIES / "stories260K-q4_0.gguf"))
-    assert (reference.model, reference.n_tokens) == ("llama", 512)
     assert difference(artifact, reference) is None
     assert list(artifact.parts["special_tokens"]) == [
         "tokenizer.ggml.add_bos_token",

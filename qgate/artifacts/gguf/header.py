@@ -10,6 +10,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 from dataclasses import dataclass
@@ -99,10 +100,8 @@ class GgufHeader:
     """Everything before the tensor data of one file."""
 
     path: Path
-    version: int
     metadata: Mapping[str, Value]
     tensors: tuple[TensorInfo, ...]
-    data_offset: int
     file_bytes: int
 
 
@@ -116,24 +115,22 @@ def read_header(path: Path) -> GgufHeader:
     with open_regular(path) as file:
         try:
             window = Window(file, where)
-            version = _read_version(window)
+            _require_version(window)
             n_tensors = _read_count(window, "tensors", MAX_TENSORS, _SMALLEST_TENSOR_BYTES)
             n_keys = _read_count(window, "metadata keys", MAX_KEYS, _SMALLEST_KEY_BYTES)
             metadata = _read_metadata(window, n_keys)
-            tensors, data_offset = _read_tensors(window, n_tensors, _alignment(window, metadata))
+            tensors = _read_tensors(window, n_tensors, _alignment(window, metadata))
         except OSError as error:
             raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
     return GgufHeader(
         path=path,
-        version=version,
         metadata=MappingProxyType(metadata),
         tensors=tensors,
-        data_offset=data_offset,
         file_bytes=window.file_bytes,
     )
 
 
-def _read_version(window: Window) -> int:
+def _require_version(window: Window) -> None:
     if not window.file_bytes:
         raise window.error("the file is empty. Download it again.")
     magic = window.take(min(window.file_bytes, 4), "the magic number")
@@ -147,7 +144,6 @@ def _read_version(window: Window) -> int:
         raise window.error("a big-endian GGUF file: expected little-endian. Convert it again.")
     if version not in (2, 3):
         raise window.error(f"GGUF version: got {version}; expected 2 or 3.")
-    return version
 
 
 def _read_count(window: Window, of_what: str, most: int, smallest_bytes: int) -> int:
@@ -220,28 +216,13 @@ def _alignment(window: Window, metadata: Mapping[str, Value]) -> int:
     return alignment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """A tensor as the header has it: its offset counts from the beginning of the data."""
-
-    name: str
-    shape: tuple[int, ...]
-    type_name: str
-    n_bytes: int
-    offset: int
-
-
-def _read_tensors(
-    window: Window, n_tensors: int, alignment: int
-) -> tuple[tuple[TensorInfo, ...], int]:
-    entries: dict[str, _Entry] = {}
+def _read_tensors(window: Window, n_tensors: int, alignment: int) -> tuple[TensorInfo, ...]:
+    entries: dict[str, TensorInfo] = {}
     for index in range(n_tensors):
         entry = _read_entry(window, index)
         if entry.name in entries:
             raise window.error(f"duplicate tensor {quoted(entry.name)}.")
         entries[entry.name] = entry
-    if not entries:
-        return (), window.offset
     data_offset = _round_up(window.offset, alignment)
     tensors, expected = [], 0
     for entry in entries.values():
@@ -254,19 +235,12 @@ def _read_tensors(
             at = f"got {entry.offset}; expected {expected}, right after the one before"
             raise window.error(f"tensor {quoted(entry.name)}: offset in the data: {at}.")
         expected = _round_up(expected + entry.n_bytes, alignment)
-        tensors.append(
-            TensorInfo(
-                name=entry.name,
-                shape=entry.shape,
-                type_name=entry.type_name,
-                n_bytes=entry.n_bytes,
-                offset=begin,
-            )
-        )
-    return tuple(tensors), data_offset
+        tensors.append(dataclasses.replace(entry, offset=begin))
+    return tuple(tensors)
 
 
-def _read_entry(window: Window, index: int) -> _Entry:
+def _read_entry(window: Window, index: int) -> TensorInfo:
+    """A tensor as the header has it: its offset counts from the beginning of the data."""
     name = window.text(f"the name of tensor {index}", _MAX_TENSOR_NAME_BYTES)
     what = f"tensor {quoted(name)}"
     n_dims = int(window.unpack(_U32, what))
@@ -284,7 +258,7 @@ def _read_entry(window: Window, index: int) -> _Entry:
     if row % ggml_type.block_elements:
         expected = f"a multiple of {ggml_type.block_elements} for {ggml_type.name}"
         raise window.error(f"{what}: row length: got {row}; expected {expected}.")
-    return _Entry(
+    return TensorInfo(
         name=name,
         shape=shape,
         type_name=ggml_type.name,

@@ -88,11 +88,8 @@ class SafetensorsHeader:
     """Everything before the tensor data of one file."""
 
     path: Path
-    metadata: Mapping[str, str]
     tensors: tuple[StoredTensor, ...]
     """In the order of their data."""
-    data_offset: int
-    file_bytes: int
 
 
 def read_header(path: Path) -> SafetensorsHeader:
@@ -112,18 +109,12 @@ def read_header(path: Path) -> SafetensorsHeader:
     content = parse_json(raw, where)
     if not isinstance(content, dict):
         raise ArtifactError(f"{where}: header: got no object; expected names of tensors.")
-    metadata = _metadata(content.pop("__metadata__", {}), where)
+    _check_metadata(content.pop("__metadata__", {}), where)
     data_offset = 8 + len(raw)
     tensors = [_tensor(name, entry, data_offset, where) for name, entry in content.items()]
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.n_bytes))
     _check_places(tensors, data_offset, file_bytes, where)
-    return SafetensorsHeader(
-        path=path,
-        metadata=MappingProxyType(metadata),
-        tensors=tuple(tensors),
-        data_offset=data_offset,
-        file_bytes=file_bytes,
-    )
+    return SafetensorsHeader(path=path, tensors=tuple(tensors))
 
 
 def _read_raw(file: BinaryIO, file_bytes: int, where: str) -> bytes:
@@ -153,10 +144,9 @@ def _read_raw(file: BinaryIO, file_bytes: int, where: str) -> bytes:
 _AGAIN = "Download it again."
 
 
-def _metadata(content: Any, where: str) -> dict[str, str]:  # noqa: ANN401 - JSON
+def _check_metadata(content: Any, where: str) -> None:  # noqa: ANN401 - JSON
     if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
         raise ArtifactError(f"{where}: __metadata__: expected texts by name.")
-    return content
 
 
 def _tensor(name: str, entry: Any, data_offset: int, where: str) -> StoredTensor:  # noqa: ANN401 - JSON

@@ -13,7 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from qgate.artifacts.gguf.header import ArrayFacts, GgufHeader
 from qgate.artifacts.gguf.shards import read_set
@@ -47,19 +47,13 @@ _OPTIONAL = frozenset({"pad_token", "unk_token"})
 class TokenizerFacts:
     """What an artifact's files say of text and tokens."""
 
-    model: str
-    """`gpt2`, `llama`, ...; empty where the header has none."""
-    n_tokens: int
-    digest: str
-    """`sha256:...` over the tokenizer and the special tokens; the chat template has its own."""
     parts: Mapping[Part, Mapping[str, str]]
     """Per part: key to value as shown in messages; long values as `sha256:...`."""
     digests: Mapping[Part, str]
-    pre: str = ""
-    """The pre-tokenizer's name; empty where the header has none."""
-    source: str = "gguf"
+    """`sha256:...` of each part."""
+    source: str
     """The kind of file: only two of the same kind can be compared value by value."""
-    terms: Terms | None = None
+    terms: Terms | None
     """What can be compared across kinds; None where nothing can."""
 
 
@@ -85,14 +79,7 @@ def hf_tokenizer_facts(tokenizer: HfTokenizer) -> TokenizerFacts:
         "special_tokens": tokenizer.special_tokens(),
         "chat_template": tokenizer.chat_template(),
     }
-    terms = tokenizer.terms()
-    return _facts(
-        parts,
-        model=terms.kind if terms else "",
-        n_tokens=tokenizer.n_tokens,
-        source=tokenizer.source,
-        terms=terms,
-    )
+    return _facts(parts, tokenizer.terms(), source=tokenizer.source)
 
 
 def tokenizer_facts(header: GgufHeader) -> TokenizerFacts:
@@ -102,22 +89,17 @@ def tokenizer_facts(header: GgufHeader) -> TokenizerFacts:
         part = _part_of(key)
         if part is not None:
             parts[part][key] = _shown(header.metadata[key], whole=part != "chat_template")
-    tokens = header.metadata.get(f"{_GGML}tokens")
-    return _facts(
-        parts,
-        model=_text(header.metadata.get(f"{_GGML}model")),
-        pre=_text(header.metadata.get(f"{_GGML}pre")),
-        n_tokens=tokens.count if isinstance(tokens, ArrayFacts) else 0,
-        terms=terms_of_metadata(header.metadata),
-    )
+    return _facts(parts, terms_of_metadata(header.metadata), source="gguf")
 
 
-def _facts(parts: Mapping[Part, Mapping[str, str]], **known: Any) -> TokenizerFacts:  # noqa: ANN401
+def _facts(
+    parts: Mapping[Part, Mapping[str, str]], terms: Terms | None, source: str
+) -> TokenizerFacts:
     return TokenizerFacts(
-        digest=_digest([parts["tokenizer"], parts["special_tokens"]]),
         parts=MappingProxyType({name: MappingProxyType(keys) for name, keys in parts.items()}),
         digests=MappingProxyType({name: _digest(keys) for name, keys in parts.items()}),
-        **known,
+        source=source,
+        terms=terms,
     )
 
 
@@ -206,10 +188,6 @@ def _shown(value: Value, *, whole: bool) -> str:
         listed = json.dumps(value).encode()
         return f"sha256:{hashlib.sha256(listed).hexdigest()}, {len(value)} numbers"
     return str(value)
-
-
-def _text(value: Value | None) -> str:
-    return printable(value) if isinstance(value, str) else ""
 
 
 def _digest(facts: object) -> str:

@@ -61,10 +61,6 @@ class HfTokenizer:
             return JSON
         return "+".join(name for name in _OTHER_FILES if name in self._names)
 
-    @property
-    def n_tokens(self) -> int:
-        return len(self.json.tokens) if self.json else 0
-
     # --- the three parts ----------------------------------------------------------------------
 
     def tokenizer(self) -> dict[str, str]:
