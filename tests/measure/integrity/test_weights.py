@@ -151,7 +151,7 @@ def test_a_hostile_tensor_name_stays_on_one_line(tmp_path: Path) -> None:
 def test_a_file_that_shrinks_under_the_scan_is_an_error_and_no_pass(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", layers(F16=2))
     header = read_header(path)
-    os.truncate(path, header.data_offset + 100)
+    os.truncate(path, header.tensors[0].offset + 100)
     with pytest.raises(ArtifactError) as failed:
         check_weights([header])
     assert str(failed.value) == f"{path}: the file became shorter while tensor blk.0.w was read."
