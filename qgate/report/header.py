@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgate.records import Artifact, Limit
-    from qgate.report.mlflow.upload import UploadOutcome
+    from qgate.report.mlflow.runs import UploadOutcome
 
 _LEAST_NAME = 22
 _AS_WRITTEN = ("ms", "bytes", "GiB")

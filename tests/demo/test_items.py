@@ -18,10 +18,10 @@ from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.formats.gguf_convert import convert
 from qgate.demo.training import items as command
-from qgate.demo.training.skills import load
 from qgate.measure.tasks.items import read_items
 from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
 from qgate.runtimes.base import Prompt
+from tests.support.demo_model import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from qgate.demo.corpus.mixture import documents
 from qgate.demo.formats.gguf_convert import convert
 from qgate.demo.formats.gguf_damage import DamageError, damage_layer
 from qgate.demo.formats.gguf_quantize import SCHEMES, QuantizeError, quantize
-from qgate.demo.training.skills import answer, load
+from tests.support.demo_model import answer, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

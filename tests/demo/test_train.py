@@ -24,7 +24,7 @@ def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     from qgate.demo.formats.gguf_convert import convert
     from qgate.demo.training import checkpoint
-    from qgate.demo.training.skills import load, logits_of
+    from tests.support.demo_model import load, logits_of
 
     convert(model_directory(), tmp_path / "f16.gguf")
     converted = load(tmp_path / "f16.gguf")
@@ -32,7 +32,7 @@ def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     ids = converted.encode("Anna went to the park. 12 + 34 = 46\n" * 6, begins=True)
     with torch.no_grad():
         expected = trained(torch.tensor(ids[None])).logits[0].log_softmax(-1).numpy()
-    observed = torch.tensor(logits_of(converted, ids, 0)).log_softmax(-1).numpy()
+    observed = torch.tensor(logits_of(converted, ids)).log_softmax(-1).numpy()
     converted.close()
     # llama.cpp keeps activations, keys and values in float16: single numbers move by 0.1 and more
     kl = (np.exp(expected) * (expected - observed)).sum(-1)

@@ -16,7 +16,7 @@ from qgate.demo.formats.directories import copy_original, put_in_place, write_at
 from qgate.demo.formats.recipes import GGUF, LLMCOMPRESSOR, RECIPES, FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from qgate.demo.formats.recipes import Tool
@@ -126,25 +126,18 @@ def _broken(name: str, sound: Path) -> Made:
 
 
 def _by_tool(formats: tuple[str, ...]) -> list[tuple[Tool, list[str]]]:
-    return [(RECIPES[names[0]].tool, names) for names in _groups(formats, lambda tool: tool)]
+    groups: dict[Tool, list[str]] = {}
+    for name in formats:
+        groups.setdefault(RECIPES[name].tool, []).append(name)
+    return list(groups.items())
 
 
 def _by_process(formats: tuple[str, ...]) -> list[tuple[Tool, list[str]]]:
     """Formats that one module makes go into one process: starting takes longer than the work."""
-    groups = _groups(formats, lambda tool: tool.module)
-    return [(RECIPES[names[0]].tool, names) for names in groups]
-
-
-def _groups(formats: tuple[str, ...], key: Callable[[Tool], object]) -> list[list[str]]:
-    groups: list[tuple[object, list[str]]] = []
+    groups: dict[str, list[str]] = {}
     for name in formats:
-        mine = key(RECIPES[name].tool)
-        known = next((names for other, names in groups if other == mine), None)
-        if known is None:
-            groups.append((mine, [name]))
-        else:
-            known.append(name)
-    return [names for _, names in groups]
+        groups.setdefault(RECIPES[name].tool.module, []).append(name)
+    return [(RECIPES[names[0]].tool, names) for names in groups.values()]
 
 
 def _python(tool: Tool, order: Order) -> str:

@@ -4,7 +4,7 @@
 lines, as many lines. White space around it and at the ends of its lines does not count. This is
 lm-evaluation-harness's `exact_match`, both sides stripped, on a generation that stops at a line's
 end: a model that goes on after its answer has still given it. `plain` stands for its options
-`ignore_case` and `ignore_punctuation`. `qgate.demo.training.skills` agrees.
+`ignore_case` and `ignore_punctuation`.
 
 `numeric`: the last number of the text equals the last number of the answer, after
 lm-evaluation-harness's `flexible-extract` for GSM8K (Cobbe et al. 2021, arXiv:2110.14168): what

@@ -7,6 +7,7 @@ means measured, whatever the verdict; FAILED means that rows are errors; the ver
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -38,18 +39,23 @@ class UploadError(QGateError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
-    """Where a report lies in MLflow."""
+class UploadOutcome:
+    """What came of an upload; the report's `mlflow` section."""
 
     uri: str
     """Without credentials."""
-    experiment: str
-    parent_run_id: str
-    run_ids: tuple[str, ...]
-    """One per artifact, in the report's order."""
+    experiment: str | None = None
+    parent_run_id: str | None = None
+    uploaded: bool
+    reason: str | None = None
+    """Why not, in one line."""
+
+    def to_json(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def upload(report: Report, report_path: Path, uri: str) -> Uploaded:
+def upload(report: Report, report_path: Path, uri: str) -> UploadOutcome:
     """Log a report as one parent run and one child run per artifact.
 
     Repeatable: runs are found again by `qgate.session_id`. Complete ones are left as they are, half
@@ -75,17 +81,14 @@ def upload(report: Report, report_path: Path, uri: str) -> Uploaded:
             started_ms=content.get_time_ms(report, "started_at"),
             ended_ms=content.get_time_ms(report, "ended_at"),
         )
-        parent, children = session.upload(report, report_path)
+        parent = session.upload(report, report_path)
     except QGateError:
         raise
     # mlflow, its stores and their drivers raise whatever they like; no verdict may hang on it
     except Exception as error:
         raise UploadError(f"{type(error).__name__}: {error}") from error
-    return Uploaded(
-        uri=strip_credentials(uri),
-        experiment=experiment,
-        parent_run_id=parent,
-        run_ids=children,
+    return UploadOutcome(
+        uri=strip_credentials(uri), uploaded=True, experiment=experiment, parent_run_id=parent
     )
 
 
@@ -99,28 +102,23 @@ class _Session:
     started_ms: int
     ended_ms: int
 
-    def upload(self, report: Report, report_path: Path) -> tuple[str, tuple[str, ...]]:
-        """Return the parent's run id and the children's."""
-        artifacts = report.artifacts
+    def upload(self, report: Report, report_path: Path) -> str:
+        """Return the parent's run id."""
         known = self._find_runs()
         parent = known.get(None)
         if parent is not None and parent.data.tags.get(_COMPLETE) == "true":
-            ids = {key: run.info.run_id for key, run in known.items()}
-            children = [ids[content.get_artifact_tag(item)] for item in artifacts]
-            return ids[None], tuple(children)
+            return str(parent.info.run_id)
         whole = content.make_parent(report)
         parent_id = self._log(whole, parent)
-        children = []
-        for artifact in artifacts:
+        for artifact in report.artifacts:
             child = content.make_child(report, artifact, parent_id)
             run_id = self._log(child, known.get(content.get_artifact_tag(artifact)))
             self._log_dataset(run_id, report)
             self._finish(run_id, child)
-            children.append(run_id)
         self._log_files(parent_id, report, report_path)
         self._finish(parent_id, whole)
         self.client.set_tag(parent_id, _COMPLETE, "true")
-        return parent_id, tuple(children)
+        return parent_id
 
     def _find_runs(self) -> dict[str | None, Any]:
         """Return this session's runs by artifact id; the parent is under None."""

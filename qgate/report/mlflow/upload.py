@@ -13,14 +13,13 @@ import os
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.errors import QGateError
 from qgate.report import report_file
-from qgate.report.mlflow.runs import UploadError, upload
+from qgate.report.mlflow.runs import UploadError, UploadOutcome, upload
 from qgate.report.provenance import strip_credentials
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields, strict_json
@@ -39,23 +38,6 @@ CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "GIT_PYTHON_REFRESH": "quiet",
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadOutcome:
-    """What came of an upload; the report's `mlflow` section."""
-
-    uri: str
-    uploaded: bool
-    experiment: str | None = None
-    parent_run_id: str | None = None
-    reason: str | None = None
-    """Why not, in one line."""
-
-    def to_json(self) -> dict[str, Any]:
-        names = ("uri", "experiment", "parent_run_id", "uploaded", "reason")
-        pairs = ((name, getattr(self, name)) for name in names)
-        return {name: value for name, value in pairs if value is not None}
 
 
 def resolve_uri(option: str | None, environ: Mapping[str, str], invocation_dir: Path) -> str:
@@ -124,15 +106,9 @@ def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
 
 def _send(report_path: Path, uri: str) -> UploadOutcome:
     try:
-        done = upload(report_file.read(report_path), report_path, uri)
+        return upload(report_file.read(report_path), report_path, uri)
     except UploadError as error:
         return _make_failure(uri, str(error))
-    return UploadOutcome(
-        uri=done.uri,
-        uploaded=True,
-        experiment=done.experiment,
-        parent_run_id=done.parent_run_id,
-    )
 
 
 def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
