@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LOOK_S = 0.01
-_STRAY_BYTES = 64 * 1024 * 1024
-"""So much may differ between before and after without somebody else having come or gone."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -93,19 +91,6 @@ class DeviceMeter:
             stop.set()
             thread.join()
         peak.used_bytes = max(peak.used_bytes, self.used_bytes())
-
-    def require_undisturbed(self) -> None:
-        """Called when the child has ended.
-
-        Raises:
-            MeasurementError: more or less is used than before it started: somebody came or went.
-        """
-        stray_bytes = self.used_bytes() - self.before_bytes
-        if abs(stray_bytes) > _STRAY_BYTES:
-            raise _problem(
-                f"somebody else uses the devices: got {stray_bytes:+d} bytes after the measurement;"
-                f" expected at most {_STRAY_BYTES} either way. Gate on a device of your own"
-            )
 
     def _find(self, visible: str | None) -> dict[str, Any]:
         """Handles by UUID."""
