@@ -165,7 +165,9 @@ def footprint(path: Path) -> Footprint:
 
 def samples_of(path: Path, own: Footprint, reference: Footprint) -> MemorySamples:
     [artifact] = discover([path])
-    return MemorySamples.of(artifact, own, reference, Growth(bytes=np.zeros(60), warmup_batches=60))
+    looks = stats.Looks(ends=(60,), look=1)
+    growth = Growth(bytes=np.zeros(60), warmup_batches=60, looks=looks)
+    return MemorySamples.of(artifact, own, reference, growth)
 
 
 def test_the_caches_bytes_are_those_of_the_header(models: dict[str, Path]) -> None:

@@ -100,16 +100,11 @@ class LatencySamples:
     reference: Timings
     lengths: Lengths
     asked: LatencySettings
-    looks: Looks | None = None
-    """How many pairs were taken; None: all that were asked for."""
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of requests."""
-        return self.asked.pairs if self.looks is None else self.looks.n
+    looks: Looks
+    """How many pairs were taken."""
 
     def __post_init__(self) -> None:
-        wanted = (self.pairs, self.lengths.output_tokens)
+        wanted = (self.looks.n, self.lengths.output_tokens)
         for side, timings in (("artifact", self.artifact), ("reference", self.reference)):
             if timings.at_s.shape != wanted:
                 raise MeasurementError(
@@ -128,8 +123,6 @@ class LatencySamples:
         Raises:
             MeasurementError: fewer requests than the percentile takes.
         """
-        if self.looks is None:
-            return self._plain(check, level, parameters)
         found = self._plain(check, self.looks.nominal(level), parameters)
         return self.looks.held(found, level)
 
@@ -180,12 +173,12 @@ class LatencySamples:
             "artifact_median": float(np.median(quantity.read(self.artifact))),
             "reference_median": float(np.median(quantity.read(self.reference))),
             "order": "ABBA, the reference first",
-            "pairs": self.pairs,
+            "pairs": self.looks.n,
             "warmup": asked.warmup,
             "prompt_tokens": lengths.prompt_tokens,
             "output_tokens": lengths.output_tokens,
             **({} if is_whole else wanted),
-            **({} if self.looks is None else self.looks.details("of_pairs")),
+            **self.looks.details("of_pairs"),
         }
 
 
@@ -213,14 +206,15 @@ def measure_latency(
     lengths = fit(settings, require_context(facts.context_length))
     turns = take_turns(artifact, reference, settings, facts, ends)
     for look, taken in enumerate(turns, 1):
+        looks = stats.Looks(ends=ends, look=look)
         samples = LatencySamples(
             artifact=taken.artifact,
             reference=taken.reference,
             lengths=lengths,
             asked=settings,
-            looks=stats.Looks(ends=ends, look=look) if len(ends) > 1 else None,
+            looks=looks,
         )
-        if look == len(ends) or (is_decided is not None and is_decided(samples)):
+        if looks.is_last or (is_decided is not None and is_decided(samples)):
             return samples
     raise AssertionError("turns end with the last pair")
 

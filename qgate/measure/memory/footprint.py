@@ -130,18 +130,16 @@ class Growth:
     bytes: np.ndarray
     """Shape (batches,), int64; those that warm up are left out."""
     warmup_batches: int
-    looks: Looks | None = None
-    """How many batches were taken; None: all that were asked for."""
+    looks: Looks
+    """How many batches were taken."""
 
     def estimate(self, level: float) -> Estimate:
         """Bytes that each further batch takes."""
-        if self.looks is None:
-            return stats.slope(self.bytes, level=level, unit="bytes")
         found = stats.slope(self.bytes, level=self.looks.nominal(level), unit="bytes")
         return self.looks.held(found, level)
 
     def details(self) -> dict[str, Any]:
-        return {} if self.looks is None else self.looks.details("of_batches")
+        return self.looks.details("of_batches")
 
 
 def measure_growth(
@@ -175,9 +173,9 @@ def measure_growth(
         if look > 1:
             taken.append(_repeat(host, n_vocab, end - before))
         before = end
-        looks = stats.Looks(ends=ends, look=look) if len(ends) > 1 else None
+        looks = stats.Looks(ends=ends, look=look)
         growth = Growth(bytes=np.concatenate(taken), warmup_batches=warmup, looks=looks)
-        if look == len(ends) or (is_decided is not None and is_decided(growth)):
+        if looks.is_last or (is_decided is not None and is_decided(growth)):
             return growth
     raise AssertionError("batches end with the last")
 

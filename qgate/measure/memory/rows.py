@@ -133,14 +133,15 @@ _Row = Callable[[MemorySamples, float, Mapping[str, float]], Estimate]
 
 
 def _weights(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estimate:
-    return _exact(samples.artifact.weights_bytes / samples.reference.weights_bytes, "ratio", level)
+    found = samples.artifact.weights_bytes / samples.reference.weights_bytes
+    return Estimate.exact(found, "ratio", level=level)
 
 
 def _kv_cache(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estimate:
     if samples.header_kv_bytes_per_token is None:
         raise MeasurementError(samples.header_problem)
     found = samples.artifact.kv_bytes_per_token / samples.header_kv_bytes_per_token
-    return _exact(found, "ratio", level)
+    return Estimate.exact(found, "ratio", level=level)
 
 
 def _peak(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estimate:
@@ -155,7 +156,7 @@ def _peak(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estim
             "memory.peak: got the GPU's memory of one side only; expected it of artifact and"
             " original alike"
         )
-    return _exact(own.peak_bytes / theirs.peak_bytes, "ratio", level)
+    return Estimate.exact(own.peak_bytes / theirs.peak_bytes, "ratio", level=level)
 
 
 def _growth(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estimate:
@@ -175,7 +176,7 @@ def _fits(samples: MemorySamples, level: float, parameters: Mapping[str, float])
     tokens = parameters["context"] * parameters.get("sequences", 1.0)
     scratch = own.compute_bytes * max(1.0, tokens / own.context_tokens)
     taken = own.weights_bytes + scratch + own.kv_bytes_per_token * tokens
-    return _exact(taken / _GIB, "GiB", level)
+    return Estimate.exact(taken / _GIB, "GiB", level=level)
 
 
 ROWS: Mapping[str, _Row] = MappingProxyType(
@@ -188,11 +189,6 @@ ROWS: Mapping[str, _Row] = MappingProxyType(
     }
 )
 """check name -> estimate"""
-
-
-def _exact(value: float, unit: str, level: float) -> Estimate:
-    """A number that would be the same if it were measured again."""
-    return Estimate.exact(value, unit, level=level)
 
 
 def _headline(footprint: Footprint) -> dict[str, float]:

@@ -209,7 +209,7 @@ def test_pairs_end_where_every_row_is_decided(undecided: int, pairs: int, look: 
     desk, looked = Desk(), []
 
     def is_decided(samples: LatencySamples) -> bool:
-        looked.append(samples.pairs)
+        looked.append(samples.looks.n)
         return len(looked) > undecided
 
     found = desk.measure(LONG, is_decided=is_decided)

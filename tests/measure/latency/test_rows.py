@@ -24,6 +24,7 @@ def samples_of(artifact: np.ndarray, reference: np.ndarray) -> LatencySamples:
         reference=Timings(at_s=reference),
         lengths=fit(settings, 256),
         asked=settings,
+        looks=stats.Looks(ends=(pairs,), look=1),
     )
 
 

@@ -43,10 +43,11 @@ OWN = Footprint(
     device="cpu",
 )
 THEIRS = dataclasses.replace(OWN, weights_bytes=1500 * MIB, compute_bytes=36 * MIB)
+AT_ONCE = stats.Looks(ends=(60,), look=1)
 SAMPLES = MemorySamples(
     artifact=OWN,
     reference=THEIRS,
-    growth=Growth(bytes=np.full(60, 640 * MIB), warmup_batches=60),
+    growth=Growth(bytes=np.full(60, 640 * MIB), warmup_batches=60, looks=AT_ONCE),
     header_kv_bytes_per_token=16384,
 )
 BUDGET = {"context": 4096.0, "sequences": 1.0, "is_vram": 0.0}
@@ -179,7 +180,8 @@ def test_a_budget_of_the_other_memory_is_refused(device: str, is_vram: float, li
 def test_growth_is_the_slope_of_the_series() -> None:
     noise = np.random.default_rng(0).normal(0, 4096, 60)
     series = 640 * MIB + 10_000 * np.arange(60) + noise
-    growing = dataclasses.replace(SAMPLES, growth=Growth(bytes=series, warmup_batches=60))
+    growth = Growth(bytes=series, warmup_batches=60, looks=AT_ONCE)
+    growing = dataclasses.replace(SAMPLES, growth=growth)
 
     found = growing.estimate("memory.growth", 0.95, {})
 
