@@ -18,7 +18,7 @@ import numpy as np
 from qgate import stats
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.anomalies import odd_gain
-from qgate.measure.tasks.worst_samples import side_by_side
+from qgate.measure.tasks.paired_items import PairedItems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,28 +30,13 @@ _ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedAnswers:
-    """One row's flags for every prompt, and what is shown of those on which the sides differ."""
+class PairedAnswers(PairedItems):
+    """One row's flags for every prompt: `artifact` and `reference` are bool."""
 
-    artifact: np.ndarray
-    """Shape (n,), bool."""
-    reference: np.ndarray
-    """The same prompts, in the same order."""
     is_good: bool
     """Whether a set flag is good: a right answer is, a loop is not."""
-    prompts: tuple[str, ...]
-    artifact_texts: tuple[str, ...]
-    reference_texts: tuple[str, ...]
-    expected: tuple[str, ...] = ()
-    """The right answers, where there are such."""
-    groups: tuple[str, ...] | None = None
-    """What each prompt is about; None: all about something of their own."""
     severity: np.ndarray | None = None
     """Which flips are worst, shape (n,); None: those that come first."""
-    min_reference: float | None = None
-    """The least share or score of the reference that the user set; None: not set."""
-    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the report tells beside: JSON values."""
 
     @property
     def is_lost(self) -> np.ndarray:
@@ -65,8 +50,7 @@ class PairedAnswers:
         return gained
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
-        groups = None if self.groups is None else np.array(self.groups)
-        found = stats.paired_difference(self.artifact, self.reference, groups, level=level)
+        found = stats.paired_difference(self.artifact, self.reference, self.labels, level=level)
         if self.is_good:
             return found
         # the test is of damage, whichever way that shows
@@ -84,20 +68,10 @@ class PairedAnswers:
     def details(self, check: str) -> dict[str, Any]:
         lost, gained = int(self.is_lost.sum()), int(self.is_gained.sum())
         return {
-            "share": float(self.artifact.mean()),
-            "reference_share": float(self.reference.mean()),
-            "lost": lost,
-            "gained": gained,
+            **self.shares(lost, gained),
             **self._detectable(lost, gained),
-            "worst": side_by_side(
-                self._worst(),
-                self.prompts,
-                self.reference_texts,
-                self.artifact_texts,
-                self.expected,
-            ),
-            **({} if self.min_reference is None else {"min_reference": self.min_reference}),
-            **self.more,
+            "worst": self.side_by_side(self._worst()),
+            **self.told(),
             "findings": [
                 *self.more.get("findings", ()),
                 *(odd_gain(lost, gained) if self.expected else ()),
