@@ -96,7 +96,7 @@ def find_probes(
             original=original,
         ),
         BatchInvariance.of(free),
-        Boundaries(beginnings=_from(seed, BEGINNINGS)),
+        Boundaries(prompts=_from(seed, BEGINNINGS)),
     )
 
 

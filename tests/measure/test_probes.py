@@ -132,7 +132,7 @@ def test_a_seed_chooses_which_prompts_and_long_texts_are_asked(tmp_path: Path) -
     for check, prompts in (
         ("edge.repetition", "prompts"),
         ("edge.batch_invariance", "prompts"),
-        ("edge.empty_prompt", "beginnings"),
+        ("edge.empty_prompt", "prompts"),
     ):
         asked, instead = (set(getattr(own[check], prompts)) for own in (first, second))
         assert len(asked) == len(instead) > len(asked & instead), check

@@ -9,22 +9,19 @@ original's is not.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.edge.free_running import SIDE_BY_SIDE, is_loop
+from qgate.measure.edge.free_running import SIDE_BY_SIDE, PromptProbe, is_loop
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from qgate.runtimes.messages import Answers
     from qgate.runtimes.requests import Outcome, Pair, Speaker
 
@@ -40,27 +37,17 @@ BEGINNINGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boundaries:
+class Boundaries(PromptProbe):
     """The probe of the row."""
 
     checks: ClassVar[tuple[str, ...]] = (_ROW,)
     is_sequential: ClassVar[bool] = False  # all side by side take hardly longer than some of them
-    beginnings: tuple[str, ...] = BEGINNINGS
-
-    @property
-    def size(self) -> int:
-        """Beginnings."""
-        return len(self.beginnings)
-
-    def take(self, numbers: Sequence[int]) -> Boundaries:
-        """The same probe with these of its beginnings, in this order."""
-        chosen = tuple(self.beginnings[number] for number in numbers)
-        return dataclasses.replace(self, beginnings=chosen)
+    prompts: tuple[str, ...] = BEGINNINGS
 
     def work(self, speaker: Speaker) -> Work:
         nothing = np.array([speaker.first_token], dtype=np.int32)
         prompts = []
-        for ids in speaker.begin(self.beginnings):
+        for ids in speaker.begin(self.prompts):
             if len(ids) + _ANSWER_TOKENS > speaker.context_tokens:
                 raise MeasurementError(
                     f"{_ROW}: got a context of {speaker.context_tokens} tokens;"
@@ -85,7 +72,7 @@ class Boundaries:
             artifact=_is_bad(pair.artifact),
             reference=reference,
             is_good=False,
-            prompts=self.beginnings,
+            prompts=self.prompts,
             artifact_texts=_answers(pair.artifact).texts,
             reference_texts=_answers(pair.reference).texts,
         )

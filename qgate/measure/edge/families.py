@@ -81,7 +81,7 @@ class PerplexityFamily:
         return cls(members={name: Tokens.of(pair, own) for name, own in marks.items()})
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
-        each = {name: partial(_ratio, tokens) for name, tokens in self.members.items()}
+        each = {name: partial(Tokens.ratio, tokens) for name, tokens in self.members.items()}
         return stats.simultaneous(each, level=level)
 
     def details(self, check: str) -> dict[str, Any]:
@@ -100,7 +100,3 @@ def _part(values: Sequence[np.ndarray], pair: Pair, mark: Mark) -> np.ndarray:
     """What was found at the marked positions; the first value is that of position first + 1."""
     begin = pair.work.spans[mark.span].first + 1
     return values[mark.span][mark.start - begin : mark.stop - begin]
-
-
-def _ratio(tokens: Tokens, level: float) -> Estimate:
-    return tokens.ratio(level)

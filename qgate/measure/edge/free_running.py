@@ -55,7 +55,24 @@ _LAST_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FreeRunning:
+class PromptProbe:
+    """A probe of which each prompt can be asked alone."""
+
+    prompts: tuple[str, ...]
+    """What a user says."""
+
+    @property
+    def size(self) -> int:
+        """Prompts."""
+        return len(self.prompts)
+
+    def take(self, numbers: Sequence[int]) -> Self:
+        """The same probe with these of its prompts, in this order."""
+        return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeRunning(PromptProbe):
     """The probe of the three rows."""
 
     checks: ClassVar[tuple[str, ...]] = (
@@ -64,20 +81,9 @@ class FreeRunning:
         "edge.answer_length",
     )
     is_sequential: ClassVar[bool] = False  # all side by side take hardly longer than some of them
-    prompts: tuple[str, ...]
-    """What a user says."""
     answer_tokens: int
     original: Artifact | None = None
     """Whose chat frame the prompts are asked in; None: they are continued as plain text."""
-
-    @property
-    def size(self) -> int:
-        """Prompts."""
-        return len(self.prompts)
-
-    def take(self, numbers: Sequence[int]) -> Self:
-        """The same with these of its prompts, in this order."""
-        return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
         prompts = []

@@ -12,7 +12,6 @@ token) does not stop at near ties.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
+from qgate.measure.edge.free_running import PromptProbe
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
 from qgate.runtimes.messages import NO_END, Batch
@@ -42,11 +42,10 @@ more than so much, added up over both ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchInvariance:
+class BatchInvariance(PromptProbe):
     """The probe of `edge.batch_invariance`."""
 
     checks: ClassVar[tuple[str, ...]] = ("edge.batch_invariance",)
-    prompts: tuple[str, ...]
 
     @classmethod
     def of(cls, prompts: Sequence[str]) -> BatchInvariance:
@@ -54,15 +53,6 @@ class BatchInvariance:
         step = max(1, len(prompts) / _PROMPTS)
         count = min(_PROMPTS, len(prompts))
         return cls(prompts=tuple(prompts[int(step * number)] for number in range(count)))
-
-    @property
-    def size(self) -> int:
-        """Prompts."""
-        return len(self.prompts)
-
-    def take(self, numbers: Sequence[int]) -> BatchInvariance:
-        """The same probe with these of its prompts, in this order."""
-        return dataclasses.replace(self, prompts=tuple(self.prompts[number] for number in numbers))
 
     def work(self, speaker: Speaker) -> Work:
         if not self.prompts:

@@ -176,28 +176,18 @@ class LongInput:
         return answers
 
     def _mastered(self, pair: Pair) -> LongAnswers:
-        members = dict(PerplexityFamily.read(pair).members)
-        first = members.pop(_FIRST)
-        recall = {
-            name: {
-                "facts": len(marks),
-                "said": _count_said(pair.artifact, marks),
-                "reference_said": _count_said(pair.reference, marks),
-            }
-            for name, marks in _facts(pair.work.marks)
-        }
-        found = self.members or _members(pair, members, recall, float(first.reference_nll.mean()))
+        found = self.members or _members(pair)
         left_out = found.left_out
         kept = {
             name: dataclasses.replace(tokens, share_of_log=_SHARE_OF_LOG)
             if name in found.recalled
             else tokens
-            for name, tokens in members.items()
-            if name not in left_out
+            for name, tokens in PerplexityFamily.read(pair).members.items()
+            if name not in left_out and name != _FIRST
         }
         last = {name: kept.pop(name) for name in (_LAST,) if name in kept}
         more = {
-            "recall": recall,
+            "recall": _recall(pair),
             "share_of_log_of_recall": _SHARE_OF_LOG,
             "left_out": {name: why for name, why in left_out.items() if name != _LAST},
         }
@@ -220,13 +210,7 @@ class LongInput:
         """
         whole = Pair(work=work, reference=outcome, artifact=outcome)
         self.read(whole)
-        tokens = dict(PerplexityFamily.read(whole).members)
-        first = float(tokens.pop(_FIRST).reference_nll.mean())
-        recall = {
-            name: {"facts": len(marks), "reference_said": _count_said(outcome, marks)}
-            for name, marks in _facts(work.marks)
-        }
-        return dataclasses.replace(self, members=_members(whole, tokens, recall, first))
+        return dataclasses.replace(self, members=_members(whole))
 
     def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
         """Refuse a row of which the original has mastered nothing.
@@ -237,10 +221,10 @@ class LongInput:
         self._mastered(Pair(work=work, reference=outcome, artifact=outcome)).require(check)
 
 
-def _members(
-    pair: Pair, members: Mapping[str, Tokens], recall: Mapping[str, Mapping[str, int]], first: float
-) -> Members:
-    """What the original has mastered; `first` is what passages cost it at first, nats a token."""
+def _members(pair: Pair) -> Members:
+    """What the original has mastered."""
+    members, recall = dict(PerplexityFamily.read(pair).members), _recall(pair)
+    first = float(members.pop(_FIRST).reference_nll.mean())  # nats a token
     guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
     nats = {name: float(tokens.reference_nll.mean()) for name, tokens in members.items()}
     reasons = {
@@ -473,14 +457,23 @@ def _pieces(draft: _Draft, prose: Iterator[np.ndarray], length: int) -> Iterator
         yield start, min(start + _PIECE_TOKENS, length)
 
 
-def _facts(marks: Sequence[Mark]) -> Iterator[tuple[str, list[Mark]]]:
-    names = dict.fromkeys(mark.member for mark in marks if mark.member.startswith("facts"))
-    for name in names:
-        yield name, [mark for mark in marks if mark.member == name]
+def _recall(pair: Pair) -> dict[str, dict[str, int]]:
+    """By member, how many facts there are, and how many greedy decoding would have told."""
+    facts: dict[str, list[Mark]] = {}
+    for mark in pair.work.marks:
+        if mark.member.startswith("facts"):
+            facts.setdefault(mark.member, []).append(mark)
+    return {
+        name: {
+            "facts": len(marks),
+            "said": _count_said(pair.artifact, marks),
+            "reference_said": _count_said(pair.reference, marks),
+        }
+        for name, marks in facts.items()
+    }
 
 
 def _count_said(outcome: Outcome, marks: Sequence[Mark]) -> int:
-    """How many facts greedy decoding would have told."""
     return sum(
         bool(outcome.is_top[mark.span][mark.start - 1 : mark.stop - 1].all()) for mark in marks
     )
