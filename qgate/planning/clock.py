@@ -23,17 +23,12 @@ Phase = tuple[str, str]
 """The model (`reference NAME`, or the artifact's id) and what is done with it."""
 
 
-@dataclass(slots=True)
-class _Spent:
-    seconds: float = 0.0
-
-
 class RunClock:
     """Counts what is spent in each phase; asked for the whole, it says how far that is."""
 
     def __init__(self, expected_s: Mapping[Phase, float] | None = None) -> None:
         self._expected_s = dict(expected_s or {})
-        self._spent: dict[Phase, _Spent] = {}
+        self._spent_s: dict[Phase, float] = {}
         self._current: dict[str, str] = {}
         self._open: list[Phase] = []
         self._since_s = 0.0
@@ -49,14 +44,14 @@ class RunClock:
 
     def end(self, model: str, phase: str, seconds: float) -> None:
         """A phase ends, or another goes on; the seconds are its own."""
-        self._spent.setdefault((model, phase), _Spent()).seconds += seconds
+        self._spent_s[model, phase] = self._spent_s.get((model, phase), 0.0) + seconds
         if (model, phase) in self._open:
             self._open.remove((model, phase))
         if self._open:
             self._enter(self._open[-1])
 
     def _enter(self, phase: Phase) -> None:
-        self._spent.setdefault(phase, _Spent())
+        self._spent_s.setdefault(phase, 0.0)
         self._current[phase[0]] = phase[1]
         self._since_s = time.monotonic()
 
@@ -65,7 +60,7 @@ class RunClock:
         self._current.pop(model, None)
         for phase in self._expected_s:
             if phase[0] == model:
-                self._spent.setdefault(phase, _Spent())
+                self._spent_s.setdefault(phase, 0.0)
 
     def left_s(self) -> float:
         """Seconds that the run still takes, at its own pace so far."""
@@ -75,33 +70,33 @@ class RunClock:
         """`41 %, about 3 min left`; empty where nothing was expected."""
         if not self._expected_s:
             return ""
-        spent, left = self._spent_s(), self.left_s()
+        spent, left = self._total_s(), self.left_s()
         share = spent / (spent + left) if spent + left else 1.0
         return f"{share * 100:.0f} %, {in_words(left)} left"
 
-    def _spent_s(self) -> float:
-        return sum(one.seconds for one in self._spent.values()) + self._running_s()
+    def _total_s(self) -> float:
+        return sum(self._spent_s.values()) + self._running_s()
 
     def _running_s(self) -> float:
         return time.monotonic() - self._since_s if self._open else 0.0
 
     def _left_s(self, phase: Phase) -> float:
         expected = self._expected_s[phase]
-        if phase not in self._spent:
+        if phase not in self._spent_s:
             return expected
         if self._current.get(phase[0]) != phase[1]:
             return 0.0
         running = self._running_s() if self._open and self._open[-1] == phase else 0.0
-        return max(expected - self._spent[phase].seconds - running, 0.0)
+        return max(expected - self._spent_s[phase] - running, 0.0)
 
     def _pace(self) -> float:
         """What phases that are over took, over what they were expected to take."""
         over = [
             phase
-            for phase in self._spent
+            for phase in self._spent_s
             if phase in self._expected_s and self._current.get(phase[0]) != phase[1]
         ]
-        spent = sum(self._spent[phase].seconds for phase in over)
+        spent = sum(self._spent_s[phase] for phase in over)
         if spent < _LEAST_S:
             return 1.0
         expected = sum(self._expected_s[phase] for phase in over)

@@ -31,17 +31,13 @@ class Asked:
     prompt: str
 
 
-def read_languages(path: Path, shown: str | None = None) -> Mapping[str, tuple[str, ...]]:
+def read_languages(path: Path) -> Mapping[str, tuple[str, ...]]:
     """Read documents by language, languages and documents in the file's order.
 
-    Args:
-        path: the file.
-        shown: what messages call it; the path where None.
-
     Raises:
-        ThresholdsError: anything wrong with any line, as `shown:LINE: ...; expected ...`.
+        ThresholdsError: anything wrong with any line, as `path:LINE: ...; expected ...`.
     """
-    rows = _read(path, shown, '{"language": "de", "text": "Anna ist im Garten."}')
+    rows = _read(path, '{"language": "de", "text": "Anna ist im Garten."}')
     languages = [_read_language(row) for row in rows]
     texts = _different(rows, "text")
     return MappingProxyType(
@@ -54,19 +50,19 @@ def read_languages(path: Path, shown: str | None = None) -> Mapping[str, tuple[s
     )
 
 
-def read_texts(path: Path, shown: str | None = None) -> tuple[str, ...]:
-    """Read documents; arguments and errors as `read_languages`."""
-    return _different(_read(path, shown, '{"text": "Anna went to the park."}'), "text")
+def read_texts(path: Path) -> tuple[str, ...]:
+    """Read documents; errors as `read_languages`."""
+    return _different(_read(path, '{"text": "Anna went to the park."}'), "text")
 
 
-def read_prompts(path: Path, shown: str | None = None) -> tuple[str, ...]:
-    """Read prompts; arguments and errors as `read_languages`. Ids are for people."""
-    return _different(_read(path, shown, '{"id": "story-1", "prompt": "Anna had a"}'), "prompt")
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Read prompts; errors as `read_languages`. Ids are for people."""
+    return _different(_read(path, '{"id": "story-1", "prompt": "Anna had a"}'), "prompt")
 
 
-def read_conversations(path: Path, shown: str | None = None) -> tuple[Asked, ...]:
-    """Read prompts with their slices; arguments and errors as `read_languages`."""
-    rows = _read(path, shown, '{"id": "code-1", "slice": "code", "prompt": "What is a loop?"}')
+def read_conversations(path: Path) -> tuple[Asked, ...]:
+    """Read prompts with their slices; errors as `read_languages`."""
+    rows = _read(path, '{"id": "code-1", "slice": "code", "prompt": "What is a loop?"}')
     slices = [row.text("slice") for row in rows]
     return tuple(
         Asked(slice=name, prompt=prompt)
@@ -74,8 +70,8 @@ def read_conversations(path: Path, shown: str | None = None) -> tuple[Asked, ...
     )
 
 
-def _read(path: Path, shown: str | None, example: str) -> list[Row]:
-    return read_rows(path, shown or path.as_posix(), example)
+def _read(path: Path, example: str) -> list[Row]:
+    return read_rows(path, path.as_posix(), example)
 
 
 def _read_language(row: Row) -> str:

@@ -31,8 +31,6 @@ class HarnessSettings:
     """A local file in place of the split that the task is evaluated on."""
     max_samples: int | None = None
     """None: every doc."""
-    seed: int = 0
-    """Of the docs that are drawn where there are more than `max_samples`."""
     metric: str | None = None
     """A metric, or `metric,filter` as lm-eval's tables have it; None: the task's first of each."""
     max_tokens: int | None = None
