@@ -23,7 +23,6 @@ from qgate.stats.paired_ratios import (
 from qgate.stats.paired_scores import paired_scores
 from qgate.stats.perplexity import perplexity, perplexity_increase, perplexity_ratio
 from qgate.stats.power import (
-    chance_to_alarm,
     chance_to_certify,
     detectable_drop,
     items_to_certify,
@@ -37,7 +36,6 @@ __all__ = [
     "LOOKS",
     "Looks",
     "Plan",
-    "chance_to_alarm",
     "chance_to_certify",
     "detectable_drop",
     "items_to_certify",

@@ -92,26 +92,6 @@ def items_to_certify(margin: float, flip_rate: float, level: float, power: float
     return enough
 
 
-def chance_to_alarm(
-    n: int, drop: float, flip_rate: float, alpha: float, *, max_drop: float = 0.0
-) -> float:
-    """The chance that `mcnemar_exact` <= alpha and that more than `max_drop` is seen to be lost.
-
-    Args:
-        n: items, at least 1.
-        drop: what the artifact truly loses, as a share. At 0 the result is that of a false alarm.
-        flip_rate: share of items that flip without damage; fewer than 3 items count as 3.
-        alpha: of the one-sided test.
-        max_drop: the observed drop that is still let pass, as a share.
-    """
-    _require_shares("chance to alarm", n=n, margin=0.5, flip_rate=flip_rate, drop=drop)
-    gained_share = _gained_share(n, flip_rate)
-    gained, lost, masses = _trinomial(n, gained_share, gained_share + drop)
-    fewest_lost = _critical_losses(int(gained[-1]), alpha)
-    is_seen = (lost >= fewest_lost[gained]) & ((gained - lost) / n < -max_drop)
-    return min(1.0, float(masses[is_seen].sum()))
-
-
 def detectable_drop(n: int, flips: int, *, alpha: float, power: float = 0.8) -> float:
     """The smallest true drop that `mcnemar_exact` <= alpha shows with this power.
 

@@ -75,20 +75,15 @@ def said_to_grow(by: Callable, draw: Series, n: int, repetitions: int) -> float:
     return float(np.mean([by(draw(rng, n)) for _ in range(repetitions)]))
 
 
+@pytest.mark.parametrize(
+    ("n", "repetitions"),
+    [(50, 1_000), *(pytest.param(n, 4_000, marks=pytest.mark.slow) for n in (12, 20, 50, 200))],
+)
 @pytest.mark.parametrize("name", SERIES)
-def test_memory_that_does_not_grow_is_rarely_said_to(name: str) -> None:
+def test_memory_that_does_not_grow_is_rarely_said_to(name: str, n: int, repetitions: int) -> None:
     draw, stated = SERIES[name]
-    said = said_to_grow(grows_by_stretches, draw, 50, 1_000)
-    assert said <= stated + noise(stated, 1_000)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [12, 20, 50, 200])
-@pytest.mark.parametrize("name", SERIES)
-def test_memory_that_does_not_grow_is_rarely_said_to_at_length(name: str, n: int) -> None:
-    draw, stated = SERIES[name]
-    said = said_to_grow(grows_by_stretches, draw, n, 4_000)
-    assert said <= stated + noise(stated, 4_000)
+    said = said_to_grow(grows_by_stretches, draw, n, repetitions)
+    assert said <= stated + noise(stated, repetitions)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ PAIRED = {
 }
 
 
-def check_paired_difference(name: str, repetitions: int) -> None:
+@pytest.mark.parametrize("repetitions", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", PAIRED)
+def test_paired_difference_covers_and_certifies_as_stated(name: str, repetitions: int) -> None:
     n, flips, drop, stated = PAIRED[name]
     rng = np.random.default_rng(SEED)
     found = [
@@ -56,17 +58,6 @@ def check_paired_difference(name: str, repetitions: int) -> None:
     certified = np.mean([estimate.low > -drop for estimate in found])
     assert covers(found, -drop) >= stated - noise(stated, repetitions)
     assert certified <= 0.03 + noise(0.03, repetitions)
-
-
-@pytest.mark.parametrize("name", PAIRED)
-def test_paired_difference_covers_and_certifies_as_stated(name: str) -> None:
-    check_paired_difference(name, 1_000)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PAIRED)
-def test_paired_difference_covers_and_certifies_as_stated_at_length(name: str) -> None:
-    check_paired_difference(name, 10_000)
 
 
 @pytest.mark.parametrize(("flips", "drop"), [(0.1, 0.0), (0.06, 0.04), (0.3, 0.1)])
@@ -105,26 +96,16 @@ SIDES = {
 }
 
 
-def check_median_ratio(name: str, n: int, repetitions: int) -> None:
+@pytest.mark.parametrize("repetitions", [500, pytest.param(3_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [6, 12, 17, 24, 40])
+@pytest.mark.parametrize("name", SIDES)
+def test_median_ratio_covers_at_least_its_level(name: str, n: int, repetitions: int) -> None:
     truth = math.exp(SIDES[name].median())
     draws = SIDES[name].rvs((repetitions, n), random_state=np.random.default_rng(SEED))
     found = [median_ratio(draw, level=LEVEL) for draw in draws]
     damage_shown = np.mean([estimate.low > truth for estimate in found])
     assert covers(found, truth) >= LEVEL - noise(LEVEL, repetitions)
     assert damage_shown <= 0.025 + noise(0.025, repetitions)
-
-
-@pytest.mark.parametrize("n", [12, 17, 24, 40])
-@pytest.mark.parametrize("name", SIDES)
-def test_median_ratio_covers_at_least_its_level(name: str, n: int) -> None:
-    check_median_ratio(name, n, 500)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [6, 12, 20, 24, 40])
-@pytest.mark.parametrize("name", SIDES)
-def test_median_ratio_covers_at_least_its_level_at_length(name: str, n: int) -> None:
-    check_median_ratio(name, n, 3_000)
 
 
 @pytest.mark.parametrize("n", [8, 15, 21])

@@ -8,7 +8,6 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.stats import paired_difference, paired_scores
-from qgate.stats.clusters import clustered_mean, group
 from qgate.stats.student_t import t_tail
 
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -139,6 +138,7 @@ KINDS: dict[str, tuple[float, Draw]] = {
     ),
 }
 """The true mean difference, and how differences are drawn."""
+LONG = (50, 200, 1_319)
 
 
 def slips(kind: str, n: int, repetitions: int) -> tuple[float, float, float]:
@@ -157,25 +157,16 @@ def slips(kind: str, n: int, repetitions: int) -> tuple[float, float, float]:
     return covered / repetitions, slipped / repetitions, by_students / repetitions
 
 
-def check(kind: str, n: int, repetitions: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "repetitions"),
+    [(50, 500), (200, 500), *(pytest.param(n, 8_000, marks=pytest.mark.slow) for n in LONG)],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_interval_holds_as_stated(kind: str, n: int, repetitions: int) -> None:
+    """500 samples: three standard errors are 0.03 and 0.025; 8,000 samples: 0.008 and 0.006."""
     covered, slipped, _ = slips(kind, n, repetitions)
     assert covered >= 0.945 - 3 * math.sqrt(0.945 * 0.055 / repetitions)
     assert slipped <= 0.035 + 3 * math.sqrt(0.035 * 0.965 / repetitions)
-
-
-@pytest.mark.parametrize("n", [50, 200])
-@pytest.mark.parametrize("kind", KINDS)
-def test_interval_holds_as_stated(kind: str, n: int) -> None:
-    """500 samples: three standard errors are 0.03 and 0.025."""
-    check(kind, n, 500)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [50, 200, 1_319])
-@pytest.mark.parametrize("kind", KINDS)
-def test_interval_holds_as_stated_at_length(kind: str, n: int) -> None:
-    """8,000 samples: three standard errors are 0.008 and 0.006."""
-    check(kind, n, 8_000)
 
 
 def test_students_t_would_certify_rare_collapses_far_more_often() -> None:
@@ -221,17 +212,6 @@ def test_groups_that_are_hit_whole_are_seldom_certified_at_their_limit(
         artifact = np.clip(reference - lost + rng.uniform(-noise, noise, labels.size), 0, 1)
         certified += paired_scores(artifact, reference, labels, level=LEVEL).low >= -margin
     assert certified / 400 <= most + 3 * math.sqrt(most * (1 - most) / 400)
-
-
-def test_the_error_is_that_of_clusters() -> None:
-    artifact, reference = scores(120)
-    groups = np.arange(120) // 6
-    found = clustered_mean(group("test", artifact - reference, groups))
-    estimate = paired_scores(artifact, reference, groups, level=LEVEL)
-    assert estimate.value == found.mean
-    assert (
-        estimate.high - estimate.value >= scipy_stats.t.ppf(0.975, found.df) * found.standard_error
-    )
 
 
 BAD = {
