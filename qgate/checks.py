@@ -7,6 +7,7 @@ an entry point of the group `qgate.checks`, a project by the ini option `qgate_c
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -92,17 +93,30 @@ def accuracy_check(task: str) -> Check:
     )
 
 
+UNDAMAGED: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("ratio", "fraction"), 1.0),
+        **dict.fromkeys(("difference", "perplexity", "nats", "bytes"), 0.0),
+    }
+)
+"""unit -> the value of an artifact that is the reference itself"""
+
+
+def _at_best(check: Check) -> float | None:
+    """None of times and bytes over the reference's: an artifact may need less."""
+    return None if check.is_ratio_to_reference else UNDAMAGED.get(check.unit)
+
+
 _TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
-        check.name: check
+        check.name: dataclasses.replace(check, at_best=_at_best(check))
         for check in (
             Check(
                 name="perplexity.increase",
                 unit="perplexity",
                 bound="max",
-                at_best=0.0,
                 claim="Perplexity rose by no more than this over the original on the same tokens.",
                 samples="tokens",
                 evidence="the worst windows",
@@ -112,7 +126,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="perplexity.ratio",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="Perplexity divided by the original's, paired token by token.",
                 samples="tokens",
                 evidence="the worst windows",
@@ -122,7 +135,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="divergence.kl_mean",
                 unit="nats",
                 bound="max",
-                at_best=0.0,
                 claim="Mean KL(original || artifact) of the next-token distributions.",
                 samples="tokens",
                 evidence="the worst windows",
@@ -132,7 +144,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="divergence.kl_p99",
                 unit="nats",
                 bound="max",
-                at_best=0.0,
                 claim="99th percentile of that divergence over tokens: the tail users notice.",
                 samples="tokens",
                 evidence="the worst windows",
@@ -142,7 +153,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="divergence.same_top",
                 unit="fraction",
                 bound="min",
-                at_best=1.0,
                 claim="Share of tokens where both rank the same token first.",
                 samples="tokens",
                 evidence="the worst windows",
@@ -152,7 +162,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.long_input",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="Perplexity over the original's on long inputs and the facts in them.",
                 samples="tokens",
                 evidence="the perplexities",
@@ -161,7 +170,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.multilingual",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="Perplexity over the original's in the language where it is worst.",
                 samples="tokens",
                 evidence="the perplexities",
@@ -170,7 +178,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.math",
                 unit="difference",
                 bound="min",
-                at_best=0.0,
                 claim="Share of right answers to arithmetic, less the original's on the same.",
                 samples="items",
                 evidence="the flips",
@@ -180,7 +187,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.repetition",
                 unit="difference",
                 bound="max",
-                at_best=0.0,
                 claim="Share of answers that repeat themselves, less the original's.",
                 samples="answers",
                 evidence="the answers",
@@ -189,7 +195,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.termination",
                 unit="difference",
                 bound="min",
-                at_best=0.0,
                 claim="Share of answers that end by themselves, less the original's.",
                 samples="answers",
                 evidence="the answers",
@@ -199,7 +204,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.answer_length",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="Length of answers over the original's, or the other way round.",
                 samples="answers",
                 evidence="the lengths",
@@ -208,7 +212,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.batch_invariance",
                 unit="difference",
                 bound="max",
-                at_best=0.0,
                 claim="Share of answers that change beside others, less the original's.",
                 samples="answers",
                 evidence="the answers",
@@ -217,7 +220,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.empty_prompt",
                 unit="difference",
                 bound="max",
-                at_best=0.0,
                 claim="Share of answers to next to nothing that are none or loop, less the "
                 "original's.",
             ),
@@ -225,7 +227,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="edge.context_limit",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="Perplexity over the original's on the last tokens of a full context.",
             ),
             Check(
@@ -292,7 +293,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="memory.kv_cache",
                 unit="ratio",
                 bound="max",
-                at_best=1.0,
                 claim="KV cache a token over what the model's dimensions make.",
                 evidence="",
             ),
@@ -308,7 +308,6 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="memory.growth",
                 unit="bytes",
                 bound="max",
-                at_best=0.0,
                 claim="Memory that each further identical batch takes.",
                 samples="batches",
                 evidence="",

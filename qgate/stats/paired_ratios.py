@@ -27,7 +27,7 @@ _FEWEST_PAIRS = 6
 _RESAMPLES = 4_000
 
 
-def median_ratio(log_ratios: NDArray[Any], *, level: float, unit: str = "ratio") -> Estimate:
+def median_ratio(log_ratios: NDArray[Any], *, level: float) -> Estimate:
     """Estimate exp(median) of paired log ratios: bootstrap, no narrower than order statistics.
 
     The percentile bootstrap (Efron 1979) of a median covers too little while n is small: nominal
@@ -41,7 +41,6 @@ def median_ratio(log_ratios: NDArray[Any], *, level: float, unit: str = "ratio")
     Args:
         log_ratios: log(artifact / reference) of each pair, shape (n,).
         level: e.g. 0.95.
-        unit: for the report.
 
     Raises:
         MeasurementError: a lost value, or fewer than 6 pairs; more where the level asks for more.
@@ -65,7 +64,7 @@ def median_ratio(log_ratios: NDArray[Any], *, level: float, unit: str = "ratio")
     value, low_end, high_end = (exponential("median ratio", end) for end in ends)
     method = "exp of median, percentile bootstrap and order statistics"
     return Estimate(
-        value=value, low=low_end, high=high_end, level=level, n=n, unit=unit, method=method
+        value=value, low=low_end, high=high_end, level=level, n=n, unit="ratio", method=method
     )
 
 

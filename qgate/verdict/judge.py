@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from qgate.checks import UNDAMAGED
 from qgate.errors import MeasurementError, ThresholdsError
 from qgate.records import Estimate, Limit, Verdict
 
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-12
 """1 - 0.95 is a little more than 0.05, 1 - 0.9 a little less than 0.1."""
-_UNDAMAGED: Mapping[str, float] = MappingProxyType(
-    {"ratio": 1, "fraction": 1, "difference": 0, "perplexity": 0, "nats": 0, "bytes": 0}
-)
-"""unit -> the value of an artifact that is the original itself"""
 _TELLING_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -170,7 +166,7 @@ def excludes_no_damage(estimate: Estimate, *, is_upper: bool) -> bool | None:
 
     None where no value of the unit is that of an undamaged artifact: milliseconds, words.
     """
-    undamaged = _UNDAMAGED.get(estimate.unit)
+    undamaged = UNDAMAGED.get(estimate.unit)
     if undamaged is None:
         return None
     side = Side(undamaged, is_upper)

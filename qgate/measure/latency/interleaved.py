@@ -24,7 +24,7 @@ from qgate.runtimes.messages import TimedRequest
 from qgate.runtimes.verbs import TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
@@ -82,12 +82,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """Both sides' requests, paired by position; the warm-up apart."""
+    """Both sides' requests, paired by position, without those that warm up."""
 
     artifact: Timings
     reference: Timings
-    artifact_warmup: Timings
-    reference_warmup: Timings
 
 
 def fit(settings: LatencySettings, context_tokens: int) -> Lengths:
@@ -138,20 +136,10 @@ def take_turns(
             for side in order_of(number):
                 times[side].append(_time(side, hosts[side], prompts[number], lengths.output_tokens))
         done = settings.warmup + end
-        yield _turns(times, settings.warmup)
-
-
-def _turns(times: Mapping[str, Sequence[np.ndarray]], warmup: int) -> Turns:
-    def timings(side: str, which: slice) -> Timings:
-        return Timings(at_s=np.stack(times[side][which]))
-
-    before, counted = slice(warmup), slice(warmup, None)
-    return Turns(
-        artifact=timings("artifact", counted),
-        reference=timings("reference", counted),
-        artifact_warmup=timings("artifact", before),
-        reference_warmup=timings("reference", before),
-    )
+        # one bad request voids them all, one that warms up too
+        every = {side: Timings(at_s=np.stack(taken)).at_s for side, taken in times.items()}
+        counted = {side: Timings(at_s=at_s[settings.warmup :]) for side, at_s in every.items()}
+        yield Turns(artifact=counted["artifact"], reference=counted["reference"])
 
 
 def order_of(number: int) -> tuple[str, str]:
