@@ -160,7 +160,8 @@ class Estimate:
             corrected for skewness; see `qgate.stats`. Other values have no `p_value`.
 
         Raises:
-            MeasurementError: unpaired values, fewer than 2, or a difference of no scores.
+            MeasurementError: unpaired values, fewer than 2, a difference of no scores, or, of other
+                values, so few that all differ by the same (6 at a level of 0.95).
         """
         return _of_samples("paired", artifact_values, reference_values, unit, more_is_worse, level)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.stats.paired_proportions import paired_difference
+from qgate.stats.paired_ratios import requests_needed
 from qgate.stats.paired_scores import paired_scores
 from qgate.stats.token_intervals import mean_interval, proportion_interval
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.records import Estimate
+    from qgate.stats.clusters import Floats
 
 
 def share_of(passed: int, n: int, level: float) -> Estimate:
@@ -49,6 +51,7 @@ def paired(
             " sides, at least 2"
         )
     if unit != "difference":
+        _require_spread(own - theirs, level)
         found = mean_interval(own - theirs, np.arange(own.size), level=level, unit=unit)
         return dataclasses.replace(found, method=found.method.replace("cluster-robust", "paired"))
     both = np.concatenate([own, theirs])
@@ -57,3 +60,17 @@ def paired(
         return estimate(own, theirs, level=level)
     found = estimate(theirs, own, level=level)  # its p-value is that of damage upwards
     return dataclasses.replace(found, value=0 - found.value, low=-found.high, high=-found.low)
+
+
+def _require_spread(differences: Floats, level: float) -> None:
+    """Refuse few differences that are all the same: their interval would have no width.
+
+    As many as bound a median (`requests_needed`) are believed. Of shares and scores the range is
+    known, so that those without a change keep a doubt; of values in any unit it is not.
+    """
+    fewest = requests_needed(0.5, level=level)
+    if differences.size < fewest and np.ptp(differences) == 0.0:
+        raise MeasurementError(
+            f"paired: got {differences.size} differences that are all {differences[0]:g}; expected"
+            f" at least {fewest} items where none differs. Ask more"
+        )

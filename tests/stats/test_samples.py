@@ -52,6 +52,8 @@ def test_values_of_any_unit_have_the_paired_t_interval() -> None:
     ends = scipy_stats.ttest_rel(artifact, reference).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.003)
     assert (found.unit, found.p_value) == ("words", None)
+    same = Estimate.paired([42] * 6, [40] * 6, unit="words")
+    assert (same.low, same.value, same.high) == (2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize("lost", [0, 3, 9])
@@ -88,6 +90,10 @@ def test_scores_are_those_of_a_task() -> None:
         (lambda: Estimate.paired([1, 0], [1]), "got 2 and 1 values; expected one for each item"),
         (lambda: Estimate.paired([2, 0], [1, 0]), "expected numbers from 0 to 1"),
         (lambda: Estimate.paired([float("nan"), 0], [1, 0], unit="words"), "expected finite"),
+        (
+            lambda: Estimate.paired([42] * 5, [40] * 5, unit="words"),
+            "got 5 differences that are all 2; expected at least 6 items where none differs",
+        ),
     ],
 )
 def test_what_is_no_sample_is_refused(make: Callable[[], Estimate], message: str) -> None:
