@@ -72,5 +72,5 @@ def _require_spread(differences: Floats, level: float) -> None:
     if differences.size < fewest and np.ptp(differences) == 0.0:
         raise MeasurementError(
             f"paired: got {differences.size} differences that are all {differences[0]:g}; expected"
-            f" at least {fewest} items where none differs. Ask more"
+            f" at least {fewest} items, or values that vary. Ask more"
         )
