@@ -59,21 +59,6 @@ def test_the_next_artifact_asks_the_original_nothing_but_its_times(
     assert log.started == 1
 
 
-def test_the_next_run_does_not_even_load_the_original(toys: Toys, begin: Begin, log: Log) -> None:
-    models = toys(a=Toy())
-    with begin(models) as run:
-        ask_everything(run, "a")
-    log.clear()
-    with begin(models) as run:
-        measurer, serving = run.measurer, run.servings["a"]
-        measurer.divergence(serving)
-        for check in CHECKS:
-            measurer.probe(serving, check)
-
-    assert log.verbs("original") == []
-    assert {verb for model, verb in log.asked if model == ""} == {"describe"}
-
-
 def test_both_sides_do_the_same_work(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy(), b=Toy())) as run:
         for name in "ab":

@@ -19,19 +19,6 @@ if TYPE_CHECKING:
     Toys = Callable[..., Path]
 
 
-def test_an_effort_that_there_is_not(refuse: Refuse, toys: Toys) -> None:
-    assert refuse(toys(good=Toy()), thresholds=None, effort="through") == (
-        "--qgate-effort: got 'through'; expected one of quick, standard, thorough."
-        " Did you mean 'thorough'?"
-    )
-
-
-def test_an_empty_directory(project: Path, refuse: Refuse) -> None:
-    assert refuse(project, thresholds=None) == (
-        f"--qgate: {project} contains no artifact (looked for config.json and *.gguf, 0 files)."
-    )
-
-
 def test_only_the_original(refuse: Refuse, toys: Toys) -> None:
     models = toys()
     assert refuse(models, thresholds=None) == (
@@ -60,33 +47,37 @@ def test_an_unknown_runtime_name(refuse: Refuse, toys: Toys) -> None:
     assert line.endswith("Did you mean 'llama_cpp'?")
 
 
-THRESHOLDS = {
+FILES = {
     "a row that does not exist": (
-        "version: 1\nlimits:\n  perplexity.ration: {max: 1.2}\n",
+        "limits:\n  perplexity.ration: {max: 1.2}\n",
         "limits.yaml:3: unknown check 'perplexity.ration' in limits."
         " Did you mean 'perplexity.ratio'?",
     ),
-    "a duplicate key": (
-        "version: 1\nlimits:\n  perplexity.ratio: {max: 1.2}\n  perplexity.ratio: {max: 9}\n",
-        "limits.yaml:4: duplicate key 'perplexity.ratio'",
+    "a task that nobody named": (
+        "limits:\n  accuracy.dril: {max_drop: 0.02}\n",
+        "limits.yaml:3: unknown check 'accuracy.dril' in limits. Did you mean 'accuracy.drill'?",
     ),
-    "a wrong unit": (
-        "version: 1\nlimits:\n  perplexity.ratio: {max: 5%}\n",
-        "limits.yaml:3: perplexity.ratio.max: got '5%'; expected a number >= 1.0"
-        " (artifact / reference). Write 1.05 for 5 % more.",
+    "a percentile of too few requests": (
+        "limits:\n  latency.ttft_slo: {percentile: 99, max_ms: 200}\n",
+        "limits.yaml:3: latency.ttft_slo: percentile 99 needs 459 requests at level 0.98;"
+        " got latency.pairs: 24. Set latency.pairs: 459 or more, or hold a lower percentile.",
     ),
-    "an empty file": ("", "limits.yaml:1: "),
-    "a file without limits": ("version: 1\ninherit: none\n", "limits.yaml:"),
+    "an item twice": (
+        "tasks:\n  sums: {file: sums.jsonl, max_drop: 0.05}\n",
+        "sums.jsonl:2: duplicate item: got '2 + 2 =' with the same answer as on line 1;"
+        " expected every item once.",
+    ),
     "no file": (None, "limits.yaml: "),
 }
 
 
-@pytest.mark.parametrize("case", THRESHOLDS)
-def test_a_wrong_thresholds_file_is_refused_with_its_line(
+@pytest.mark.parametrize("case", FILES)
+def test_a_wrong_file_is_refused_with_its_line(
     project: Path, refuse: Refuse, toys: Toys, case: str
 ) -> None:
-    text, beginning = THRESHOLDS[case]
+    text, beginning = FILES[case]
+    (project / "sums.jsonl").write_text('{"prompt": "2 + 2 =", "answer": " 4"}\n' * 2)
     if text is not None:
-        (project / "limits.yaml").write_text(text)
+        (project / "limits.yaml").write_text(f"version: 1\n{text}")
 
     assert refuse(toys(good=Toy())).startswith(beginning)

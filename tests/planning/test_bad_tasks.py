@@ -17,26 +17,6 @@ if TYPE_CHECKING:
 pytest.importorskip("lm_eval", reason="needs lm-eval")
 GSM8K = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 4"}\n'
 TASKS = {
-    "an unknown name": (
-        "gsm8kk: {max_drop: 0.05, rule: alarm}",
-        ("limits.yaml:3: tasks.gsm8kk: ", "Did you mean 'gsm8k'?"),
-    ),
-    "a group of tasks": (
-        "mmlu: {max_drop: 0.05, rule: alarm}",
-        ("limits.yaml:3: tasks.mmlu: ",),
-    ),
-    "code without permission": (
-        "humaneval: {data: own.jsonl, max_drop: 0.05, rule: alarm}",
-        ("limits.yaml:3: tasks.humaneval: ", "code_execution: sandbox"),
-    ),
-    "a network that is not to be used": (
-        "gsm8k: {max_drop: 0.05, rule: alarm}",
-        ("limits.yaml:3: tasks.gsm8k: ", "data:"),
-    ),
-    "a malformed line": (
-        "gsm8k: {data: bad.jsonl, num_fewshot: 0, max_drop: 0.05, rule: alarm}",
-        ("bad.jsonl:2: ",),
-    ),
     "a chat without a template": (
         "gsm8k: {data: own.jsonl, chat_template: true, max_drop: 0.05, rule: alarm}",
         ("limits.yaml:3: tasks.gsm8k: got chat_template: true, while original has none;",),
@@ -57,15 +37,12 @@ def test_what_is_wrong_with_a_task_of_lm_eval_is_said_in_one_line(
     project: Path,
     refuse: Refuse,
     toys: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
     task: str,
     said: tuple[str, ...],
 ) -> None:
     (project / "limits.yaml").write_text(f"version: 1\ntasks:\n  {task}\n")
     rows = [GSM8K.replace("2 + 2", f"2 + {number}") for number in range(40)]
     (project / "own.jsonl").write_text("".join(rows))
-    (project / "bad.jsonl").write_text(f"{GSM8K}not JSON\n")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     line = refuse(toys(one=Toy()))
 

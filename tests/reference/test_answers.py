@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from qgate.errors import RuntimeFailed
 from qgate.records import RuntimeFacts
 from qgate.reference.answers import OutcomeStore
 from qgate.reference.entries import read_entry
@@ -127,23 +125,14 @@ def test_how_answers_are_read_is_no_part_of_the_entry(store: Path) -> None:
     assert original.asked == 1
 
 
-FILES = ["entry.json", "nll.flat.npy", "top.sizes.npy", "answers0.flat.npy", "margins0.flat.npy"]
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["a byte", "cut off", "gone"])
-def test_a_damaged_entry_is_asked_for_again(store: Path, name: str, damage: str) -> None:
+@pytest.mark.parametrize("name", ["entry.json", "nll.flat.npy"])
+def test_a_damaged_entry_is_asked_for_again(store: Path, name: str) -> None:
     original = Original()
     get(store, original)
     [entry] = entries(store)
     path = store / entry / name
     intact = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        spoiled = bytearray(intact)
-        spoiled[-2] ^= 1
-        path.write_bytes(spoiled if damage == "a byte" else intact[:-1])
+    path.write_bytes(intact[:-1])
 
     found = get(store, original)
 
@@ -152,17 +141,6 @@ def test_a_damaged_entry_is_asked_for_again(store: Path, name: str, damage: str)
     assert name == "entry.json" or path.read_bytes() == intact  # which tells when it was asked
     assert read_entry(path.parent) is not None
     assert entries(store) == [entry]
-
-
-def test_an_original_that_fails_leaves_nothing(store: Path) -> None:
-    def fail() -> Outcome:
-        raise RuntimeFailed("it crashed")
-
-    with pytest.raises(RuntimeFailed, match=r"^it crashed$"):
-        get(store, fail)
-
-    assert entries(store) == []
-    assert written(get(store, Original())) == written(OUTCOME)
 
 
 def test_an_entry_tells_what_it_is_of(store: Path) -> None:
@@ -175,32 +153,6 @@ def test_an_entry_tells_what_it_is_of(store: Path) -> None:
     assert facts["weights_and_tokenizer"] == "sha256:1"
     assert facts["runtime"] == dataclasses.asdict(RUNTIME)
     assert facts["kind"] == "outcome"
-
-
-def test_a_store_named_by_a_relative_path_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Original()
-    monkeypatch.chdir(tmp_path)
-    store = OutcomeStore(Path("here"))
-    (tmp_path / "elsewhere").mkdir()
-
-    store.get_or_perform(WORK, "sha256:1", RUNTIME, original)
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    store.get_or_perform(WORK, "sha256:1", RUNTIME, original)
-
-    assert original.asked == 1
-    assert len(entries(tmp_path / "here")) == 1
-
-
-def test_many_at_once_get_the_same(store: Path) -> None:
-    originals = [Original() for _ in range(6)]
-
-    with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda original: written(get(store, original)), originals))
-
-    assert found == [written(OUTCOME)] * 6
-    assert len(entries(store)) == 1
 
 
 def test_what_a_child_answered_is_what_is_read(store: Path, toys: Toys) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from qgate import stats
-from qgate.checks import find_check
 from qgate.verdict import (
     explain,
     judge,
@@ -363,30 +362,3 @@ def test_a_member_may_be_named_without_counting_the_others() -> None:
     limit = a_limit("edge.multilingual", max=1.1)
     line = explain(limit.check, LANGUAGES["hi"], limit, PASS, member="hi")
     assert line.startswith("edge.multilingual (hi): 1.050 [1.020, 1.090] <= 1.100 (")
-
-
-@pytest.mark.parametrize(
-    ("check", "counted"),
-    [
-        ("perplexity.ratio", "tokens"),
-        ("divergence.kl_p99", "tokens"),
-        ("accuracy.code", "items"),
-        ("edge.math", "items"),
-        ("edge.repetition", "answers"),
-        ("edge.termination", "answers"),
-        ("edge.answer_length", "answers"),
-        ("edge.batch_invariance", "answers"),
-        ("edge.long_input", "tokens"),
-        ("edge.multilingual", "tokens"),
-        ("latency.ttft", "pairs"),
-        ("latency.itl", "pairs"),
-        ("latency.tps", "pairs"),
-        ("latency.ttft_slo", "requests"),
-        ("latency.itl_slo", "requests"),
-        ("memory.growth", "batches"),
-        ("edge.french", "samples"),
-        ("style.length", "samples"),
-    ],
-)
-def test_every_row_says_what_its_n_counts(check: str, counted: str) -> None:
-    assert find_check(check).samples == counted

@@ -152,7 +152,11 @@ def families(shape: str, repetitions: int, damage: float = 0.0) -> list[Mapping[
     ]
 
 
-def check_simultaneous_coverage(shape: str, repetitions: int) -> None:
+@pytest.mark.parametrize("repetitions", [250, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_eight_undamaged_members_raise_an_alarm_no_more_often_than_one(
+    shape: str, repetitions: int
+) -> None:
     found = families(shape, repetitions)
     covered = np.mean(
         [all(one.low <= 1 <= one.high for one in family.values()) for family in found]
@@ -163,42 +167,14 @@ def check_simultaneous_coverage(shape: str, repetitions: int) -> None:
     assert alarms <= 0.05
 
 
-def check_certified_at_the_limit(shape: str, repetitions: int) -> None:
-    """Eight members exactly at their limit: certified is what none of them is above."""
+@pytest.mark.parametrize("shape", SHAPES)
+def test_eight_members_at_their_limit_are_hardly_ever_certified(shape: str) -> None:
+    """Exactly at it: certified is what none of them is above."""
     assert CERTIFY.max is not None
-    found = families(shape, repetitions, math.log(CERTIFY.max))
+    found = families(shape, 250, math.log(CERTIFY.max))
     passes = np.mean([judge_family(family, CERTIFY)[1] is Verdict.PASS for family in found])
 
     assert passes <= 0.05
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_eight_undamaged_members_raise_an_alarm_no_more_often_than_one(shape: str) -> None:
-    check_simultaneous_coverage(shape, 250)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
-def test_eight_undamaged_members_raise_an_alarm_no_more_often_than_one_at_length(
-    shape: str,
-) -> None:
-    check_simultaneous_coverage(shape, 4_000)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_eight_members_at_their_limit_are_hardly_ever_certified(shape: str) -> None:
-    check_certified_at_the_limit(shape, 250)
-
-
-def test_eight_members_by_themselves_would_raise_an_alarm_far_more_often() -> None:
-    rng = np.random.default_rng(SEED)
-    documents, tokens = SHAPES["24 documents a language"]
-    alarms = [
-        any(draw(rng, documents, tokens).ratio(LEVEL).low > 1.0 for _ in range(MEMBERS))
-        for _ in range(250)
-    ]
-
-    assert np.mean(alarms) > 0.08
 
 
 def test_one_damaged_member_of_eight_is_found() -> None:

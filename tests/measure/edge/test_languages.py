@@ -154,10 +154,6 @@ def test_a_document_of_next_to_nothing_is_refused(
         Multilingual(documents=documents_of({"en": documents}, {})).work(speak(context))
 
 
-def test_the_same_documents_are_the_same_work(speak: Speak, work: Work) -> None:
-    assert PROBE.work(speak(4096)).digest() == work.digest()
-
-
 def test_one_damaged_language_is_seen_and_named(work: Work) -> None:
     rng = np.random.default_rng(0)
     reference, artifact = [], []

@@ -99,12 +99,3 @@ def test_a_generated_answer_has_to_fit_too(write: Write, speak: Speak) -> None:
         "accuracy.x: item q of items.jsonl does not fit the context:"
         " got 13 tokens; expected at most 12"
     )
-
-
-def test_the_same_items_are_the_same_work(write: Write, speak: Speak) -> None:
-    first, again = (
-        Task(check="accuracy.x", file=write(choices(5))).work(speak(256)) for _ in range(2)
-    )
-    other = Task(check="accuracy.x", file=write(choices(6))).work(speak(256))
-
-    assert first.digest() == again.digest() != other.digest()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_rel
 
 from qgate.measure.tasks.anomalies import odd_answers, odd_gain
 from qgate.measure.tasks.graded import Graded
@@ -41,23 +40,6 @@ def said(*answer_tokens: int) -> Graded:
 def odd(artifact: Graded, reference: Graded) -> dict[str, Any]:
     names = [f"item {number}" for number in range(1, len(artifact.values) + 1)]
     return odd_answers(names, artifact, reference)
-
-
-def test_the_interval_is_that_of_a_paired_t_test() -> None:
-    rng = np.random.default_rng(3)
-    reference = rng.uniform(0.2, 0.6, 400)
-    artifact = reference - 0.01 + rng.normal(0, 0.05, 400)
-    found = scores(artifact, reference).estimate("accuracy.sums", 0.95, {})
-    oracle = ttest_rel(artifact, reference)
-    low, high = oracle.confidence_interval(0.95)
-    assert found.value == pytest.approx(float(np.mean(artifact - reference)))
-    # the ends are the outer ones of t and its correction for skewness, which is small here
-    assert found.low == pytest.approx(low, abs=3e-4)
-    assert found.high == pytest.approx(high, abs=3e-4)
-    assert (found.n, found.unit) == (400, "difference")
-    worse = ttest_rel(artifact, reference, alternative="less").pvalue
-    assert found.p_value is not None
-    assert worse <= found.p_value <= 1.5 * worse
 
 
 def test_the_five_that_fell_most_are_shown_worst_first() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
 from qgate.runtimes.messages import NO_END
 from qgate.runtimes.requests import Outcome, Pair, perform
@@ -101,34 +100,6 @@ def test_generated_answers_are_compared_by_their_first_line(write: Write) -> Non
     assert found.reference.tolist() == [True] * 4
     assert found.artifact.tolist() == [True, True, False, False]
     assert found.artifact_texts == artifact.answers[0].texts
-
-
-def test_numeric_answers_are_compared_by_their_last_number(write: Write) -> None:
-    file = write(sums(4))
-    reference = make_outcome(make_answers(" 1", " 2", " 3", " 4"))
-    artifact = make_outcome(make_answers("0 and 1 make 1.0.", " 2, so 7", "none", "3 + 1 = 4"))
-
-    found = read(
-        Task(check="accuracy.x", file=file, grading=Grading(metric="numeric")), artifact, reference
-    )
-
-    assert found.artifact.tolist() == [True, False, False, True]
-
-
-def test_lost_generated_answers_are_shown_in_their_order(write: Write) -> None:
-    file = write(sums(20))
-    right = [f" {number + 1}" for number in range(20)]
-    wrong = [text if number in (0, 3) else " 0" for number, text in enumerate(right)]
-
-    found = read(
-        Task(check="edge.math", file=file),
-        make_outcome(make_answers(*wrong)),
-        make_outcome(make_answers(*right)),
-    )
-
-    worst = found.details("edge.math")["worst"]
-    assert [one["expected"] for one in worst] == [" 2", " 3", " 5", " 6", " 7"]
-    assert {one["artifact"] for one in worst} == {" 0"}
 
 
 def test_an_answer_that_says_nothing_is_wrong_and_counts(write: Write) -> None:

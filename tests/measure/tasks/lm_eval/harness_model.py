@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qgate.errors import MeasurementError
 from qgate.measure.tasks.lm_eval.plan import plan, responses
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ class _Answering:
         return self._respond(requests)
 
     def _respond(self, requests: Sequence[Any]) -> list[Response]:
-        if any(request.repeats not in (None, 1) for request in requests):
-            raise MeasurementError("got repeats above 1; expected 1: answers are greedy")
         work = plan(requests, self._speaker)
         return responses(work, self._ask(work))
 

@@ -10,7 +10,6 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.lm_eval.plan import plan, refusal, responses
-from tests.measure.tasks.lm_eval.harness_model import make_model
 from tests.support.outcomes import make_answers, make_outcome
 
 if TYPE_CHECKING:
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 GREEDY = {"until": ["\n"], "max_gen_toks": 8, "do_sample": False}
 
 
-def request(kind: str, *args: Any, repeats: int = 1) -> Any:
-    return SimpleNamespace(
-        request_type=kind, args=args, task_name="made", doc_id=3, repeats=repeats
-    )
+def request(kind: str, *args: Any) -> Any:
+    return SimpleNamespace(request_type=kind, args=args, task_name="made", doc_id=3)
 
 
 def text_of(ids: np.ndarray) -> str:
@@ -137,18 +134,3 @@ def test_only_greedy_answers_are_asked_for(
             plan([one], speak(64))
     else:
         assert len(plan([one], speak(64)).batches[0].prompts) == 1
-
-
-def test_a_request_is_not_repeated(speak: Speak) -> None:
-    pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness")
-    model = make_model(lambda work: make_outcome(), speak(64))
-
-    with pytest.raises(MeasurementError, match="got repeats above 1; expected 1"):
-        model.generate_until([request("generate_until", "a", GREEDY, repeats=2)])
-
-
-def test_the_same_requests_are_the_same_work(speak: Speak) -> None:
-    requests = [request("loglikelihood", "a", "b"), request("generate_until", "a", GREEDY)]
-
-    assert plan(requests, speak(64)).digest() == plan(requests, speak(64)).digest()
-    assert plan(requests, speak(64)).digest() != plan(requests[:1], speak(64)).digest()
