@@ -141,7 +141,7 @@ class LlamaCpp:
     def _logits(self, ids: np.ndarray, first: int) -> np.ndarray:
         """Of one window, shape (rows, n_vocab)."""
         context = self._read_before(ids, first)
-        context.decode(context.batch.fill(ids[first:], start=first, first=first))
+        context.decode(context.batch.fill_windows(ids[None, first:], start=first, first=first))
         return context.logits(len(ids) - first)
 
     def _together_logits(self, windows: np.ndarray, first: int) -> Iterator[np.ndarray]:
@@ -155,11 +155,11 @@ class LlamaCpp:
         if not first:  # twice the logits: one window of these is as much to hold as two of those
             for ids in windows:
                 context.clear()
-                context.decode(context.batch.fill(ids, start=0, first=0))
+                context.decode(context.batch.fill_windows(ids[None], start=0, first=0))
                 yield context.logits(size)[None]
             return
         context.clear()
-        context.decode(context.batch.fill_windows(windows, first))
+        context.decode(context.batch.fill_windows(windows, start=0, first=first))
         flat = context.logits(count * (size - first))
         yield flat.reshape(count, size - first, self._library.n_vocab)
 
@@ -170,7 +170,9 @@ class LlamaCpp:
             context = self._read_before(ids, first)
             context.want_embeddings(True)
             try:
-                context.decode(context.batch.fill(ids[first:], start=first, first=first))
+                context.decode(
+                    context.batch.fill_windows(ids[None, first:], start=first, first=first)
+                )
             finally:
                 context.want_embeddings(False)
             rows = len(ids) - first
@@ -187,7 +189,7 @@ class LlamaCpp:
         context = self._window_context()
         context.clear()
         if first:
-            context.decode(context.batch.fill(ids[:first], start=0, first=first))
+            context.decode(context.batch.fill_windows(ids[None, :first], start=0, first=first))
         return context
 
     def _window_context(self) -> Context:
@@ -218,15 +220,7 @@ class LlamaCpp:
         owners = np.repeat(np.arange(len(spans), dtype=np.int32), sizes)
         wanted = positions >= np.repeat([span.first for span in spans], sizes)
         context.clear()
-        for start in range(0, len(tokens), _TOKENS_PER_CALL):
-            part = slice(start, start + _TOKENS_PER_CALL)
-            context.decode(
-                context.batch.fill_mixed(
-                    tokens[part], positions[part], owners[part], wanted=wanted[part]
-                )
-            )
-            if rows := int(wanted[part].sum()):
-                yield context.logits(rows)
+        yield from context.rows_of(tokens, positions, owners, wanted=wanted)
 
     # --- text ---------------------------------------------------------------------------------
 

@@ -28,38 +28,9 @@ class Batch:
             self._batch.seq_id[int(slot)][0] = int(sequences[slot])
         known[:] = sequences
 
-    def fill_windows(self, windows: np.ndarray, first: int) -> Any:  # noqa: ANN401 - C structure
-        """Whole sequences one after the other, output wanted from position `first` of each."""
-        sequences, size = windows.shape
-        count = windows.size
-        self._assign(np.repeat(np.arange(sequences, dtype=np.int32), size))
-        self._tokens[:count] = windows.reshape(-1)
-        self._positions[:count] = np.tile(np.arange(size), sequences)
-        self._wanted[:count] = self._positions[:count] >= first
-        self._batch.n_tokens = count
-        return self._batch
-
-    def fill(self, ids: np.ndarray, *, start: int, first: int) -> Any:  # noqa: ANN401 - C structure
-        """One sequence, from position `start`, output wanted from position `first`."""
-        count = len(ids)
-        self._assign(np.zeros(count, dtype=np.int32))
-        self._tokens[:count] = ids
-        self._positions[:count] = np.arange(start, start + count)
-        self._wanted[:count] = self._positions[:count] >= first
-        self._batch.n_tokens = count
-        return self._batch
-
-    def fill_next(self, token: int, position: int) -> Any:  # noqa: ANN401 - a C structure
-        """One more token of the one sequence, output wanted; what a timed token waits for."""
-        if self._sequences[0] != 0:
-            self._assign(np.zeros(1, dtype=np.int32))
-        self._tokens[0], self._positions[0], self._wanted[0] = token, position, True
-        self._batch.n_tokens = 1
-        return self._batch
-
-    def fill_mixed(
+    def fill(
         self, tokens: np.ndarray, positions: np.ndarray, owners: np.ndarray, *, wanted: np.ndarray
-    ) -> Any:  # noqa: ANN401 - C structure
+    ) -> Any:  # noqa: ANN401 - a C structure
         """Any tokens of any sequences.
 
         Args:
@@ -74,6 +45,21 @@ class Batch:
         self._positions[:count] = positions
         self._wanted[:count] = wanted
         self._batch.n_tokens = count
+        return self._batch
+
+    def fill_windows(self, windows: np.ndarray, *, start: int, first: int) -> Any:  # noqa: ANN401
+        """Sequences of one length, from position `start`, output wanted from position `first`."""
+        count, size = windows.shape
+        positions = np.tile(np.arange(start, start + size), count)
+        owners = np.repeat(np.arange(count, dtype=np.int32), size)
+        return self.fill(windows.reshape(-1), positions, owners, wanted=positions >= first)
+
+    def fill_next(self, token: int, position: int) -> Any:  # noqa: ANN401 - a C structure
+        """One more token of the one sequence, output wanted; what a timed token waits for."""
+        if self._sequences[0] != 0:
+            self._assign(np.zeros(1, dtype=np.int32))
+        self._tokens[0], self._positions[0], self._wanted[0] = token, position, True
+        self._batch.n_tokens = 1
         return self._batch
 
     def free(self) -> None:

@@ -12,6 +12,8 @@ from qgate.errors import ArtifactError, MeasurementError
 from qgate.runtimes.llama_cpp.batch import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from qgate.runtimes.llama_cpp.log import LlamaLog
 
 _AUTO = -1
@@ -86,6 +88,32 @@ class Context:
         code = self._library.lib.llama_decode(self._context, batch)
         if code != 0:
             raise MeasurementError(f"llama_decode returned {code}: {self._library.log.reason()}")
+
+    def rows_of(
+        self, tokens: np.ndarray, positions: np.ndarray, owners: np.ndarray, *, wanted: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """Decode tokens as `Batch.fill` takes them, in as many calls as they need.
+
+        Yields:
+            Logits of the wanted ones, shape (rows, n_vocab), each a view until the next step.
+        """
+        for start in range(0, len(tokens), self.shape.per_call):
+            part = slice(start, start + self.shape.per_call)
+            batch = self.batch.fill(
+                tokens[part], positions[part], owners[part], wanted=wanted[part]
+            )
+            self.decode(batch)
+            if rows := int(wanted[part].sum()):
+                yield self.logits(rows)
+
+    def rows_after(self, prompts: Sequence[np.ndarray], owners: np.ndarray) -> Iterator[np.ndarray]:
+        """Decode prompts one after the other, each in its sequence; yields the row after each."""
+        sizes = [len(prompt) for prompt in prompts]
+        tokens = np.concatenate(prompts)
+        positions = np.concatenate([np.arange(size) for size in sizes])
+        is_last = np.zeros(len(tokens), dtype=bool)
+        is_last[np.cumsum(sizes) - 1] = True
+        return self.rows_of(tokens, positions, np.repeat(owners, sizes), wanted=is_last)
 
     def logits(self, rows: int) -> np.ndarray:
         """Of the last batch's wanted tokens, shape (rows, n_vocab); until the next `decode`."""

@@ -35,7 +35,9 @@ def logits_of_forks(
         Shape (rows, n_vocab), float32.
     """
     context.clear()
-    behind_prompts = _read_prompts(context, forks)
+    owners = np.array([fork.first for fork in forks], dtype=np.int32)
+    after_prompts = context.rows_after([fork.prompt for fork in forks], owners)
+    behind_prompts = np.concatenate([rows.copy() for rows in after_prompts])
     for fork in forks:
         for number in range(fork.first + 1, fork.stop):
             context.copy_sequence(fork.first, number)
@@ -53,44 +55,23 @@ def logits_of_forks(
         yield np.stack(wanted)
 
 
-def _read_prompts(context: Context, forks: Sequence[Fork]) -> np.ndarray:
-    """Logits after each prompt, shape (forks, n_vocab)."""
-    sizes = [len(fork.prompt) for fork in forks]
-    tokens = np.concatenate([fork.prompt for fork in forks])
-    positions = np.concatenate([np.arange(size) for size in sizes])
-    owners = np.repeat(np.array([fork.first for fork in forks], dtype=np.int32), sizes)
-    is_last = np.zeros(len(tokens), dtype=bool)
-    is_last[np.cumsum(sizes) - 1] = True
-    rows = []
-    for start in range(0, len(tokens), context.shape.per_call):
-        part = slice(start, start + context.shape.per_call)
-        context.decode(
-            context.batch.fill_mixed(
-                tokens[part], positions[part], owners[part], wanted=is_last[part]
-            )
-        )
-        if count := int(is_last[part].sum()):
-            rows.append(context.logits(count).copy())
-    return np.concatenate(rows)
-
-
 class _Choices:
     """What follows the prompts, decoded call by call as its rows are asked for."""
 
     def __init__(self, context: Context, spans: Sequence[Span]) -> None:
-        self._context = context
         # the last token predicts nothing
         parts = [span.ids[span.first + 1 : -1] for span in spans]
         self._sizes = [len(part) for part in parts]
-        self._tokens = np.concatenate(parts)
-        self._positions = np.concatenate(
+        tokens = np.concatenate(parts)
+        positions = np.concatenate(
             [
                 np.arange(span.first + 1, span.first + 1 + size)
                 for span, size in zip(spans, self._sizes, strict=True)
             ]
         )
-        self._owners = np.repeat(np.arange(len(spans), dtype=np.int32), self._sizes)
-        self._rows = iter(itertools.chain.from_iterable(self._calls()))
+        owners = np.repeat(np.arange(len(spans), dtype=np.int32), self._sizes)
+        calls = context.rows_of(tokens, positions, owners, wanted=np.ones(len(tokens), dtype=bool))
+        self._rows = itertools.chain.from_iterable(calls)
 
     def size(self, span: int) -> int:
         """Rows of a span beside the one after its prompt."""
@@ -100,17 +81,3 @@ class _Choices:
         """Logits after the next token, shape (n_vocab,); a copy."""
         row: np.ndarray = next(self._rows)
         return row.copy()
-
-    def _calls(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self._tokens), self._context.shape.per_call):
-            part = slice(start, start + self._context.shape.per_call)
-            count = len(self._tokens[part])
-            self._context.decode(
-                self._context.batch.fill_mixed(
-                    self._tokens[part],
-                    self._positions[part],
-                    self._owners[part],
-                    wanted=np.ones(count, dtype=bool),
-                )
-            )
-            yield self._context.logits(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ def draw_text(
 
     def read(tokens: np.ndarray, position: int, wanted: np.ndarray) -> np.ndarray:
         positions = np.full(len(tokens), position)
-        context.decode(context.batch.fill_mixed(tokens, positions, owners, wanted=wanted))
+        context.decode(context.batch.fill(tokens, positions, owners, wanted=wanted))
         rows = int(wanted.sum())
         return context.logits(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
@@ -40,7 +41,9 @@ def answer_together(
 ) -> list[Answer]:
     """Greedy answers of prompts that are decoded side by side, each until its end or its length."""
     context.clear()
-    chosen = _read_prompts(context, prompts)
+    numbers = np.arange(len(prompts), dtype=np.int32)
+    parts = context.rows_after([prompt.ids for prompt in prompts], numbers)
+    chosen = dict(enumerate(itertools.chain.from_iterable(map(best_by_far, parts))))
     given = SideBySide(prompts, vocab.decode)
     for step in range(max(prompt.max_tokens for prompt in prompts)):
         going = [
@@ -50,7 +53,7 @@ def answer_together(
         ]
         if given.are_settled(going):
             break
-        batch = context.batch.fill_mixed(
+        batch = context.batch.fill(
             np.array([given.ids[number][-1] for number in going], dtype=np.int32),
             np.array([len(prompts[number].ids) + len(given.ids[number]) - 1 for number in going]),
             np.array(going, dtype=np.int32),
@@ -69,30 +72,10 @@ def stream(context: Context, ids: np.ndarray, count: int) -> Iterator[int]:
     per_call = context.shape.per_call
     for start in range(0, len(ids), per_call):
         part = ids[start : start + per_call]
-        context.decode(context.batch.fill(part, start=start, first=len(ids) - 1))
+        batch = context.batch.fill_windows(part[None], start=start, first=len(ids) - 1)
+        context.decode(batch)
     for position in range(len(ids), len(ids) + count):
         (token,) = best(context.logits(1))
         yield token
         if position + 1 < len(ids) + count:
             context.decode(context.batch.fill_next(token, position))
-
-
-def _read_prompts(context: Context, prompts: Sequence[Prompt]) -> dict[int, tuple[int, float]]:
-    """Decode all prompts one after the other; each answer's most likely first token, and by far."""
-    tokens = np.concatenate([prompt.ids for prompt in prompts])
-    sizes = [len(prompt.ids) for prompt in prompts]
-    positions = np.concatenate([np.arange(size) for size in sizes])
-    owners = np.repeat(np.arange(len(prompts), dtype=np.int32), sizes)
-    is_last = np.zeros(len(tokens), dtype=bool)
-    is_last[np.cumsum(sizes) - 1] = True
-    chosen: dict[int, tuple[int, float]] = {}
-    for start in range(0, len(tokens), context.shape.per_call):
-        part = slice(start, start + context.shape.per_call)
-        batch = context.batch.fill_mixed(
-            tokens[part], positions[part], owners[part], wanted=is_last[part]
-        )
-        context.decode(batch)
-        finished = owners[part][is_last[part]].tolist()
-        if finished:
-            chosen.update(zip(finished, best_by_far(context.logits(len(finished))), strict=True))
-    return chosen
