@@ -14,7 +14,7 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Span
-from qgate.runtimes.worker.prompt_logprobs import PromptReader, check_reading
+from qgate.runtimes.worker.prompt_logprobs import PromptReader, checked_readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,11 +80,7 @@ def _prompts(n_vocab: int, longest: int) -> list[np.ndarray]:
 
 
 def _read(runtime: Continuing, spans: Sequence[Span]) -> list[np.ndarray]:
-    readings = list(runtime.read_prompts(spans, _TOP))
-    return [
-        check_reading(reading, span, _TOP).logprobs
-        for reading, span in zip(readings, spans, strict=True)
-    ]
+    return [reading.logprobs for reading in checked_readings(runtime, spans, _TOP)]
 
 
 def _require_near(how: str, one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> None:

@@ -21,7 +21,7 @@ from qgate.runtimes.base import Span
 from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker.logprob_store import TopKeeper, TopRows, find_top_rows, read_top_rows
 from qgate.runtimes.worker.partition_kl import look_up, partition_divergence
-from qgate.runtimes.worker.prompt_logprobs import SEARCHED, TOP, check_reading, rows_of
+from qgate.runtimes.worker.prompt_logprobs import SEARCHED, TOP, checked_readings
 from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
@@ -150,16 +150,13 @@ class TopKScorer:
         progress: Progress,
     ) -> Iterator[tuple[int, Reading]]:
         spans = [self._spans[number] for number in order]
-        started, done = time.perf_counter(), 0
-        for number, reading in zip(
-            order, self._runtime.read_prompts(spans, top, named), strict=False
-        ):
+        readings = checked_readings(self._runtime, spans, top, named)
+        started = time.perf_counter()
+        for done, (number, reading) in enumerate(zip(order, readings, strict=True)):
             self._read_s += time.perf_counter() - started
             progress("scoring", done, len(spans))
-            yield number, check_reading(reading, self._spans[number], top)
-            started, done = time.perf_counter(), done + 1
-        if done != len(spans):
-            raise _lost(done, len(spans))
+            yield number, reading
+            started = time.perf_counter()
 
 
 class TopRowsOfOriginal:
@@ -186,14 +183,10 @@ def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress
     tops: list[np.ndarray] = []
     total = len(spans)
     progress("scoring", 0, total, (0, total))
-    for span, reading in zip(spans, runtime.read_prompts(spans, 0), strict=False):
-        check_reading(reading, span, 0)
+    for reading in checked_readings(runtime, spans, 0):
         nll.append(-reading.logprobs)
         tops.append(reading.is_top)
         progress("scoring", len(nll), total, (len(nll), total))
-    if len(nll) != len(spans):
-        raise _lost(len(nll), len(spans))
-    assert all(len(one) == rows_of(span) for one, span in zip(nll, spans, strict=True))
     return SpanScores(nll_nats=tuple(nll), is_top=tuple(tops))
 
 
@@ -208,7 +201,3 @@ def _of_tokens(ids: np.ndarray, reading: Reading, stride: int) -> np.ndarray:
             )
         return named
     return look_up(ids, reading.top_ids[::stride], reading.top_logprobs[::stride])
-
-
-def _lost(got: int, expected: int) -> MeasurementError:
-    return MeasurementError(f"lost samples: got readings of {got} sequences; expected {expected}")

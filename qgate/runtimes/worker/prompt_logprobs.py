@@ -84,6 +84,27 @@ def rows_of(span: Span) -> int:
     return len(span.ids) - 1 - span.first
 
 
+def checked_readings(
+    runtime: PromptReader,
+    spans: Sequence[Span],
+    top: int,
+    named: Sequence[np.ndarray] | None = None,
+) -> Iterator[Reading]:
+    """As `PromptReader.read_prompts`, each one checked.
+
+    Raises:
+        MeasurementError: as `check_reading`; fewer came than there are sequences.
+    """
+    done = 0
+    for span, reading in zip(spans, runtime.read_prompts(spans, top, named), strict=False):
+        yield check_reading(reading, span, top)
+        done += 1
+    if done != len(spans):
+        raise MeasurementError(
+            f"lost samples: got readings of {done} sequences; expected {len(spans)}"
+        )
+
+
 def check_reading(reading: Reading, span: Span, top: int) -> Reading:
     """The reading, if it is one of that span and can be true.
 

@@ -20,7 +20,7 @@ from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError, QGateError
 from qgate.runtimes.base import Span
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
-from qgate.runtimes.worker.prompt_logprobs import PromptReader, check_reading
+from qgate.runtimes.worker.prompt_logprobs import PromptReader, checked_readings
 
 if TYPE_CHECKING:
     from qgate.runtimes.base import Progress
@@ -127,13 +127,9 @@ def _likelihoods(
     """The tokens' negative log-likelihoods in each window, as the runtime tells them."""
     spans = [Span(ids=ids, first=request.first) for ids in request.windows]
     nll: list[np.ndarray] = []
-    for span, reading in zip(spans, runtime.read_prompts(spans, 0), strict=False):
+    for reading in checked_readings(runtime, spans, 0):
         progress("scoring", len(nll), len(spans))
-        nll.append(-check_reading(reading, span, 0).logprobs)
-    if len(nll) != len(spans):
-        raise MeasurementError(
-            f"lost samples: got readings of {len(nll)} sequences; expected {len(spans)}"
-        )
+        nll.append(-reading.logprobs)
     return nll
 
 
