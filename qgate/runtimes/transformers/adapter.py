@@ -27,6 +27,7 @@ from qgate.runtimes.base import (
     Span,
 )
 from qgate.runtimes.hf_vocabulary import Vocabulary
+from qgate.runtimes.torch_memory import peak_bytes
 from qgate.runtimes.transformers import boundary as door
 from qgate.runtimes.transformers import generate as transformers_generate
 from qgate.runtimes.transformers import memory as transformers_memory
@@ -212,7 +213,7 @@ class Transformers:
             self._body.logits(read.states[:, -1])
             kept.append(read.cache)
 
-        peak = transformers_memory.peak_bytes(serve)
+        peak = peak_bytes(serve)
         cache = kept[0]
         kv_cache = transformers_memory.cache_bytes(cache)
         if cache.get_seq_length() != tokens:

@@ -1,24 +1,14 @@
-"""What a model in transformers takes: its weights' storages, and what serving it allocates.
-
-On a GPU the account is that of torch's caching allocator (`torch.cuda.max_memory_allocated`). On a
-CPU torch keeps none; its profiler tells of every allocation and release, and the peak is the
-largest sum.
-"""
+"""What a model in transformers takes: its weights' storages, its cache, its kernels."""
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-_ALLOCATION = "[memory]"
+    from collections.abc import Iterator
 
 
 def weights_bytes(model: Any) -> int:  # noqa: ANN401 - the library's
@@ -118,34 +108,3 @@ def cache_bytes(cache: Any) -> int:  # noqa: ANN401
             f"transformers: a {type(cache).__name__} does not show what it holds"
         )
     return sum(found.values())
-
-
-def peak_bytes(work: Callable[[], None]) -> int:
-    """The most that was allocated at a time while `work` ran, over what was before it."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return int(torch.cuda.max_memory_allocated() - before)
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        work()
-    with tempfile.TemporaryDirectory() as directory:
-        trace = Path(directory, "trace.json")
-        profile.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text("utf-8"))["traceEvents"]
-    sizes = [
-        (event["ts"], event["args"]["Bytes"])
-        for event in events
-        if event.get("name") == _ALLOCATION
-    ]
-    held = peak = 0
-    for _, size in sorted(sizes, key=lambda one: one[0]):
-        held += size
-        peak = max(peak, held)
-    if not peak:
-        raise MeasurementError("transformers: torch's profiler tells of no allocation")
-    return peak

@@ -35,6 +35,7 @@ from qgate.runtimes.base import (
     Span,
 )
 from qgate.runtimes.hf_vocabulary import Vocabulary
+from qgate.runtimes.torch_memory import peak_bytes
 from qgate.runtimes.vllm import engine as vllm_engine
 from qgate.runtimes.vllm import introspection as vllm_facts
 from qgate.runtimes.vllm import prompt_logprobs as vllm_readings
@@ -281,7 +282,7 @@ class Vllm:
         return Buffers(
             weights_bytes=vllm_facts.weights_bytes(engine),
             kv_cache_bytes=kv_cache_bytes,
-            compute_bytes=vllm_facts.compute_bytes(self._device, serve),
+            compute_bytes=peak_bytes(serve),
             context_tokens=cells,
         )
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.vllm.errors import while_running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from qgate.runtimes.vllm.engine import Engine
 
@@ -146,35 +145,3 @@ def kv_cache(engine: Engine, tokens: int) -> tuple[int, int]:
         layers = 1 if len(inner) > 1 else len(group.layer_names)
         total += blocks * spec.page_size_bytes * layers
     return Widening.of(engine).undo(total), cells
-
-
-def compute_bytes(device: str, serve: Callable[[], None]) -> int:
-    """The most that torch held at once while something was served, beyond what it held before."""
-    import torch
-
-    if device == "gpu":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        serve()
-        return int(torch.cuda.max_memory_allocated() - before)
-    with while_running():
-        return _allocated_at_once(serve)
-
-
-def _allocated_at_once(serve: Callable[[], None]) -> int:
-    """On a CPU torch keeps no count of its own, but its profiler sees every allocation."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        serve()
-    events = [
-        event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
-    ]
-    if not events:
-        raise MeasurementError("memory: torch's profiler saw no allocation; expected some")
-    held = most = 0
-    for event in sorted(events, key=lambda one: one.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most

@@ -12,7 +12,7 @@ from qgate.demo.__main__ import model_directory
 from qgate.measure.memory.footprint import measure_footprint
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.ragged import to_flat
-from qgate.runtimes.transformers.memory import peak_bytes
+from qgate.runtimes.torch_memory import peak_bytes
 
 pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
 
