@@ -37,7 +37,7 @@ ONLY_IN = {
     "llama_cpp": ("runtimes/llama_cpp/adapter.py",),
     "matplotlib": ("report/plots.py",),
     "yaml": ("thresholds",),
-    "torch": ("runtimes/transformers/*.py", "runtimes/vllm/*.py"),
+    "torch": ("runtimes/torch_memory.py", "runtimes/transformers/*.py", "runtimes/vllm/*.py"),
     "transformers": ("runtimes/transformers/*.py",),
     "vllm": ("runtimes/vllm/*.py",),
     "scipy": ("stats",),
