@@ -33,7 +33,7 @@ from qgate.reference.samples import Samples
 from qgate.reference.store import Store
 from qgate.reference.texts import Text, cut_windows
 from qgate.reference.windows import Windows
-from qgate.runtimes.base import ModelFacts
+from qgate.runtimes.verbs import LOAD
 from qgate.runtimes.worker.reference_logits import Encoding, Stored
 from qgate.runtimes.worker.scoring import ScoreRequest
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qgate.records import Artifact, RuntimeFacts
+    from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.messages import Scored
     from qgate.runtimes.served_model import Serving
     from qgate.thresholds import TextSettings
@@ -196,7 +197,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     plan.require_unchanged()
     return {
         "key_made_of": _ingredients(plan, serving.describe()),
-        "facts": facts.to_json(),
+        "facts": dataclasses.asdict(facts),
         "clustered_by": windows.clustered_by,
         "slices": list(windows.slices),
         "asked": windows.asked,
@@ -259,7 +260,7 @@ def _whole(found: np.ndarray | None, wanted: int, what: str) -> np.ndarray:
 
 
 def _open(plan: Plan, runtime: RuntimeFacts, place: Path, entry: dict[str, Any]) -> Reference:
-    facts = ModelFacts.from_json(entry["facts"])
+    facts = LOAD.read(entry["facts"])
     encoding: Encoding = entry["encoding"]
     matrix = find_output_matrix(plan.artifact, facts) if encoding == "hidden" else None
     windows = Windows(

@@ -14,7 +14,6 @@ the vocabulary are in `qgate.runtimes.worker.reductions`, the loop around them i
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -100,13 +99,6 @@ class ModelFacts:
     """What multiplies the weight matrices, by the library's own names; empty where there is but
     one way."""
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ModelFacts:
-        return cls(**{**value, "end_tokens": tuple(value["end_tokens"])})
-
 
 def require_context(tokens: int | None) -> int:
     """The longest sequence that a model was trained for.
@@ -130,7 +122,7 @@ class Span:
     """Shape (n,), int32."""
     first: int
     """0 <= first < n - 1; the tokens at first + 1 ... n - 1 are scored."""
-    name: str = ""
+    name: str = field(default="", compare=False)
     """What messages call it; no part of what is asked."""
 
 
@@ -145,7 +137,7 @@ class Prompt:
     """Of the answer nobody reads on behind one of these: it may end there
     (`qgate.runtimes.worker.stop_strings`).
     """
-    name: str = ""
+    name: str = field(default="", compare=False)
     """What messages call it; no part of what is asked."""
 
 

@@ -24,14 +24,16 @@ from qgate.artifacts.digest import name_entry
 from qgate.errors import RuntimeFailed
 from qgate.runtimes import wire
 from qgate.runtimes.host import Host
+from qgate.runtimes.worker.scoring import ScoreRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from qgate.records import RuntimeFacts
     from qgate.reference.store import Store
+    from qgate.runtimes.worker.reference_logits import Stored
 
-FORMAT = 1
+FORMAT = 2
 """Part of every name: raised when the meaning of an answer changes."""
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -79,34 +81,34 @@ class Recall:
         self,
         runtime: RuntimeFacts,
         verb: str,
-        args: Mapping[str, Any],
-        ask: Callable[[], dict[str, Any]],
-    ) -> dict[str, Any]:
+        request: object,
+        ask: Callable[[], Any],
+    ) -> Any:  # noqa: ANN401 - JSON and arrays
         """What the model answers, from the store or asked now.
 
         Args:
             runtime: what serves it.
             verb: one that is kept.
-            args: of the request.
+            request: as `Host.call` takes it.
             ask: asks the model, where the store does not know.
 
         Raises:
             QGateError: what `ask` raises.
             ArtifactError: the model's files changed meanwhile.
         """
-        made_of = self._made_of(runtime, verb, args)
+        made_of = self._made_of(runtime, verb, request)
         name = name_entry(made_of)
         found = self._read(name)
         self._asked.setdefault(KINDS[verb], []).append(found is not None)
         if found is not None:
-            return found
+            return found["answer"]
         given = ask()
         self._identity.require_unchanged()
-        if given.get("why_partition"):
+        if verb == "score" and given.get("why_partition"):
             return given  # what failed for a moment is tried again by the next run
 
         def save(directory: Path) -> dict[str, Any]:
-            (directory / _ANSWER).write_bytes(wire.encode(given))
+            (directory / _ANSWER).write_bytes(wire.encode({"answer": given}))
             return {"key_made_of": made_of}
 
         self._store.keep(name, save)
@@ -124,10 +126,9 @@ class Recall:
         self._oldest = min(self._oldest or measured_at, measured_at)
         return found
 
-    def _made_of(self, runtime: RuntimeFacts, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        asked = dict(args)
-        if "stored" in asked:
-            asked["stored"] = _identify(asked["stored"])
+    def _made_of(self, runtime: RuntimeFacts, verb: str, request: object) -> dict[str, Any]:
+        if isinstance(request, ScoreRequest) and request.stored is not None:
+            request = dataclasses.replace(request, stored=_identify(request.stored))
         return {
             "format": FORMAT,
             "qgate": __version__,
@@ -136,7 +137,7 @@ class Recall:
             "runtime": dataclasses.asdict(runtime),
             "loaded": dict(self._identity.loaded()),
             "environment": environment_of(os.environ),
-            "asked": hashlib.sha256(wire.encode(asked)).hexdigest(),
+            "asked": hashlib.sha256(wire.encode({"request": request})).hexdigest(),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -175,29 +176,28 @@ class RecallingHost(Host):
     def pid(self) -> int:
         return self._ask_child().pid
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON and arrays
+    def call(self, verb: str, request: object) -> Any:  # noqa: ANN401 - JSON and arrays
         """As a host does; the model is loaded when its child is asked something about it."""
         if verb in ("describe", "load"):
-            return self._ask_child().call(verb, **args)
+            return self._ask_child().call(verb, request)
 
-        def ask() -> dict[str, Any]:
-            return self._ask_loaded().call(verb, **args)
+        def ask() -> Any:  # noqa: ANN401 - JSON and arrays
+            return self._ask_loaded().call(verb, request)
 
         if not self._recall.keeps(verb):
             return ask()
-        return self._recall.answer(self._describe(), verb, args, ask)
+        return self._recall.answer(self._describe(), verb, request, ask)
 
     def close(self) -> None:
         self._ask_child().close()
 
 
-def _identify(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _identify(stored: Stored) -> Stored:
     """The original's distributions by what they are, not by where they lie."""
-    if stored is None:
-        return None
-    entry = Path(stored["array"]).parent / "entry.json"
-    matrix = stored["matrix"] and {**stored["matrix"], "path": ""}
-    return {**stored, "array": hashlib.sha256(entry.read_bytes()).hexdigest(), "matrix": matrix}
+    entry = Path(stored.array).parent / "entry.json"
+    matrix = stored.matrix and dataclasses.replace(stored.matrix, path="")
+    digest = hashlib.sha256(entry.read_bytes()).hexdigest()
+    return dataclasses.replace(stored, array=digest, matrix=matrix)
 
 
 def environment_of(environ: Mapping[str, str]) -> str:

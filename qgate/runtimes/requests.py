@@ -17,7 +17,6 @@ from qgate.errors import MeasurementError
 from qgate.runtimes.base import require_context
 from qgate.runtimes.in_flight import naming_asked
 from qgate.runtimes.messages import NO_END, Answers, Batch, Texts
-from qgate.runtimes.ragged import from_flat, to_flat
 from qgate.runtimes.verbs import ANSWER, ENCODE, SCORE_SPANS
 
 if TYPE_CHECKING:
@@ -179,10 +178,10 @@ def _answer(batch: Batch, host: Host) -> Answers:
 
 def save(outcome: Outcome, directory: Path) -> dict[str, Any]:
     """Write an outcome's arrays into a directory; what is not an array is returned."""
-    arrays = {"nll": to_flat(outcome.nll_nats, "<f8"), "top": to_flat(outcome.is_top, "|b1")}
+    arrays = {"nll": _to_flat(outcome.nll_nats, "<f8"), "top": _to_flat(outcome.is_top, "|b1")}
     for number, answers in enumerate(outcome.answers):
-        arrays[f"answers{number}"] = {**to_flat(answers.ids, "<i4"), "ends": answers.ends}
-        arrays[f"margins{number}"] = to_flat(answers.margins_nats, "<f4")
+        arrays[f"answers{number}"] = {**_to_flat(answers.ids, "<i4"), "ends": answers.ends}
+        arrays[f"margins{number}"] = _to_flat(answers.margins_nats, "<f4")
     for name, parts in arrays.items():
         for part, array in parts.items():
             np.save(directory / f"{name}.{part}.npy", array)
@@ -193,14 +192,18 @@ def save(outcome: Outcome, directory: Path) -> dict[str, Any]:
 
 
 def read(directory: Path, facts: dict[str, Any]) -> Outcome:
-    """The inverse of `save`."""
+    """The inverse of `save`.
+
+    Raises:
+        MeasurementError: the sizes of what was kept do not add up to it.
+    """
 
     def array(name: str) -> np.ndarray:
         found: np.ndarray = np.load(directory / f"{name}.npy", allow_pickle=False)
         return found
 
     def ragged(name: str) -> tuple[np.ndarray, ...]:
-        return from_flat({part: array(f"{name}.{part}") for part in ("flat", "sizes")})
+        return _from_flat(array(f"{name}.flat"), array(f"{name}.sizes"))
 
     answers = tuple(
         Answers(
@@ -217,3 +220,16 @@ def read(directory: Path, facts: dict[str, Any]) -> Outcome:
         answers=answers,
         end_tokens=tuple(facts["end_tokens"]),
     )
+
+
+def _to_flat(arrays: Sequence[np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """Arrays of different lengths as `flat`, one after the other, and their `sizes`, int32."""
+    flat = np.concatenate(arrays) if arrays else np.zeros(0)
+    sizes = np.array([len(array) for array in arrays], dtype=np.int32)
+    return {"flat": flat.astype(dtype), "sizes": sizes}
+
+
+def _from_flat(flat: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:
+    if int(sizes.sum()) != len(flat) or (len(sizes) and int(sizes.min()) < 0):
+        raise MeasurementError(f"ragged array: got {len(flat)} values; expected {int(sizes.sum())}")
+    return tuple(np.split(flat, np.cumsum(sizes)[:-1])) if len(sizes) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -170,15 +171,15 @@ class Serving:
         Raises:
             QGateError: it cannot be loaded; the same each time.
         """
-        from qgate.runtimes.base import ModelFacts
+        from qgate.runtimes.verbs import LOAD
 
         if self._recall is None or self._refusal is not None:
             return self.load_now()
         if self._recalled is None:
             known = self._recall.answer(
-                self.describe(), "load", {}, lambda: self.load_now().to_json()
+                self.describe(), "load", None, lambda: dataclasses.asdict(self.load_now())
             )
-            self._recalled = ModelFacts.from_json(known)
+            self._recalled = LOAD.read(known)
         return self._recalled
 
     def load_now(self) -> ModelFacts:

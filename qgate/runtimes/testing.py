@@ -76,7 +76,7 @@ class ServedChild:
         """The tokens' likelihoods in the second half of each window, shape (windows, scored)."""
         if self.facts.scoring == "none":
             pytest.skip("it gives no likelihoods")
-        request = ScoreRequest(windows=windows, first=HALF, stored=None, anchors=None, tops=None)
+        request = ScoreRequest(windows=windows, first=HALF)
         scored = SCORE.ask(self.host, request)
         assert scored.nll_nats is not None
         assert scored.nll_nats.dtype == np.float64

@@ -1,25 +1,33 @@
 """How parent and child talk: one JSON object a line, arrays as base64 inside it.
 
+A dataclass goes as its fields, but for those that are no part of what it says (`compare=False`);
+`read` makes one of them again.
+
 Data only. Nothing that a child sends can name a class or a function, so a runtime that was taken
 over by a hostile artifact can lie about numbers but not run anything in the parent.
 
-    request   {"id": 1, "verb": "score", "args": {...}}
+    request   {"id": 1, "verb": "score", "args": ...}
     answers   {"id": 1, "progress": {"what": "scoring", "done": 3, "total": 64}}   any number;
               `"at": [3, 7]` beside them: pieces 3 to 6 are with the model from now on
-              {"id": 1, "result": {...}}  or  {"id": 1, "error": {"kind": ..., "message": ...}}
+              {"id": 1, "result": ...}  or  {"id": 1, "error": {"kind": ..., "message": ...}}
     heartbeat {"alive": true}
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from qgate.errors import RuntimeFailed
+from qgate.runtimes import base
 
 MAX_LINE_BYTES = 512 * 1024 * 1024
 """Longer than any answer: 64 windows of 512 tokens are about 1 MB."""
@@ -29,8 +37,8 @@ _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "|b1", "|u1"})
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """One line, arrays included."""
-    return json.dumps(message, default=_array_to_json, ensure_ascii=True).encode() + b"\n"
+    """One line; dataclasses and arrays anywhere in the message."""
+    return json.dumps(message, default=_to_json, ensure_ascii=True).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -48,9 +56,53 @@ def decode(line: bytes) -> dict[str, Any]:
     return message
 
 
-def _array_to_json(value: object) -> dict[str, Any]:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"cannot send a {type(value).__name__}")
+def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of that kind
+    """What was encoded as a value of this type.
+
+    Args:
+        kind: a dataclass, a type of JSON or an array, `X | None`, or `tuple[X, ...]` of such;
+            `object` and mappings are taken as they are.
+        value: decoded.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: it is of another type.
+    """
+    parts = get_args(kind)
+    if kind is None or (value is None and NoneType in parts):
+        return None
+    if get_origin(kind) in (UnionType, Union):
+        return read(parts[0], value)
+    if get_origin(kind) is tuple:
+        return tuple(read(parts[0], one) for one in value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if isinstance(value, kind):
+            return value
+        hints = _hints(kind)
+        return kind(**{name: read(hints[name], one) for name, one in value.items()})
+    plain = get_origin(kind) or kind
+    if isinstance(plain, type) and not isinstance(value, (plain, int) if plain is float else plain):
+        raise TypeError(f"got {type(value).__name__}; expected {plain.__name__}")
+    return value
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
+    # what its module imports for type checkers only
+    return get_type_hints(kind, localns={**vars(base), "np": np, "Mapping": Mapping})
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - what json cannot write by itself
+    if isinstance(value, np.ndarray):
+        return _array_to_json(value)
+    if dataclasses.is_dataclass(value):
+        sent = (one.name for one in dataclasses.fields(value) if one.compare)
+        return {name: getattr(value, name) for name in sent}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"cannot send a {type(value).__name__}")
+
+
+def _array_to_json(value: np.ndarray) -> dict[str, Any]:
     flat = np.ascontiguousarray(value)
     return {
         _MARK: flat.dtype.str,

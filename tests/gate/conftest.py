@@ -20,6 +20,7 @@ from qgate.measure.edge.invariance import BatchInvariance
 from qgate.measure.edge.languages import Document, Multilingual
 from qgate.planning.plan import plan_models
 from qgate.runtimes import host as host_module
+from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host
 from qgate.thresholds import LatencySettings, MemorySettings, Thresholds
 from tests.support.references import SETTINGS
@@ -82,12 +83,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
             found.started += 1
             super().__init__(*arguments)
 
-        def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        def call(self, verb: str, request: object) -> Any:
             if verb == "load":
-                self.model = Path(args["path"]).stem
+                assert isinstance(request, LoadSettings)
+                self.model = Path(request.path).stem
                 found.alive.add(self.model)
             found.asked.append((self.model, verb))
-            return super().call(verb, **args)
+            return super().call(verb, request)
 
         def close(self) -> None:
             found.alive.discard(self.model)

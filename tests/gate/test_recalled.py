@@ -148,10 +148,10 @@ def test_a_run_that_is_cut_short_goes_on_behind_the_last_answer(
     watched: Any = host_module.Host
     original_call: Callable[..., dict[str, Any]] = watched.call
 
-    def interrupted(self: Any, verb: str, **args: Any) -> dict[str, Any]:
+    def interrupted(self: Any, verb: str, request: object) -> Any:
         if verb == "answer" and self.model == "a" and "answer" in log.verbs("a"):
             raise KeyboardInterrupt
-        return original_call(self, verb, **args)
+        return original_call(self, verb, request)
 
     monkeypatch.setattr(watched, "call", interrupted)
     with begin(models) as run, pytest.raises(KeyboardInterrupt):
@@ -186,10 +186,10 @@ def test_files_that_change_while_they_are_measured_are_not_believed(
     watched: Any = host_module.Host
     original_call: Callable[..., dict[str, Any]] = watched.call
 
-    def replacing(self: Any, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "load" and self.model == "" and args["path"].endswith("a.gguf"):
+    def replacing(self: Any, verb: str, request: Any) -> Any:
+        if verb == "load" and self.model == "" and request.path.endswith("a.gguf"):
             (tmp_path / "other.gguf").replace(models / "a.gguf")
-        return original_call(self, verb, **args)
+        return original_call(self, verb, request)
 
     monkeypatch.setattr(watched, "call", replacing)
 

@@ -11,6 +11,7 @@ from qgate.measure.tasks.items import ItemFile, read_items
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Speaker
 from tests.conftest import Toy, write_toy
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ def bytes_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     path = tmp_path_factory.mktemp("bytes") / "bytes.gguf"
     write_toy(path, Toy(scheme="F32", vocabulary=256))
     with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         yield host
 
 

@@ -31,6 +31,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Loading, Serving
 from qgate.runtimes.verbs import SCORE
 from qgate.thresholds import TextSettings
+from tests.support.children import load
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
@@ -97,7 +98,7 @@ def _reference(scene: Scene) -> Reference:
 def _score(scene: Scene, reference: Reference) -> dict[str, float]:
     whole = score_request(reference, 0, len(reference.windows.ids))
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        host.call("load", path=str(scene.artifact), window_tokens=WINDOW_TOKENS, threads=THREADS)
+        load(host, scene.artifact, WINDOW_TOKENS, THREADS)
         SCORE.ask(host, score_request(reference, 0, WARM_UP_WINDOWS))
         started = time.perf_counter()
         scored = SCORE.ask(host, whole)

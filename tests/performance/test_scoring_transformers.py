@@ -70,9 +70,7 @@ class Work:
             found = score_spans(runtime, self.spans, lambda *_: None)
             return np.array([-nll.sum() for nll in found.nll_nats])
         windows = np.stack([span.ids for span in self.spans])
-        request = ScoreRequest(
-            windows=windows, first=self.spans[0].first, stored=None, anchors=None, tops=None
-        )
+        request = ScoreRequest(windows=windows, first=self.spans[0].first)
         scored = Scorer(runtime, request).score(lambda *_: None)
         return -scored["nll_nats"].reshape(len(windows), -1).sum(axis=1)
 

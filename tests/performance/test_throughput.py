@@ -24,6 +24,9 @@ import pytest
 from qgate import stats
 from qgate.measure.latency.interleaved import FIRST_ORDINARY_TOKEN, Timings
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.messages import TimedRequest
+from qgate.runtimes.verbs import TIME
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +54,7 @@ def _ask_peer(tool: str, model: Path) -> float:
 
 
 def _ask_child(host: Host, ids: np.ndarray) -> float:
-    at_s = host.call("time", ids=ids, count=OUTPUT_TOKENS)["at_s"]
+    at_s = TIME.ask(host, TimedRequest(ids=ids, count=OUTPUT_TOKENS))
     return float(Timings(at_s=at_s[None]).output_tps[0])
 
 
@@ -65,7 +68,7 @@ def test_tokens_per_second_are_the_peers(benchmark: Any, random_llama: Any, tmp_
     ours: list[float] = []
     peers: list[float] = []
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        host.call("load", path=str(model), window_tokens=512, threads=THREADS)
+        load(host, model, 512, THREADS)
 
         def one_turn() -> None:
             shape = (PROMPT_TOKENS,)

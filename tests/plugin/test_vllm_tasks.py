@@ -16,6 +16,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
 from tests.plugin.conftest import CLOSED_PORT
 from tests.plugin.lm_eval_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
+from tests.support.children import load
 from tests.support.vllm_environment import python_with_vllm
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ class Side:
     """A child that holds the demo's model."""
 
     def __init__(self, host: Host) -> None:
-        facts = host.call("load", path=str(model_directory()), window_tokens=64, threads=1)
-        self._host, self._ends = host, tuple(facts["end_tokens"])
-        self.speaker = Speaker(host, facts["context_length"], facts["first_token"])
+        facts = load(host, model_directory())
+        self._host, self._ends = host, facts.end_tokens
+        self.speaker = Speaker(host, facts.context_length, facts.first_token)
 
     def ask(self, work: HarnessWork) -> Outcome:
         return perform(work, self._host, self._ends)

@@ -18,6 +18,7 @@ from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Mark, Outcome, Work, perform
+from tests.support.children import load
 from tests.support.outcomes import make_answers, make_outcome
 from tests.support.references import entries
 
@@ -158,7 +159,7 @@ def test_an_entry_tells_what_it_is_of(store: Path) -> None:
 def test_what_a_child_answered_is_what_is_read(store: Path, toys: Toys) -> None:
     path = toys() / "original.gguf"
     with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         answered = perform(WORK, host, (2,))
 
     get(store, Original(answered))

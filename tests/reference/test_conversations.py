@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ from qgate.errors import MeasurementError
 from qgate.reference.conversations import SERVED, Recipe, converse, find_recipe, frame
 from qgate.reference.prompts import Asked
 from qgate.reference.texts import Text, cut_windows, describe
-from qgate.runtimes.base import Heat, ModelFacts, Sampling
-from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.base import Heat, ModelFacts, Sampling, Span
+from qgate.runtimes.messages import SpanScores, Texts
 from qgate.runtimes.worker.sampling import write
 from qgate.thresholds import TextSettings
 
@@ -49,33 +49,18 @@ class Letters:
     """Stands for a host: a token a byte; it says LETTER some times to each turn and ends."""
 
     def __init__(self, nats_a_byte: float = 1.0, an_answer: int = 3) -> None:
-        self.asked: dict[str, Any] = {}
+        self.asked: Any = None
         self.an_answer = an_answer
         self.nats_a_byte = nats_a_byte
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "encode":
-            ids = [
-                np.array(([BOS] if begins else []) + list(text.encode()), np.int32)
-                for text, begins in zip(args["texts"], args["begins"], strict=True)
-            ]
-            return {"ids": to_flat(ids, "<i4")}
+    def call(self, verb: str, request: object) -> Any:
+        if isinstance(request, Texts):
+            begin = [BOS] if request.begins else []
+            return [np.array(begin + list(text.encode()), np.int32) for text in request.texts]
         if verb == "score_spans":
-            ids = from_flat(args["ids"])
-            nll = [np.full(len(one) - 1, self.nats_a_byte) for one in ids]
-            tops = [np.zeros(len(one) - 1, dtype=bool) for one in ids]
-            return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
-        assert verb == "sample"
-        self.asked = args
-        sampling = Sampling(
-            sequences=args["sequences"],
-            tokens=args["tokens"],
-            seed=args["seed"],
-            heat=Heat(**args["heat"]),
-            turns=tuple(tuple(from_flat(one)) for one in args["turns"]),
-            answer_tokens=args["answer_tokens"],
-            ends=tuple(args["ends"]),
-        )
+            return scores([(span, self.nats_a_byte) for span in cast("Any", request)])
+        assert isinstance(request, Sampling)
+        self.asked = sampling = request
         said = Counter[int]()
 
         def read(tokens: np.ndarray, _: int, wanted: np.ndarray) -> np.ndarray:
@@ -86,8 +71,14 @@ class Letters:
                 logits[row, END if is_over else LETTER] = 0.0
             return logits
 
-        found = write(sampling, BOS, read, lambda *_: None)
-        return {"windows": found.ids, "answers": found.answers}
+        return write(sampling, BOS, read, lambda *_: None)
+
+
+def scores(spans: list[tuple[Span, float]]) -> SpanScores:
+    return SpanScores(
+        nll_nats=tuple(np.full(len(span.ids) - 1, nats) for span, nats in spans),
+        is_top=tuple(np.zeros(len(span.ids) - 1, dtype=bool) for span, _ in spans),
+    )
 
 
 def answered(host: Letters | None = None, windows: int = 4, size: int = 40) -> Windows:
@@ -143,7 +134,7 @@ def test_a_window_is_one_cluster() -> None:
 def test_an_answer_that_does_not_end_is_ended_at_a_quarter_of_the_window() -> None:
     host = Letters()
     answered(host, size=64)
-    assert host.asked["answer_tokens"] == 16
+    assert host.asked.answer_tokens == 16
 
 
 def test_a_prompt_that_is_too_long_is_left_out_and_where_all_are_each_is_cut() -> None:
@@ -156,8 +147,8 @@ def test_the_same_recipe_is_asked_with_its_own_seed_and_heat() -> None:
 
     answered(host)
 
-    assert host.asked["seed"] == 5
-    assert host.asked["heat"] == dataclasses.asdict(Heat())
+    assert host.asked.seed == 5
+    assert host.asked.heat == Heat()
 
 
 def test_the_text_knows_what_was_scored() -> None:
@@ -196,14 +187,12 @@ class Knowing(Letters):
         super().__init__()
         self.letters = letters
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+    def call(self, verb: str, request: object) -> Any:
         if verb != "score_spans":
-            return super().call(verb, **args)
-        ids = from_flat(args["ids"])
-        nats = [1.0 if chr(one[1]) in self.letters else 9.0 for one in ids]
-        nll = [np.full(len(one) - 1, each) for one, each in zip(ids, nats, strict=True)]
-        tops = [np.zeros(len(one) - 1, dtype=bool) for one in ids]
-        return {"nll_nats": to_flat(nll, "<f8"), "is_top": to_flat(tops, "|b1")}
+            return super().call(verb, request)
+        known = (chr(span.ids[1]) in self.letters for span in cast("Any", request))
+        nats = [1.0 if is_known else 9.0 for is_known in known]
+        return scores(list(zip(cast("Any", request), nats, strict=True)))
 
 
 def many(*slices: str) -> tuple[Asked, ...]:
@@ -277,10 +266,10 @@ def test_a_long_beginning_of_a_template_makes_windows_longer_and_no_answer(
         dataclasses.replace(FACTS, context_length=context),
     )
 
-    assert host.asked["tokens"] == tokens
+    assert host.asked.tokens == tokens
     assert windows.ids.shape[1] == tokens
     turn = min(given["conversation_tokens"], context) // 4
-    assert host.asked["answer_tokens"] == turn
+    assert host.asked.answer_tokens == turn
     # so much of the template is there as fits beside half of what a conversation has otherwise
     whole = [BOS, *b"S" * before, *b"[a0]"]
     first = windows.ids[0].tolist()

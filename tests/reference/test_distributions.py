@@ -187,10 +187,10 @@ def test_two_runs_at_once_both_succeed(store: Path, original: Path) -> None:
     settings = HostSettings(runtime="fake", stall_s=30.0)
 
     class Meeting(Host):
-        def call(self, verb: str, **args: Any) -> dict[str, Any]:
+        def call(self, verb: str, request: object) -> Any:
             if verb == "score":
                 both.wait()
-            return super().call(verb, **args)
+            return super().call(verb, request)
 
     def run(_: int) -> Reference:
         plan = make_plan(original)

@@ -14,6 +14,7 @@ from qgate.errors import MeasurementError
 from qgate.reference.encoding import Loaded, keep_original
 from qgate.reference.windows import Windows
 from qgate.runtimes.base import ModelFacts
+from qgate.runtimes.worker.scoring import ScoreRequest
 from qgate.thresholds import TextSettings
 
 DEMO = discover([Path(qgate.__file__).parent / "demo" / "model"])[0]
@@ -27,11 +28,13 @@ class Served:
         self._answers, self.asked = answers, list[str]()
         self.compared: list[list[bool]] = []
 
-    def call(self, verb: str, **given: Any) -> dict[str, Any]:
-        assert verb == "score"
-        encoding = given["stored"]["encoding"]
+    def call(self, _: str, request: object) -> dict[str, Any]:
+        assert isinstance(request, ScoreRequest)
+        assert request.stored is not None
+        assert request.compared is not None
+        encoding = request.stored.encoding
         self.asked.append(encoding)
-        self.compared.append(given["compared"].tolist())
+        self.compared.append(request.compared.tolist())
         return self._answers[encoding]
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from qgate.errors import MeasurementError
 from qgate.reference.texts import Text, cut_windows, describe, find_text
-from qgate.runtimes.base import ModelFacts
+from qgate.runtimes.base import ModelFacts, Sampled, Sampling
+from qgate.runtimes.messages import Tokens
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:
@@ -36,19 +37,19 @@ class Bytes:
     """Stands for a host: a token a byte, or a token for each `size` bytes."""
 
     def __init__(self, size: int = 1, extra: int = 0) -> None:
-        self.size, self.extra, self.asked = size, extra, dict[str, Any]()
+        self.size, self.extra, self.asked = size, extra, None
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        self.asked = {"verb": verb, **args}
-        if verb == "sample":
-            ids = np.arange(args["sequences"] * args["tokens"], dtype=np.int32) % 300
-            windows = ids.reshape(args["sequences"], args["tokens"])
-            return {"windows": windows, "answers": np.zeros_like(windows)}
-        raw = np.frombuffer(args["text"].encode(), dtype=np.uint8)[:: self.size]
+    def call(self, _: str, request: Any) -> Sampled | Tokens:
+        self.asked = request
+        if isinstance(request, Sampling):
+            ids = np.arange(request.sequences * request.tokens, dtype=np.int32) % 300
+            windows = ids.reshape(request.sequences, request.tokens)
+            return Sampled(ids=windows, answers=np.zeros_like(windows))
+        raw = np.frombuffer(request.encode(), dtype=np.uint8)[:: self.size]
         sizes = np.full(len(raw) + 1, self.size)
         sizes[0], sizes[1] = 0, self.size + self.extra
         ids = np.concatenate([[BOS], raw.astype(np.int32) + 3])
-        return {"ids": ids.astype(np.int32), "piece_bytes": sizes.astype(np.int32)}
+        return Tokens(ids=ids.astype(np.int32), piece_bytes=sizes.astype(np.int32))
 
 
 def text(*documents: str) -> Text:
@@ -96,7 +97,7 @@ def test_documents_of_one_text_are_joined_as_they_are() -> None:
 
     cut(text("one ", "two\n", "x" * 40), host)
 
-    assert host.asked == {"verb": "tokenize", "text": "one two\n" + "x" * 40}
+    assert host.asked == "one two\n" + "x" * 40
 
 
 def test_fewer_windows_are_spread_evenly_over_the_text() -> None:
@@ -150,7 +151,7 @@ def test_generated_text_is_asked_of_the_model_with_its_seed() -> None:
 
     windows = cut(generated, host, windows=5, seed=7)
 
-    assert host.asked == {"verb": "sample", "sequences": 5, "tokens": 16, "seed": 7}
+    assert host.asked == Sampling(sequences=5, tokens=16, seed=7)
     assert windows.ids.shape == (5, 16)
     assert windows.clustered_by == "window"
     assert windows.clusters.tolist() == [[number] * 7 for number in range(5)]
@@ -176,8 +177,8 @@ def test_a_text_of_less_than_two_windows_is_refused(length: int) -> None:
 class Nothing:
     """A host whose tokenizer finds a begin-of-text token only."""
 
-    def call(self, _: str, **__: Any) -> dict[str, Any]:
-        return {"ids": np.array([BOS], dtype=np.int32), "piece_bytes": np.zeros(1, np.int32)}
+    def call(self, *_: object) -> Tokens:
+        return Tokens(ids=np.array([BOS], dtype=np.int32), piece_bytes=np.zeros(1, np.int32))
 
 
 def test_the_report_says_what_was_scored() -> None:

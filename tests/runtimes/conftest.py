@@ -170,9 +170,7 @@ class Served:
         return self.runtime.sample(sampling, lambda *_: None).ids
 
     def score(self, windows: np.ndarray) -> dict[str, Any]:
-        request = ScoreRequest(
-            windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None
-        )
+        request = ScoreRequest(windows=windows, first=TOKENS // 2)
         return Scorer(self._scorer, request).score(lambda *_: None)
 
     def rows(self, spans: list[Span]) -> np.ndarray:

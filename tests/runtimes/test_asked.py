@@ -14,6 +14,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.in_flight import naming_asked
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work, perform
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ def mortal(request: pytest.FixtureRequest, planted: Callable[[str], str]) -> Ite
         pytest.importorskip("transformers", reason="needs the Hugging Face runtime")
         path = model_directory()
     with Host(HostSettings(runtime=planted(MORTAL.format(name=name)))) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         yield host
 
 

@@ -17,6 +17,7 @@ import pytest
 from qgate import errors
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.launch import child_environment
+from qgate.runtimes.verbs import DESCRIBE, TOKENIZE
 from tests.conftest import Toy
 
 Planted = Callable[[str], str]
@@ -37,7 +38,7 @@ class Planted:
 def tell(host: Host, question: str) -> Any:
     import json
 
-    return json.loads(host.call("tokenize", text=question)["ids"].tobytes())
+    return json.loads(TOKENIZE.ask(host, question).ids.tobytes())
 
 
 def processes(session: int) -> list[int]:
@@ -104,10 +105,13 @@ def test_a_busy_child_dies_with_its_parent(toys: Callable[..., Path], tmp_path: 
     parent = tmp_path / "parent.py"
     parent.write_text(
         "from qgate.runtimes.host import Host, HostSettings\n"
+        "from qgate.runtimes.verbs import DESCRIBE\n"
+        "from tests.support.children import load\n"
+        "from pathlib import Path\n"
         "host = Host(HostSettings(runtime='fake'))\n"
-        "host.call('describe')\n"
+        "DESCRIBE.ask(host, None)\n"
         "print(host.pid, host._directory, flush=True)\n"
-        f"host.call('load', path={str(model)!r}, window_tokens=8, threads=None)\n"
+        f"load(host, Path({str(model)!r}))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
@@ -173,7 +177,7 @@ def test_another_interpreter_is_used_when_named(tmp_path: Path) -> None:
     python.chmod(0o755)
 
     with Host(HostSettings(runtime="fake", python=str(python))) as host:
-        assert host.call("describe")["name"] == "fake"
+        assert DESCRIBE.ask(host, None).name == "fake"
 
     assert witness.read_text().startswith("-P -c ")
 
@@ -196,7 +200,7 @@ def test_another_interpreter_gets_nothing_of_this_ones_packages(
         Host(HostSettings(runtime="fake", python=str(bare_python))) as host,
         pytest.raises(errors.RuntimeFailed) as caught,
     ):
-        host.call("describe")
+        DESCRIBE.ask(host, None)
 
     assert str(caught.value) == (
         "runtime ended in describe without a result: exit code 1;"
@@ -260,7 +264,7 @@ def test_a_program_that_is_no_python_is_one_line() -> None:
         Host(HostSettings(runtime="fake", python="/bin/false")) as host,
         pytest.raises(errors.RuntimeFailed) as caught,
     ):
-        host.call("describe")
+        DESCRIBE.ask(host, None)
 
     line = "runtime ended in describe without a result: exit code 1"
     assert str(caught.value) == line

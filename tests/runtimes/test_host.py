@@ -7,15 +7,17 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from qgate import errors
 from qgate.runtimes import host as host_module
+from qgate.runtimes.verbs import DESCRIBE, TOKENIZE
 from tests.conftest import Toy
 from tests.runtimes.conftest import start
+from tests.support.children import load, score
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host
@@ -35,17 +37,13 @@ class Planted(Fake):
 """
 
 
-def load(host: Host, path: Path) -> dict[str, Any]:
-    return host.call("load", path=str(path), window_tokens=32, threads=None)
-
-
-def score(host: Host, windows: np.ndarray = WINDOWS) -> dict[str, Any]:
-    return host.call("score", windows=windows, first=16, stored=None, anchors=None, tops=None)
+def tokenize(host: Host, text: str) -> list[int]:
+    return TOKENIZE.ask(host, text).ids.tolist()
 
 
 def load_and_score(host: Host, path: Path) -> None:
     load(host, path)
-    score(host)
+    score(host, WINDOWS)
 
 
 FAULTS = [
@@ -100,9 +98,9 @@ def test_a_model_that_says_nothing_is_measured_as_such(toys: Toys) -> None:
 
     with start() as host:
         load(host, path)
-        scored = score(host)
+        scored = score(host, WINDOWS)
 
-    assert scored["nll_nats"] == pytest.approx(np.full(45, np.log(64)))
+    assert scored.nll_nats == pytest.approx(np.full(45, np.log(64)))
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ def test_an_error_carries_the_last_words_of_the_child(echo: Host) -> None:
     words = "print('loading', file=sys.stderr); print('boom: row 7\\n', file=sys.stderr);"
 
     with pytest.raises(errors.RuntimeFailed) as caught:
-        echo.call("tokenize", text=words + "sys.stderr.flush(); os.abort()")
+        tokenize(echo, words + "sys.stderr.flush(); os.abort()")
 
     assert str(caught.value) == "runtime crashed: SIGABRT in tokenize; last words: 'boom: row 7'"
     assert caught.value.last_words == "loading\nboom: row 7"
@@ -126,7 +124,7 @@ def test_last_words_cannot_steer_a_terminal(echo: Host) -> None:
     hostile = r"sys.stderr.write('\x1b[2J\x1b]0;owned\x07\r ok\n'); os.kill(os.getpid(), 9)"
 
     with pytest.raises(errors.RuntimeFailed) as caught:
-        echo.call("tokenize", text=hostile)
+        tokenize(echo, hostile)
 
     assert str(caught.value) == (
         "runtime crashed: SIGKILL in tokenize (out of memory?);"
@@ -137,27 +135,28 @@ def test_last_words_cannot_steer_a_terminal(echo: Host) -> None:
 
 def test_an_exception_in_the_adapter_is_one_line_and_the_child_lives(echo: Host) -> None:
     with pytest.raises(errors.RuntimeFailed) as caught:
-        echo.call("tokenize", text="raise KeyError('a\\nb\\x1b')")
+        tokenize(echo, "raise KeyError('a\\nb\\x1b')")
 
     assert str(caught.value).startswith(r"KeyError in tokenize: 'a\nb\x1b'; last words: 'KeyError")
     assert "Traceback" in caught.value.last_words
-    assert echo.call("tokenize", text="pass")["ids"].tolist() == [0, 1, 2]
+    assert tokenize(echo, "pass") == [0, 1, 2]
 
 
 def test_running_out_of_memory_is_named(echo: Host) -> None:
     with pytest.raises(errors.RuntimeFailed, match=r"^out of memory in tokenize"):
-        echo.call("tokenize", text="raise MemoryError")
+        tokenize(echo, "raise MemoryError")
 
 
 def test_a_signal_without_a_name_is_told_by_its_number(echo: Host) -> None:
     with pytest.raises(errors.RuntimeFailed, match=r"^runtime crashed: signal 40 in tokenize"):
-        echo.call("tokenize", text="os.kill(os.getpid(), 40)")
+        tokenize(echo, "os.kill(os.getpid(), 40)")
 
 
 def test_asking_a_dead_child_again_says_the_same(echo: Host) -> None:
-    for verb in ("tokenize", "describe", "describe"):
-        with pytest.raises(errors.RuntimeFailed, match=f"^runtime ended in {verb} .* exit code 3$"):
-            echo.call(verb, text="os._exit(3)")
+    for verb in (TOKENIZE, DESCRIBE, DESCRIBE):
+        line = f"^runtime ended in {verb.name} .* exit code 3$"
+        with pytest.raises(errors.RuntimeFailed, match=line):
+            verb.ask(echo, "os._exit(3)")
 
 
 def test_a_crash_is_noticed_though_a_grandchild_holds_the_pipes(echo: Host) -> None:
@@ -165,7 +164,7 @@ def test_a_crash_is_noticed_though_a_grandchild_holds_the_pipes(echo: Host) -> N
 
     started = time.monotonic()
     with pytest.raises(errors.RuntimeFailed, match=r"^runtime crashed: SIGSEGV in tokenize"):
-        echo.call("tokenize", text=fork)
+        tokenize(echo, fork)
 
     assert time.monotonic() - started < 10.0
 
@@ -176,12 +175,21 @@ print('{"id": 1, "result": {}}', flush=True)
 os.write(1, b'{"id": 1, "result": {}}\\n' * 1000)
 os.system("echo garbage; echo '{' >&2")
 """
-    assert echo.call("tokenize", text=noisy)["ids"].tolist() == [0, 1, 2]
+    assert tokenize(echo, noisy) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("verb", ["describe", "score"])
+ASKING: dict[str, Callable[[Host], object]] = {
+    "describe": lambda host: DESCRIBE.ask(host, None),
+    # the windows fill more than a pipe, so that not even the request can be written
+    "score": lambda host: score(host, np.tile(WINDOWS, (2000, 1))),
+}
+
+
+@pytest.mark.parametrize(("verb", "ask"), ASKING.items())
 @pytest.mark.alone
-def test_a_frozen_child_is_noticed(toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_a_frozen_child_is_noticed(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch, verb: str, ask: Callable[[Host], object]
+) -> None:
     path = toys() / "original.gguf"
     with start(stall_s=60.0) as host:
         load(host, path)
@@ -190,13 +198,12 @@ def test_a_frozen_child_is_noticed(toys: Toys, monkeypatch: pytest.MonkeyPatch, 
 
         started = time.monotonic()
         with pytest.raises(errors.RuntimeFailed) as caught:
-            # the windows fill more than a pipe, so that not even the request can be written
-            score(host, np.tile(WINDOWS, (2000, 1))) if verb == "score" else host.call(verb)
+            ask(host)
 
         assert str(caught.value) == f"runtime hung: no sign of life in {verb} for 1.5 s"
         assert time.monotonic() - started < 1.5 + 2.0
         with pytest.raises(errors.RuntimeFailed, match=r"^runtime hung: no sign of life in"):
-            host.call("describe")
+            DESCRIBE.ask(host, None)
 
 
 def test_a_frozen_child_can_be_closed(toys: Toys) -> None:
@@ -242,6 +249,6 @@ class Planted:
 """
     with (
         start(planted(source)) as host,
-        pytest.raises(errors.RuntimeFailed, match=r"^runtime: unreadable answer: got "),
+        pytest.raises(errors.RuntimeFailed, match=r"^runtime: unreadable answer( to describe)?: "),
     ):
-        host.call("describe")
+        DESCRIBE.ask(host, None)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from qgate import errors
+from qgate.runtimes.base import Sampling
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.verbs import FILL_CONTEXT, SAMPLE
 from tests.runtimes.conftest import start
+from tests.support.children import load
 
 Planted = Callable[[str], str]
 
@@ -43,9 +47,9 @@ class Planted(Fake):
 
     with Host(HostSettings(runtime=planted(source), stall_s=3.5), progress) as host:
         with pytest.raises(errors.RuntimeFailed):  # it returns nothing; the tables are made
-            host.call("load", path="", window_tokens=8)
+            load(host, Path())
         started = time.monotonic()
-        windows = host.call("sample", sequences=2, tokens=8, seed=0)["windows"]
+        windows = SAMPLE.ask(host, Sampling(sequences=2, tokens=8, seed=0)).ids
 
     assert windows.shape == (2, 8)
     assert time.monotonic() - started > 3.5
@@ -72,7 +76,7 @@ class Planted(Fake):
 @pytest.mark.parametrize("seed", [0, 1], ids=["an error", "an end"])
 def test_a_failure_tells_what_was_with_the_model(planted: Planted, seed: int) -> None:
     with start(planted(TELLING)) as host, pytest.raises(errors.QGateError) as caught:
-        host.call("sample", sequences=1, tokens=4, seed=seed)
+        SAMPLE.ask(host, Sampling(sequences=1, tokens=4, seed=seed))
 
     assert caught.value.reached == errors.Reached(done=4, total=10, first=4, stop=7)
 
@@ -80,8 +84,9 @@ def test_a_failure_tells_what_was_with_the_model(planted: Planted, seed: int) ->
 @pytest.mark.parametrize("seed", [0, 1], ids=["a living child", "a dead child"])
 def test_what_an_earlier_request_had_reached_is_not_told_again(planted: Planted, seed: int) -> None:
     with start(planted(TELLING)) as host:
-        for verb, args in (("sample", {"sequences": 1, "tokens": 4, "seed": seed}), ("time", {})):
-            with pytest.raises(errors.QGateError) as caught:
-                host.call(verb, **args)
+        with pytest.raises(errors.QGateError):
+            SAMPLE.ask(host, Sampling(sequences=1, tokens=4, seed=seed))
+        with pytest.raises(errors.QGateError) as caught:
+            FILL_CONTEXT.ask(host, 4)
 
     assert caught.value.reached is None

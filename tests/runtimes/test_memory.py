@@ -31,6 +31,7 @@ from qgate.runtimes.llama_cpp.memory import buffers, weights_bytes
 from qgate.runtimes.worker import process_memory as memory
 from qgate.thresholds import MemorySettings
 from qgate.verdict import judge
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +160,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def footprint(path: Path) -> Footprint:
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        host.call("load", path=str(path), window_tokens=CONTEXT, threads=1)
+        load(host, path, CONTEXT)
         return measure_footprint(host, CONTEXT)
 
 
@@ -223,9 +224,9 @@ class Planted(LlamaCpp):
 
 def growth(path: Path, runtime: str) -> np.ndarray:
     with Host(HostSettings(runtime=runtime)) as host:
-        facts = host.call("load", path=str(path), window_tokens=CONTEXT, threads=1)
+        facts = load(host, path, CONTEXT)
         measure_footprint(host, CONTEXT)
-        return measure_growth(host, MemorySettings(), facts["n_vocab"]).bytes
+        return measure_growth(host, MemorySettings(), facts.n_vocab).bytes
 
 
 @pytest.mark.slow

@@ -16,8 +16,11 @@ import pytest
 from qgate.artifacts import discover
 from qgate.errors import ArtifactError, QGateError, RuntimeFailed
 from qgate.runtimes import served_model as serving_module
+from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.messages import TimedRequest
 from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.verbs import TIME
 from tests.conftest import Toy
 from tests.support.references import Recording
 
@@ -88,12 +91,12 @@ def test_a_description_loads_no_model(toy: Path, start: Starts) -> None:
 def test_a_model_is_loaded_as_the_run_was_told(
     toy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told: list[dict[str, Any]] = []
+    told: list[object] = []
 
     class Listening(Host):
-        def call(self, verb: str, **args: Any) -> dict[str, Any]:
-            told.append(args)
-            return super().call(verb, **args)
+        def call(self, verb: str, request: object) -> Any:
+            told.append(request)
+            return super().call(verb, request)
 
     monkeypatch.chdir(toy.parent)
     [artifact] = discover([Path("toy.gguf")])
@@ -105,15 +108,15 @@ def test_a_model_is_loaded_as_the_run_was_told(
 
     # the child works elsewhere
     assert told == [
-        {
-            "path": str(toy),
-            "window_tokens": 128,
-            "context_tokens": 96,
-            "threads": 3,
-            "quantize": {"method": "bitsandbytes"},
-            "options": {},
-            "trust_remote_code": True,
-        }
+        LoadSettings(
+            path=str(toy),
+            window_tokens=128,
+            context_tokens=96,
+            threads=3,
+            quantize={"method": "bitsandbytes"},
+            options={},
+            trust_remote_code=True,
+        )
     ]
 
 
@@ -170,7 +173,7 @@ def test_a_child_that_is_gone_is_not_started_again_behind_anyones_back(
         serving.load()
         for _ in range(2):
             with pytest.raises(RuntimeFailed, match="SIGSEGV"):
-                serving.host.call("time", ids=[1, 2, 3], count=2)
+                TIME.ask(serving.host, TimedRequest(ids=np.arange(3), count=2))
 
     assert len(start.asked) == 1
 

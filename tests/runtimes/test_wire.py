@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from qgate.errors import RuntimeFailed
 from qgate.runtimes import wire
+from qgate.runtimes.base import Span
+from qgate.runtimes.messages import Answers
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -118,3 +121,41 @@ def test_what_has_no_place_in_a_message_is_not_sent() -> None:
 def test_objects_do_not_leave_either() -> None:
     with pytest.raises(RuntimeFailed, match=r"array of '\|O'"):
         wire.decode(wire.encode({"a": np.array([None], dtype=object)}))
+
+
+IDS = np.array([1, 5], dtype=np.int32)
+ANSWERS = Answers(ids=(IDS, IDS[:0]), ends=IDS, texts=("a", ""), margins_nats=(np.ones(2), IDS[:0]))
+WRONG = {
+    "a field more": {"more": 1},
+    "a field less": {"ids": None},
+    "no arrays": {"ids": [[1], [2]]},
+    "an array for texts": {"texts": IDS},
+    "numbers for texts": {"texts": [1, 2]},
+}
+
+
+def sent(value: object) -> object:
+    return wire.decode(wire.encode({"value": value}))["value"]
+
+
+def test_an_answer_is_made_again_of_what_arrives() -> None:
+    found = wire.read(Answers, sent(ANSWERS))
+
+    assert [one.tolist() for one in found.ids] == [[1, 5], []]
+    assert found.texts == ("a", "")
+    assert found.margins_nats[0].dtype == np.float64
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_an_answer_of_another_shape_is_refused(change: dict[str, object]) -> None:
+    merged = {**dataclasses.asdict(ANSWERS), **change}
+    value = {name: one for name, one in merged.items() if one is not None}
+
+    with pytest.raises((AttributeError, KeyError, TypeError)):
+        wire.read(Answers, sent(value))
+
+
+def test_what_a_piece_is_called_stays_here() -> None:
+    span = Span(ids=IDS, first=0, name="item 1")
+
+    assert wire.read(tuple[Span, ...], sent([span]))[0].name == ""

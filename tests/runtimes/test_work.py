@@ -19,7 +19,8 @@ from qgate.runtimes.messages import NO_END
 from qgate.runtimes.requests import Outcome, Speaker, Work, perform
 from tests.conftest import Toy, write_toy
 from tests.measure.conftest import bytes_child, speak
-from tests.runtimes.small_requests import SPANS, WORK, ids
+from tests.runtimes.small_requests import SPANS, WORK
+from tests.support.children import load
 from tests.support.outcomes import make_answers, make_outcome
 from tests.support.references import Recording
 
@@ -47,7 +48,7 @@ def verbs() -> list[str]:
 @pytest.fixture
 def child(toy: Path, verbs: list[str]) -> Iterator[Host]:
     with Recording(HostSettings(runtime="fake", stall_s=30.0), verbs) as host:
-        host.call("load", path=str(toy), window_tokens=64, threads=1)
+        load(host, toy)
         yield host
 
 
@@ -124,19 +125,12 @@ class Losing(Host):
         """The verb, and a part of its answer."""
         super().__init__(HostSettings(runtime="fake", stall_s=30.0))
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        found = super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        found = super().call(verb, request)
         wanted, part = self.what
         if verb != wanted:
             return found
-        return {**found, part: _without_the_last(found[part])}
-
-
-def _without_the_last(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value[:-1]
-    cut = value["flat"][: len(value["flat"]) - int(value["sizes"][-1])]
-    return {"flat": cut, "sizes": value["sizes"][:-1]}
+        return {**found, part: found[part][:-1]} if part else found[:-1]
 
 
 LOSSES = [
@@ -148,7 +142,7 @@ LOSSES = [
         ("score_spans", "is_top"),
         "lost samples: got 3 scored tokens in 2 sequences; expected 49 in 3",
     ),
-    (("answer", "answers"), "lost answers: got 2; expected 3, one a prompt"),
+    (("answer", "ids"), "lost answers: got 2; expected 3, one a prompt"),
     (("answer", "texts"), "lost answers: got 3; expected 3, one a prompt"),
     (("answer", "ends"), "lost answers: got 3; expected 3, one a prompt"),
     (("answer", "margins_nats"), "lost tokens: got the margins of 9; expected 18"),
@@ -158,7 +152,7 @@ LOSSES = [
 @pytest.mark.parametrize(("lost", "line"), LOSSES, ids=[".".join(lost) for lost, _ in LOSSES])
 def test_what_was_not_answered_is_refused(toy: Path, lost: tuple[str, str], line: str) -> None:
     with Losing(lost) as host:
-        host.call("load", path=str(toy), window_tokens=64, threads=1)
+        load(host, toy)
         with pytest.raises(MeasurementError) as caught:
             perform(WORK, host, (2,))
 
@@ -168,17 +162,18 @@ def test_what_was_not_answered_is_refused(toy: Path, lost: tuple[str, str], line
 class Shifting(Host):
     """A child that books a token of one sequence to the next."""
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        found = super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        found = super().call(verb, request)
         if verb != "score_spans":
             return found
-        sizes = found["nll_nats"]["sizes"] + ids(-1, 1, 0)
-        return {**found, "nll_nats": {**found["nll_nats"], "sizes": sizes}}
+        first, second, third = found["nll_nats"]
+        moved = [first[:-1], np.append(first[-1:], second), third]
+        return {**found, "nll_nats": moved}
 
 
 def test_a_token_of_another_sequence_is_refused(toy: Path) -> None:
     with Shifting(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(toy), window_tokens=64, threads=1)
+        load(host, toy)
         with pytest.raises(MeasurementError, match=r"^lost samples: got 49 .* expected 49 in 3$"):
             perform(WORK, host, (2,))
 
@@ -195,7 +190,7 @@ def test_a_model_that_fails_answers_nothing(
     asked = Work(**{part: getattr(WORK, part)})
 
     with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         with pytest.raises(kind):
             perform(asked, host, (2,))
 
@@ -213,8 +208,8 @@ def test_texts_become_ids_in_their_order(speak: Callable[[int], Speaker]) -> Non
 
 
 def test_a_lost_text_is_refused(toy: Path) -> None:
-    with Losing(("encode", "ids")) as host:
-        host.call("load", path=str(toy), window_tokens=64, threads=1)
+    with Losing(("encode", "")) as host:
+        load(host, toy)
         with pytest.raises(MeasurementError, match=r"^lost texts: got ids of 1; expected 2$"):
             Speaker(host, 64, 1).begin(["a", "b"])
 
@@ -246,3 +241,20 @@ def test_what_a_child_answered_survives_the_disk(child: Host, tmp_path: Path) ->
     facts = json.loads(json.dumps(works.save(outcome, tmp_path)))
 
     assert written(works.read(tmp_path, facts)) == written(outcome)
+
+
+SIZES = {
+    "one value too few": [2, 2],
+    "one value too many": [2, 0],
+    "a size below zero": [4, -1],
+    "nobody": [],
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
+def test_sizes_that_do_not_fit_are_refused(tmp_path: Path, sizes: list[int]) -> None:
+    facts = works.save(make_outcome(nll=[[1.0, 2.0], [3.0]]), tmp_path)
+    np.save(tmp_path / "nll.sizes.npy", np.array(sizes, dtype=np.int32))
+
+    with pytest.raises(MeasurementError, match=r"^ragged array: got 3 values; expected -?\d$"):
+        works.read(tmp_path, facts)

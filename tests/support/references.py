@@ -29,9 +29,9 @@ class Recording(Host):
         self.verbs = verbs
         super().__init__(settings)
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+    def call(self, verb: str, request: object) -> Any:
         self.verbs.append(verb)
-        return super().call(verb, **args)
+        return super().call(verb, request)
 
 
 def make_plan(path: Path, settings: TextSettings = SETTINGS, **changes: Any) -> Plan:

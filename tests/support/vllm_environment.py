@@ -9,17 +9,23 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.base import Prompt
+from qgate.runtimes.messages import Batch, Texts
+from qgate.runtimes.verbs import ANSWER, ENCODE
+from tests.support import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
+
+    from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.host import Host
+    from qgate.runtimes.messages import Answers
 
 VARIABLE = "QGATE_VLLM_PYTHON"
 CONTEXT = 512
@@ -57,28 +63,25 @@ def rewrite(
     return directory
 
 
-def load(host: Host, path: Path, **settings: Any) -> dict[str, Any]:
-    wanted = {"window_tokens": TOKENS, "context_tokens": CONTEXT, **settings}
-    return host.call("load", path=str(path), **wanted)
-
-
-def score(host: Host, windows: np.ndarray, **kept: Any) -> dict[str, Any]:
-    settings = {"stored": None, "anchors": None, "tops": None, **kept}
-    return host.call("score", windows=windows, first=TOKENS // 2, **settings)
+def load(host: Host, path: Path, window_tokens: int = TOKENS, **settings: Any) -> ModelFacts:
+    wanted = {"threads": None, "context_tokens": CONTEXT, **settings}
+    return children.load(host, path, window_tokens, **wanted)
 
 
 def prompts(host: Host) -> tuple[np.ndarray, ...]:
-    texts = ["Once upon a time", "Translate: cat", "3 + 4 =", "red blue green", "def f(x):"]
-    return from_flat(host.call("encode", texts=texts, begins=[True] * len(texts))["ids"])
+    texts = ("Once upon a time", "Translate: cat", "3 + 4 =", "red blue green", "def f(x):")
+    return ENCODE.ask(host, Texts(texts=texts, begins=True))
 
 
 def answer(
-    host: Host, ids: tuple[np.ndarray, ...], most: int, side_by_side: int, **more: Any
-) -> dict[str, Any]:
-    return host.call(
-        "answer",
-        ids=to_flat(ids, "<i4"),
-        max_tokens=np.full(len(ids), most, dtype=np.int32),
-        side_by_side=side_by_side,
-        **more,
+    host: Host,
+    ids: tuple[np.ndarray, ...],
+    most: int,
+    side_by_side: int,
+    stops: Sequence[tuple[str, ...]] | None = None,
+) -> Answers:
+    until = stops or [()] * len(ids)
+    asked = tuple(
+        Prompt(ids=one, max_tokens=most, stops=own) for one, own in zip(ids, until, strict=True)
     )
+    return ANSWER.ask(host, Batch(prompts=asked, side_by_side=side_by_side))

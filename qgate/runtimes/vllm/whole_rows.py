@@ -11,7 +11,6 @@ import numpy as np
 
 from qgate.errors import MeasurementError, QGateError
 from qgate.runtimes import wire
-from qgate.runtimes.verbs import SCORE
 from qgate.runtimes.worker.scoring import ScoreRequest
 from qgate.runtimes.worker.whole_scoring import NotBelievedError, WholeReader, read_whole
 
@@ -31,7 +30,7 @@ def begin(engine: Engine, request: ScoreRequest) -> None:
     """
     order = {
         "names": engine.next_names(len(request.windows)),
-        "request": SCORE.send(request),
+        "request": request,
     }
     try:
         engine.call_worker("qgate_begin", wire.encode(order).decode())
@@ -63,7 +62,7 @@ def why_not(runtime: WholeReader, n_vocab: int, longest: int) -> str:
     tokens = min(_TOKENS, longest)
     rng = np.random.default_rng(_SEED)
     windows = rng.integers(0, n_vocab, (_WINDOWS, tokens)).astype(np.int32)
-    request = ScoreRequest(windows=windows, first=tokens // 2, stored=None, anchors=None, tops=None)
+    request = ScoreRequest(windows=windows, first=tokens // 2)
     try:
         read_whole(runtime, request, lambda *_: None)
     except QGateError as error:

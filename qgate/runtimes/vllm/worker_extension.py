@@ -47,12 +47,12 @@ class WholeVocabulary:
         """Look on from now on.
 
         Args:
-            order: `request`, as `ScoreRequest` reads it, and `names`, what the engine calls the
+            order: `request`, a `ScoreRequest`, and `names`, what the engine calls the
                 request of each of its windows; encoded as between parent and child.
         """
         told = wire.decode(order.encode())
         names = {name: number for number, name in enumerate(told["names"])}
-        tap = _Tap(self.model_runner, names, ScoreRequest.from_json(told["request"]))
+        tap = _Tap(self.model_runner, names, wire.read(ScoreRequest, told["request"]))
         tap.begin()
         self._qgate_tap = tap
 

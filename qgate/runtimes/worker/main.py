@@ -78,7 +78,7 @@ class _Worker:
         if self._runtime is not None:
             self._runtime.close()
 
-    def _answer(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, verb: str, args: object) -> dict[str, Any]:
         try:
             return {"result": self._serve(verb, args)}
         except QGateError as error:
@@ -90,10 +90,10 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - the parent reports it; the child must answer
             return {"error": _unexpected(error, verb)}
 
-    def _serve(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+    def _serve(self, verb: str, args: object) -> object:
         from qgate.runtimes import verbs
 
-        served: dict[str, Callable[[], dict[str, Any]]] = {
+        served: dict[str, Callable[[], object]] = {
             "describe": lambda: verbs.DESCRIBE.serve(args, lambda _: self._adapter().describe()),
             "load": lambda: verbs.LOAD.serve(args, self._load),
             "tokenize": lambda: verbs.TOKENIZE.serve(args, self._tokenize),

@@ -21,7 +21,7 @@ import threading
 import weakref
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -68,12 +68,6 @@ class Stored:
     """None but for `hidden`."""
     begin: int = 0
     """Kept positions that lie before the first one that is meant: not all windows are scored."""
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Stored:
-        place = value["matrix"]
-        matrix = MatrixPlace(**place) if place is not None else None
-        return cls(**{**value, "matrix": matrix})
 
 
 class Original:

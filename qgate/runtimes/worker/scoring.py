@@ -34,12 +34,12 @@ class ScoreRequest:
     """Token ids, shape (n, window_tokens), int32."""
     first: int
     """First position whose successor is scored."""
-    stored: Stored | None
+    stored: Stored | None = None
     """Where the original's distributions are kept; None: likelihoods only."""
-    anchors: np.ndarray | None
+    anchors: np.ndarray | None = None
     """The original's logsumexp at each kept position, as it is kept; None: the original itself is
     scored, and `stored` is to be written."""
-    tops: np.ndarray | None
+    tops: np.ndarray | None = None
     """The token that the original ranks first at each kept position."""
     compared: np.ndarray | None = None
     """Which of the kept positions have their distributions compared, bool; None: all. What is told
@@ -53,18 +53,6 @@ class ScoreRequest:
     def kept_per_window(self) -> int:
         stride = self.stored.stride if self.stored else 1
         return len(range(0, self.scored_per_window, stride))
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ScoreRequest:
-        stored = value["stored"]
-        return cls(
-            windows=np.asarray(value["windows"], dtype=np.int32),
-            first=value["first"],
-            stored=None if stored is None else Stored.from_json(stored),
-            anchors=value["anchors"],
-            tops=value["tops"],
-            compared=value.get("compared"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

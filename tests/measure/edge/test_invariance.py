@@ -16,6 +16,7 @@ from qgate.runtimes.messages import NO_END
 from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy, write_toy
+from tests.support.children import load
 from tests.support.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def test_a_runtime_that_mixes_up_its_batch_is_seen(
     path = write_toy(toys() / "bytes.gguf", Toy(scheme="F32", vocabulary=256))
 
     with Host(HostSettings(runtime=planted(MIXED_UP), stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         artifact = perform(work, host, (END,))
     reference = perform(work, bytes_child, (END,))
     found = probe.read(Pair(work=work, reference=reference, artifact=artifact))

@@ -19,6 +19,7 @@ from qgate.reference.prompts import read_texts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Mark, Outcome, Pair, Speaker, Work, perform
 from qgate.thresholds import shipped_path
+from tests.support.children import load
 from tests.support.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
@@ -428,7 +429,7 @@ def children(models: dict[str, Path]) -> Iterator[dict[str, Host]]:
     found = {}
     for name, path in models.items():
         found[name] = Host(HostSettings(runtime="llama_cpp"))
-        found[name].call("load", path=str(path), window_tokens=512, threads=None)
+        load(found[name], path, 512, threads=None)
     yield found
     for host in found.values():
         host.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qgate.runtimes.host import Host
+    from qgate.runtimes.messages import TimedRequest
 
 SETTINGS = LatencySettings(prompt_tokens=16, output_tokens=8, pairs=6, warmup=2)
 WHOLE = LatencySettings(prompt_tokens=128, output_tokens=32, pairs=6)
@@ -67,12 +68,13 @@ class _Side:
     side: str
     desk: Desk
 
-    def call(self, verb: str, *, ids: np.ndarray, count: int) -> dict[str, Any]:
+    def call(self, verb: str, request: TimedRequest) -> Any:
         assert verb == "time"
+        count = request.count
         number = sum(side == self.side for side, *_ in self.desk.asked)
-        self.desk.asked.append((self.side, ids.copy(), count))
+        self.desk.asked.append((self.side, request.ids.copy(), count))
         honest = 0.1 + 0.01 * np.arange(count, dtype=float)
-        return {"at_s": self.desk.spoil(self.side, number, honest)}
+        return self.desk.spoil(self.side, number, honest)
 
 
 def test_requests_go_out_in_abba_order() -> None:

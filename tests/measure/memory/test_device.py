@@ -177,10 +177,10 @@ def test_a_footprint_on_a_gpu_is_what_the_device_saw(machine: Machine) -> None:
     host, planted = child()
     answer = planted.call
 
-    def serve(verb: str, **args: Any) -> dict[str, Any]:
+    def serve(verb: str, request: object) -> Any:
         if verb == "fill_context":
             machine.used_bytes[UUIDS[0]] = 5 * GIB
-        return answer(verb, **args)
+        return answer(verb, request)
 
     planted.call = serve  # type: ignore[method-assign]
     found = measure_footprint(host, 4096, DeviceMeter({}))

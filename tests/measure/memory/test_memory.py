@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgate.runtimes.host import Host
+    from qgate.runtimes.messages import Repeats
 
 MIB = 2**20
 SETTINGS = MemorySettings(batches=60, warmup_batches=30)
@@ -57,12 +58,12 @@ BUDGET = {"context": 4096.0, "sequences": 1.0, "is_vram": 0.0}
 class Child:
     """A host with planted answers."""
 
-    answers: Mapping[str, Mapping[str, Any]]
-    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: Mapping[str, Any]
+    asked: dict[str, Any] = field(default_factory=dict)
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        self.asked[verb] = args
-        return dict(self.answers[verb])
+    def call(self, verb: str, request: object) -> Any:
+        self.asked[verb] = request
+        return self.answers[verb]
 
 
 def child(**changes: Any) -> tuple[Host, Child]:
@@ -80,7 +81,7 @@ def child(**changes: Any) -> tuple[Host, Child]:
     served = {
         "describe": {"name": "planted", "version": "1", "device": "cpu", "build": ""},
         "fill_context": {**filled, **changes},
-        "repeat": {"anonymous_bytes": np.arange(WARMUP_BATCHES + 60) * 4096},
+        "repeat": np.arange(WARMUP_BATCHES + 60) * 4096,
     }
     found = Child(answers=served)
     return cast("Host", found), found
@@ -203,8 +204,8 @@ def test_batches_that_warm_up_are_left_out() -> None:
 
     assert growth.bytes.tolist() == (np.arange(WARMUP_BATCHES, WARMUP_BATCHES + 60) * 4096).tolist()
     asked = planted.asked["repeat"]
-    assert asked["times"] == WARMUP_BATCHES + 60
-    assert (asked["ids"].dtype, asked["ids"].max() < 64) == (np.int32, True)
+    assert asked.times == WARMUP_BATCHES + 60
+    assert (asked.ids.dtype, asked.ids.max() < 64) == (np.int32, True)
 
 
 @dataclass
@@ -214,11 +215,11 @@ class Repeating:
     step_bytes: int
     asked: list[int] = field(default_factory=list)
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
+    def call(self, verb: str, request: Repeats) -> Any:
         assert verb == "repeat"
         begin = sum(self.asked)
-        self.asked.append(args["times"])
-        return {"anonymous_bytes": np.arange(begin, begin + args["times"]) * self.step_bytes}
+        self.asked.append(request.times)
+        return np.arange(begin, begin + request.times) * self.step_bytes
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_a_footprint_is_what_the_child_said() -> None:
     host, planted = child()
 
     assert measure_footprint(host, 4096) == OWN
-    assert planted.asked["fill_context"] == {"tokens": 4096}
+    assert planted.asked["fill_context"] == 4096
 
 
 def test_an_account_that_leaves_out_something_big_is_refused() -> None:

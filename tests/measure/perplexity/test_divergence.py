@@ -19,6 +19,7 @@ from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import Serving
+from qgate.runtimes.worker.scoring import ScoreRequest
 from qgate.verdict import judge
 from tests.conftest import Toy
 from tests.support.references import SETTINGS, make_plan, measure
@@ -74,26 +75,27 @@ def test_a_damaged_model_diverges(toys: Toys, tmp_path: Path) -> None:
 class Elsewhere(Host):
     """A runtime that answers for windows that nobody sent."""
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "score":
-            args["windows"] = np.roll(args["windows"], 1, axis=1)
-        return super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        if isinstance(request, ScoreRequest):
+            windows = np.roll(request.windows, 1, axis=1)
+            request = dataclasses.replace(request, windows=windows)
+        return super().call(verb, request)
 
 
 class Forgetful(Host):
     """A runtime that loses its last window."""
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        if verb == "score":
-            args["windows"] = args["windows"][:-1]
-        return super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        if isinstance(request, ScoreRequest):
+            request = dataclasses.replace(request, windows=request.windows[:-1])
+        return super().call(verb, request)
 
 
 class Shortening(Host):
     """A runtime that loses one token, and says nothing of it."""
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        found = super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        found = super().call(verb, request)
         if verb == "score":
             found["nll_nats"] = found["nll_nats"][:-1]
         return found
@@ -276,8 +278,8 @@ class Restricted(Host):
         super().__init__(settings)
         self._parts = iter(self.told)
 
-    def call(self, verb: str, **args: Any) -> dict[str, Any]:
-        found = super().call(verb, **args)
+    def call(self, verb: str, request: object) -> Any:
+        found = super().call(verb, request)
         if verb == "score" and not next(self._parts):
             masses = np.full(len(found["kl_nats"]), self.mass)
             found = {**found, "covered_mass": masses, "why_partition": PARTITION}

@@ -13,15 +13,17 @@ import pytest
 from qgate import runtimes
 from qgate.errors import ArtifactError, MeasurementError, RuntimeFailed
 from qgate.reference.texts import Text, cut_windows
-from qgate.runtimes.base import LoadSettings, ModelFacts
+from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
 from qgate.thresholds import TextSettings
+from tests.support.children import load, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from qgate.reference.windows import Windows
+    from qgate.runtimes.base import ModelFacts
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
 
@@ -36,21 +38,9 @@ STORY = "\n".join(
 )
 
 
-def load(host: Host, path: Path, threads: int | None = 1) -> ModelFacts:
-    loaded = host.call("load", path=str(path), window_tokens=WINDOW, threads=threads)
-    return ModelFacts.from_json(loaded)
-
-
 def cut(host: Host, facts: ModelFacts, window_tokens: int = WINDOW) -> Windows:
     text = Text(name="story", digest="", documents=(STORY,))
     return cut_windows(text, TextSettings(windows=6, window_tokens=window_tokens), host, facts)
-
-
-def score(host: Host, windows: Windows) -> np.ndarray:
-    found: np.ndarray = host.call(
-        "score", windows=windows.ids, first=windows.first, stored=None, anchors=None, tops=None
-    )["nll_nats"]
-    return found
 
 
 def score_plainly(path: Path, text: str, count: int) -> list[float]:
@@ -99,8 +89,8 @@ QUIET = llama_cpp.llama_log_callback(lambda *_: None)
 def test_perplexity_is_that_of_llama_cpps_own_recipe(stories: Path, scheme: str) -> None:
     path = stories / f"stories260K-{scheme}.gguf"
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        windows = cut(host, load(host, path))
-        nll = score(host, windows)
+        windows = cut(host, load(host, path, WINDOW))
+        nll = score(host, windows.ids).nll_nats
 
     plain = score_plainly(path, STORY, len(windows.ids))
 
@@ -116,7 +106,8 @@ def test_threads_change_no_bit(stories: Path) -> None:
     found = []
     for threads in (1, 2):
         with Host(HostSettings(runtime="llama_cpp")) as host:
-            found.append(score(host, cut(host, load(host, path, threads))).tobytes())
+            windows = cut(host, load(host, path, WINDOW, threads))
+            found.append(score(host, windows.ids).nll_nats.tobytes())
 
     assert found[0] == found[1]
 
@@ -193,9 +184,9 @@ def test_a_bad_file_is_refused_with_llama_cpps_own_reason(
 
     with Host(HostSettings(runtime="llama_cpp")) as host:
         with pytest.raises(ArtifactError) as caught:
-            load(host, path)
+            load(host, path, WINDOW)
         line = str(caught.value)
-        good = load(host, stories / "stories260K-f16.gguf")  # the child is still of use
+        good = load(host, stories / "stories260K-f16.gguf", WINDOW)  # the child is still of use
 
     assert line.startswith("llama.cpp refuses the file: ")
     assert reason in line
@@ -208,21 +199,21 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         Host(HostSettings(runtime="llama_cpp")) as host,
         pytest.raises(ArtifactError, match=r"^llama.cpp refuses the file: .*No such file"),
     ):
-        load(host, tmp_path / "absent.gguf")
+        load(host, tmp_path / "absent.gguf", WINDOW)
 
 
 def test_a_token_outside_the_vocabulary_is_an_error(stories: Path) -> None:
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        facts = load(host, stories / "stories260K-f16.gguf")
+        facts = load(host, stories / "stories260K-f16.gguf", WINDOW)
         windows = cut(host, facts)
         windows.ids[1, 7] = facts.n_vocab
         with pytest.raises(MeasurementError, match=r"^llama_decode returned -1: .*invalid token"):
-            score(host, windows)
+            score(host, windows.ids)
 
 
 def test_a_window_longer_than_was_said_is_an_error(stories: Path) -> None:
     with Host(HostSettings(runtime="llama_cpp")) as host:
-        facts = load(host, stories / "stories260K-f16.gguf")
+        facts = load(host, stories / "stories260K-f16.gguf", WINDOW)
         windows = cut(host, facts, window_tokens=2 * WINDOW + 2)
         with pytest.raises((MeasurementError, RuntimeFailed)):
-            score(host, windows)
+            score(host, windows.ids)

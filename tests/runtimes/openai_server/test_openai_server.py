@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.base import Answer
+from qgate.runtimes.base import Answer, Prompt, Sampling
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.messages import Batch
 from qgate.runtimes.openai_server.adapter import OpenAIServer
+from qgate.runtimes.verbs import ANSWER, DESCRIBE, FILL_CONTEXT, SAMPLE
 from qgate.runtimes.worker.token_timing import time_request
 from tests.runtimes.openai_server.faulty_server import (
     BOS,
@@ -26,6 +28,8 @@ from tests.runtimes.openai_server.faulty_server import (
     prompt,
     serving,
 )
+from tests.support.children import load as load_in
+from tests.support.children import score, score_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,17 +189,16 @@ REFUSED = "runtime 'openai_server' gives no log-probabilities of a prompt; name 
 
 def test_through_its_child_it_answers_and_refuses_to_score(toy: Planted, model: Path) -> None:
     with Host(HostSettings(runtime="openai_server")) as host:
-        host.call("load", path=str(model), window_tokens=8, options={"url": toy.url})
-        assert host.call("describe")["version"] == "vllm 9.8.7"
-        flat = {"flat": np.array([BOS, FIRST], np.int32), "sizes": np.array([2], np.int32)}
-        given = host.call("answer", ids=flat, max_tokens=np.array([20], np.int32), side_by_side=1)
-        assert (given["texts"], given["ends"].tolist()) == ([LETTERS], [END])
+        load_in(host, model, options={"url": toy.url})
+        assert DESCRIBE.ask(host, None).version == "vllm 9.8.7"
+        ids = np.array([BOS, FIRST], np.int32)
+        given = ANSWER.ask(host, Batch(prompts=(Prompt(ids=ids, max_tokens=20),)))
+        assert (given.texts, given.ends.tolist()) == ((LETTERS,), [END])
         with pytest.raises(MeasurementError, match=REFUSED):
-            host.call("score_spans", ids=flat, firsts=np.array([0], np.int32))
-        windows = np.zeros((1, 8), np.int32)
+            score_whole(host, [ids])
         with pytest.raises(MeasurementError, match=REFUSED):
-            host.call("score", windows=windows, first=4, stored=None, anchors=None, tops=None)
+            score(host, np.zeros((1, 8), np.int32))
         with pytest.raises(MeasurementError, match=REFUSED):
-            host.call("sample", sequences=1, tokens=4, seed=0)
+            SAMPLE.ask(host, Sampling(sequences=1, tokens=4, seed=0))
         with pytest.raises(MeasurementError, match="does not report what it allocates"):
-            host.call("fill_context", tokens=8)
+            FILL_CONTEXT.ask(host, 8)

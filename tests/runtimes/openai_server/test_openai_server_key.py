@@ -11,7 +11,9 @@ from qgate.errors import RuntimeUnavailable
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.launch import child_environment
 from qgate.runtimes.openai_server.options import KEY_FILE_VARIABLE, read_address
+from qgate.runtimes.verbs import DESCRIBE
 from tests.runtimes.openai_server.faulty_server import KEY, Planted, load, serving
+from tests.support.children import load as load_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,8 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_key_comes_from_a_file_and_reaches_the_child(model: Path) -> None:
     assert KEY_FILE_VARIABLE in child_environment(os.environ)
     with serving(Planted(key=KEY)) as toy, Host(HostSettings(runtime="openai_server")) as host:
-        host.call("load", path=str(model), window_tokens=8, options={"url": toy.url})
-        assert host.call("describe")["version"] == "vllm 9.8.7"
+        load_in(host, model, options={"url": toy.url})
+        assert DESCRIBE.ask(host, None).version == "vllm 9.8.7"
 
 
 def test_a_wrong_key_is_not_repeated(model: Path, key_file: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.measure.memory.footprint import measure_footprint
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.ragged import to_flat
 from qgate.runtimes.torch_memory import peak_bytes
+from tests.support.children import load, score, score_whole
 
 pytest.importorskip("transformers", reason="needs pytest-qgate[transformers]")
 
@@ -51,27 +51,25 @@ def peak_rss_bytes(host: Host) -> int:
 
 def score_windows(host: Host, size: int) -> Any:
     ids = np.random.default_rng(size).integers(5, VOCABULARY, (4, size)).astype(np.int32)
-    how = {"first": size // 2, "stored": None, "anchors": None, "tops": None}
-    return host.call("score", windows=ids, **how)["nll_nats"]
+    return score(host, ids).nll_nats
 
 
 def score_sequences(host: Host, size: int) -> Any:
     ids = [np.random.default_rng(size).integers(5, VOCABULARY, size).astype(np.int32)] * 2
-    found = host.call("score_spans", ids=to_flat(ids, "<i4"), firsts=np.array([size // 2] * 2))
-    return found["nll_nats"]["flat"]
+    return np.concatenate(score_whole(host, ids, size // 2).nll_nats)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("score", [score_windows, score_sequences])
+@pytest.mark.parametrize("scored", [score_windows, score_sequences])
 def test_peak_memory_of_scoring_does_not_grow_with_vocabulary_times_context(
-    model: Path, score: Any
+    model: Path, scored: Any
 ) -> None:
     added = {}
     for size in (256, 4096):
         with Host(HostSettings(runtime="transformers")) as host:
-            host.call("load", path=str(model), window_tokens=size, threads=1)
+            load(host, model, size)
             before = peak_rss_bytes(host)
-            assert np.isfinite(score(host, size)).all()
+            assert np.isfinite(scored(host, size)).all()
             added[size] = peak_rss_bytes(host) - before
 
     whole_window = 2048 * VOCABULARY * 4  # 256 MiB of logits of the wanted rows alone
@@ -87,7 +85,7 @@ def test_parts_of_a_window_are_scored_as_the_whole(model: Path) -> None:
     runtime = Transformers()
     runtime.load(LoadSettings(path=str(model), window_tokens=200, threads=1))
     windows = np.random.default_rng(0).integers(5, VOCABULARY, (7, 200)).astype(np.int32)
-    request = ScoreRequest(windows=windows, first=100, stored=None, anchors=None, tops=None)
+    request = ScoreRequest(windows=windows, first=100)
     found = {}
     for rows in (10_000, 250, 100, 33, 1):
         runtime._body.rows_per_part = rows
@@ -123,7 +121,7 @@ def test_the_account_of_a_cpu_is_the_peak_of_what_is_held_at_a_time() -> None:
 @pytest.mark.slow
 def test_what_the_system_sees_does_not_contradict_the_account() -> None:
     with Host(HostSettings(runtime="transformers")) as host:
-        host.call("load", path=str(model_directory()), window_tokens=512, threads=1)
+        load(host, model_directory(), 512)
         footprint = measure_footprint(host, 512)
 
     assert footprint.allocated_bytes > 4 * 3_606_784

@@ -15,6 +15,7 @@ from qgate.errors import (
     RuntimeUnavailable,
 )
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.verbs import DESCRIBE
 from qgate.runtimes.vllm.errors import while_loading, while_running
 
 PYDANTIC = (
@@ -134,7 +135,7 @@ def test_without_vllm_the_set_up_is_named() -> None:
         Host(HostSettings(runtime="vllm", python=sys.executable)) as host,
         pytest.raises(RuntimeUnavailable) as caught,
     ):
-        host.call("describe")
+        DESCRIBE.ask(host, None)
 
     assert str(caught.value) == (
         "runtime 'vllm' is not installed (No module named 'vllm'). Its pins want an environment of"

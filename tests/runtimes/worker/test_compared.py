@@ -121,18 +121,3 @@ def test_a_number_too_large_to_keep_is_told_of_all_that_it_is_kept_with(
     rows = dataclasses.replace(scene.request(scene.stored("rows")), compared=mask)
     kept = Scorer(loaded(Huge(), scene.original), rows).score(silent)
     assert np.abs(kept["kl_nats"]).max() < 1e-4
-
-
-def test_a_request_that_does_not_say_compares_everything(scene: Scene) -> None:
-    stored = scene.stored("rows")
-    asked = {
-        "windows": scene.windows,
-        "first": TOKENS // 2,
-        "stored": dataclasses.asdict(stored),
-        "anchors": None,
-        "tops": None,
-    }
-
-    assert ScoreRequest.from_json(asked).compared is None
-    mask = MASKS["some"]
-    assert ScoreRequest.from_json({**asked, "compared": mask}).compared is mask

@@ -199,7 +199,6 @@ def test_windows_from_the_middle_are_read_from_the_middle(
     later = Original(dataclasses.replace(keeping, begin=5)).tiles(0, POSITIONS - 5)(0, 100)
 
     assert np.array_equal(later, whole)
-    assert Stored.from_json(dataclasses.asdict(dataclasses.replace(keeping, begin=5))).begin == 5
 
 
 def test_threads_do_not_read_into_each_other(tmp_path: Path, crew: Crew) -> None:

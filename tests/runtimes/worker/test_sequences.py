@@ -15,9 +15,10 @@ from scipy.special import log_softmax
 from qgate.errors import MeasurementError, RuntimeFailed
 from qgate.runtimes.base import LogitsScorer, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.verbs import SCORE_SPANS
 from qgate.runtimes.worker.spans import MOST_TOGETHER, packs, score_spans
 from tests.conftest import Toy, write_toy
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from tests.runtimes.conftest import Served
@@ -183,13 +184,9 @@ def test_a_child_that_cannot_score_says_so(
     spans = spans_of(SIZES)
 
     with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
+        load(host, path)
         with pytest.raises(kind, match=line):
-            host.call(
-                "score_spans",
-                ids=to_flat([span.ids for span in spans], "<i4"),
-                firsts=np.array([span.first for span in spans], dtype=np.int32),
-            )
+            SCORE_SPANS.ask(host, spans)
 
 
 def test_a_child_scores_as_the_adapter_does(toys: Toys) -> None:
@@ -202,14 +199,10 @@ def test_a_child_scores_as_the_adapter_does(toys: Toys) -> None:
     spans = spans_of(SIZES)
 
     with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        host.call("load", path=str(path), window_tokens=64, threads=1)
-        found = host.call(
-            "score_spans",
-            ids=to_flat([span.ids for span in spans], "<i4"),
-            firsts=np.array([span.first for span in spans], dtype=np.int32),
-        )
+        load(host, path)
+        found = SCORE_SPANS.ask(host, spans)
 
-    for span, nll in zip(spans, from_flat(found["nll_nats"]), strict=True):
+    for span, nll in zip(spans, found.nll_nats, strict=True):
         targets = span.ids[span.first + 1 :]
         log_p = log_softmax(embedding[span.ids[span.first : -1]] @ output.T, axis=1)
         assert nll == pytest.approx(-log_p[np.arange(len(targets)), targets], abs=1e-5)

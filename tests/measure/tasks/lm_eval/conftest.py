@@ -10,6 +10,7 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Outcome, Speaker, Work, perform
+from tests.support.children import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,9 @@ class Side:
     """A child with a model, as the gate has it."""
 
     def __init__(self, host: Host, path: Path) -> None:
-        facts = host.call("load", path=str(path), window_tokens=64, threads=1)
-        self._host, self._ends = host, tuple(facts["end_tokens"])
-        self.speaker = Speaker(host, facts["context_length"], facts["first_token"])
+        facts = load(host, path)
+        self._host, self._ends = host, facts.end_tokens
+        self.speaker = Speaker(host, facts.context_length, facts.first_token)
 
     def ask(self, work: Work) -> Outcome:
         return perform(work, self._host, self._ends)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
+from qgate.runtimes.base import Sampling
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.verbs import SAMPLE
 from tests.support.vllm_environment import SEQUENCES, TOKENS, load, python_with_vllm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
 
 @pytest.fixture(scope="session")
@@ -32,5 +35,4 @@ def served(host: Host) -> Host:
 def windows(host: Host) -> np.ndarray:
     """Text of the model's own."""
     load(host, model_directory())
-    sampled = host.call("sample", sequences=SEQUENCES, tokens=TOKENS, seed=3)
-    return np.asarray(sampled["windows"])
+    return SAMPLE.ask(host, Sampling(sequences=SEQUENCES, tokens=TOKENS, seed=3)).ids

@@ -5,9 +5,8 @@ QGATE_VLLM_PYTHON=vllm-env/bin/python pytest tests/runtimes/vllm/served -m vllm
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,9 +17,12 @@ from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity.rows import MIN_COVERED_MASS
 from qgate.reference.output_matrix import find_output_matrix
-from qgate.runtimes.base import ModelFacts
-from qgate.runtimes.ragged import from_flat, to_flat
+from qgate.runtimes.base import Span
+from qgate.runtimes.messages import Texts
+from qgate.runtimes.verbs import DESCRIBE, ENCODE, FILL_CONTEXT, SCORE_SPANS, TOKENIZE
+from qgate.runtimes.worker.reference_logits import Stored
 from tests.runtimes.conftest import open_model
+from tests.support.children import score, score_whole
 from tests.support.vllm_environment import (
     CONTEXT,
     ENDS,
@@ -31,13 +33,13 @@ from tests.support.vllm_environment import (
     load,
     prompts,
     rewrite,
-    score,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.runtimes.host import Host
+    from qgate.runtimes.worker.reference_logits import Encoding
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -60,26 +62,26 @@ def torch_logprobs(directory: Path, windows: np.ndarray) -> np.ndarray:
 
 
 def test_it_says_what_it_is(served: Host) -> None:
-    described = served.call("describe")
+    described = DESCRIBE.ask(served, None)
 
-    assert described["name"] == "vllm"
-    assert described["device"] in ("cpu", "gpu")
-    assert described["build"].startswith("torch ")
-    assert described["kernel"] == ""
+    assert described.name == "vllm"
+    assert described.device in ("cpu", "gpu")
+    assert described.build.startswith("torch ")
+    assert described.kernel == ""
 
 
 def test_it_says_what_it_loaded(host: Host) -> None:
     facts = load(host, model_directory())
 
-    assert (facts["n_vocab"], facts["width"], facts["context_length"]) == (1792, 256, CONTEXT)
-    assert (facts["bos"], facts["first_token"], facts["adds_bos"]) == (0, 0, True)
-    assert tuple(facts["end_tokens"]) == ENDS
-    assert facts["scoring"] == "whole"
-    assert facts["kernel"] == "UnquantizedLinearMethod"
+    assert (facts.n_vocab, facts.width, facts.context_length) == (1792, 256, CONTEXT)
+    assert (facts.bos, facts.first_token, facts.adds_bos) == (0, 0, True)
+    assert facts.end_tokens == ENDS
+    assert facts.scoring == "whole"
+    assert facts.kernel == "UnquantizedLinearMethod"
     tensors = (model_directory() / "model.safetensors").stat().st_size
-    assert facts["n_params"] == pytest.approx(tensors / 2, rel=2e-3)
+    assert facts.n_params == pytest.approx(tensors / 2, rel=2e-3)
     # the file's 16 bits, also where the adapter widens them
-    assert facts["weights_bytes"] == 2 * facts["n_params"]
+    assert facts.weights_bytes == 2 * facts.n_params
 
 
 def test_likelihoods_are_those_of_transformers(served: Host, windows: np.ndarray) -> None:
@@ -87,7 +89,7 @@ def test_likelihoods_are_those_of_transformers(served: Host, windows: np.ndarray
     targets = windows[:, TOKENS // 2 + 1 :, None]
     wanted = -np.take_along_axis(logprobs, targets, axis=-1).reshape(-1)
 
-    found = score(served, windows)["nll_nats"]
+    found = score(served, windows).nll_nats
 
     assert np.abs(found - wanted).max() < NEAR_NATS
     assert found.mean() == pytest.approx(wanted.mean(), abs=1e-4)
@@ -99,19 +101,19 @@ def test_perplexity_is_that_of_llama_cpp_to_three_digits(
     llama = open_model("llama_cpp", demo, TOKENS)
     from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 
-    request = ScoreRequest(windows=windows, first=TOKENS // 2, stored=None, anchors=None, tops=None)
+    request = ScoreRequest(windows=windows, first=TOKENS // 2)
     theirs = np.exp(Scorer(llama.runtime, request).score(lambda *_: None)["nll_nats"].mean())
     llama.runtime.close()
 
-    ours = np.exp(score(served, windows)["nll_nats"].mean())
+    ours = np.exp(score(served, windows).nll_nats.mean())
 
     assert ours == pytest.approx(theirs, rel=5e-4)
 
 
 def test_a_batch_of_one_is_as_many(served: Host, windows: np.ndarray) -> None:
-    together = score(served, windows)["nll_nats"].reshape(SEQUENCES, -1)
-    backwards = score(served, windows[::-1])["nll_nats"].reshape(SEQUENCES, -1)[::-1]
-    alone = [score(served, windows[number : number + 1])["nll_nats"] for number in range(4)]
+    together = score(served, windows).nll_nats.reshape(SEQUENCES, -1)
+    backwards = score(served, windows[::-1]).nll_nats.reshape(SEQUENCES, -1)[::-1]
+    alone = [score(served, windows[number : number + 1]).nll_nats for number in range(4)]
 
     assert np.abs(together[:4] - np.stack(alone)).max() < 1e-4
     assert np.abs(together - backwards).max() < 1e-4
@@ -119,14 +121,11 @@ def test_a_batch_of_one_is_as_many(served: Host, windows: np.ndarray) -> None:
 
 def test_spans_score_as_windows_do(served: Host, windows: np.ndarray) -> None:
     first = TOKENS // 2
-    scored = served.call(
-        "score_spans",
-        ids=to_flat([*windows[:3], windows[3, :9]], "<i4"),
-        firsts=np.array([first, first, first, 0], dtype=np.int32),
-    )
+    spans = [Span(ids=ids, first=first) for ids in windows[:3]]
+    scored = SCORE_SPANS.ask(served, [*spans, Span(ids=windows[3, :9], first=0)])
 
-    nll, tops = from_flat(scored["nll_nats"]), from_flat(scored["is_top"])
-    whole = score(served, windows[:3])["nll_nats"].reshape(3, -1)
+    nll, tops = scored.nll_nats, scored.is_top
+    whole = score(served, windows[:3]).nll_nats.reshape(3, -1)
     assert [len(one) for one in nll] == [len(one) for one in tops] == [TOKENS - 1 - first] * 3 + [8]
     assert np.abs(np.stack(nll[:3]) - whole).max() < 1e-4
     ranked_first = torch_logprobs(model_directory(), windows[:3]).argmax(axis=-1)
@@ -161,36 +160,31 @@ def in_transformers(noisy: Path, windows: np.ndarray) -> Whole:
     return Whole(kl_nats=kl, same_top=p.argmax(axis=1) == q.argmax(axis=1))
 
 
-def kept_as(encoding: str, directory: Path, host: Host) -> dict[str, Any]:
-    facts = ModelFacts.from_json(load(host, model_directory()))
+def kept_as(encoding: Encoding, directory: Path, host: Host) -> Stored:
+    facts = load(host, model_directory())
     (original,) = discover([model_directory()])
     head = find_output_matrix(original, facts) if encoding == "hidden" else None
-    return {
-        "encoding": encoding,
-        "array": str(directory / "kept.npy"),
-        "stride": 2,
-        "matrix": None if head is None else dataclasses.asdict(head),
-    }
+    return Stored(encoding=encoding, array=str(directory / "kept.npy"), stride=2, matrix=head)
 
 
 @pytest.mark.parametrize("encoding", ["hidden", "rows"])
 def test_the_divergence_is_that_of_all_tokens(
-    served: Host, windows: np.ndarray, tmp_path: Path, noisy: Path, encoding: str
+    served: Host, windows: np.ndarray, tmp_path: Path, noisy: Path, encoding: Encoding
 ) -> None:
     stored = kept_as(encoding, tmp_path, served)
     kept = score(served, windows, stored=stored)
     load(served, noisy)
-    found = score(served, windows, stored=stored, anchors=kept["anchors"], tops=kept["tops"])
+    found = score(served, windows, stored=stored, anchors=kept.anchors, tops=kept.tops)
 
     whole = in_transformers(noisy, windows)
-    assert kept["why_partition"] == found["why_partition"] == ""
-    assert "covered_mass" not in found
-    assert np.abs(kept["kl_nats"]).mean() < 1e-5
-    assert np.abs(found["kl_nats"] - whole.kl_nats).max() < NEAR_NATS
-    assert found["kl_nats"].mean() == pytest.approx(whole.kl_nats.mean(), rel=2e-3)
-    assert found["kl_nats"].mean() > 0.005
-    assert (found["same_top"] == whole.same_top).mean() > 0.99
-    assert found["nll_nats"] == pytest.approx(score(served, windows)["nll_nats"], abs=1e-4)
+    assert kept.why_partition == found.why_partition == ""
+    assert found.covered_mass is None
+    assert np.abs(kept.kl_nats).mean() < 1e-5
+    assert np.abs(found.kl_nats - whole.kl_nats).max() < NEAR_NATS
+    assert found.kl_nats.mean() == pytest.approx(whole.kl_nats.mean(), rel=2e-3)
+    assert found.kl_nats.mean() > 0.005
+    assert (found.same_top == whole.same_top).mean() > 0.99
+    assert found.nll_nats == pytest.approx(score(served, windows).nll_nats, abs=1e-4)
 
 
 def test_over_the_likeliest_tokens_the_divergence_is_below_and_near_that_of_all(
@@ -199,15 +193,15 @@ def test_over_the_likeliest_tokens_the_divergence_is_below_and_near_that_of_all(
     stored = kept_as("top_k", tmp_path, served)
     kept = score(served, windows, stored=stored)
     load(served, noisy)
-    found = score(served, windows, stored=stored, anchors=kept["anchors"], tops=kept["tops"])
+    found = score(served, windows, stored=stored, anchors=kept.anchors, tops=kept.tops)
 
     whole = in_transformers(noisy, windows)
-    assert np.abs(kept["kl_nats"]).mean() < 1e-6
-    assert kept["covered_mass"].mean() > 0.99
-    assert found["covered_mass"].mean() > 0.99 > MIN_COVERED_MASS
-    assert (found["kl_nats"] <= whole.kl_nats + 1e-3).all()
-    assert found["kl_nats"].mean() == pytest.approx(whole.kl_nats.mean(), rel=0.05)
-    assert (found["same_top"] == whole.same_top).mean() > 0.99
+    assert np.abs(kept.kl_nats).mean() < 1e-6
+    assert kept.covered_mass.mean() > 0.99
+    assert found.covered_mass.mean() > 0.99 > MIN_COVERED_MASS
+    assert (found.kl_nats <= whole.kl_nats + 1e-3).all()
+    assert found.kl_nats.mean() == pytest.approx(whole.kl_nats.mean(), rel=0.05)
+    assert (found.same_top == whole.same_top).mean() > 0.99
 
 
 def test_tokens_are_those_of_llama_cpp(served: Host, demo: Path) -> None:
@@ -216,41 +210,35 @@ def test_tokens_are_those_of_llama_cpp(served: Host, demo: Path) -> None:
 
     for text in texts:
         tokens, pieces = llama.runtime.tokenize(text)
-        found = served.call("tokenize", text=text)
-        assert found["ids"].tolist() == tokens.tolist()
-        assert found["piece_bytes"].tolist() == pieces.tolist()
+        found = TOKENIZE.ask(served, text)
+        assert found.ids.tolist() == tokens.tolist()
+        assert found.piece_bytes.tolist() == pieces.tolist()
         for begins in (True, False):
-            (ids,) = from_flat(served.call("encode", texts=[text], begins=[begins])["ids"])
+            (ids,) = ENCODE.ask(served, Texts(texts=(text,), begins=begins))
             assert ids.tolist() == llama.runtime.encode(text, begins=begins).tolist()
     llama.runtime.close()
 
 
 def test_memory_is_the_arithmetic_of_the_model(served: Host) -> None:
-    found = served.call("fill_context", tokens=CONTEXT)["buffers"]
+    found = FILL_CONTEXT.ask(served, CONTEXT).buffers
 
     layers, heads, size = 4, 2, 64
-    assert found["context_tokens"] == CONTEXT
-    assert found["kv_cache_bytes"] == CONTEXT * layers * 2 * heads * size * 2
-    assert found["compute_bytes"] > CONTEXT * 256 * 4
+    assert found.context_tokens == CONTEXT
+    assert found.kv_cache_bytes == CONTEXT * layers * 2 * heads * size * 2
+    assert found.compute_bytes > CONTEXT * 256 * 4
 
 
 def test_a_sequence_that_does_not_fit_is_refused_in_words(served: Host) -> None:
     with pytest.raises(MeasurementError, match="sequence too long: got 513 tokens"):
-        served.call(
-            "score_spans",
-            ids=to_flat([np.full(CONTEXT + 1, 9, dtype=np.int32)], "<i4"),
-            firsts=np.zeros(1, dtype=np.int32),
-        )
+        score_whole(served, [np.full(CONTEXT + 1, 9, dtype=np.int32)])
     with pytest.raises(MeasurementError, match="vllm refuses a request: Token id 5000"):
         answer(served, (np.array([5000], dtype=np.int32),), 3, side_by_side=1)
-    assert len(answer(served, prompts(served), 3, side_by_side=2)["texts"]) == 5
+    assert len(answer(served, prompts(served), 3, side_by_side=2).texts) == 5
 
 
 def test_a_whole_context_can_be_scored(served: Host) -> None:
     ids = np.random.default_rng(1).integers(5, 1792, CONTEXT).astype(np.int32)
 
-    scored = served.call(
-        "score_spans", ids=to_flat([ids], "<i4"), firsts=np.zeros(1, dtype=np.int32)
-    )
+    (nll,) = score_whole(served, [ids]).nll_nats
 
-    assert len(from_flat(scored["nll_nats"])[0]) == CONTEXT - 1
+    assert len(nll) == CONTEXT - 1

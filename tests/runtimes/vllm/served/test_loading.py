@@ -12,13 +12,13 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.errors import ArtifactError, RuntimeUnavailable
 from qgate.runtimes.host import Host, HostSettings
+from tests.support.children import score
 from tests.support.vllm_environment import (
     TOKENS,
     copy_of_demo,
     load,
     python_with_vllm,
     rewrite,
-    score,
 )
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -71,17 +71,17 @@ def test_it_loads_the_files_that_the_integrity_rows_look_at(host: Host, tmp_path
     rewrite(other, damage)
     ids = np.arange(5, 5 + TOKENS, dtype=np.int32)[None]
     load(host, sound)
-    wanted = score(host, ids)["nll_nats"]
+    wanted = score(host, ids).nll_nats
 
     (other / "model.safetensors").rename(sound / "zeros.safetensors")
     load(host, sound)
-    assert np.array_equal(score(host, ids)["nll_nats"], wanted)
+    assert np.array_equal(score(host, ids).nll_nats, wanted)
 
     tensors = ["model.embed_tokens.weight"]
     index = {"weight_map": dict.fromkeys(tensors, "zeros.safetensors")}
     (sound / "model.safetensors.index.json").write_text(json.dumps(index))
     load(host, sound)
-    assert np.array_equal(score(host, ids)["nll_nats"], wanted)
+    assert np.array_equal(score(host, ids).nll_nats, wanted)
 
 
 def test_quantizing_while_loading_is_refused(host: Host) -> None:
