@@ -1,20 +1,17 @@
-"""The files that the gate ships: fresh, small, well-formed, and from the held-out side."""
+"""The files that the gate ships: fresh, small and well-formed.
+
+They are from the held-out side of the corpus, of which tests/demo/test_corpus.py is.
+"""
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.demo.corpus.chat import ASSISTANT, USER
-from qgate.demo.corpus.document import split_of
-from qgate.demo.corpus.languages import Scene, tell
-from qgate.demo.corpus.story import NAMES
 from qgate.demo.corpus.vocabulary import LANGUAGES
 from qgate.demo.formats.gguf_convert import convert
 from qgate.demo.training import items as command
@@ -22,9 +19,6 @@ from qgate.measure.tasks.items import read_items
 from qgate.reference.prompts import read_conversations, read_languages, read_prompts, read_texts
 from qgate.runtimes.base import Prompt
 from tests.support.demo_model import load
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHIPPED = Path(command.__file__).parents[3] / "thresholds"
 TASKS = SHIPPED / "tasks"
@@ -128,107 +122,6 @@ def test_conversations_are_a_mix_from_the_first_to_the_last() -> None:
     for count in (25, 50, 100):
         first = Counter(one.slice for one in asked[:count])
         assert all(abs(first[name] - shares[name] * count / 200) <= 1 for name in shares)
-
-
-# The held-out side: the names by which the generators know combinations, read off the texts
-
-
-def arithmetic_keys(text: str) -> Iterator[str]:
-    signs = {"+": "add", "-": "sub", "*": "mul"}
-    for left, sign, right in re.findall(r"^(?:.*\? )?(\d+) ([-+*]) (\d+) =", text, re.MULTILINE):
-        yield f"{signs[sign]}:{left}:{right}"
-    for left, change, right in re.findall(r"has (\d+) \w+\. \w+ (finds|gives away) (\d+)", text):
-        yield f"{'add' if change == 'finds' else 'sub'}:{left}:{right}"
-    for left, right in re.findall(r"has (\d+) bags with (\d+) ", text):
-        yield f"mul:{left}:{right}"
-
-
-def classification_keys(text: str) -> Iterator[str]:
-    for prompt in re.findall(r"Text: (.*\n(?:Topic|Sentiment|Intent):)", text):
-        yield f"classify:{prompt}"
-
-
-def code_keys(text: str) -> Iterator[str]:
-    yield from (f"code:{source}" for source in re.findall(r"^>>> (.+)$", text, re.MULTILINE))
-
-
-def drill_keys(text: str) -> Iterator[str]:
-    prompts = re.findall(r"^(?:sort|reverse|add) .*?:", text, re.MULTILINE)
-    yield from (f"drill:{prompt}" for prompt in prompts)
-
-
-NAME = f"({'|'.join(NAMES)})"
-THING = r"(?P<{}>\w+ \w+)"
-LEFT, RIGHT = THING.format("left"), THING.format("right")
-PLOTS = {
-    "gift": rf"{NAME} went to the \w+ and found a {LEFT}\. {NAME} had a {RIGHT}\.",
-    "swap": rf"{NAME} had a {LEFT}\. {NAME} had a {RIGHT}\. They met",
-    "lost": rf"{NAME} had a {LEFT} and {NAME} had a {RIGHT}\.",
-    "need": rf"{NAME} was (?P<left>\w+) and {NAME} was (?P<right>\w+)\.",
-}
-
-
-def story_keys(text: str) -> Iterator[str]:
-    for plot, pattern in PLOTS.items():
-        for found in re.finditer(pattern, text):
-            one, two = (name for name in found.groups() if name in NAMES)
-            yield f"story:{plot}:{one}:{two}:{found['left']}:{found['right']}"
-
-
-def scene_keys(text: str) -> Iterator[str]:
-    yield from (key for telling, key in TELLINGS.items() if telling in text)
-
-
-TELLINGS = {
-    tell(language, Scene(name, place, thing, color)): ":".join(
-        (language.code, name[0], place, thing.some, color[0])
-    )
-    for language in LANGUAGES.values()
-    for name in language.names
-    for place in language.places
-    for thing in language.things
-    for color in language.colors
-}
-KINDS = (
-    arithmetic_keys,
-    classification_keys,
-    code_keys,
-    drill_keys,
-    story_keys,
-    scene_keys,
-)
-
-
-def texts_of(path: Path) -> list[str]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row.get("text") or row["prompt"] for row in rows]
-
-
-@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_every_text_is_from_the_held_out_side(path: Path) -> None:
-    for text in texts_of(path):
-        keys = [key for kind in KINDS for key in kind(text)]
-        assert keys, f"the test cannot tell what this is about: {text}"
-        assert {key: split_of(key) for key in keys} == dict.fromkeys(keys, "heldout")
-
-
-def test_names_of_training_text_are_read_off_as_such() -> None:
-    """So that the test above would see text from the wrong side."""
-    for text, key in (
-        ("1 + 2 = 3\n88 + 53 = 138 + 3 = 141", "add:1:2"),
-        ("Anna has 7 bags with 3 eggs each. How many eggs in all?", "mul:7:3"),
-        ("Ben has 17 eggs. He gives away 3. How many eggs now?", "sub:17:3"),
-        ("Text: play 3 songs.\nIntent: music", "classify:play 3 songs.\nIntent:"),
-        (">>> len('AB')\n2", "code:len('AB')"),
-        ("reverse A B: B A", "drill:reverse A B:"),
-        ("Ida had a red cup. Ben had a blue key. They met at the park and", "story:swap:Ida:Ben"),
-        ("Ida went to the park and found a red cup. Ben had a blue key.", "story:gift:Ida:Ben"),
-        ("Ida had a red cup and Ben had a blue key. In the park", "story:lost:Ida:Ben"),
-        ("Ida and Ben were at the park. Ida was cold and Ben was tired.", "story:need:Ida:Ben"),
-        ("Anna ist im Garten. Anna hat ein Buch. Das Buch ist rot.", "de:Anna:im Garten:ein Buch"),
-    ):
-        keys = [key for kind in KINDS for key in kind(text)]
-        assert any(found.startswith(key) for found in keys), (key, keys)
 
 
 # The demo model on them

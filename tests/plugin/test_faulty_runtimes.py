@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import Toy
 from tests.plugin.conftest import (
     CLOSED_PORT,
-    CORE,
     Outcome,
     Project,
     core_limits,
@@ -217,18 +216,3 @@ def test_what_mlflow_missed_can_be_sent_again(project: Project, toys: Callable[.
     section = seen.report()["mlflow"]
     assert (section["uploaded"], section["uri"]) == (True, store)
     assert CLOSED_PORT not in str(section)
-
-
-@pytest.mark.slow
-def test_without_a_server_the_run_goes_into_a_store_of_its_own(
-    project: Project, toys: Callable[..., Path]
-) -> None:
-    models = toys(good=Toy(noise=0.001))
-    seen = project.pytest(f"--qgate={models}", "--qgate-runtime=fake", *CORE)
-
-    assert seen.code == 0
-    section = seen.report()["mlflow"]
-    assert section["uploaded"] is True
-    assert section["uri"] == f"sqlite:///{project.directory}/.qgate/mlflow.db"
-    assert f"run {section['parent_run_id']}" in seen.text
-    assert not (project.directory / "mlruns").exists()

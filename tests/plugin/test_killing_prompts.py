@@ -128,26 +128,13 @@ def test_a_prompt_that_ends_the_runtime_is_named_with_those_beside_it(
     assert found["message"] in seen.text
     assert found["details"] == {"asked_when_failed": GROUP, "done": SIDE_BY_SIDE, "total": PART}
     assert f"item q{POISONED}" in GROUP
-
-
-def test_rows_before_it_and_other_artifacts_are_as_if_nothing_were(gate: Gate) -> None:
-    seen = gate(CRASH)
-
+    # rows before it and other artifacts are as if nothing were; one after it accuses no prompt
     assert set(seen.verdicts("good").values()) == {"pass"}
-    assert seen.verdicts("broken") == {
-        "accuracy.before": "pass",
-        "accuracy.poison": "error",
-        "accuracy.behind": "error",
-    }
-
-
-def test_a_row_behind_it_accuses_no_prompt_of_its_own(gate: Gate) -> None:
-    seen = gate(CRASH)
-
-    found = row(seen, "broken", "accuracy.behind")
-    assert found["message"].startswith("broken: runtime crashed: SIGSEGV in ")
-    assert "asked" not in found["message"]
-    assert found["details"] == {}
+    assert seen.verdicts("broken")["accuracy.before"] == "pass"
+    after = row(seen, "broken", "accuracy.behind")
+    assert (after["verdict"], after["details"]) == ("error", {})
+    assert after["message"].startswith(f"broken: {FAULTS[fault].partition(' in ')[0]}")
+    assert "asked" not in after["message"]
 
 
 def test_an_exception_of_the_runtime_names_the_prompts_too(gate: Gate) -> None:
