@@ -56,7 +56,12 @@ class Finding:
 
     check: str
     holds: bool
-    message: str
-    """One line that begins with the check's name."""
+    text: str
+    """Why, in one line."""
     details: dict[str, Any] = field(default_factory=dict)
     """JSON values only."""
+
+    @property
+    def message(self) -> str:
+        """The line of the row."""
+        return f"{self.check}: {self.text}"

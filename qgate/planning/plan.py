@@ -235,26 +235,23 @@ def _plan_artifact(
 ) -> ArtifactPlan:
     limits = limits_of(artifact, thresholds)
     reference_runtime = _reference_runtime(choosing, reference, artifact)
+    choice: Choice | QGateError
+    unmeasured, is_on_cpu = frozenset[str](), False
     try:
         choice = choosing.choose(artifact)
+        limits = applicable(limits, artifact, choice, reference_runtime)
+        unmeasured, is_on_cpu = choice.unmeasured, choosing.is_on_cpu(choice.name)
     except RuntimeUnavailable as error:  # of its rows, and not of the run
-        limits = feasibility.settle(limits)
-        return ArtifactPlan(
-            artifact=artifact,
-            runtime=error,
-            reference_runtime=reference_runtime,
-            limits=limits,
-            family=family_size(limits),
-        )
-    limits = feasibility.settle(applicable(limits, artifact, choice, reference_runtime))
+        choice = error
+    limits = feasibility.settle(limits)
     return ArtifactPlan(
         artifact=artifact,
         runtime=choice,
         reference_runtime=reference_runtime,
         limits=limits,
         family=family_size(limits),
-        unmeasured=choice.unmeasured,
-        is_on_cpu=choosing.is_on_cpu(choice.name),
+        unmeasured=unmeasured,
+        is_on_cpu=is_on_cpu,
     )
 
 

@@ -22,7 +22,6 @@ from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
-    from qgate.runtimes.messages import Answers
     from qgate.runtimes.requests import Outcome, Pair, Speaker
 
 _ROW = "edge.empty_prompt"
@@ -73,14 +72,10 @@ class Boundaries(PromptProbe):
             reference=reference,
             is_good=False,
             prompts=self.prompts,
-            artifact_texts=_answers(pair.artifact).texts,
-            reference_texts=_answers(pair.reference).texts,
+            artifact_texts=pair.artifact.answers[0].texts,
+            reference_texts=pair.reference.answers[0].texts,
         )
 
 
-def _answers(outcome: Outcome) -> Answers:
-    return outcome.answers[0]
-
-
 def _is_bad(outcome: Outcome) -> np.ndarray:
-    return np.array([not len(ids) or is_loop(ids) for ids in _answers(outcome).ids])
+    return np.array([not len(ids) or is_loop(ids) for ids in outcome.answers[0].ids])

@@ -83,14 +83,17 @@ def documents_of(
     yardsticks = documents.get(_YARDSTICK, ())
     lists = [
         [
-            Document(member=language, text=text, letters=_bytes(english or text))
+            Document(member=language, text=text, letters=len((english or text).encode()))
             for text, english in itertools.zip_longest(texts, yardsticks[: len(texts)])
         ]
         for language, texts in documents.items()
     ] + [
         [
             Document(
-                member=f"{language}, exercises", text=text, letters=_bytes(text), is_exercise=True
+                member=f"{language}, exercises",
+                text=text,
+                letters=len(text.encode()),
+                is_exercise=True,
             )
             for text in texts
         ]
@@ -98,10 +101,6 @@ def documents_of(
     ]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*lists))
     return tuple(document for document in turns if document is not None)
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

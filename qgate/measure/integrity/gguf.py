@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.bits import block_matrices, effective_bits, stored_as
@@ -24,10 +25,11 @@ from qgate.measure.measurement import Finding
 from qgate.untrusted.text import listed, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from qgate.artifacts.gguf.header import GgufHeader, TensorInfo
+    from qgate.artifacts.hf.safetensors import SafetensorsHeader
     from qgate.artifacts.tokenizer.comparison import Part, TokenizerFacts
     from qgate.measure.integrity.weight_scan import TensorScan
     from qgate.records import Artifact
@@ -40,6 +42,7 @@ MOST_BITS_BELOW = 0.5
 """Effective bits a weight that a mix may have below its main type's."""
 LEAST_QUANTIZED_SHARE = 0.5
 """Of the bytes of weights that could be quantized."""
+FILES = "integrity.files"
 _MOST_NAMED = 10
 _NAMED = re.compile(r"(?<![A-Z0-9])I?[QT]Q?[0-9](?:_[A-Z0-9]+)+(?![A-Z0-9_])")
 """What reads like a scheme in a file's name: `Q4_K_M`, `IQ3_XXS`; `Q4_K_XL`, too, which is none."""
@@ -47,33 +50,31 @@ _NAMED = re.compile(r"(?<![A-Z0-9])I?[QT]Q?[0-9](?:_[A-Z0-9]+)+(?![A-Z0-9_])")
 
 def check_files(artifact: Artifact) -> Finding:
     """`integrity.files` of GGUF: header and data are in place, and as they were at discovery."""
-    check = "integrity.files"
     if artifact.problem is not None:
-        return Finding(check=check, holds=False, message=f"{check}: {artifact.problem}")
+        return Finding(check=FILES, holds=False, text=artifact.problem)
     try:
         headers = read_set(artifact.files)
     except ArtifactError as error:
-        return Finding(check=check, holds=False, message=f"{check}: {error}")
-    size_bytes = sum(header.file_bytes for header in headers)
+        return Finding(check=FILES, holds=False, text=str(error))
+    return whole_files(artifact, headers, sum(header.file_bytes for header in headers))
+
+
+def whole_files(
+    artifact: Artifact, headers: Sequence[GgufHeader | SafetensorsHeader], size_bytes: int
+) -> Finding:
+    """`integrity.files` of files that can be read: are they those that discovery saw?"""
     n_tensors = sum(len(header.tensors) for header in headers)
     details = {"n_files": len(headers), "n_tensors": n_tensors, "size_bytes": size_bytes}
     if size_bytes != artifact.size_bytes:
-        return changed_during_run(artifact, size_bytes, details)
-    message = f"{check}: {counted(n_tensors, 'tensor')} in {counted(len(headers), 'file')}, whole"
-    return Finding(check=check, holds=True, message=message, details=details)
-
-
-def changed_during_run(artifact: Artifact, size_bytes: int, details: dict[str, Any]) -> Finding:
-    """`integrity.files` of an artifact that is not of the size that discovery saw."""
-    check = "integrity.files"
-    got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
-    message = f"{check}: {printable(str(artifact.path))}: changed during the run: {got}."
-    return Finding(check=check, holds=False, message=message, details=details)
+        got = f"got {size_bytes} bytes; expected {artifact.size_bytes} as at the beginning"
+        changed = f"{printable(str(artifact.path))}: changed during the run: {got}."
+        return Finding(check=FILES, holds=False, text=changed, details=details)
+    whole = f"{counted(n_tensors, 'tensor')} in {counted(len(headers), 'file')}, whole"
+    return Finding(check=FILES, holds=True, text=whole, details=details)
 
 
 def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
     """`integrity.scheme`: what `general.file_type` claims is how the weights are stored."""
-    check = "integrity.scheme"
     metadata = headers[0].metadata
     tensors = weights(tensor for header in headers for tensor in header.tensors)
     scheme = claimed_scheme(metadata)
@@ -90,27 +91,15 @@ def check_scheme(headers: Sequence[GgufHeader]) -> Finding:
     else:
         wrong = _contradiction(scheme, tensors)
     wrong = wrong or _misnomer(headers[0].path, tensors)
-    stored = _stored_as(tensors)
+    return scheme_finding(wrong, scheme or "no file type claimed", _stored_as(tensors), details)
+
+
+def scheme_finding(wrong: str | None, claim: str, stored: str, details: dict[str, Any]) -> Finding:
+    """`integrity.scheme`, of what is wrong with a claim and how the weights are stored."""
+    text = f"{wrong or claim}; stored as {stored}"
     if wrong is not None:
-        message = f"{check}: {wrong}; stored as {stored}. Quantize it again, or name it rightly."
-        return Finding(check=check, holds=False, message=message, details=details)
-    message = f"{check}: {scheme or 'no file type claimed'}; stored as {stored}"
-    return Finding(check=check, holds=True, message=message, details=details)
-
-
-def check_tokenizer(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
-    """`integrity.tokenizer`: vocabulary, merges and rules are the reference's."""
-    return _compared("tokenizer", artifact, reference)
-
-
-def check_special_tokens(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
-    """`integrity.special_tokens`: their ids, and which are added, are the reference's."""
-    return _compared("special_tokens", artifact, reference)
-
-
-def check_chat_template(artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
-    """`integrity.chat_template`: the same bytes as the reference's, or none in both."""
-    return _compared("chat_template", artifact, reference)
+        text = f"{text}. Quantize it again, or name it rightly."
+    return Finding(check="integrity.scheme", holds=wrong is None, text=text, details=details)
 
 
 def check_weights(headers: Sequence[GgufHeader]) -> Finding:
@@ -128,18 +117,20 @@ def judge_scans(
     scans: Sequence[TensorScan], seconds: float, of_others: str = "scales not looked at in"
 ) -> Finding:
     """`integrity.weights`, from what was found in each tensor; `of_others` had no numbers."""
-    check = "integrity.weights"
     bad = [scan for scan in scans if scan.n_not_finite]
     zero = [scan for scan in scans if scan.is_zero and scan.is_matrix]
     constant = [scan for scan in scans if scan.is_constant and not scan.is_zero]
     unscanned = [scan for scan in scans if not scan.n_numbers]
+    not_scanned: Counter[str] = Counter()
+    for scan in unscanned:
+        not_scanned[scan.type_name] += scan.n_bytes
     details = {
         "n_tensors": len(scans),
         "n_bytes": sum(scan.n_bytes for scan in scans),
         "seconds": round(seconds, 4),
         "not_finite": {printable(scan.name): scan.n_not_finite for scan in bad[:_MOST_NAMED]},
         "all_zero": [printable(scan.name) for scan in (*zero, *constant)[:_MOST_NAMED]],
-        "not_scanned": _bytes_by_type(unscanned),
+        "not_scanned": dict(not_scanned),
     }
     problems = []
     if bad:
@@ -154,20 +145,11 @@ def judge_scans(
     if not scans:
         problems.append("there are no tensors")
     if problems:
-        message = f"{check}: {'; '.join(problems)}. Download or quantize it again."
-        return Finding(check=check, holds=False, message=message, details=details)
-    left_out = f"; {of_others} {counted(len(unscanned), 'tensor')}"
-    message = f"{check}: {counted(len(scans), 'tensor')}, every number finite"
-    message += left_out if unscanned else ""
-    return Finding(check=check, holds=True, message=message, details=details)
-
-
-def _bytes_by_type(scans: Sequence[TensorScan]) -> dict[str, int]:
-    """Bytes per tensor type, in order of appearance."""
-    totals: dict[str, int] = {}
-    for scan in scans:
-        totals[scan.type_name] = totals.get(scan.type_name, 0) + scan.n_bytes
-    return totals
+        text = f"{'; '.join(problems)}. Download or quantize it again."
+    else:
+        left_out = f"; {of_others} {counted(len(unscanned), 'tensor')}" if unscanned else ""
+        text = f"{counted(len(scans), 'tensor')}, every number finite{left_out}"
+    return Finding(check="integrity.weights", holds=not problems, text=text, details=details)
 
 
 def _share_not_finite(scan: TensorScan) -> str:
@@ -278,26 +260,31 @@ def _stored_as(tensors: Sequence[TensorInfo]) -> str:
     """`Q4_K 91 %, Q6_K 9 % of the bytes, 4.85 bits per weight`."""
     if not tensors:
         return "nothing"
-    sizes = bytes_by_type(tensors)
+    shares = shares_of_bytes(bytes_by_type(tensors))
+    return f"{shares}, {_bits_per_weight(tensors):.2f} bits per weight"
+
+
+def shares_of_bytes(sizes: Mapping[str, int]) -> str:
+    """`Q4_K 91 %, Q6_K 9 % of the weight bytes`: of the types that take most of them."""
     total = sum(sizes.values())
     shares = ", ".join(f"{name} {size / total:.0%}" for name, size in list(sizes.items())[:4])
-    return f"{shares} of the weight bytes, {_bits_per_weight(tensors):.2f} bits per weight"
+    return f"{shares} of the weight bytes"
 
 
-def _compared(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
-    check = f"integrity.{part}"
-    what = part.replace("_", " ")
-    details = {"digest": artifact.digests[part], "reference_digest": reference.digests[part]}
+def compare_part(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts) -> Finding:
+    """A row of tokens: this part of the tokenizer is the reference's, or is in neither file."""
+    n_keys = len(artifact.parts[part])
     differs = difference(artifact, reference, part)
     if differs is not None:
-        message = f"{check}: not the reference's: {differs}. Convert both from the same original."
-        return Finding(check=check, holds=False, message=message, details=details)
-    if not artifact.parts[part]:
-        message = f"{check}: no {what} in either file"
-        # without a tokenizer there is no common ground for any other row
-        return Finding(check=check, holds=part != "tokenizer", message=message, details=details)
-    message = f"{check}: the reference's ({counted(len(artifact.parts[part]), 'key')})"
-    return Finding(check=check, holds=True, message=message, details=details)
+        text = f"not the reference's: {differs}. Convert both from the same original."
+    elif n_keys:
+        text = f"the reference's ({counted(n_keys, 'key')})"
+    else:
+        text = f"no {part.replace('_', ' ')} in either file"
+    # without a tokenizer there is no common ground for any other row
+    holds = differs is None and (n_keys > 0 or part != "tokenizer")
+    details = {"digest": artifact.digests[part], "reference_digest": reference.digests[part]}
+    return Finding(check=f"integrity.{part}", holds=holds, text=text, details=details)
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ Tokenizers, special tokens and chat templates are compared by the functions of
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,10 +19,12 @@ from qgate.artifacts.hf.weights import read_weights
 from qgate.errors import ArtifactError
 from qgate.measure.integrity.compressed_tensors import FORMATS, formats_of
 from qgate.measure.integrity.gguf import (
+    FILES,
     LEAST_QUANTIZED_SHARE,
-    changed_during_run,
-    counted,
     judge_scans,
+    scheme_finding,
+    shares_of_bytes,
+    whole_files,
 )
 from qgate.measure.integrity.hf_layouts import OTHER_LAYOUTS, READERS, SKIPPED_KEYS, Reading
 from qgate.measure.integrity.safetensors_scan import scan_safetensors
@@ -42,23 +45,18 @@ _STORED_AS: Mapping[str, str] = MappingProxyType(
 
 def check_files(artifact: Artifact) -> Finding:
     """`integrity.files`: index, headers and tensor data are whole, and as at discovery."""
-    check = "integrity.files"
     if artifact.problem is not None:
-        return Finding(check=check, holds=False, message=f"{check}: {artifact.problem}")
+        return Finding(check=FILES, holds=False, text=artifact.problem)
     try:
         headers = read_weights(artifact.path)
         size_bytes = sum(path.stat().st_size for path in artifact.files)
     except (ArtifactError, OSError) as error:
-        return Finding(check=check, holds=False, message=f"{check}: {printable(str(error))}")
-    n_tensors = sum(len(header.tensors) for header in headers)
-    details = {"n_files": len(headers), "n_tensors": n_tensors, "size_bytes": size_bytes}
-    if size_bytes != artifact.size_bytes:
-        return changed_during_run(artifact, size_bytes, details)
-    if not n_tensors:
-        message = f"{check}: {printable(str(artifact.path))}: weights: got no tensor in any file."
-        return Finding(check=check, holds=False, message=message, details=details)
-    message = f"{check}: {counted(n_tensors, 'tensor')} in {counted(len(headers), 'file')}, whole"
-    return Finding(check=check, holds=True, message=message, details=details)
+        return Finding(check=FILES, holds=False, text=printable(str(error)))
+    found = whole_files(artifact, headers, size_bytes)
+    if found.holds and not any(header.tensors for header in headers):
+        text = f"{printable(str(artifact.path))}: weights: got no tensor in any file."
+        return dataclasses.replace(found, holds=False, text=text)
+    return found
 
 
 def check_weights(artifact: Artifact) -> Finding:
@@ -107,7 +105,6 @@ def check_scheme(artifact: Artifact) -> Finding:
     Raises:
         ArtifactError: the method is one that this version cannot read.
     """
-    check = "integrity.scheme"
     said = _Said.of(artifact)
     modules = modules_of(read_weights(artifact.path))
     stored = _stored(modules, said.quantization)
@@ -123,13 +120,9 @@ def check_scheme(artifact: Artifact) -> Finding:
         "n_quantized": len(stored.quantized),
         "n_left_unquantized": len(stored.left),
     }
-    shown = _shown(sizes)
-    if wrong is not None:
-        message = f"{check}: {wrong}; stored as {shown}. Quantize it again, or name it rightly."
-        return Finding(check=check, holds=False, message=message, details=details)
     claim = ", ".join(part for part in (artifact.scheme, artifact.quantization) if part)
-    message = f"{check}: {claim}; stored as {shown}"
-    return Finding(check=check, holds=True, message=message, details=details)
+    stored_as = shares_of_bytes(sizes) if any(sizes.values()) else "nothing"
+    return scheme_finding(wrong, claim, stored_as, details)
 
 
 def _stored(modules: Sequence[Module], quantization: Mapping[str, Any] | None) -> _Stored:
@@ -235,11 +228,3 @@ def _bytes_by_dtype(modules: Sequence[Module]) -> dict[str, int]:
         for tensor in module.parts.values():
             totals[tensor.dtype] = totals.get(tensor.dtype, 0) + tensor.n_bytes
     return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _shown(sizes: Mapping[str, int]) -> str:
-    total = sum(sizes.values())
-    if not total:
-        return "nothing"
-    shares = [f"{name} {size / total:.0%}" for name, size in list(sizes.items())[:4]]
-    return f"{', '.join(shares)} of the weight bytes"

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.artifacts.gguf.shards import read_set
-from qgate.artifacts.tokenizer.comparison import tokenizer_of
+from qgate.artifacts.tokenizer.comparison import PARTS, tokenizer_of
 from qgate.measure.integrity import gguf as integrity
 from qgate.measure.integrity import hf as integrity_hf
 from qgate.records import Record, Verdict
@@ -14,17 +14,9 @@ from qgate.records import Record, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from qgate.artifacts.tokenizer.comparison import TokenizerFacts
     from qgate.measure.measurement import Finding
     from qgate.records import Artifact
 
-_COMPARE: Mapping[str, Callable[[TokenizerFacts, TokenizerFacts], Finding]] = MappingProxyType(
-    {
-        "integrity.tokenizer": integrity.check_tokenizer,
-        "integrity.special_tokens": integrity.check_special_tokens,
-        "integrity.chat_template": integrity.check_chat_template,
-    }
-)
 _HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
     {
         "integrity.files": integrity_hf.check_files,
@@ -41,8 +33,9 @@ def find(check: str, artifact: Artifact, original: Callable[[], Artifact]) -> Fi
         ArtifactError: a header cannot be read, there is no reference to compare with, or the files
             do not say enough.
     """
-    if check in _COMPARE:
-        return _COMPARE[check](tokenizer_of(artifact), tokenizer_of(original()))
+    for part in PARTS:
+        if check == f"integrity.{part}":
+            return integrity.compare_part(part, tokenizer_of(artifact), tokenizer_of(original()))
     if artifact.format == "hf":
         return _HF[check](artifact)
     if check == "integrity.files":

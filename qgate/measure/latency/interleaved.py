@@ -80,14 +80,6 @@ class Timings:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
-    """Both sides' requests, paired by position, without those that warm up."""
-
-    artifact: Timings
-    reference: Timings
-
-
 def fit(settings: LatencySettings, context_tokens: int) -> Lengths:
     """The lengths that were asked for, or what the model's context leaves of them, prompt first.
 
@@ -112,7 +104,7 @@ def take_turns(
     settings: LatencySettings,
     facts: ModelFacts,
     ends: Sequence[int],
-) -> Iterator[Turns]:
+) -> Iterator[tuple[Timings, Timings]]:
     """Time `warmup` requests to each and then pairs in ABBA order, until nobody wants more.
 
     Args:
@@ -121,6 +113,9 @@ def take_turns(
         settings: how many requests, and how long.
         facts: of the artifact.
         ends: after how many pairs what there is is handed out; the last are all of them.
+
+    Yields:
+        The artifact's requests and the reference's, paired by position, without those that warm up.
 
     Raises:
         QGateError: a child failed.
@@ -137,9 +132,9 @@ def take_turns(
                 times[side].append(_time(side, hosts[side], prompts[number], lengths.output_tokens))
         done = settings.warmup + end
         # one bad request voids them all, one that warms up too
-        every = {side: Timings(at_s=np.stack(taken)).at_s for side, taken in times.items()}
-        counted = {side: Timings(at_s=at_s[settings.warmup :]) for side, at_s in every.items()}
-        yield Turns(artifact=counted["artifact"], reference=counted["reference"])
+        sides = (times["artifact"], times["reference"])
+        own, theirs = (Timings(at_s=np.stack(taken)).at_s for taken in sides)
+        yield Timings(at_s=own[settings.warmup :]), Timings(at_s=theirs[settings.warmup :])
 
 
 def order_of(number: int) -> tuple[str, str]:

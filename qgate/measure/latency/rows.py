@@ -205,14 +205,10 @@ def measure_latency(
     ends = (settings.pairs,) if is_decided is None else pair_ends(settings.pairs)
     lengths = fit(settings, require_context(facts.context_length))
     turns = take_turns(artifact, reference, settings, facts, ends)
-    for look, taken in enumerate(turns, 1):
+    for look, (own, theirs) in enumerate(turns, 1):
         looks = stats.Looks(ends=ends, look=look)
         samples = LatencySamples(
-            artifact=taken.artifact,
-            reference=taken.reference,
-            lengths=lengths,
-            asked=settings,
-            looks=looks,
+            artifact=own, reference=theirs, lengths=lengths, asked=settings, looks=looks
         )
         if looks.is_last or (is_decided is not None and is_decided(samples)):
             return samples

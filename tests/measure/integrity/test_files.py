@@ -10,14 +10,7 @@ import pytest
 from qgate.artifacts import discover
 from qgate.artifacts.gguf.header import read_header
 from qgate.artifacts.tokenizer.comparison import tokenizer_facts
-from qgate.measure.integrity.gguf import (
-    check_chat_template,
-    check_files,
-    check_scheme,
-    check_special_tokens,
-    check_tokenizer,
-    check_weights,
-)
+from qgate.measure.integrity.gguf import check_files, check_scheme, check_weights, compare_part
 from tests.support.gguf_tensors import layers, write
 from tests.support.stories260k import STORIES, needs_stories
 
@@ -58,43 +51,40 @@ def test_tokenizer_rows_name_what_differs(tmp_path: Path) -> None:
         return tokenizer_facts(read_header(write(tmp_path / "m.gguf", [], metadata=metadata)))
 
     remedy = "Convert both from the same original."
-    for check, changes, row, differs in (
+    for changes, part, differs in (
         (
-            check_tokenizer,
             {"tokenizer__ggml__model": "llama"},
             "tokenizer",
             "tokenizer.ggml.model: 'llama', the reference has 'gpt2'",
         ),
         (
-            check_special_tokens,
             {"tokenizer__ggml__eos_token_id": 1},
             "special_tokens",
             "tokenizer.ggml.eos_token_id: 1, the reference has 2",
         ),
         (
-            check_chat_template,
             {"tokenizer__chat_template": "{{ x }}"},
             "chat_template",
             "tokenizer.chat_template differ (sha256:e52c7372… of 7 characters and "
             "sha256:f24189f0… of 14 characters)",
         ),
     ):
-        failed = check(facts(**changes), facts())
-        assert (failed.check, failed.holds) == (f"integrity.{row}", False)
-        assert failed.message == f"integrity.{row}: not the reference's: {differs}. {remedy}"
-        held = check(facts(), facts())
-        assert (held.holds, held.message) == (True, f"integrity.{row}: the reference's (1 key)")
+        failed = compare_part(part, facts(**changes), facts())
+        assert (failed.check, failed.holds) == (f"integrity.{part}", False)
+        assert failed.message == f"integrity.{part}: not the reference's: {differs}. {remedy}"
+        held = compare_part(part, facts(), facts())
+        assert (held.holds, held.message) == (True, f"integrity.{part}: the reference's (1 key)")
         assert held.details["digest"] == held.details["reference_digest"]
 
 
 def test_two_files_without_a_tokenizer_do_not_agree_on_one(tmp_path: Path) -> None:
     nothing = tokenizer_facts(read_header(write(tmp_path / "m.gguf", [])))
-    finding = check_tokenizer(nothing, nothing)
+    finding = compare_part("tokenizer", nothing, nothing)
     assert (finding.holds, finding.message) == (
         False,
         "integrity.tokenizer: no tokenizer in either file",
     )
-    assert check_chat_template(nothing, nothing).holds
+    assert compare_part("chat_template", nothing, nothing).holds
 
 
 @needs_stories
