@@ -145,10 +145,10 @@ def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
         max_tokens=task.max_tokens,
         metric=task.metric,
         chat=_chat(task, original) if task.lm_eval.chat_template else None,
-        code_execution=task.code_execution,
+        runner=make_runner() if task.code_execution else None,
         is_offline=any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE),
     )
-    return load_task(settings, make_runner() if task.code_execution else None)
+    return load_task(settings)
 
 
 def _chat(task: TaskSettings, original: Artifact | None) -> Chat:

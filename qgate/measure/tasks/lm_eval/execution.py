@@ -48,7 +48,7 @@ def check_code(raw: Mapping[str, Any], settings: HarnessSettings) -> None:
     )
     if not uses_metric and not raw.get("unsafe_code"):
         return
-    if settings.code_execution is None:
+    if settings.runner is None:
         raise settings.error(
             "the task runs the code that the model writes: got no code_execution; expected"
             " code_execution: sandbox"

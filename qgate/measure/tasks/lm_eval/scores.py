@@ -42,7 +42,7 @@ def score(loaded: LoadedTask, answers: Sequence[Response]) -> Graded:
         raise MeasurementError(
             f"{loaded.settings.name}: lost answers: got {len(answers)}; expected {len(instances)}"
         )
-    with quiet(), seeded(), evaluating(loaded.runner):
+    with quiet(), seeded(), evaluating(loaded.settings.runner):
         filtered = _filter(loaded, answers)
         values = np.array([_value(loaded, item, filtered) for item in loaded.items])
     is_empty = np.array([_says_nothing(item, instances, answers) for item in loaded.items])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from qgate.errors import ThresholdsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qgate.measure.tasks.lm_eval.code import Runner
     from qgate.sandbox.chat import Chat
 
 FEWSHOT_SEED = 1234
@@ -38,7 +39,8 @@ class HarnessSettings:
     group: str | None = None
     """The field of its docs that says what several are about; None: each stands for itself."""
     chat: Chat | None = None
-    code_execution: Literal["sandbox"] | None = None
+    runner: Runner | None = None
+    """Runs in a sandbox what is generated; None: nobody may run it."""
     is_offline: bool = True
     """Whether only local files and what lies in the Hugging Face cache are read."""
 

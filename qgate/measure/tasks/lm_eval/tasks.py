@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from qgate.measure.tasks.lm_eval.code import Runner
-
 _LONGEST_REASON = 200
 _OF_THE_NETWORK = (
     "ConnectionError",
@@ -53,16 +51,10 @@ class LoadedTask:
     repeated: int
     """Docs that are there more than once."""
     metric: Metric
-    runner: Runner | None = None
-    """Runs what is generated, where the task executes code and may."""
 
 
-def load_task(settings: HarnessSettings, runner: Runner | None = None) -> LoadedTask:
+def load_task(settings: HarnessSettings) -> LoadedTask:
     """Load a task and build its requests.
-
-    Args:
-        settings: which, and how it is asked.
-        runner: runs programs in a sandbox; needed for tasks that execute code.
 
     Raises:
         ThresholdsError: no such task, wrong settings, wrong data, or nothing on this machine to
@@ -73,10 +65,7 @@ def load_task(settings: HarnessSettings, runner: Runner | None = None) -> Loaded
         path = find_task(settings)
         raw = read_raw(path, settings)
         _guarded(settings, lambda: check_config(raw, settings))
-        if settings.code_execution is not None and runner is None:
-            raise settings.error("code_execution: got no sandbox; expected one that runs programs")
-        allowed = runner if settings.code_execution else None
-        with sandboxed(allowed):
+        with sandboxed(settings.runner):
             task = _guarded(settings, lambda: _make(path, settings))
         metric = _guarded(settings, lambda: choose_metric(task, settings))
         available = len(getattr(task, "task_docs", None) or task.eval_docs)
@@ -90,7 +79,6 @@ def load_task(settings: HarnessSettings, runner: Runner | None = None) -> Loaded
         available=available,
         repeated=require_different(items, settings),
         metric=metric,
-        runner=allowed,
     )
 
 

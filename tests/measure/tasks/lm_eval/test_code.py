@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError, ThresholdsError
-from qgate.measure.tasks.lm_eval.code import CodeEval, sandboxed
+from qgate.measure.tasks.lm_eval.code import CodeEval, Runner, sandboxed
 from qgate.measure.tasks.lm_eval.plan import plan
 from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.lm_eval.settings import HarnessSettings
@@ -53,28 +53,20 @@ PROBLEMS = [
 ]
 
 
-def load(tmp_path: Path, runner: Any = None, **changes: Any) -> LoadedTask:
+def load(tmp_path: Path, runner: Runner | None = None) -> LoadedTask:
     path = tmp_path / "problems.jsonl"
     path.write_text("\n".join(map(json.dumps, PROBLEMS)))
-    settings = HarnessSettings(name="humaneval", data=path, max_tokens=8, **changes)
-    return load_task(settings, runner)
+    return load_task(HarnessSettings(name="humaneval", data=path, max_tokens=8, runner=runner))
 
 
 def test_a_task_that_runs_code_needs_to_be_allowed(tmp_path: Path) -> None:
     with pytest.raises(ThresholdsError) as caught:
-        load(tmp_path, FakeSandbox())
+        load(tmp_path)
     assert str(caught.value) == (
         "humaneval: the task runs the code that the model writes: got no code_execution; expected"
         " code_execution: sandbox"
     )
-    with pytest.raises(ThresholdsError, match="code_execution: got no sandbox; expected one"):
-        load(tmp_path, None, code_execution="sandbox")
-
-
-def test_refusing_imports_nothing_of_the_task(tmp_path: Path) -> None:
-    with pytest.raises(ThresholdsError):
-        load(tmp_path)
-
+    # nor is anything of the task imported
     assert "lm_eval.tasks.humaneval.utils" not in sys.modules
 
 
@@ -82,7 +74,7 @@ def test_programs_run_in_the_sandbox_and_nowhere_else(
     tmp_path: Path, speak: Callable[[int], Speaker]
 ) -> None:
     sandbox = FakeSandbox()
-    loaded = load(tmp_path, sandbox, code_execution="sandbox")
+    loaded = load(tmp_path, sandbox)
     probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
     work = probe.work(speak(256))
     assert sandbox.programs == []  # what lm-eval tries while it imports the task is not run
@@ -115,7 +107,7 @@ def grade(loaded: LoadedTask, speak: Callable[[int], Speaker]) -> PairedAnswers:
 
 def test_each_load_gets_its_own_sandbox(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
     first, second = FakeSandbox(), FakeSandbox()
-    loaded = [load(tmp_path, one, code_execution="sandbox") for one in (first, second)]
+    loaded = [load(tmp_path, one) for one in (first, second)]
 
     grade(loaded[1], speak)
 
@@ -141,7 +133,7 @@ def test_a_task_that_was_imported_before_gets_the_sandbox_all_the_same(
     unconfined.clear()
 
     sandbox = FakeSandbox()
-    grade(load(tmp_path, sandbox, code_execution="sandbox"), speak)
+    grade(load(tmp_path, sandbox), speak)
 
     assert len(sandbox.programs) == 2 * len(PROBLEMS)
     assert unconfined == []
@@ -166,10 +158,10 @@ def test_a_task_that_loads_the_metric_when_it_grades_gets_the_sandbox(
     (directory / "grade.py").write_text(METRIC_INSIDE)
     with (directory / "made.yaml").open("a") as file:
         file.write("\nprocess_results: !function grade.run\n")
-    settings = HarnessSettings(name="made", include_path=directory, code_execution="sandbox")
-
     sandbox = FakeSandbox()
-    grade(load_task(settings, sandbox), speak)
+    settings = HarnessSettings(name="made", include_path=directory, runner=sandbox)
+
+    grade(load_task(settings), speak)
 
     assert len(sandbox.programs) == 2 * len(rows)
 
@@ -185,7 +177,7 @@ def test_evaluate_is_as_it_was_afterwards(
         monkeypatch.delitem(sys.modules, "evaluate", raising=False)
     before = dict(vars(marker))
 
-    load(tmp_path, FakeSandbox(), code_execution="sandbox")
+    load(tmp_path, FakeSandbox())
 
     assert (sys.modules.get("evaluate") is marker) == is_imported
     assert vars(marker) == before
@@ -222,7 +214,7 @@ def test_a_lost_program_is_an_error() -> None:
 
 
 def test_a_sandbox_that_fails_is_heard_of(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
-    loaded = load(tmp_path, fail, code_execution="sandbox")
+    loaded = load(tmp_path, fail)
     probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
     work = plan(loaded.task.instances, speak(256))
     outcome = make_outcome(make_answers("a", "b", "c"))
@@ -236,11 +228,13 @@ def fail(programs: Sequence[str]) -> list[bool]:
 
 
 @pytest.mark.parametrize("name", ["cruxeval_input", "longproc_countdown_0.5k"])
-@pytest.mark.parametrize("allowed", [None, "sandbox"])
-def test_what_no_sandbox_would_hold_is_refused_whatever_is_allowed(name: str, allowed: Any) -> None:
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_what_no_sandbox_would_hold_is_refused_whatever_is_allowed(
+    name: str, is_allowed: bool
+) -> None:
     """They call `exec` and `eval` on answers and bear no mark of it."""
     with pytest.raises(ThresholdsError) as caught:
-        load_task(HarnessSettings(name=name, code_execution=allowed), FakeSandbox())
+        load_task(HarnessSettings(name=name, runner=FakeSandbox() if is_allowed else None))
 
     line = str(caught.value)
     assert line.startswith(f"{name}: the task runs code by itself (")
@@ -249,10 +243,10 @@ def test_what_no_sandbox_would_hold_is_refused_whatever_is_allowed(name: str, al
 
 def test_a_mark_without_the_metric_cannot_be_sandboxed(write_task: Callable[..., Path]) -> None:
     directory = write_task("made", GENERATED, [{"prompt": "a", "answer": "b"}], unsafe_code=True)
-    settings = HarnessSettings(name="made", include_path=directory, code_execution="sandbox")
+    settings = HarnessSettings(name="made", include_path=directory, runner=FakeSandbox())
 
     with pytest.raises(ThresholdsError, match="made: the task says unsafe_code and none of its"):
-        load_task(settings, FakeSandbox())
+        load_task(settings)
 
 
 @pytest.mark.parametrize("function", ["grade.run", "lm_eval.tasks.mbpp.utils.pass_at_1"])

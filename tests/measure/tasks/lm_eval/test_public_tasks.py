@@ -55,9 +55,9 @@ def _compiles(program: str) -> bool:
     return True
 
 
-def run(side: Side, runner: Any = None, **settings: Any) -> PairedAnswers:
+def run(side: Side, **settings: Any) -> PairedAnswers:
     """The task asked twice of one model: both sides have to be graded alike."""
-    loaded = load_task(HarnessSettings(max_samples=FEW, **settings), runner)
+    loaded = load_task(HarnessSettings(max_samples=FEW, **settings))
     assert len(loaded.items) == FEW
     probe = HarnessTask(check="accuracy.x", loaded=loaded, min_reference=0)
     work = probe.work(side.speaker)
@@ -89,10 +89,9 @@ def test_gsm8k_by_its_own_name(side: Side, shots: int) -> None:
 def test_humaneval_by_its_own_name(side: Side) -> None:
     found = run(
         side,
-        fake_sandbox,
         name="humaneval",
         data=TASKS / "humaneval" / "HumanEval.jsonl.gz",
-        code_execution="sandbox",
+        runner=fake_sandbox,
         max_tokens=24,
     )
 
@@ -122,10 +121,9 @@ def test_mbpp_with_its_fields_as_they_are_in_the_file(side: Side, write_task: Wr
 
     found = run(
         side,
-        fake_sandbox,
         name="mbpp_here",
         include_path=directory,
-        code_execution="sandbox",
+        runner=fake_sandbox,
     )
 
     assert found.more["metric"] == "pass_at_1"
