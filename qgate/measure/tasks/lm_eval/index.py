@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qgate.errors import ThresholdsError
 from qgate.measure.tasks.lm_eval.quiet import quiet
 from qgate.thresholds.values import did_you_mean, shown
 from qgate.untrusted.text import printable
@@ -41,7 +42,12 @@ def find_task(settings: HarnessSettings) -> Path:
         places.insert(0, settings.include_path)
     for place in places:
         for path in _naming(place, settings.name):
-            found = read_raw(path, settings) if place != places[-1] else _try(path)
+            try:
+                found = read_raw(path, settings)
+            except ThresholdsError:
+                if place != places[-1]:
+                    raise
+                continue  # lm-eval skips what it cannot read of its own
             if found.get("task") == settings.name and "group" not in found:
                 return path
     return _by_index(settings)
@@ -67,16 +73,6 @@ def read_raw(path: Path, settings: HarnessSettings) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever YAML and what it includes raise
         reason = printable(" ".join(str(error).split()))
         raise settings.error(f"{path}: not a task: got {reason}; expected lm-eval's YAML") from None
-    return found
-
-
-def _try(path: Path) -> dict[str, Any]:
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    try:
-        found: dict[str, Any] = load_yaml(path, resolve_func=False)
-    except Exception:  # noqa: BLE001 - lm-eval skips what it cannot read of its own
-        return {}
     return found
 
 
