@@ -28,7 +28,7 @@ from qgate.gate.signals import interrupt_on_termination
 from qgate.planning.noise_floor import Noise, Original, read_noise, to_json
 from qgate.planning.plan import plan_models
 from qgate.planning.runtime_choice import OF_THE_REFERENCE, RuntimeChoice
-from qgate.plugin.options import checks_of_project
+from qgate.plugin.options import of_project
 from qgate.report import provenance
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
@@ -37,7 +37,7 @@ from qgate.thresholds import Thresholds, load_thresholds
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from qgate.records import Artifact
     from qgate.runtimes.host import ProgressSink
@@ -71,16 +71,16 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     """What to show; stores lie in the directory's `.qgate`."""
     started = time.monotonic()
     file: Path = options.json
-    checks = own_checks(checks_of_project() if options.thresholds else ())
+    checks, scorers = of_project() if options.thresholds else ((), {})
     thresholds = load_thresholds(
-        options.thresholds, directory, runtimes=runtimes.options(), checks=checks
+        options.thresholds, directory, runtimes=runtimes.options(), checks=own_checks(checks)
     )
     original = find_original(options.path, options.reference, trusts_code=options.trust_remote_code)
     _refuse_to_write_into(options.path, directory)
     runtime = choose_runtime(original, thresholds, options.runtime)
     check_writable(file)
     read_noise(file)  # one that is no such file is an error before minutes of work, not after
-    noise = _measure(original, as_the_original_is(thresholds, runtime), directory)
+    noise = _measure(original, as_the_original_is(thresholds, runtime), directory, scorers)
     noise = dataclasses.replace(noise, seconds=round(time.monotonic() - started, 1))
     write_json(to_json(read_noise(file).with_newest(noise)), file)
 
@@ -153,13 +153,16 @@ def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
     return dataclasses.replace(thresholds, runtime=settings, runtimes=sections)
 
 
-def _measure(original: Artifact, thresholds: Thresholds, directory: Path) -> Noise:
+def _measure(
+    original: Artifact, thresholds: Thresholds, directory: Path, scorers: Mapping[str, object]
+) -> Noise:
     from qgate.cli.calibration.measuring import TwinMeasurer, measure
     from qgate.measure.probes import find_probes
 
     twin = dataclasses.replace(original, id=f"{original.id} (second run)")
     unlimited = dataclasses.replace(thresholds, layers=())  # so that all is asked
-    plan = plan_models([twin], original, unlimited, directory, runtime=thresholds.runtime.name)
+    runtime = thresholds.runtime.name
+    plan = plan_models([twin], original, unlimited, directory, runtime=runtime, scorers=scorers)
     probes = partial(find_probes, thresholds, plan.tasks)
     # noise is what differs when the same is asked again
     settings = RunSettings(plan=plan, probes=probes, progress=_progress, recalls=False)

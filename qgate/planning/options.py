@@ -28,3 +28,5 @@ class RunOptions:
     one for that runtime."""
     checks: tuple[str, ...] = ()
     """The project's own, as `module:name`."""
+    scorers: Mapping[str, object] = field(default_factory=dict)
+    """Functions of the project's own that grade answers, by name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from qgate import runtimes
@@ -169,6 +170,7 @@ def plan_run(options: RunOptions) -> RunPlan:
         runtime=options.runtime,
         effort=effort.name,
         noise=options.directory / noise_floor.FILE,
+        scorers=options.scorers,
     )
     return dataclasses.replace(plan, own_checks=own, complaints=runtimes.complaints())
 
@@ -182,6 +184,7 @@ def plan_models(
     runtime: str | None = None,
     effort: str = "",
     noise: Path | None = None,
+    scorers: Mapping[str, object] = MappingProxyType({}),
 ) -> RunPlan:
     """Decide for these models.
 
@@ -193,12 +196,13 @@ def plan_models(
         runtime: that serves every artifact, by the command line; None: the fitting ones.
         effort: its name.
         noise: where noise floors may lie.
+        scorers: functions of the project's own that grade answers, by name.
 
     Raises:
         UsageError: a runtime is misspelt.
         ThresholdsError: a limit or a task that cannot be used, at its line.
     """
-    tasks = TaskList(thresholds, reference)
+    tasks = TaskList(thresholds, reference, scorers)
     choosing = RuntimeChoice.of(thresholds, runtime, os.environ)
     floor = noise_floor.find_floor(noise, reference, choosing.choose) if noise else None
     feasibility = Feasibility(tasks.asked(), floor)

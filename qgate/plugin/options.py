@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import UsageError
@@ -37,6 +39,7 @@ _SWITCHES = {
 _VLLM_PYTHON = "qgate_vllm_python"
 _STORE_GIB = "qgate_store_gib"
 _CHECKS = "qgate_checks"
+_SCORERS = "qgate_scorers"
 _STORE_VARIABLE = "QGATE_STORE"
 
 
@@ -114,14 +117,15 @@ class Options(RunOptions):
             trust_remote_code=bool(_value(config, "qgate_trust_remote_code")),
             pythons={"vllm": vllm} if (vllm := _interpreter(config, _VLLM_PYTHON)) else {},
             checks=tuple(config.getini(_CHECKS)),
+            scorers=_scorers(config),
             store=_store(config),
             store_gib=_store_gib(config),
             directory=directory,
         )
 
 
-def checks_of_project() -> tuple[str, ...]:
-    """The project's own checks by its ini file, as pytest would read it in this directory.
+def of_project() -> tuple[tuple[str, ...], dict[str, object]]:
+    """The project's own checks and scorers, as pytest would find them from this directory.
 
     Raises:
         UsageError: pytest cannot be configured here.
@@ -131,8 +135,22 @@ def checks_of_project() -> tuple[str, ...]:
     try:
         config = pytest.Config.fromdictargs({}, ["--capture=no"])
     except Exception as error:  # whatever a project's own conftest.py raises
-        raise UsageError(f"{_CHECKS}: pytest cannot be started here: {error}") from error
-    return tuple(config.getini(_CHECKS))
+        raise UsageError(f"pytest cannot be started here: {error}") from error
+    return tuple(config.getini(_CHECKS)), _scorers(config)
+
+
+def _scorers(config: pytest.Config) -> dict[str, object]:
+    """Those that a `conftest.py` or a plugin module names: a dictionary `qgate_scorers`."""
+    found: dict[str, object] = {}
+    for plugin in config.pluginmanager.get_plugins():
+        named = vars(plugin).get(_SCORERS, {}) if isinstance(plugin, ModuleType) else {}
+        if not isinstance(named, Mapping):
+            raise UsageError(
+                f"{plugin.__file__}: {_SCORERS}: got {type(named).__name__}; expected a dictionary"
+                " of names and functions"
+            )
+        found.update(named)
+    return found
 
 
 def _value(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - str or bool by declaration

@@ -91,8 +91,8 @@ class FileKeys(Section):
         default=None,
         pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?$",
         description="In place of a metric: a Python function of your own, called as score(answer, "
-        "expected), that returns True or False or a number from 0 to 1; module:function, or the "
-        "name of an entry point of the group qgate.scorers.",
+        "expected), that returns True or False or a number from 0 to 1; module:function, or a "
+        "name in qgate_scorers of conftest.py or of the entry points qgate.scorers.",
     )
 
 

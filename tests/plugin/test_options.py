@@ -62,3 +62,11 @@ def test_effort_is_what_the_command_line_says_and_else_the_ini_file(
     assert read(pytester, "qgate_effort = quick").effort == "quick"
     config = pytester.parseconfig("vllm-env", "--qgate-effort=thorough")
     assert Options.from_config(config).effort == "thorough"
+
+
+def test_scorers_that_are_no_dictionary_are_refused(pytester: pytest.Pytester) -> None:
+    place = pytester.makeconftest("qgate_scorers = ['half']")
+    with pytest.raises(UsageError) as refusal:
+        read(pytester, "")
+    expected = "qgate_scorers: got list; expected a dictionary of names and functions"
+    assert str(refusal.value) == f"{place}: {expected}"

@@ -43,6 +43,7 @@ def gate(project: Project, tmp_path: Path) -> Callable[..., Outcome]:
     pytest.importorskip("gguf")
     project.write("pytest.ini", "[pytest]\npythonpath = .\n")
     project.write("scorers.py", SCORERS)
+    project.write("conftest.py", "import scorers\nqgate_scorers = {'ours': scorers.half}\n")
     items = [{"prompt": f"Is {number} a number?", "answer": "yes"} for number in range(60)]
     project.write("own.jsonl", "".join(f"{json.dumps(item)}\n" for item in items))
     models = tmp_path / "models"
@@ -58,18 +59,19 @@ def gate(project: Project, tmp_path: Path) -> Callable[..., Outcome]:
 
 
 @pytest.mark.parametrize(
-    ("score", "method"), [("is_answer", "Tango score"), ("half", "paired t, skewness-corrected")]
+    ("score", "method"),
+    [("scorers:is_answer", "Tango score"), ("ours", "paired t, skewness-corrected")],
 )
 def test_right_or_wrong_and_scores_are_compared_as_those_of_a_metric(
     gate: Callable[..., Outcome], score: str, method: str
 ) -> None:
-    seen = gate(f"scorers:{score}")
+    seen = gate(score)
 
     assert (seen.code, seen.verdicts("good")) == (0, {"accuracy.own": "pass"}), seen.text
     [artifact] = seen.report()["artifacts"]
     [row] = [row for row in artifact["checks"] if row["name"] == "accuracy.own"]
     assert row["method"].startswith(method)
-    assert row["details"]["share"] == (0.5 if score == "half" else 1.0)
+    assert row["details"]["share"] == (0.5 if score == "ours" else 1.0)
 
 
 def test_a_scorer_that_fails_is_an_error_of_its_row_in_one_line(
@@ -90,7 +92,8 @@ def test_a_scorer_that_fails_is_an_error_of_its_row_in_one_line(
         (
             "nothing",
             "",
-            "got nothing; expected module:function, or an entry point of qgate.scorers",
+            "got nothing; expected module:function, a name in qgate_scorers of conftest.py, or an"
+            " entry point of qgate.scorers. Known: ours",
         ),
         ("scorers:half", ", metric: numeric", "score"),
     ],
@@ -113,9 +116,9 @@ def test_a_package_brings_one_by_its_name(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "outside_scorers.py").write_text(SCORERS)
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert find_scorer("half", "own.yaml:4")("anything", "yes") == 0.5
-    with pytest.raises(ThresholdsError, match=r"own.yaml:4: got hafl; .* Installed: half"):
-        find_scorer("hafl", "own.yaml:4")
+    assert find_scorer("half", "own.yaml:4", {})("anything", "yes") == 0.5
+    with pytest.raises(ThresholdsError, match=r"own.yaml:4: got hafl; .* Known: half"):
+        find_scorer("hafl", "own.yaml:4", {})
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan")])

@@ -94,7 +94,6 @@ _MOST_OF_FIRST = 0.5
 _LIMIT = "edge.context_limit"
 _LAST = "the last tokens"
 _FIRST = "passages at first"
-_TOO_SHORT = "the text is too short for it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +102,8 @@ class Members:
 
     left_out: Mapping[str, str]
     """Those in which the original has nothing to lose, and why."""
+    too_short: frozenset[str]
+    """Those of them that longer texts would have."""
     recalled: frozenset[str]
     """Those that are recall, of which a share of the logarithm counts."""
 
@@ -192,6 +193,7 @@ class LongInput:
             "left_out": {name: why for name, why in left_out.items() if name != _LAST},
         }
         return LongAnswers(
+            too_short=found.too_short,
             inside=PerplexityFamily(members=kept, more=more),
             limit=PerplexityFamily(
                 members=last,
@@ -227,8 +229,9 @@ def _members(pair: Pair) -> Members:
     first = float(members.pop(_FIRST).reference_nll.mean())  # nats a token
     guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
     nats = {name: float(tokens.reference_nll.mean()) for name, tokens in members.items()}
+    short = {name: reason for name, tokens in members.items() if (reason := _alone(tokens))}
     reasons = {
-        name: _alone(members[name])
+        name: short.get(name)
         or _unmastered(name, cost, recall.get(name), at_first=first, guess=guess)
         for name, cost in nats.items()
     }
@@ -241,6 +244,7 @@ def _members(pair: Pair) -> Members:
     }
     return Members(
         left_out={name: reason for name, reason in reasons.items() if reason},
+        too_short=frozenset(short),
         recalled=frozenset(recalled),
     )
 
@@ -248,7 +252,7 @@ def _members(pair: Pair) -> Members:
 def _alone(tokens: Tokens) -> str:
     """Why a member has no interval, as one of a short text may have none; empty where it has."""
     n = len(np.unique(tokens.documents))
-    return "" if n > 1 else f"{_TOO_SHORT}: got {n} document; expected at least 2"
+    return "" if n > 1 else f"the text is too short for it: got {n} document; expected at least 2"
 
 
 def _unmastered(
@@ -276,6 +280,8 @@ class LongAnswers:
 
     inside: PerplexityFamily
     limit: PerplexityFamily
+    too_short: frozenset[str]
+    """Members that longer texts would have."""
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
         self.require(check)
@@ -293,7 +299,7 @@ class LongAnswers:
     def refuse(self, rows: str, check: str) -> NoReturn:
         """Say of these rows why the first member of one of them is left out."""
         name, why = next(iter(self._of(check).more["left_out"].items()))
-        if why.startswith(_TOO_SHORT):
+        if name in self.too_short:
             raise NotApplicable(
                 f"{rows}: {name}: {why}. Ask for longer texts or more of them: edge:"
                 " {context_tokens: N, long_texts: N}"

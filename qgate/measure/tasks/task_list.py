@@ -6,6 +6,7 @@ A task is a file of items, or one of lm-eval by its name; both become probes.
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate.artifacts.tokenizer.chat_template import chat_template_of
@@ -16,6 +17,8 @@ from qgate.measure.tasks.metrics import SCORES
 from qgate.records import Asked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qgate.measure.tasks.items import ItemFile
     from qgate.measure.tasks.lm_eval.probe import HarnessTask
     from qgate.measure.tasks.lm_eval.tasks import LoadedTask
@@ -35,12 +38,18 @@ class TaskList:
     Args:
         thresholds: of the run.
         original: whose chat template questions are put into, where a task wants that.
+        scorers: functions of the project's own that grade answers, by name.
 
     Raises:
         ThresholdsError: a file or a task is missing or wrong, at its line.
     """
 
-    def __init__(self, thresholds: Thresholds, original: Artifact | None) -> None:
+    def __init__(
+        self,
+        thresholds: Thresholds,
+        original: Artifact | None,
+        scorers: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         self._tasks = thresholds.tasks
         self._files: dict[str, ItemFile] = {}
         self._scorers: dict[str, Scorer] = {}
@@ -49,7 +58,8 @@ class TaskList:
             if task.lm_eval is None:
                 self._files[task.name] = read_task(task)
                 if task.score is not None:
-                    self._scorers[task.name] = _find_scorer(task, self._files[task.name])
+                    file = self._files[task.name]
+                    self._scorers[task.name] = _find_scorer(task, file, scorers)
             else:
                 self._loaded[task.name] = _load(task, original)
 
@@ -86,7 +96,7 @@ class TaskList:
         )
 
 
-def _find_scorer(task: TaskSettings, file: ItemFile) -> Scorer:
+def _find_scorer(task: TaskSettings, file: ItemFile, known: Mapping[str, object]) -> Scorer:
     from qgate.measure.tasks.scorers import find_scorer
 
     where = f"{task.source}: tasks.{task.name}.score"
@@ -95,7 +105,7 @@ def _find_scorer(task: TaskSettings, file: ItemFile) -> Scorer:
             f"{where}: got {file.name}, whose answers are chosen; expected items whose answers are"
             " generated. Remove score"
         )
-    return find_scorer(str(task.score), where)
+    return find_scorer(str(task.score), where, known)
 
 
 def _of_file(task: TaskSettings, file: ItemFile, scorer: Scorer | None) -> Task:
