@@ -208,12 +208,14 @@ def matching(
     return max(found, key=lambda noise: datetime.fromisoformat(noise.created), default=None)
 
 
-def describe(floor: Noise) -> str:
-    """One line for a run's header."""
+def describe(floor: Noise | None) -> tuple[str, ...]:
+    """One line for a run's header; none without a floor."""
+    if floor is None:
+        return ()
     said = f"noise floor of {floor.created[:10]}: {floor.original.id} in {floor.runtime.name}"
     flips = floor.all_flips
     told = f"{flips.flips} of {flips.items} answers flip" if flips else "no task tells anything"
-    return f"qgate: {said} {floor.runtime.version}, run twice: {told}"
+    return (f"qgate: {said} {floor.runtime.version}, run twice: {told}",)
 
 
 def _installed(runtime: str) -> str | None:

@@ -199,8 +199,7 @@ def plan_models(
         scorers: functions of the project's own that grade answers, by name.
 
     Raises:
-        UsageError: a runtime is misspelt.
-        ThresholdsError: a limit or a task that cannot be used, at its line.
+        QGateError: a runtime is misspelt; a limit or a task cannot be used, at its line.
     """
     tasks = TaskList(thresholds, reference, scorers)
     choosing = RuntimeChoice.of(thresholds, runtime, os.environ)
@@ -210,7 +209,6 @@ def plan_models(
         _plan_artifact(artifact, reference, thresholds, choosing, feasibility)
         for artifact in artifacts
     )
-    floor_line = [noise_floor.describe(floor)] if floor else []
     return RunPlan(
         directory=directory,
         thresholds=thresholds,
@@ -219,7 +217,7 @@ def plan_models(
         home=_reference_runtime(choosing, reference, None),
         artifacts=plans,
         tasks=tasks,
-        header=(*floor_line, *feasibility.describe(plan.limits for plan in plans)),
+        header=(*noise_floor.describe(floor), *feasibility.describe(plan.limits for plan in plans)),
         unmatched=thresholds.unmatched(dict(map(_scheme, plans))),
     )
 
