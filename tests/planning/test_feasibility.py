@@ -126,8 +126,9 @@ def test_the_original_against_itself_is_a_floor_and_no_estimate_of_quantization(
 def test_the_floor_that_is_used_is_told() -> None:
     assert describe(a_floor(3)) == (
         "qgate: noise floor of 2026-11-25: m-F16 in llama_cpp 0.3.36, run twice: 3 of 1000 answers"
-        " flip"
+        " flip",
     )
+    assert describe(None) == ()
 
 
 def test_the_header_says_once_how_likely_a_decision_is() -> None:
