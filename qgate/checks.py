@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -107,72 +108,75 @@ def _at_best(check: Check) -> float | None:
     return None if check.is_ratio_to_reference else UNDAMAGED.get(check.unit)
 
 
-_TEXT, _PAIRS = "text: {{windows: {n}}}", "latency: {{pairs: {n}}}"
+_PAIRS = "latency: {{pairs: {n}}}"
+_of_text = partial(
+    Check, samples="tokens", evidence="the worst windows", setting="text: {{windows: {n}}}"
+)
+_of_members = partial(
+    Check, unit="ratio", bound="max", samples="tokens", evidence="the perplexities"
+)
+_of_answers = partial(Check, unit="difference", samples="answers", evidence="the answers")
+_of_pairs = partial(
+    Check,
+    unit="ratio",
+    samples="pairs",
+    evidence="the raw times",
+    setting=_PAIRS,
+    is_ratio_to_reference=True,
+)
+_of_requests = partial(
+    Check,
+    unit="ms",
+    bound="max",
+    opt_in=True,
+    conditions="percentile",
+    samples="requests",
+    evidence="the raw times",
+    setting=_PAIRS,
+)
+_of_memory = partial(Check, bound="max", evidence="")
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         check.name: dataclasses.replace(check, at_best=_at_best(check))
         for check in (
-            Check(
+            _of_text(
                 name="perplexity.increase",
                 unit="perplexity",
                 bound="max",
                 claim="Perplexity rose by no more than this over the original on the same tokens.",
-                samples="tokens",
-                evidence="the worst windows",
-                setting=_TEXT,
             ),
-            Check(
+            _of_text(
                 name="perplexity.ratio",
                 unit="ratio",
                 bound="max",
                 claim="Perplexity divided by the original's, paired token by token.",
-                samples="tokens",
-                evidence="the worst windows",
-                setting=_TEXT,
             ),
-            Check(
+            _of_text(
                 name="divergence.kl_mean",
                 unit="nats",
                 bound="max",
                 claim="Mean KL(original || artifact) of the next-token distributions.",
-                samples="tokens",
-                evidence="the worst windows",
-                setting=_TEXT,
             ),
-            Check(
+            _of_text(
                 name="divergence.kl_p99",
                 unit="nats",
                 bound="max",
                 claim="99th percentile of that divergence over tokens: the tail users notice.",
-                samples="tokens",
-                evidence="the worst windows",
-                setting=_TEXT,
             ),
-            Check(
+            _of_text(
                 name="divergence.same_top",
                 unit="fraction",
                 bound="min",
                 claim="Share of tokens where both rank the same token first.",
-                samples="tokens",
-                evidence="the worst windows",
-                setting=_TEXT,
             ),
-            Check(
+            _of_members(
                 name="edge.long_input",
-                unit="ratio",
-                bound="max",
                 claim="Perplexity over the original's on long inputs and the facts in them.",
-                samples="tokens",
-                evidence="the perplexities",
             ),
-            Check(
+            _of_members(
                 name="edge.multilingual",
-                unit="ratio",
-                bound="max",
                 claim="Perplexity over the original's in the language where it is worst.",
-                samples="tokens",
-                evidence="the perplexities",
             ),
             Check(
                 name="edge.math",
@@ -183,21 +187,15 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 evidence="the flips",
                 setting="edge: {{math_items: {n}}}",
             ),
-            Check(
+            _of_answers(
                 name="edge.repetition",
-                unit="difference",
                 bound="max",
                 claim="Share of answers that repeat themselves, less the original's.",
-                samples="answers",
-                evidence="the answers",
             ),
-            Check(
+            _of_answers(
                 name="edge.termination",
-                unit="difference",
                 bound="min",
                 claim="Share of answers that end by themselves, less the original's.",
-                samples="answers",
-                evidence="the answers",
                 room="Raise edge.answer_tokens",
             ),
             Check(
@@ -208,13 +206,10 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 samples="answers",
                 evidence="the lengths",
             ),
-            Check(
+            _of_answers(
                 name="edge.batch_invariance",
-                unit="difference",
                 bound="max",
                 claim="Share of answers that change beside others, less the original's.",
-                samples="answers",
-                evidence="the answers",
             ),
             Check(
                 name="edge.empty_prompt",
@@ -229,98 +224,59 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 bound="max",
                 claim="Perplexity over the original's on the last tokens of a full context.",
             ),
-            Check(
+            _of_pairs(
                 name="latency.ttft",
-                unit="ratio",
                 bound="max",
                 claim="Time to the first token over the original's, measured in turns.",
-                samples="pairs",
-                evidence="the raw times",
-                setting=_PAIRS,
-                is_ratio_to_reference=True,
             ),
-            Check(
+            _of_pairs(
                 name="latency.itl",
-                unit="ratio",
                 bound="max",
                 claim="Time between tokens over the original's, measured in turns.",
-                samples="pairs",
-                evidence="the raw times",
-                setting=_PAIRS,
-                is_ratio_to_reference=True,
             ),
-            Check(
+            _of_pairs(
                 name="latency.tps",
-                unit="ratio",
                 bound="min",
                 claim="Output tokens a second over the original's, measured in turns.",
-                samples="pairs",
-                evidence="the raw times",
-                setting=_PAIRS,
-                is_ratio_to_reference=True,
             ),
-            Check(
+            _of_requests(
                 name="latency.ttft_slo",
-                unit="ms",
-                bound="max",
                 claim="A percentile of the time to the first token.",
-                opt_in=True,
-                conditions="percentile",
-                samples="requests",
-                evidence="the raw times",
-                setting=_PAIRS,
             ),
-            Check(
+            _of_requests(
                 name="latency.itl_slo",
-                unit="ms",
-                bound="max",
                 claim="A percentile of the time between tokens.",
-                opt_in=True,
-                conditions="percentile",
-                samples="requests",
-                evidence="the raw times",
-                setting=_PAIRS,
             ),
-            Check(
+            _of_memory(
                 name="memory.weights",
                 unit="ratio",
-                bound="max",
                 claim="Bytes of the loaded weights over the original's.",
-                evidence="",
                 is_ratio_to_reference=True,
             ),
-            Check(
+            _of_memory(
                 name="memory.kv_cache",
                 unit="ratio",
-                bound="max",
                 claim="KV cache a token over what the model's dimensions make.",
-                evidence="",
             ),
-            Check(
+            _of_memory(
                 name="memory.peak",
                 unit="ratio",
-                bound="max",
                 claim="Peak memory with a full context over the original's.",
-                evidence="",
                 is_ratio_to_reference=True,
             ),
-            Check(
+            _of_memory(
                 name="memory.growth",
                 unit="bytes",
-                bound="max",
                 claim="Memory that each further identical batch takes.",
                 samples="batches",
-                evidence="",
                 setting="memory: {{batches: {n}}}",
             ),
-            Check(
+            _of_memory(
                 name="memory.fits",
                 unit="GiB",
-                bound="max",
                 claim="Weights, KV cache of the context and scratch together fit the budget.",
                 opt_in=True,
                 conditions="budget",
-                evidence="",
             ),
         )
     }
