@@ -19,7 +19,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Mark, Outcome, Work, perform
 from tests.support.children import load
-from tests.support.outcomes import make_answers, make_outcome
+from tests.support.outcomes import make_answers, make_outcome, written
 from tests.support.references import entries
 
 Toys = Callable[..., Path]
@@ -32,22 +32,6 @@ WORK = Work(
 OUTCOME = make_outcome(
     make_answers("ab", "größer 🙂"), nll=[[0.5, np.pi, 2.0]], tops=[[True, False, True]]
 )
-
-
-def written(outcome: Outcome) -> list[Any]:
-    """Everything in it, comparable."""
-    return [
-        [one.tobytes() for one in (*outcome.nll_nats, *outcome.is_top)],
-        [
-            (
-                [one.tobytes() for one in (*answers.ids, *answers.margins_nats)],
-                answers.ends.tolist(),
-                answers.texts,
-            )
-            for answers in outcome.answers
-        ],
-        outcome.end_tokens,
-    ]
 
 
 class Original:

@@ -21,7 +21,7 @@ from tests.conftest import Toy, write_toy
 from tests.measure.conftest import bytes_child, speak
 from tests.runtimes.small_requests import SPANS, WORK
 from tests.support.children import load
-from tests.support.outcomes import make_answers, make_outcome
+from tests.support.outcomes import make_answers, make_outcome, written
 from tests.support.references import Recording
 
 __all__ = ["bytes_child", "speak"]
@@ -99,22 +99,6 @@ def test_the_same_work_is_answered_alike(child: Host) -> None:
     one, other = perform(WORK, child, (2,)), perform(WORK, child, (2,))
 
     assert written(one) == written(other)
-
-
-def written(outcome: Outcome) -> list[Any]:
-    """Everything in it, comparable."""
-    return [
-        [one.tobytes() for one in (*outcome.nll_nats, *outcome.is_top)],
-        [
-            (
-                [one.tobytes() for one in (*answers.ids, *answers.margins_nats)],
-                answers.ends.tolist(),
-                answers.texts,
-            )
-            for answers in outcome.answers
-        ],
-        outcome.end_tokens,
-    ]
 
 
 class Losing(Host):

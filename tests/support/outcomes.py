@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,8 +52,24 @@ def make_outcome(
     )
 
 
+def written(outcome: Outcome) -> list[Any]:
+    """Everything in it, comparable."""
+    return [
+        [one.tobytes() for one in (*outcome.nll_nats, *outcome.is_top)],
+        [
+            (
+                [one.tobytes() for one in (*answers.ids, *answers.margins_nats)],
+                answers.ends.tolist(),
+                answers.texts,
+            )
+            for answers in outcome.answers
+        ],
+        outcome.end_tokens,
+    ]
+
+
 def pair(artifact: Outcome, reference: Outcome, work: Work | None = None) -> Pair:
     return Pair(work=work or Work(), reference=reference, artifact=artifact)
 
 
-__all__ = ["END", "NO_END", "make_answers", "make_outcome", "pair"]
+__all__ = ["END", "NO_END", "make_answers", "make_outcome", "pair", "written"]
