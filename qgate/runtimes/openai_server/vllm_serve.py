@@ -28,9 +28,7 @@ class Vllm(Dialect):
     """One vLLM server."""
 
     name = "vllm"
-    takes_ids = True
-    tells_ids = True
-    has_tokenizer = True
+    speaks_ids = True
 
     def known(self, listed: Told) -> Known:
         name = "max_model_len"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.runtimes.vllm.errors import one_line, while_loading, while_running
 from qgate.runtimes.vllm.loader import register_loader
-from qgate.runtimes.vllm.options import VllmOptions
+from qgate.runtimes.vllm.spec import VllmOptions
 from qgate.runtimes.vllm.worker_extension import NAME as WHOLE_ROWS
 
 if TYPE_CHECKING:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgate.runtimes.spec import RuntimeSpec
-from qgate.runtimes.vllm.options import VllmOptions
+from qgate.runtimes.spec import RuntimeSpec, option
 
 if TYPE_CHECKING:
     from qgate.records import Artifact
     from qgate.runtimes.spec import Device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmOptions:
+    """Under `runtimes: {vllm: ...}`."""
+
+    kv_cache_gib: float | None = option("Size of the KV cache, in GiB.", gt=0, unit="GiB")
 
 
 def _supports(artifact: Artifact, device: Device) -> bool:
