@@ -16,15 +16,6 @@ TEXT = (
 
 
 class TestEveryRuntime:
-    def test_says_what_it_is(self, served: Served) -> None:
-        described = served.runtime.describe()
-
-        assert described.name == served.name
-        assert described.version
-        assert described.device in ("cpu", "gpu")
-        assert described.build
-        assert served.runtime.describe() == described
-
     def test_says_what_it_loaded(self, served: Served) -> None:
         facts = served.facts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -90,6 +90,23 @@ class TestAnswers:
         for length, answer in zip(lengths, answers, strict=True):
             assert len(answer.ids) <= length
             assert (answer.end is None) == (len(answer.ids) == length)
+
+    @pytest.mark.parametrize("side_by_side", [1, 4, 16])
+    def test_every_prompt_is_told_of_before_it_is_answered(
+        self, served: Served, side_by_side: int
+    ) -> None:
+        told: list[tuple[Any, ...]] = []
+
+        served.runtime.answer(
+            prompts_of(served, [5] * 10), side_by_side, lambda *said: told.append(said)
+        )
+
+        places = [said for said in told if len(said) == 4 and said[3] is not None]
+        assert {(what, total) for what, _, total, _ in places} == {("answering", 10)}
+        stops = [stop for *_, (_, stop) in places]
+        assert [done for _, done, _, _ in places] == [0, *stops[:-1]]
+        assert stops[-1] == 10
+        assert all(0 < stop - first <= side_by_side for *_, (first, stop) in places)
 
     def test_every_token_of_an_answer_has_its_lead_over_the_next_best(self, served: Served) -> None:
         prompt = Prompt(ids=served.ids(5, 9), max_tokens=10)

@@ -95,12 +95,6 @@ def test_nothing_is_asked_twice_and_nothing_in_vain(child: Host, verbs: list[str
     assert nothing == Outcome(nll_nats=(), is_top=(), answers=(), end_tokens=(2,))
 
 
-def test_the_same_work_is_answered_alike(child: Host) -> None:
-    one, other = perform(WORK, child, (2,)), perform(WORK, child, (2,))
-
-    assert written(one) == written(other)
-
-
 class Losing(Host):
     """A child of which one thing gets lost on the way."""
 

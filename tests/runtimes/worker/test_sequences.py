@@ -189,25 +189,6 @@ def test_a_child_that_cannot_score_says_so(
             SCORE_SPANS.ask(host, spans)
 
 
-def test_a_child_scores_as_the_adapter_does(toys: Toys) -> None:
-    import gguf
-
-    path = toys() / "original.gguf"
-    embedding, output = (
-        np.asarray(tensor.data, dtype=np.float64) for tensor in gguf.GGUFReader(path).tensors
-    )
-    spans = spans_of(SIZES)
-
-    with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        load(host, path)
-        found = SCORE_SPANS.ask(host, spans)
-
-    for span, nll in zip(spans, found.nll_nats, strict=True):
-        targets = span.ids[span.first + 1 :]
-        log_p = log_softmax(embedding[span.ids[span.first : -1]] @ output.T, axis=1)
-        assert nll == pytest.approx(-log_p[np.arange(len(targets)), targets], abs=1e-5)
-
-
 # --- packing --------------------------------------------------------------------------------------
 
 ROOMS: list[tuple[list[int], int]] = [

@@ -19,14 +19,13 @@ from qgate.measure.perplexity.rows import MIN_COVERED_MASS
 from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import Span
 from qgate.runtimes.messages import Texts
-from qgate.runtimes.verbs import DESCRIBE, ENCODE, FILL_CONTEXT, SCORE_SPANS, TOKENIZE
+from qgate.runtimes.verbs import ENCODE, FILL_CONTEXT, SCORE_SPANS, TOKENIZE
 from qgate.runtimes.worker.reference_logits import Stored
 from tests.runtimes.conftest import open_model
 from tests.support.children import score, score_whole
 from tests.support.vllm_environment import (
     CONTEXT,
     ENDS,
-    SEQUENCES,
     TOKENS,
     answer,
     copy_of_demo,
@@ -59,15 +58,6 @@ def torch_logprobs(directory: Path, windows: np.ndarray) -> np.ndarray:
     """Of the whole vocabulary after the tokens that are scored."""
     logits = torch_logits(directory, windows)[:, TOKENS // 2 : -1]
     return log_softmax(logits.astype(np.float64), axis=-1)
-
-
-def test_it_says_what_it_is(served: Host) -> None:
-    described = DESCRIBE.ask(served, None)
-
-    assert described.name == "vllm"
-    assert described.device in ("cpu", "gpu")
-    assert described.build.startswith("torch ")
-    assert described.kernel == ""
 
 
 def test_it_says_what_it_loaded(host: Host) -> None:
@@ -108,15 +98,6 @@ def test_perplexity_is_that_of_llama_cpp_to_three_digits(
     ours = np.exp(score(served, windows).nll_nats.mean())
 
     assert ours == pytest.approx(theirs, rel=5e-4)
-
-
-def test_a_batch_of_one_is_as_many(served: Host, windows: np.ndarray) -> None:
-    together = score(served, windows).nll_nats.reshape(SEQUENCES, -1)
-    backwards = score(served, windows[::-1]).nll_nats.reshape(SEQUENCES, -1)[::-1]
-    alone = [score(served, windows[number : number + 1]).nll_nats for number in range(4)]
-
-    assert np.abs(together[:4] - np.stack(alone)).max() < 1e-4
-    assert np.abs(together - backwards).max() < 1e-4
 
 
 def test_spans_score_as_windows_do(served: Host, windows: np.ndarray) -> None:
