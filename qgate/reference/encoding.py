@@ -117,8 +117,6 @@ def keep_original(
             windows=windows.ids,
             first=windows.first,
             stored=stored,
-            anchors=None,
-            tops=None,
             compared=checked,
         )
         scored = SCORE.ask(host, request)

@@ -86,6 +86,7 @@ class Transformers:
         with door.loading():
             loaded = load(settings)
             self._body = Body(loaded.model)
+            self._weights_bytes = transformers_memory.weights_bytes(loaded.model)
             self._vocab = Vocabulary(loaded.tokenizer, Path(settings.path))
             config = loaded.model.config.get_text_config()
             self._together = max(1, _TOKENS_TOGETHER // settings.window_tokens)
@@ -98,14 +99,10 @@ class Transformers:
                 adds_bos=self._vocab.adds_bos,
                 first_token=self._vocab.first_token,
                 end_tokens=self._vocab.end_tokens,
-                weights_bytes=self._weigh(loaded.model),
+                weights_bytes=self._weights_bytes,
                 load_s=time.perf_counter() - started,
                 kernel=transformers_memory.kernels(loaded.model) if loaded.scheme else "",
             )
-
-    def _weigh(self, model: Any) -> int:  # noqa: ANN401 - the library's
-        self._weights_bytes = transformers_memory.weights_bytes(model)
-        return self._weights_bytes
 
     @door.behind_the_door
     def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError
 from qgate.runtimes.base import Span
 from qgate.runtimes.messages import SpanScores
@@ -43,7 +42,6 @@ class TopKScorer:
 
     def score(self, progress: Progress) -> dict[str, Any]:
         """As `Scorer.score`, with `covered_mass` where there is a divergence."""
-        started = time.perf_counter()
         request = self._request
         if request.stored is None:
             samples = self._likelihoods(progress)
@@ -51,12 +49,7 @@ class TopKScorer:
             samples = self._keep_original(progress)
         else:
             samples = self._compare(self._original(progress), request.tops, progress)
-        return {
-            **samples,
-            "digests": window_digests(request.windows),
-            "total_s": time.perf_counter() - started,
-            "decode_s": self._read_s,
-        }
+        return {**samples, "decode_s": self._read_s}
 
     def _likelihoods(self, progress: Progress) -> dict[str, np.ndarray]:
         readings = self._read(range(len(self._spans)), 0, None, progress)

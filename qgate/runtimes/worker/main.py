@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from qgate.errors import MeasurementError, QGateError, RuntimeFailed
@@ -141,22 +142,25 @@ class _Worker:
         )
 
     def _score(self, request: ScoreRequest) -> Scored:
+        from qgate.artifacts.digest import window_digests
         from qgate.runtimes.worker.logprob_scoring import TopKScorer
         from qgate.runtimes.worker.prompt_logprobs import PromptReader
         from qgate.runtimes.worker.scoring import Scorer
-        from qgate.runtimes.worker.whole_scoring import WholeReader, WholeScorer
+        from qgate.runtimes.worker.whole_scoring import WholeReader, score_whole
 
+        started = time.perf_counter()
         facts, adapter = self._facts(), self._adapter()
+        scored: dict[str, Any] = {"why_partition": getattr(adapter, "why_partition", "")}
         if facts.scoring == "logits" and isinstance(adapter, LogitsScorer):
-            return Scored(**Scorer(adapter, request).score(self._progress))
-        if facts.scoring == "whole" and isinstance(adapter, WholeReader):
-            scored = WholeScorer(adapter, facts.n_vocab, request).score(self._progress)
+            scored |= Scorer(adapter, request).score(self._progress)
+        elif facts.scoring == "whole" and isinstance(adapter, WholeReader):
+            scored |= score_whole(adapter, facts.n_vocab, request, self._progress)
         elif facts.scoring == "top_k" and isinstance(adapter, PromptReader):
-            scored = TopKScorer(adapter, facts.n_vocab, request).score(self._progress)
+            scored |= TopKScorer(adapter, facts.n_vocab, request).score(self._progress)
         else:
             raise self._cannot(_LIKELIHOODS)
-        why = adapter.why_partition if isinstance(adapter, WholeReader) else ""
-        return Scored(**{"why_partition": why, **scored})
+        digests = tuple(window_digests(request.windows))
+        return Scored(digests=digests, total_s=time.perf_counter() - started, **scored)
 
     def _encode(self, asked: Texts) -> tuple[np.ndarray, ...]:
         return tuple(self._adapter().encode(text, begins=asked.begins) for text in asked.texts)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.reference_logits import Keeper, Original, Stored, centred
@@ -192,7 +191,6 @@ class Scorer:
         nll_nats of every scored token; of the kept ones kl_nats, and same_top or what the original
         is kept with.
         """
-        started = time.perf_counter()
         total = len(self._request.windows)
         parts: list[dict[str, np.ndarray]] = []
         with Crew(os.cpu_count() or 1) as crew:
@@ -201,15 +199,11 @@ class Scorer:
                 parts.append(self._samples(place, rows, crew))
                 progress("scoring", place.window + len(rows.logits), total)
         names = parts[0].keys()
-        return {
-            **{
-                name: np.concatenate([part[name] for part in parts if name in part])
-                for name in names  # of the very first row, which is always kept
-            },
-            "digests": window_digests(self._request.windows),
-            "total_s": time.perf_counter() - started,
-            "decode_s": self._decode_s,
+        samples = {
+            name: np.concatenate([part[name] for part in parts if name in part])
+            for name in names  # of the very first row, which is always kept
         }
+        return {**samples, "decode_s": self._decode_s}
 
     def _samples(self, place: _Place, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         """The samples of one part, compared in one go: the matrix is read once."""

