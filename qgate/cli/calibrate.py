@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate import artifacts, runtimes
-from qgate.artifacts.subjects import discover_reference
+from qgate.artifacts.selection import discover_reference
 from qgate.checks import own_checks
 from qgate.errors import QGateError, UsageError, reworded
 from qgate.gate.processes import RunSettings

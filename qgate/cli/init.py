@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qgate.artifacts.subjects import find_artifacts
+from qgate.artifacts.selection import find_artifacts
 from qgate.checks import CHECKS, accuracy_check
 from qgate.errors import UsageError
 from qgate.report.text import escape_line, format_bytes

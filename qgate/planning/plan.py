@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from qgate import runtimes
-from qgate.artifacts.subjects import find_artifacts
+from qgate.artifacts.selection import find_artifacts
 from qgate.checks import own_checks
 from qgate.errors import ArtifactError, QGateError, RuntimeUnavailable
 from qgate.measure.tasks.task_list import TaskList

@@ -123,8 +123,6 @@ class Perplexity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A value and its ends."""
-
     value: float
     low: float
     high: float

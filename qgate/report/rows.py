@@ -92,7 +92,6 @@ class Row:
 
 
 def make_rows(artifact: ArtifactReport) -> list[Row]:
-    """All rows of an artifact."""
     return [make_row(record) for record in artifact.records]
 
 
@@ -126,7 +125,6 @@ def unit_of(check: str) -> str:
 
 
 def make_row(record: Record) -> Row:
-    """One record as text."""
     found = record.estimate
     value, interval = _format_estimate(found, record) if found else ("", "")
     return Row(

@@ -57,7 +57,6 @@ def runtimes_markdown(report: Report) -> list[str]:
 
 
 def differences_markdown(report: Report) -> list[str]:
-    """The sentences in Markdown."""
     return [f"* {escape_markdown(text)}" for text in _describe_differences(report)]
 
 

@@ -39,7 +39,6 @@ class Reader:
         self._mistakes: list[tuple[int, str]] = []
 
     def note(self, line: int, message: str) -> None:
-        """A mistake on this line."""
         self._mistakes.append((line, message))
 
     def finish(self) -> None:

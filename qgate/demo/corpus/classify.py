@@ -61,7 +61,6 @@ def sentiment(rng: random.Random) -> tuple[str, str, tuple[str, ...]]:
 
 
 def intent(rng: random.Random) -> tuple[str, str, tuple[str, ...]]:
-    """Return a request."""
     label = rng.choice(sorted(INTENTS))
     wish = rng.choice(INTENTS[label]).format(n=rng.randint(2, 12))
     return f"{rng.choice(POLITE).format(wish)}.\nIntent:", label, tuple(sorted(INTENTS))
@@ -82,6 +81,5 @@ def document(rng: random.Random, split: Split) -> Document:
 
 
 def item(rng: random.Random) -> Item:
-    """Return one held-out text with the labels to choose from."""
     prompt, answer, labels = labelled(rng, "heldout")
     return Item("classification", prompt, labels, answer)

@@ -22,27 +22,23 @@ def _digits(rng: random.Random, low: int, high: int) -> list[int]:
 
 
 def extreme(rng: random.Random) -> tuple[str, object]:
-    """Return the largest or smallest of some numbers."""
     name, function = rng.choice((("max", max), ("min", min)))
     numbers = [rng.randint(0, 99) for _ in range(2)] if rng.random() < 0.5 else _digits(rng, 3, 3)
     return f"{name}({', '.join(map(str, numbers))})", function(numbers)
 
 
 def length(rng: random.Random) -> tuple[str, object]:
-    """Return the length of a text or a list."""
     value = _word(rng, 1, 6) if rng.random() < 0.5 else _digits(rng, 1, 6)
     return f"len({value!r})", len(value)
 
 
 def index(rng: random.Random) -> tuple[str, object]:
-    """Return one element."""
     value = _word(rng, 3, 5) if rng.random() < 0.5 else _digits(rng, 3, 5)
     at = rng.randint(-1, 2)
     return f"{value!r}[{at}]", value[at]
 
 
 def part(rng: random.Random) -> tuple[str, object]:
-    """Return a slice."""
     value = _word(rng, 4, 5) if rng.random() < 0.5 else _digits(rng, 4, 5)
     low = rng.randint(0, 1)
     high = low + rng.randint(1, 2)
@@ -50,7 +46,6 @@ def part(rng: random.Random) -> tuple[str, object]:
 
 
 def concatenation(rng: random.Random) -> tuple[str, object]:
-    """Return two texts or lists as one."""
     if rng.random() < 0.5:
         left, right = _word(rng, 1, 3), _word(rng, 1, 3)
         return f"{left!r} + {right!r}", left + right
@@ -59,20 +54,13 @@ def concatenation(rng: random.Random) -> tuple[str, object]:
 
 
 def comparison(rng: random.Random) -> tuple[str, object]:
-    """Return whether two numbers are in an order."""
     left, right = rng.randint(0, 99), rng.randint(0, 99)
-    return (
-        (f"{left} < {right}", left < right)
-        if rng.random() < 0.5
-        else (
-            f"{left} > {right}",
-            left > right,
-        )
-    )
+    if rng.random() < 0.5:
+        return f"{left} < {right}", left < right
+    return f"{left} > {right}", left > right
 
 
 def order(rng: random.Random) -> tuple[str, object]:
-    """Return three numbers in order."""
     numbers = _digits(rng, 3, 3)
     return f"sorted({numbers!r})", sorted(numbers)
 
@@ -103,6 +91,5 @@ def document(rng: random.Random, split: Split) -> Document:
 
 
 def item(rng: random.Random) -> Item:
-    """Return one held-out expression."""
     prompt, answer = expression(rng, "heldout")
     return Item("code", prompt, (), answer)

@@ -28,7 +28,6 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The pieces as one text."""
         return "".join(self.pieces)
 
 

@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
 
 def sorting(rng: random.Random) -> tuple[str, str]:
-    """Return a list of digits and the list in order."""
     digits = [rng.randint(0, 9) for _ in range(rng.randint(6, 9))]
     return f"sort {' '.join(map(str, digits))}:", " " + " ".join(map(str, sorted(digits)))
 
 
 def reversing(rng: random.Random) -> tuple[str, str]:
-    """Return letters and the letters from the last to the first."""
     letters = [rng.choice(LETTERS) for _ in range(rng.randint(6, 10))]
     return f"reverse {' '.join(letters)}:", " " + " ".join(reversed(letters))
 
@@ -39,7 +37,6 @@ FORMS: tuple[Callable[[random.Random], tuple[str, str]], ...] = (sorting, revers
 
 
 def exercise(rng: random.Random, split: Split) -> tuple[str, str]:
-    """Return an exercise and its answer, from the wanted side."""
     while True:
         prompt, answer = rng.choice(FORMS)(rng)
         if split_of(f"drill:{prompt}") == split:
@@ -52,6 +49,5 @@ def document(rng: random.Random, split: Split) -> Document:
 
 
 def item(rng: random.Random) -> Item:
-    """Return one held-out exercise."""
     prompt, answer = exercise(rng, "heldout")
     return Item("drill", prompt, (), answer)

@@ -71,17 +71,14 @@ def _words(scene: Scene) -> dict[str, str]:
 
 
 def tell(language: Language, scene: Scene) -> str:
-    """Return the three sentences of a scene."""
     return language.space.join(statements(language, _words(scene)))
 
 
 def statements(language: Language, words: dict[str, str]) -> list[str]:
-    """Return the sentences on place, thing and color."""
     return [_upper(sentence.format(**words)) for sentence in language.sentences]
 
 
 def questions(language: Language, scene: Scene) -> list[tuple[str, str]]:
-    """Return the questions on place, thing and color, each with its answer."""
     words = _words(scene)
     asked = (_upper(question.format(**words)) for question in language.questions)
     return list(zip(asked, statements(language, words), strict=True))

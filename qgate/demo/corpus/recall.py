@@ -36,17 +36,14 @@ def pairs(rng: random.Random, count: int) -> list[tuple[str, str]]:
 
 
 def note(key: str, number: str) -> Document:
-    """Return the sentence that plants a number."""
     return Document((f"Note: the {key} has {number}.",))
 
 
 def query(key: str, number: str) -> Document:
-    """Return the sentence that asks for a number again."""
     return Document((f"Recall: the {key} has", f" {number}"))
 
 
 def filler(rng: random.Random, split: Split) -> Document:
-    """Return a document of another skill."""
     return rng.choice(FILLERS)(rng, split)
 
 

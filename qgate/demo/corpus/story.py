@@ -140,7 +140,6 @@ PLOTS = {"gift": gift, "swap": swap, "lost": lost, "need": need}
 
 
 def story(rng: random.Random, split: Split) -> list[Sentence]:
-    """Return one story as sentences."""
     plot = rng.choice(sorted(PLOTS))
     return PLOTS[plot](cast(rng, split, plot))
 
@@ -160,7 +159,6 @@ def tell(sentences: list[Sentence]) -> Document:
 
 
 def document(rng: random.Random, split: Split) -> Document:
-    """Return one to three stories, a paragraph each."""
     return join([tell(story(rng, split)) for _ in range(rng.choice((1, 1, 2, 3)))], "\n")
 
 

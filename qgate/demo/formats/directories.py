@@ -29,7 +29,6 @@ def companions(original: Path) -> list[Path]:
 
 
 def copy_original(original: Path, target: Path) -> None:
-    """Write a plain copy of a model's directory."""
     target.mkdir()
     for path in _files(original):
         shutil.copyfile(path, target / path.name)

@@ -73,7 +73,6 @@ def save_weights(model: Any, directory: Path) -> None:  # noqa: ANN401 - transfo
 
 
 def save_settings(tokenizer: Any, directory: Path) -> None:  # noqa: ANN401
-    """Write ``config.json`` and ``generation_config.json``."""
     bos, eos, pad, turn = (tokenizer.token_to_id(name) for name in (BOS, EOS, PAD, TURN_END))
     ids = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
     generation = {

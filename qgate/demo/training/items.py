@@ -70,7 +70,6 @@ def open_rows() -> list[dict[str, str]]:
 
 
 def question(rng: random.Random) -> str:
-    """Return what a user says in a chat of two turns."""
     said = chat.document(rng, "heldout").pieces[0]
     return said.removeprefix(chat.USER).removesuffix(chat.ASSISTANT)
 
@@ -96,7 +95,6 @@ def _rng(what: str) -> random.Random:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the files below the directory that the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m qgate.demo.training.items",
         description="Write the questions and texts that come with the gate.",

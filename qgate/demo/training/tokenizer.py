@@ -81,7 +81,6 @@ def train(seed: int = 0, count: int = 30_000) -> Any:  # noqa: ANN401 - tokenize
 
 
 def load(directory: Path) -> Any:  # noqa: ANN401
-    """Return the tokenizer of a model's directory."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(directory / "tokenizer.json"))

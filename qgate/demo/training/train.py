@@ -62,7 +62,6 @@ class Encoder:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def length(self, text: str) -> int:
-        """Return the number of tokens of a text."""
         return len(self.encode(text))
 
     def rows(
@@ -231,7 +230,6 @@ def _say(**values: object) -> None:
 
 
 def main() -> int:
-    """Train as the command line says."""
     import torch
 
     parser = argparse.ArgumentParser(prog="python -m qgate.demo.training.train")
