@@ -55,9 +55,9 @@ class Chat:
         """
         try:
             template = _environment(self.date).from_string(self.template)
+            return [self._render_one(template, chat, adds_prompt=adds_prompt) for chat in chats]
         except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
             raise _refused(error) from None
-        return [self._render_one(template, chat, adds_prompt=adds_prompt) for chat in chats]
 
     def _render_one(
         self,
@@ -73,13 +73,8 @@ class Chat:
             return self._render(template, messages, adds_prompt=adds_prompt)
         except TemplateError as error:
             if isinstance(error, SecurityError) or len(rest) == len(messages):
-                raise _refused(error) from None
-        except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
-            raise _refused(error) from None
-        try:
-            return self._render(template, rest, adds_prompt=adds_prompt)
-        except Exception as error:  # noqa: BLE001 - the same
-            raise _refused(error) from None
+                raise
+        return self._render(template, rest, adds_prompt=adds_prompt)
 
     def _render(
         self,
