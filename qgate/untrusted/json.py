@@ -15,6 +15,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     NoReturn,
+    Self,
     TypeVar,
     Union,
     cast,
@@ -183,11 +184,11 @@ class Fields:
             return default
         return self._convert(name, self.values.get(name), hint)
 
-    def inner(self, name: str) -> Fields:
+    def inner(self, name: str) -> Self:
         """A field that is an object."""
         return self._inner(name, self.values.get(name))
 
-    def objects(self, name: str) -> list[Fields]:
+    def objects(self, name: str) -> list[Self]:
         """A list of objects."""
         found = self.get(name, tuple[Any, ...])
         return [self._inner(f"{name}[{at}]", one) for at, one in enumerate(found)]
@@ -207,11 +208,9 @@ class Fields:
         except ValueError as error:
             raise self.error(str(error)) from None
 
-    def _inner(self, name: str, value: object) -> Fields:
-        return Fields(value, self._where, self._raises, self._remedy, self._within(name))
-
-    def _within(self, name: str) -> str:
-        return printable(f"{self._place}.{name}" if self._place else name)[:200]
+    def _inner(self, name: str, value: object) -> Self:
+        place = printable(f"{self._place}.{name}" if self._place else name)[:200]
+        return type(self)(value, self._where, self._raises, self._remedy, place)
 
     def _convert(self, name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401 - by its hint
         kind, parts = get_origin(hint) or hint, get_args(hint)

@@ -104,7 +104,7 @@ class Dialect:
     def answer(self, prompt: Prompt, tokens: int) -> Said:
         told = self.told(self.server.post(self.path, self.body(prompt, tokens)))
         choice = told.only("choices")
-        usage = told.within("usage") if told.has("usage") else None
+        usage = told.inner("usage") if told.has("usage") else None
         return Said(
             text=choice.text("text"),
             ids=None,
@@ -117,7 +117,7 @@ class Dialect:
 
     def event(self, value: object) -> Event:
         told = self.told(value)
-        if not told.entries("choices"):  # this one tells only how many tokens there were
+        if not told.objects("choices"):  # this one tells only how many tokens there were
             return Event(ids=None, text="", finish="")
         choice = told.only("choices")
         return Event(

@@ -71,7 +71,7 @@ def find_model(server: Server, model: str | None, path: Path) -> Served:
 
 
 def _pick(models: Told, wanted: str | None, shown: str) -> Told:
-    entries = {entry.text("id"): entry for entry in models.told("data")}
+    entries = {entry.text("id"): entry for entry in models.objects("data")}
     there = f"got {names_of(sorted(entries), 10) or 'none'}"
     if wanted is None and len(entries) != 1:
         raise RuntimeUnavailable(

@@ -48,10 +48,10 @@ class LlamaServer(Dialect):
 
     def known(self, listed: Told) -> Known:
         props = self.told(self.server.get(f"{self.server.address.root}/props"))
-        settings = props.within("default_generation_settings")
+        settings = props.inner("default_generation_settings")
         end = props.text("eos_token") if props.has("eos_token") else ""
         ends = self.tokenize(end, begins=False) if end else ()
-        meta = listed.within("meta") if listed.has("meta") else None
+        meta = listed.inner("meta") if listed.has("meta") else None
         return Known(
             n_vocab=meta.count("n_vocab") if meta else None,
             context_tokens=settings.count("n_ctx") if settings.has("n_ctx") else None,
@@ -115,7 +115,7 @@ class LlamaServer(Dialect):
             ids=ids,
             has_ended=has_ended,
             end=end,
-            leads_nats=_leads(told.ids("tokens"), told.told(name) if told.has(name) else ()),
+            leads_nats=_leads(told.ids("tokens"), told.objects(name) if told.has(name) else ()),
             prompt_tokens=told.count("tokens_evaluated"),
             answer_tokens=told.count("tokens_predicted"),
         )
@@ -182,7 +182,7 @@ def _leads(ids: Sequence[int], entries: Sequence[Told]) -> tuple[float, ...]:
             found.append(UNTOLD_NATS)
             continue
         entry = left.pop(0)
-        tops = entry.told("top_logprobs")
+        tops = entry.objects("top_logprobs")
         others = {
             str(other): top.number("logprob") for top in tops if (other := top.count("id")) != token
         }

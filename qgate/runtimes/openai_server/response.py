@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, QGateError
 from qgate.untrusted.json import Fields, strict_json
 from qgate.untrusted.text import quoted
 
@@ -43,8 +43,15 @@ def reason_of(raw: bytes) -> str:
 class Told(Fields):
     """One JSON object of an answer; what is missing or something else is a MeasurementError."""
 
-    def __init__(self, value: object, where: str, place: str = "") -> None:
-        super().__init__(value, where, MeasurementError, "", place)
+    def __init__(
+        self,
+        value: object,
+        where: str,
+        raises: type[QGateError] = MeasurementError,
+        remedy: str = "",
+        place: str = "",
+    ) -> None:
+        super().__init__(value, where, raises, remedy, place)
 
     def text(self, name: str) -> str:
         return str(self.get(name, str))
@@ -59,21 +66,9 @@ class Told(Fields):
     def is_set(self, name: str) -> bool:
         return self.values.get(name) is True
 
-    def within(self, name: str) -> Told:
-        return self._inner(name, self.values.get(name))
-
-    def entries(self, name: str) -> tuple[object, ...]:
-        found: tuple[object, ...] = self.get(name, tuple[Any, ...])
-        return found
-
-    def told(self, name: str) -> tuple[Told, ...]:
-        return tuple(
-            self._inner(f"{name}[{at}]", entry) for at, entry in enumerate(self.entries(name))
-        )
-
     def only(self, name: str) -> Told:
         """The one entry of a list."""
-        entries = self.told(name)
+        entries = self.objects(name)
         if len(entries) != 1:
             raise self.error(f"{name}: got {len(entries)}; expected 1")
         return entries[0]
@@ -92,6 +87,3 @@ class Told(Fields):
     def numbers(self) -> dict[str, float]:
         """All fields, finite numbers each."""
         return {name: self.number(name) for name in self.values}
-
-    def _inner(self, name: str, value: object) -> Told:
-        return Told(value, self._where, self._within(name))

@@ -60,14 +60,14 @@ class Vllm(Dialect):
         more = {"logprobs": 2, "return_tokens_as_token_ids": True}
         told = self.told(self.server.post(self.path, {**self.body(prompt, tokens), **more}))
         choice = told.only("choices")
-        named, leads = _read_logprobs(choice.within("logprobs"))
+        named, leads = _read_logprobs(choice.inner("logprobs"))
         ids = choice.ids("token_ids") if choice.has("token_ids") else named
         if ids != named:
             raise MeasurementError(
                 f"openai_server: token ids: got {len(ids)} that are not those of their"
                 f" {len(named)} log-probabilities; expected the same"
             )
-        usage, has_ended = told.within("usage"), self.has_ended(choice.text("finish_reason"))
+        usage, has_ended = told.inner("usage"), self.has_ended(choice.text("finish_reason"))
         given, end = split_end(ids, has_ended=has_ended)
         return Said(
             text=choice.text("text"),
@@ -82,7 +82,7 @@ class Vllm(Dialect):
 
 def _read_logprobs(told: Told) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The tokens that were chosen, and how far each was ahead."""
-    names, tops = told.texts("tokens"), told.told("top_logprobs")
+    names, tops = told.texts("tokens"), told.objects("top_logprobs")
     if len(names) != len(tops):
         raise MeasurementError(
             f"openai_server: lost tokens: got log-probabilities of {len(tops)};"
