@@ -22,13 +22,7 @@ from qgate.records import (
     RuntimeFacts,
     Verdict,
 )
-from qgate.verdict import (
-    adjust,
-    explain,
-    judge,
-    judge_family,
-    would_have_seen,
-)
+from qgate.verdict import adjust, explain, judge, judge_family, would_have_seen
 from qgate.verdict.increase import settle
 from qgate.verdict.multiplicity import is_in_family
 from qgate.verdict.vacuous import require_non_vacuous

@@ -22,11 +22,7 @@ from qgate.stats.paired_ratios import (
 )
 from qgate.stats.paired_scores import paired_scores
 from qgate.stats.perplexity import perplexity, perplexity_increase, perplexity_ratio
-from qgate.stats.power import (
-    chance_to_certify,
-    detectable_drop,
-    items_to_certify,
-)
+from qgate.stats.power import chance_to_certify, detectable_drop, items_to_certify
 from qgate.stats.simultaneous import simultaneous
 from qgate.stats.slope import slope
 from qgate.stats.student_t import normal_quantile, t_quantile

@@ -22,7 +22,6 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -106,15 +105,15 @@ class FreeRunning(PromptProbe):
         Raises:
             NotApplicable: every answer of it loops, or none ends.
         """
-        answers = outcome.answers[0]
-        if check == "edge.repetition" and _has_looped(answers).all():
+        count = len(outcome.answers[0].ids)
+        if check == "edge.repetition" and _has_looped(outcome).all():
             raise NotApplicable(
-                f"{check}: the original itself always loops: got {len(answers.ids)} of"
-                f" {len(answers.ids)} answers that do; expected fewer. Nothing could be lost"
+                f"{check}: the original itself always loops: got {count} of {count} answers that"
+                " do; expected fewer. Nothing could be lost"
             )
-        if check == "edge.termination" and not _has_ended(answers, outcome.end_tokens).any():
+        if check == "edge.termination" and not _has_ended(outcome).any():
             raise NotApplicable(
-                f"{check}: the original itself never ends: got 0 of {len(answers.ids)} answers"
+                f"{check}: the original itself never ends: got 0 of {count} answers"
                 " that end with its end token; expected some. Nothing could be lost"
             )
 
@@ -156,17 +155,10 @@ class FreeAnswers:
     def _flags(self, check: str) -> PairedAnswers:
         artifact, reference = self._answers()
         ends = check == "edge.termination"
-        of_artifact, of_reference = (
-            (
-                partial(_has_ended, ends=self.pair.artifact.end_tokens),
-                partial(_has_ended, ends=self.pair.reference.end_tokens),
-            )
-            if ends
-            else (_has_looped, _has_looped)
-        )
+        flags = _has_ended if ends else _has_looped
         return PairedAnswers(
-            artifact=of_artifact(artifact),
-            reference=of_reference(reference),
+            artifact=flags(self.pair.artifact),
+            reference=flags(self.pair.reference),
             is_good=ends,
             prompts=self.prompts,
             artifact_texts=artifact.texts,
@@ -181,12 +173,14 @@ class FreeAnswers:
         )
 
 
-def _has_ended(answers: Answers, ends: tuple[int, ...]) -> np.ndarray:
-    flags: np.ndarray = (answers.ends != NO_END) & np.isin(answers.ends, ends)
+def _has_ended(outcome: Outcome) -> np.ndarray:
+    ends = outcome.answers[0].ends
+    flags: np.ndarray = (ends != NO_END) & np.isin(ends, outcome.end_tokens)
     return flags
 
 
-def _has_looped(answers: Answers) -> np.ndarray:
+def _has_looped(outcome: Outcome) -> np.ndarray:
+    answers = outcome.answers[0]
     pairs = zip(answers.ids, answers.texts, strict=True)
     return np.array([is_loop(ids) or compresses(text) for ids, text in pairs])
 

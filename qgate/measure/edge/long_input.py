@@ -352,7 +352,6 @@ class _Writer:
         self._speaker = speaker
         self._fillers = speaker.follow([f"{text}\n" for text in fillers])
         self._is_short = is_short
-        self._facts = int(is_short)
         (self._start,) = speaker.begin([""])
         if not len(self._start):
             self._start = np.array([speaker.first_token], dtype=np.int32)
@@ -365,7 +364,7 @@ class _Writer:
         """
         rng = random.Random(seed)  # noqa: S311 - text, not secrets
         bounds = [int(length * share) for share in _SHARES]
-        facts = self._facts * len(bounds)
+        facts = len(bounds) if self._is_short else 0
         planted = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, facts)]
         told = [f"Note: the {key} has{number}.\n" for key, number in planted]
         notes = self._speaker.follow(told) if told else ()
@@ -381,10 +380,10 @@ class _Writer:
         draft.add(self._start)
         passages: list[tuple[int, np.ndarray]] = []
         for quarter, stop in enumerate(bounds):
-            for number in range(self._facts):
-                draft.add(notes[quarter * self._facts + number])
+            if self._is_short:
+                draft.add(notes[quarter])
             # in a short text the questions take some of the last quarter
-            ahead = sum(map(len, notes[(quarter + 1) * self._facts :]))
+            ahead = sum(map(len, notes[quarter + 1 :]))
             begun = self._fill(draft, prose, min(stop, end - ahead), bounds)
             for begin, ids in begun[: again[quarter]]:
                 draft.mark(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
@@ -397,7 +396,7 @@ class _Writer:
         for back, ids in rng.sample(passages, len(passages)):
             self._repeat(draft, ids, back, line_end)
         for number in rng.sample(range(facts), facts):
-            self._ask(draft, questions[number], bounds[-1 - number // self._facts])
+            self._ask(draft, questions[number], bounds[-1 - number])
         for piece in _pieces(draft, prose, length):
             draft.mark(_LAST, *piece)
         return np.concatenate(draft.parts).astype(np.int32), draft.marks
