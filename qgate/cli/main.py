@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from qgate.errors import QGateError, require_own_package
+from qgate.errors import QGateError, ThresholdsError, require_own_package
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
@@ -58,10 +58,16 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
         # a command is a module of its own, and a function in it
         module = import_module(f"qgate.cli.{options.command}")
         code: int = getattr(module, f"run_{options.command}")(options)
+    except ThresholdsError as error:  # a line for each mistake
+        return _fail(*str(error).splitlines())
     except QGateError as error:
-        sys.stderr.writelines(f"{escape_line(line)}\n" for line in str(error).splitlines())
-        return USAGE
+        return _fail(str(error))
     return code
+
+
+def _fail(*lines: str) -> int:
+    sys.stderr.writelines(f"{escape_line(line)}\n" for line in lines)
+    return USAGE
 
 
 def _make_parser(prog: str) -> _Parser:

@@ -15,10 +15,8 @@ import pytest
 
 from qgate import __version__
 from qgate.cli.doctor import describe
-from qgate.runtimes import SHIPPED, find_spec
 from qgate.runtimes.selection import Machine
 from qgate.runtimes.spec import RuntimeSpec
-from qgate.thresholds.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -51,10 +49,6 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_the_program_is_the_same_function() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"qgate": "qgate.cli.main:main"}
-
-
-def test_the_schema_is_that_of_the_thresholds() -> None:
-    assert run("schema").stdout == json_schema({name: find_spec(name).options for name in SHIPPED})
 
 
 def test_the_old_name_of_the_schema_prints_it_and_says_the_new_one() -> None:

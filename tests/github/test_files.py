@@ -84,18 +84,6 @@ def test_zizmor_finds_what_is_planted(
     assert finding in done.stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=_names)
-def test_every_action_of_others_is_pinned_by_commit_with_its_version(path: Path) -> None:
-    others = [line for line in references(path) if not line.startswith("$/")]
-    wrong = [
-        line
-        for line in others
-        if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v[\d.]+", line)
-    ]
-    assert wrong == []
-    assert others or path == ACTION
-
-
 def test_one_action_has_one_pin() -> None:
     lines = {line for path in FILES for line in references(path) if "@" in line}
     assert len(lines) == len({line.partition("@")[0] for line in lines})
@@ -106,26 +94,14 @@ def test_the_gate_uses_the_action_beside_it() -> None:
     assert ROOT / own.removeprefix("$/") == ACTION.parent
 
 
-@pytest.mark.parametrize("path", FILES, ids=_names)
-def test_no_script_holds_an_expression(path: Path) -> None:
-    assert [script for script in scripts(path) if "${{" in script] == []
-    assert scripts(path)
-
-
 @pytest.mark.parametrize("path", WORKFLOWS, ids=_names)
 def test_every_job_only_reads_and_ends_in_time(path: Path) -> None:
+    """Pins, expressions in scripts and credentials that stay are what zizmor finds, above."""
     workflow = load(path)
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
         assert job["permissions"] in ({}, {"contents": "read"})
         assert job["timeout-minutes"]
-    checkouts = [
-        step
-        for job in workflow["jobs"].values()
-        for step in job["steps"]
-        if step.get("uses", "").startswith("actions/checkout@")
-    ]
-    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def test_ci_runs_every_stage_on_every_python_and_so_what_the_readme_says() -> None:

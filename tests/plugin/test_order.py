@@ -95,14 +95,10 @@ def test_running_what_failed_again_changes_no_number(
     assert found == {row: numbers[row] for row in found}
 
 
-@pytest.mark.parametrize("order", ["straight", "reversed"])
-def test_each_model_is_started_once_for_all_rows(
-    project: Project, models: Path, order: str
-) -> None:
+def test_each_model_is_started_once_for_all_rows(project: Project, models: Path) -> None:
     python, count = project.counting_python()
     project.write("limits.yaml", f"{TOY_LIMITS}runtime: {{python: {python}}}\n")
-    if order == "reversed":
-        project.write("conftest.py", REVERSED)
+    project.write("conftest.py", REVERSED)
     seen = project.gate_all(models)
 
     assert len(quality(seen)) == 2 * ROWS
