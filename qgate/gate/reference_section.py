@@ -31,11 +31,7 @@ def measurements(reference: Reference) -> dict[str, Any]:
     perplexity = stats.perplexity(reference.nll_nats, reference.windows.owners, level=0.95)
     return {
         "perplexity": {
-            "value": perplexity.value,
-            "low": perplexity.low,
-            "high": perplexity.high,
-            "level": perplexity.level,
-            "n": perplexity.n,
+            name: getattr(perplexity, name) for name in ("value", "low", "high", "level", "n")
         },
         "text": texts.describe(reference.text, reference.windows),
         "store": reference.storage(),

@@ -25,7 +25,6 @@ hundred are lost whole among flips of other kinds, 5 to 10 % were.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,18 +42,10 @@ if TYPE_CHECKING:
 
 FEWEST_FLIPPED_GROUPS = 12
 """A test by flipped signs of so many groups can reach 2^-12, an alarm's error among 200 of them."""
+_METHOD = "Tango score, paired"
 _BISECTION_WIDTH = 1e-12
 # where no group has a flip, each may have lost as one: the groups are all that was drawn
 _PRIOR = Prior(icc=1.0, weight=1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flips:
-    """How many of n items flipped, and which way."""
-
-    gained: int
-    lost: int
-    n: int
 
 
 def paired_difference(
@@ -83,20 +74,20 @@ def paired_difference(
     Raises:
         MeasurementError: unpaired items, none, one group only, or one neither right nor wrong.
     """
-    flips, z = count_flips(artifact, reference), normal_quantile(0.5 + level / 2.0)
-    worth, method, p_value = 1.0, "Tango score, paired", _exact(flips)
-    if is_grouped := groups is not None and len(np.unique(groups)) < flips.n:
+    (gained, lost, n), z = _count_flips(artifact, reference), normal_quantile(0.5 + level / 2.0)
+    worth, method = 1.0, _METHOD
+    p_value: float | None = mcnemar_exact(lost, gained)
+    if is_grouped := groups is not None and len(np.unique(groups)) < n:
         differences = np.asarray(artifact, np.float64) - np.asarray(reference, np.float64)
         sample = group_items("paired difference", differences, groups)
-        (worth, why), p_value = _worth(sample, level), _flipped(sample)
-        method = f"{method}, {why}"
-    low, high = score_ends(flips.gained * worth, flips.lost * worth, flips.n * worth, z)
+        (worth, method), p_value = _worth(sample, level), _flipped(sample)
+    low, high = score_ends(gained * worth, lost * worth, n * worth, z)
     return Estimate(
-        value=(flips.gained - flips.lost) / flips.n,
+        value=(gained - lost) / n,
         low=low,
         high=high,
         level=level,
-        n=flips.n,
+        n=n,
         unit="difference",
         method=method,
         p_value=p_value,
@@ -104,12 +95,8 @@ def paired_difference(
     )
 
 
-def count_flips(artifact: NDArray[Any], reference: NDArray[Any]) -> Flips:
-    """Count what only one side answered right.
-
-    Raises:
-        MeasurementError: unpaired items, none at all, or an answer that is neither right nor wrong.
-    """
+def _count_flips(artifact: NDArray[Any], reference: NDArray[Any]) -> tuple[int, int, int]:
+    """How many items only the artifact has right, how many only the reference, and of how many."""
     artifact, reference = _answers("artifact", artifact), _answers("reference", reference)
     if artifact.shape != reference.shape:
         raise MeasurementError(
@@ -118,11 +105,8 @@ def count_flips(artifact: NDArray[Any], reference: NDArray[Any]) -> Flips:
         )
     if artifact.size == 0:
         raise MeasurementError("paired difference: no items: got n = 0; expected at least 1.")
-    return Flips(
-        gained=int(np.count_nonzero(artifact & ~reference)),
-        lost=int(np.count_nonzero(reference & ~artifact)),
-        n=int(artifact.size),
-    )
+    gained, lost = np.count_nonzero(artifact & ~reference), np.count_nonzero(reference & ~artifact)
+    return int(gained), int(lost), int(artifact.size)
 
 
 def score_ends(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
@@ -152,10 +136,6 @@ def _answers(side: str, flags: NDArray[Any]) -> NDArray[np.bool_]:
     return right
 
 
-def _exact(flips: Flips) -> float | None:
-    return mcnemar_exact(flips.lost, flips.gained)
-
-
 def _flipped(sample: Clustered) -> float | None:
     """Of the test that flips the signs of whole groups; None with so few that it shows nothing."""
     if sample.sizes.size < FEWEST_FLIPPED_GROUPS:
@@ -164,14 +144,14 @@ def _flipped(sample: Clustered) -> float | None:
 
 
 def _worth(sample: Clustered, level: float) -> tuple[float, str]:
-    """How many independent items one of these is worth, and why."""
+    """How many independent items one of these is worth, and the interval's name."""
     found = clustered_mean(sample)
     is_flip = sample.values != 0.0
     variance = float(is_flip.mean()) - found.mean**2
     effect = design_effect(sample, found, variance=variance, is_rare=is_flip, prior=_PRIOR)
     z, t = normal_quantile(0.5 + level / 2.0), t_quantile(0.5 + level / 2.0, found.df)
-    why = f"clustered, design effect {effect:.2f} ({round(found.df, 1):g} df)"
-    return (z / t) ** 2 / effect, why
+    method = f"{_METHOD}, clustered, design effect {effect:.2f} ({round(found.df, 1):g} df)"
+    return (z / t) ** 2 / effect, method
 
 
 def _upper_end(gained: float, lost: float, n: float, z: float) -> float:

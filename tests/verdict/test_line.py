@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from qgate import stats
-from qgate.verdict import (
-    explain,
-    judge,
-    judge_family,
-    samples_to_decide,
-    smallest_detectable,
-    would_have_seen,
-)
+from qgate.verdict import explain, judge, judge_family, would_have_seen
+from qgate.verdict.message import samples_to_decide, smallest_detectable
 from tests.support.estimates import LANGUAGES, PASS, a_limit, an_estimate, exactly
 
 if TYPE_CHECKING:
