@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class TopKFake(Fake):
     """Served as vLLM serves: with `reads_named`, as its newer versions do."""
 
-    def __init__(self, *, reads_named: bool = False, most: int = 10**6) -> None:
+    def __init__(self, *, reads_named: bool = False) -> None:
         super().__init__()
-        self.reads_named, self._most = reads_named, most
+        self.reads_named = reads_named
         self.asked: list[tuple[int, bool]] = []
         """For each call: how many of the likeliest, and whether tokens were named."""
 
@@ -46,9 +46,6 @@ class TopKFake(Fake):
         targets = span.ids[span.first + 1 :, None]
         order = np.argsort(-logprobs, axis=1, kind="stable")[:, :top]
         best = np.take_along_axis(logprobs, order, axis=1)
-        if top > self._most:  # it does not tell more than so many; the rest of the list is a tail
-            best[:, self._most :] = -np.inf
-            order[:, self._most :] = np.arange(10**6, 10**6 + top - self._most)
         own = np.take_along_axis(logprobs, targets, axis=1)[:, 0]
         return Reading(
             logprobs=own,
