@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.errors import ArtifactError, RuntimeUnavailable
 from qgate.runtimes.transformers.requirements import require
+from qgate.untrusted.text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from qgate.runtimes.base import LoadSettings
 
-_MOST_NAMED = 3
 _INDEX = "model.safetensors.index.json"
 _COMPUTE_DTYPE = "bnb_4bit_compute_dtype"
 
@@ -167,12 +167,8 @@ def _refuse_unless_whole(found: Mapping[str, Any]) -> None:
         "tensors that this model has no place for": found["unexpected_keys"],
         "weights that cannot be loaded": found["error_msgs"],
     }
-    said = [f"{what}: {_named(names)}" for what, names in troubles.items() if names]
+    said = [
+        f"{what}: {listed(sorted(map(str, names)))}" for what, names in troubles.items() if names
+    ]
     if said:
         raise ArtifactError(f"the weights do not fit config.json: {'; '.join(said)}")
-
-
-def _named(names: Iterable[str]) -> str:
-    ordered = sorted(map(str, names))
-    more = f" and {len(ordered) - _MOST_NAMED} more" if len(ordered) > _MOST_NAMED else ""
-    return ", ".join(ordered[:_MOST_NAMED]) + more

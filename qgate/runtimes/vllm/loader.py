@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qgate.artifacts.hf.weights import read_weights
+from qgate.untrusted.text import listed
 
 FORMAT = "qgate_safetensors"
 """What vLLM is told as its `load_format`."""
@@ -57,10 +58,7 @@ def _unset(model: Any) -> None:  # noqa: ANN401 - a torch module
 def _require_set(model: Any) -> None:  # noqa: ANN401 - a torch module
     unset = [name for name, one in _matrices(model).items() if bool(one.data.isnan().any())]
     if unset:
-        raise ValueError(
-            f"weights are missing in the files, or no numbers: {', '.join(unset[:3])}"
-            + (f" and {len(unset) - 3} more" if len(unset) > 3 else "")
-        )
+        raise ValueError(f"weights are missing in the files, or no numbers: {listed(unset)}")
 
 
 def _matrices(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a torch module

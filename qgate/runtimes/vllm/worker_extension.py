@@ -18,7 +18,6 @@ came out is believed is decided by `qgate.runtimes.worker.whole_scoring`.
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ class _Tap:
 
     def __init__(self, runner: Any, names: Mapping[str, int], request: ScoreRequest) -> None:  # noqa: ANN401
         self._runner, self._names = runner, names
-        self._crew = Crew(os.cpu_count() or 1)
+        self._crew = Crew()
         self._watch = Watch(request, self._crew)
         self._wrapped: list[tuple[Any, str, Any]] = []
         self._step: tuple[Any, Sequence[Part]] | None = None

@@ -9,7 +9,6 @@ the second time cannot be held against anything.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +91,7 @@ class TopKScorer:
         def report(done: int) -> None:
             progress("reading the original", done, count)
 
-        with Crew(os.cpu_count() or 1) as crew:
+        with Crew() as crew:
             return find_top_rows(request.stored, request.anchors[:count], TOP, crew, report)
 
     def _compare(

@@ -6,7 +6,6 @@ is in the window. By llama.cpp's `perplexity` convention `first` is the middle o
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -193,7 +192,7 @@ class Scorer:
         """
         total = len(self._request.windows)
         parts: list[dict[str, np.ndarray]] = []
-        with Crew(os.cpu_count() or 1) as crew:
+        with Crew() as crew:
             progress("scoring", 0, total)
             for place, rows in self._rows(crew):
                 parts.append(self._samples(place, rows, crew))
@@ -246,7 +245,7 @@ class Scorer:
             done += windows * count
             is_whole = place.row == 0 and count == wanted + 1
             if not (is_whole or (windows == 1 and place.row + count <= wanted + 1)):
-                raise _lost(place.row or count, wanted + 1)
+                raise lost_rows(place.row or count, wanted + 1)
             if scored := min(count, wanted - place.row):
                 told = logits[:, :scored]
                 yield (
@@ -258,7 +257,7 @@ class Scorer:
                     ),
                 )
         if done != len(self._request.windows) * (wanted + 1):
-            raise _lost(done, len(self._request.windows) * (wanted + 1))
+            raise lost_rows(done, len(self._request.windows) * (wanted + 1))
 
     def _decoded(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Logits, and hidden states of the original, as the runtime hands them out."""
@@ -277,7 +276,7 @@ class Scorer:
             yield part
 
 
-def _lost(got: int, expected: int) -> MeasurementError:
+def lost_rows(got: int, expected: int) -> MeasurementError:
     return MeasurementError(f"lost samples: got {got} rows of logits; expected {expected}")
 
 

@@ -9,7 +9,6 @@ decoded in the very same calls.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker import reductions
+from qgate.runtimes.worker.scoring import lost_rows
 from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress
     """Of every scored token."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
-    with Crew(os.cpu_count() or 1) as crew:
+    with Crew() as crew:
         for pack in packs(spans, runtime.tokens_per_pack):
             progress("scoring", len(nll), len(spans), (len(nll), len(nll) + len(pack)))
             found = _score_pack(runtime, pack, crew)
@@ -63,7 +63,7 @@ def _score_pack(
     for logits in runtime.logits_of_spans(pack):
         rows = slice(done, done + len(logits))
         if rows.stop > len(targets):
-            raise _lost(rows.stop, len(targets))
+            raise lost_rows(rows.stop, len(targets))
         if rows.stop == rows.start:
             continue
         normalizers = reductions.log_normalizers(logits[None], crew)
@@ -72,11 +72,7 @@ def _score_pack(
         tops[rows] = logits.argmax(axis=-1) == wanted
         done = rows.stop
     if done != len(targets):
-        raise _lost(done, len(targets))
+        raise lost_rows(done, len(targets))
     if not np.isfinite(nll).all():
         raise MeasurementError("logits are not finite while sequences are scored")
     return nll, tops
-
-
-def _lost(got: int, expected: int) -> MeasurementError:
-    return MeasurementError(f"lost samples: got {got} rows of logits; expected {expected}")

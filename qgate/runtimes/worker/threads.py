@@ -6,6 +6,7 @@ them, which costs a third of that on a virtual machine.
 
 from __future__ import annotations
 
+import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -18,10 +19,14 @@ Result = TypeVar("Result")
 
 
 class Crew:
-    """The calling thread and some more; a context manager."""
+    """The calling thread and some more; a context manager.
 
-    def __init__(self, threads: int) -> None:
-        self._others = threads - 1
+    Args:
+        threads: how many in all; 0: one for each of the machine's processors.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        self._others = (threads or os.cpu_count() or 1) - 1
         self._pool = ThreadPoolExecutor(max_workers=max(1, self._others))
 
     def __enter__(self) -> Self:
