@@ -73,7 +73,10 @@ class OwnPrompts:
     def answers(self, outcome: Outcome) -> list[str]:
         """One side's answers, each without the first stop and what follows it."""
         (answered,) = outcome.answers
-        return [_before(text, self.stops) for text in answered.texts]
+        return [
+            min((text.partition(stop)[0] for stop in self.stops), key=len, default=text)
+            for text in answered.texts
+        ]
 
     def loglikelihoods(self, outcome: Outcome) -> list[float]:
         """Of one side, in nats: the sum over a continuation's tokens."""
@@ -86,7 +89,3 @@ def _require_room(text: str, tokens: int, speaker: Speaker) -> None:
             f"prompt {quoted(text[:_SHOWN_CHARACTERS])} does not fit the context: got {tokens}"
             f" tokens with what follows it; expected at most {speaker.context_tokens}"
         )
-
-
-def _before(text: str, stops: tuple[str, ...]) -> str:
-    return min((text.partition(stop)[0] for stop in stops), key=len, default=text)

@@ -70,12 +70,9 @@ class RunClock:
         """`41 %, about 3 min left`; empty where nothing was expected."""
         if not self._expected_s:
             return ""
-        spent, left = self._total_s(), self.left_s()
+        spent, left = sum(self._spent_s.values()) + self._running_s(), self.left_s()
         share = spent / (spent + left) if spent + left else 1.0
         return f"{share * 100:.0f} %, {in_words(left)} left"
-
-    def _total_s(self) -> float:
-        return sum(self._spent_s.values()) + self._running_s()
 
     def _running_s(self) -> float:
         return time.monotonic() - self._since_s if self._open else 0.0

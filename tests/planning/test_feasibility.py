@@ -9,8 +9,9 @@ import pytest
 from qgate import stats
 from qgate.errors import ThresholdsError
 from qgate.planning.feasibility import ASSUMED_FLIP_RATE, Feasibility
-from qgate.planning.noise_floor import Flips, Noise, Original, Runtime, describe
+from qgate.planning.noise_floor import Flips, Noise, describe
 from qgate.records import Asked, Limit, SourceLine
+from tests.planning.test_noise import NOISE
 
 CHECK = "accuracy.gsm8k"
 
@@ -93,18 +94,7 @@ def test_rows_of_no_task_are_left_alone() -> None:
 
 def a_floor(flips: int, items: int = 1000) -> Noise:
     seen = Flips(check=CHECK, items=items, flips=flips, upper=0.5, level=0.95, texts_differ=flips)
-    return Noise(
-        created="2026-11-25T10:00:00+00:00",
-        original=Original(id="m-F16", digest="sha256:0", size_bytes=7),
-        runtime=Runtime(name="llama_cpp", version="0.3.36", device="cpu"),
-        flips=(seen,),
-        all_flips=seen,
-        estimates={},
-        left_out={},
-        thresholds=(),
-        machine={},
-        seconds=1.0,
-    )
+    return dataclasses.replace(NOISE, flips=(seen,), all_flips=seen)
 
 
 def test_a_machine_noisier_than_what_is_assumed_needs_more_items() -> None:
@@ -125,8 +115,8 @@ def test_the_original_against_itself_is_a_floor_and_no_estimate_of_quantization(
 
 def test_the_floor_that_is_used_is_told() -> None:
     assert describe(a_floor(3)) == (
-        "qgate: noise floor of 2026-11-25: m-F16 in llama_cpp 0.3.36, run twice: 3 of 1000 answers"
-        " flip",
+        "qgate: noise floor of 2026-01-31: llama-F16 in llama_cpp 0.3.36, run twice: 3 of 1000"
+        " answers flip",
     )
     assert describe(None) == ()
 

@@ -130,7 +130,8 @@ def _stored(modules: Sequence[Module], quantization: Mapping[str, Any] | None) -
     if quantization is not None:
         _require_known(claim)
     reader = READERS.get(method_of(claim))
-    skipped = [one for key in SKIPPED_KEYS for one in _as_list(claim.get(key))]
+    lists = [claim[key] for key in SKIPPED_KEYS if isinstance(claim.get(key), list)]
+    skipped = [one for names in lists for one in names]
     readings = {module.name: reader(module, claim) for module in modules} if reader else {}
     quantized = {name: reading for name, reading in readings.items() if reading is not None}
     left = [
@@ -147,10 +148,6 @@ def _stored(modules: Sequence[Module], quantization: Mapping[str, Any] | None) -
         if module.name in quantized or any(part.is_matrix for part in module.parts.values())
     ]
     return _Stored(quantized=quantized, left=left, modules=with_matrix)
-
-
-def _as_list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
 
 
 def _require_known(claim: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from qgate.errors import MeasurementError
 from qgate.measure.tasks.code_execution import program
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.items import Item
+from qgate.sandbox import find_isolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,12 +105,17 @@ def test_the_program_is_what_was_asked_for_and_its_tests(text: str, code: str) -
     assert program(PROMPT, text, "assert double(2) == 4") == (f"{code}\n\nassert double(2) == 4\n")
 
 
-def test_code_is_right_where_its_tests_pass() -> None:
-    sandbox = pytest.importorskip("qgate.sandbox")
+@pytest.fixture
+def isolated() -> None:
+    """Programs can be run where they do no harm."""
     try:
-        sandbox.find_isolation()
+        find_isolation()
     except MeasurementError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("isolated")
+def test_code_is_right_where_its_tests_pass() -> None:
     tests = "assert double(2) == 4"
     asked = [Item(id=str(n), prompt=PROMPT, choices=(), answer="", tests=tests) for n in range(3)]
     texts = ["    return 2 * x\n", "    return x\n", "    while True: print(x)\n"]
@@ -118,12 +124,8 @@ def test_code_is_right_where_its_tests_pass() -> None:
     assert stopped_by == ("", "", "stopped: printed more than 65536 bytes")
 
 
+@pytest.mark.usefixtures("isolated")
 def test_saying_nothing_is_wrong_even_where_the_prompt_is_a_program() -> None:
-    sandbox = pytest.importorskip("qgate.sandbox")
-    try:
-        sandbox.find_isolation()
-    except MeasurementError as error:
-        pytest.skip(str(error))
     done = Item(id="1", prompt="x = 1\n", choices=(), answer="", tests="assert x == 1")
     grades, _ = Grading(metric="code").grade(["y = 2\n", " \n"], [done, done])
     assert grades.tolist() == [True, False]

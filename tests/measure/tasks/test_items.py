@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -161,18 +159,3 @@ def test_a_file_of_absurd_size_is_refused(tmp_path: Path) -> None:
         "items.jsonl: too large: got more than 67108864 bytes; expected at most that."
         " Name a part of it."
     )
-
-
-# What it costs while pytest collects
-
-
-def test_reading_items_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, qgate.measure.tasks.items, qgate.reference.prompts\n"
-        "import qgate.measure.tasks.metrics\n"
-        "sys.exit(' '.join({'numpy', 'scipy', 'mlflow', 'torch'} & set(sys.modules)) or None)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")

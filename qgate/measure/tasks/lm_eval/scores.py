@@ -93,14 +93,11 @@ def _value(loaded: LoadedTask, item: Item, filtered: Sequence[Any]) -> float:
     value = results.get(name)
     if isinstance(value, bool | int | float | np.number | np.bool_) and math.isfinite(value):
         return float(value)
+    got = str(value) if isinstance(value, float) else f"a {type(value).__name__}"
     raise MeasurementError(
-        f"{loaded.settings.name}: {where}: got {_kind(value)} for {name}; expected a number for"
+        f"{loaded.settings.name}: {where}: got {got} for {name}; expected a number for"
         f" every doc. Name another metric: the doc has {', '.join(results)}"
     )
-
-
-def _kind(value: object) -> str:
-    return str(value) if isinstance(value, float) else f"a {type(value).__name__}"
 
 
 def _unread(loaded: LoadedTask, where: str, error: Exception) -> MeasurementError:

@@ -138,16 +138,6 @@ def test_a_graded_metric_stays_one_where_all_docs_are_right(
     assert isinstance(read(probe, speak, side, side), PairedScores)
 
 
-def test_a_metric_may_be_better_when_lower(write_task: Write, speak: Speak) -> None:
-    probe = make(graded(write_task, "f1", metric="edits", higher_is_better=False))
-    side = make_outcome(make_answers("a", "a b", "a b c"))
-
-    found = read(probe, speak, side, side)
-
-    assert isinstance(found, PairedScores)
-    assert found.artifact.tolist() == [-1.0, 0.0, 1.0]  # turned: less is worse everywhere
-
-
 def test_an_empty_answer_is_wrong_whatever_the_task_makes_of_it(
     write_task: Write, speak: Speak
 ) -> None:
