@@ -150,8 +150,6 @@ def test_hugging_face_directories_are_recognised(
     ("config", "reason"),
     [
         ("[1]", "got list; expected an object."),
-        ('{"a": NaN}', "not JSON: got NaN; expected finite numbers."),
-        ('{"a": 1, "a": 2}', "not JSON: got the key 'a' twice; expected every key once."),
         ("[" * 100_000, "not JSON: got too many levels; expected a short object."),
         (" " * 10_000_001, "expected <= 10000000 bytes."),
     ],
