@@ -26,7 +26,7 @@ from qgate.stats.binomial import upper_share
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qgate.measure.probes import Asking
+    from qgate.measure.probes import Asking, Probe
     from qgate.planning.plan import RunPlan
     from qgate.records import Estimate
     from qgate.runtimes.messages import Answers, Batch
@@ -47,6 +47,9 @@ class TwinMeasurer(Measurer):
     def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
         """What it answers, in the order of the work."""
         return back_in_order(super().ask_artifact(serving, probe, in_another_order(work)))
+
+    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+        return probe  # the whole of it is asked, and no scout before
 
 
 def in_another_order(work: Work) -> Work:
