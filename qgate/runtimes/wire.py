@@ -72,7 +72,7 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of that kind
         return None
     if get_origin(kind) in (UnionType, Union):
         return read(parts[0], value)
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(read(parts[0], one) for one in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, kind):

@@ -130,6 +130,7 @@ WRONG = {
     "a field less": {"ids": None},
     "no arrays": {"ids": [[1], [2]]},
     "an array for texts": {"texts": IDS},
+    "one text for texts": {"texts": "ab"},
     "numbers for texts": {"texts": [1, 2]},
 }
 

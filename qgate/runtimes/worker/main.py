@@ -163,7 +163,10 @@ class _Worker:
         return Scored(digests=digests, total_s=time.perf_counter() - started, **scored)
 
     def _encode(self, asked: Texts) -> tuple[np.ndarray, ...]:
-        return tuple(self._adapter().encode(text, begins=asked.begins) for text in asked.texts)
+        import numpy as np
+
+        found = (self._adapter().encode(text, begins=asked.begins) for text in asked.texts)
+        return tuple(np.asarray(ids, dtype=np.int32) for ids in found)
 
     def _score_spans(self, spans: Sequence[Span]) -> SpanScores:
         from qgate.runtimes.worker import logprob_scoring as top_k_scoring
@@ -185,9 +188,9 @@ class _Worker:
         self._progress("answering", count, count, (count, count))
         ends = [NO_END if answer.end is None else answer.end for answer in answers]
         return Answers(
-            ids=tuple(answer.ids for answer in answers),
+            ids=tuple(np.asarray(answer.ids, dtype=np.int32) for answer in answers),
             ends=np.array(ends, dtype=np.int32),
-            margins_nats=tuple(answer.margins_nats for answer in answers),
+            margins_nats=tuple(np.asarray(one.margins_nats, dtype=np.float32) for one in answers),
             texts=tuple(self._adapter().decode(answer.ids) for answer in answers),
         )
 
