@@ -53,10 +53,7 @@ def require_nonzero_score(
     if scores.any() if least is None else mean >= least:
         return
     wanted = "more than 0" if least is None else f"at least {least:g}"
-    raise NotApplicable(
-        f"{check}: the original itself does not know {asked}: got a mean score of {mean:.3g};"
-        f" expected {wanted}. Name tasks that the model is used for, and switch this one off"
-    )
+    raise _not_known(check, asked, f"a mean score of {mean:.3g}", wanted)
 
 
 def require_above_chance(
@@ -81,10 +78,7 @@ def require_above_chance(
     enough = chance + LEAST_ABOVE_CHANCE if least is None else least
     if share >= enough:
         return
-    raise NotApplicable(
-        f"{check}: the original itself does not know {asked}: got {share:.0%} right; expected at"
-        f" least {enough:.0%}. Name tasks that the model is used for, and switch this one off"
-    )
+    raise _not_known(check, asked, f"{share:.0%} right", f"at least {enough:.0%}")
 
 
 def require_possible(
@@ -109,10 +103,13 @@ def require_possible(
     found, n = int(right.sum()), len(right)
     if found >= enough * n or _chance_of_at_most(found, n, enough) > _DOUBT:
         return
-    raise NotApplicable(
-        f"{check}: the original itself does not know {asked}: got {found / n:.0%} of {n} right;"
-        f" expected at least {enough:.0%}. Name tasks that the model is used for, and switch this"
-        " one off"
+    raise _not_known(check, asked, f"{found / n:.0%} of {n} right", f"at least {enough:.0%}")
+
+
+def _not_known(check: str, asked: str, got: str, expected: str) -> NotApplicable:
+    return NotApplicable(
+        f"{check}: the original itself does not know {asked}: got {got}; expected {expected}."
+        " Name tasks that the model is used for, and switch this one off"
     )
 
 
