@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from qgate.errors import MeasurementError, RuntimeFailed
+from qgate.errors import MeasurementError
 from qgate.runtimes.base import LogitsScorer, Span
-from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.verbs import SCORE_SPANS
 from qgate.runtimes.worker.spans import MOST_TOGETHER, packs, score_spans
-from tests.conftest import Toy, write_toy
-from tests.support.children import load
 
 if TYPE_CHECKING:
     from tests.runtimes.conftest import Served
@@ -167,26 +163,6 @@ def test_one_number_that_is_none_is_refused(column: int, bad: float) -> None:
         pytest.raises(MeasurementError, match="logits are not finite while sequences are scored"),
     ):
         Planted(give=spoil).score(spans)
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind", "line"),
-    [
-        ("nan:score", MeasurementError, "^logits are not finite while sequences are scored$"),
-        ("lose:score", MeasurementError, r"^lost samples: got \d+ rows of logits; expected \d+$"),
-        ("segfault:score", RuntimeFailed, "^runtime crashed: SIGSEGV in score_spans$"),
-    ],
-)
-def test_a_child_that_cannot_score_says_so(
-    toys: Toys, fault: str, kind: type[Exception], line: str
-) -> None:
-    path = write_toy(toys() / "original.gguf", Toy(scheme="F32", fault=fault))
-    spans = spans_of(SIZES)
-
-    with Host(HostSettings(runtime="fake", stall_s=30.0)) as host:
-        load(host, path)
-        with pytest.raises(kind, match=line):
-            SCORE_SPANS.ask(host, spans)
 
 
 # --- packing --------------------------------------------------------------------------------------
