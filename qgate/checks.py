@@ -87,7 +87,7 @@ def accuracy_check(task: str) -> Check:
         unit="difference",
         bound="min",
         at_best=0.0,
-        claim=f"Share of right answers to {task}, less the original's on the same items.",
+        claim=f"Share of right answers to {task}, less the reference's on the same items.",
         samples="items",
         evidence="the flips",
         setting=f"tasks: {{{{{task}: {{{{max_samples: {{n}}}}}}}}}}",
@@ -144,19 +144,19 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="perplexity.increase",
                 unit="perplexity",
                 bound="max",
-                claim="Perplexity rose by no more than this over the original on the same tokens.",
+                claim="Perplexity rose by no more than this over the reference on the same tokens.",
             ),
             _of_text(
                 name="perplexity.ratio",
                 unit="ratio",
                 bound="max",
-                claim="Perplexity divided by the original's, paired token by token.",
+                claim="Perplexity divided by the reference's, paired token by token.",
             ),
             _of_text(
                 name="divergence.kl_mean",
                 unit="nats",
                 bound="max",
-                claim="Mean KL(original || artifact) of the next-token distributions.",
+                claim="Mean KL(reference || artifact) of the next-token distributions.",
             ),
             _of_text(
                 name="divergence.kl_p99",
@@ -172,17 +172,17 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             ),
             _of_members(
                 name="edge.long_input",
-                claim="Perplexity over the original's on long inputs and the facts in them.",
+                claim="Perplexity over the reference's on long inputs and the facts in them.",
             ),
             _of_members(
                 name="edge.multilingual",
-                claim="Perplexity over the original's in the language where it is worst.",
+                claim="Perplexity over the reference's in the language where it is worst.",
             ),
             Check(
                 name="edge.math",
                 unit="difference",
                 bound="min",
-                claim="Share of right answers to arithmetic, less the original's on the same.",
+                claim="Share of right answers to arithmetic, less the reference's on the same.",
                 samples="items",
                 evidence="the flips",
                 setting="edge: {{math_items: {n}}}",
@@ -190,54 +190,54 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             _of_answers(
                 name="edge.repetition",
                 bound="max",
-                claim="Share of answers that repeat themselves, less the original's.",
+                claim="Share of answers that repeat themselves, less the reference's.",
             ),
             _of_answers(
                 name="edge.termination",
                 bound="min",
-                claim="Share of answers that end by themselves, less the original's.",
+                claim="Share of answers that end by themselves, less the reference's.",
                 room="Raise edge.answer_tokens",
             ),
             Check(
                 name="edge.answer_length",
                 unit="ratio",
                 bound="max",
-                claim="Length of answers over the original's, or the other way round.",
+                claim="Length of answers over the reference's, or the other way round.",
                 samples="answers",
                 evidence="the lengths",
             ),
             _of_answers(
                 name="edge.batch_invariance",
                 bound="max",
-                claim="Share of answers that change beside others, less the original's.",
+                claim="Share of answers that change beside others, less the reference's.",
             ),
             Check(
                 name="edge.empty_prompt",
                 unit="difference",
                 bound="max",
                 claim="Share of answers to next to nothing that are none or loop, less the "
-                "original's.",
+                "reference's.",
             ),
             Check(
                 name="edge.context_limit",
                 unit="ratio",
                 bound="max",
-                claim="Perplexity over the original's on the last tokens of a full context.",
+                claim="Perplexity over the reference's on the last tokens of a full context.",
             ),
             _of_pairs(
                 name="latency.ttft",
                 bound="max",
-                claim="Time to the first token over the original's, measured in turns.",
+                claim="Time to the first token over the reference's, measured in turns.",
             ),
             _of_pairs(
                 name="latency.itl",
                 bound="max",
-                claim="Time between tokens over the original's, measured in turns.",
+                claim="Time between tokens over the reference's, measured in turns.",
             ),
             _of_pairs(
                 name="latency.tps",
                 bound="min",
-                claim="Output tokens a second over the original's, measured in turns.",
+                claim="Output tokens a second over the reference's, measured in turns.",
             ),
             _of_requests(
                 name="latency.ttft_slo",
@@ -250,7 +250,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             _of_memory(
                 name="memory.weights",
                 unit="ratio",
-                claim="Bytes of the loaded weights over the original's.",
+                claim="Bytes of the loaded weights over the reference's.",
                 is_ratio_to_reference=True,
             ),
             _of_memory(
@@ -261,7 +261,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             _of_memory(
                 name="memory.peak",
                 unit="ratio",
-                claim="Peak memory with a full context over the original's.",
+                claim="Peak memory with a full context over the reference's.",
                 is_ratio_to_reference=True,
             ),
             _of_memory(

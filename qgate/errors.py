@@ -83,7 +83,7 @@ class MeasurementError(QGateError):
 
 
 class NotApplicable(MeasurementError):  # noqa: N818 - a state, as in the report
-    """A row that tells nothing about this model: its original has nothing that could be lost.
+    """A row that tells nothing about this model: its reference has nothing that could be lost.
 
     Where its limit is one that qgate ships for every model it is skipped, which --qgate-strict does
     not let pass. Where somebody set a limit in a thresholds file of their own it is an error.

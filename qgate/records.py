@@ -319,7 +319,7 @@ class ArtifactReport:
     """`sha256:...` over the artifact's files; None where they could not be read."""
     runtime: RuntimeFacts | None = None
     compared_with: Mapping[str, str] = field(default_factory=dict)
-    """`runtime`: what served the original that the rows rest on; empty where none was needed."""
+    """`runtime`: what served the reference that the rows rest on; empty where none was needed."""
     verdict: Verdict
     measured: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent and numbers that are shown but not judged, by name with unit."""
@@ -364,7 +364,7 @@ class Report:
     verdict: Verdict
     environment: dict[str, Any]
     reference: dict[str, Any]
-    """The original: id, path, digest, text and store facts; empty where there was none."""
+    """The reference: id, path, digest, text and store facts; empty where there was none."""
     artifacts: tuple[ArtifactReport, ...]
     thresholds: dict[str, Any] = field(default_factory=dict)
     """The files that applied, with their digests."""

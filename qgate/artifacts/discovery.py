@@ -42,7 +42,7 @@ def discover(paths: Sequence[Path], *, trusts_code: bool = False) -> tuple[Artif
 
 
 def beside(paths: Sequence[Path], *, trusts_code: bool = False) -> tuple[Artifact, ...]:
-    """Unquantized artifacts that lie next to the given paths: where an original may be found.
+    """Unquantized artifacts that lie next to the given paths: where a reference may be found.
 
     Directly in the directory that holds the file or directory, no deeper; a directory with too
     many entries to look through has none.

@@ -1,4 +1,4 @@
-"""What a run is about: the artifacts that are gated, and the original they are held against."""
+"""What a run is about: the artifacts that are gated, and the reference they are held against."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST_CHOICE = ("F64", "FLOAT64", "F32", "FLOAT32", "BF16", "BFLOAT16", "F16", 
 def find_artifacts(
     paths: Sequence[Path], named_reference: Path | None, *, trusts_code: bool = False
 ) -> tuple[tuple[Artifact, ...], Artifact | None]:
-    """What is gated, and the original it is held against; header bytes only."""
+    """What is gated, and the reference it is held against; header bytes only."""
     found = discover(paths, trusts_code=trusts_code)
     named = None
     if named_reference is not None:
@@ -32,14 +32,14 @@ def find_artifacts(
     if not gated:
         shown = ", ".join(str(path) for path in paths)
         raise UsageError(
-            f"--qgate: {shown}: got only the original ({reference.id if reference else ''});"
+            f"--qgate: {shown}: got only the reference ({reference.id if reference else ''});"
             " expected at least one artifact to hold against it"
         )
     return gated, reference
 
 
 def discover_reference(path: Path, *, trusts_code: bool = False) -> Artifact:
-    """The original at a path that somebody named.
+    """The reference at a path that somebody named.
 
     Raises:
         UsageError: it cannot be used, or there are several artifacts.
@@ -48,7 +48,7 @@ def discover_reference(path: Path, *, trusts_code: bool = False) -> Artifact:
     if others or named.problem:
         raise UsageError(
             f"--qgate-reference: {path}: got"
-            f" {named.problem or f'{len(others) + 1} artifacts'}; expected one original"
+            f" {named.problem or f'{len(others) + 1} artifacts'}; expected one reference"
         )
     return named
 
@@ -82,7 +82,7 @@ def choose_reference(
     if len(equal) > 1:
         ids = listed([artifact.id for artifact in equal], most=10)
         raise UsageError(
-            f"--qgate-reference: {len(equal)} artifacts could be the original: {ids}. "
+            f"--qgate-reference: {len(equal)} artifacts could be the reference: {ids}. "
             "Name one with --qgate-reference PATH."
         )
     return equal[0]

@@ -53,7 +53,7 @@ def walk(root: Path, max_depth: int = MAX_DEPTH) -> Found:
         below = []
         for path in entries:
             if refusal(path, root) is None and path.is_dir():
-                # an HF directory's own directories hold parts of it (onnx/, original/)
+                # an HF directory's own directories hold parts of it (onnx/, reference/)
                 if depth < max_depth and not is_hf and _is_new(path, visited):
                     below.append((path, depth + 1))
                 continue

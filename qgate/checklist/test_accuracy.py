@@ -1,4 +1,4 @@
-"""Task accuracy: does the artifact still know what the original knows?"""
+"""Task accuracy: does the artifact still know what the reference knows?"""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 @pytest.mark.qgate("accuracy.{task}")
 def test_accuracy(gate: Gate, task: str, answers: PairedAnswers) -> None:
-    """Of the items that the original knows, no more are lost than the limit allows."""
+    """Of the items that the reference knows, no more are lost than the limit allows."""
     gate.check(answers)

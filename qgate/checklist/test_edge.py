@@ -28,37 +28,37 @@ def test_multilingual(gate: Gate, answers: PerplexityFamily) -> None:
 
 @pytest.mark.qgate("edge.math")
 def test_math(gate: Gate, answers: PairedAnswers) -> None:
-    """Sums come out right as often as the original's."""
+    """Sums come out right as often as the reference's."""
     gate.check(answers)
 
 
 @pytest.mark.qgate("edge.repetition")
 def test_repetition(gate: Gate, answers: FreeAnswers) -> None:
-    """Answers do not loop more often than the original's."""
+    """Answers do not loop more often than the reference's."""
     gate.check(answers)
 
 
 @pytest.mark.qgate("edge.termination")
 def test_termination(gate: Gate, answers: FreeAnswers) -> None:
-    """Answers end by themselves as often as the original's."""
+    """Answers end by themselves as often as the reference's."""
     gate.check(answers)
 
 
 @pytest.mark.qgate("edge.answer_length")
 def test_answer_length(gate: Gate, answers: FreeAnswers) -> None:
-    """Answers are neither much longer nor much shorter than the original's."""
+    """Answers are neither much longer nor much shorter than the reference's."""
     gate.check(answers)
 
 
 @pytest.mark.qgate("edge.batch_invariance")
 def test_batch_invariance(gate: Gate, answers: PairedAnswers) -> None:
-    """Answers change no more often than the original's when others are beside them."""
+    """Answers change no more often than the reference's when others are beside them."""
     gate.check(answers)
 
 
 @pytest.mark.qgate("edge.empty_prompt")
 def test_empty_prompt(gate: Gate, answers: PairedAnswers) -> None:
-    """From next to nothing comes an answer, and no loop, as often as from the original."""
+    """From next to nothing comes an answer, and no loop, as often as from the reference."""
     gate.check(answers)
 
 

@@ -1,4 +1,4 @@
-"""Integrity: is the artifact whole, what it claims to be, and made for the original's tokens?"""
+"""Integrity: is the artifact whole, what it claims to be, and made for the reference's tokens?"""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def test_weights(gate: Gate, finding: Finding) -> None:
 
 @pytest.mark.qgate("integrity.tokenizer")
 def test_tokenizer(gate: Gate, finding: Finding) -> None:
-    """The same text gives the same token ids as in the original."""
+    """The same text gives the same token ids as in the reference."""
     gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.special_tokens")
 def test_special_tokens(gate: Gate, finding: Finding) -> None:
-    """Begin, end and other special tokens are the original's."""
+    """Begin, end and other special tokens are the reference's."""
     gate.check(finding)
 
 
 @pytest.mark.qgate("integrity.chat_template")
 def test_chat_template(gate: Gate, finding: Finding) -> None:
-    """Chats are rendered with the original's template."""
+    """Chats are rendered with the reference's template."""
     gate.check(finding)

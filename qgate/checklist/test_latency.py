@@ -1,4 +1,4 @@
-"""Latency: does the artifact answer as fast as the original in the runtime that serves it?"""
+"""Latency: does the artifact answer as fast as the reference in the runtime that serves it?"""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def in_table(
 @pytest.mark.qgate("latency.ttft")
 @pytest.mark.usefixtures("in_table")
 def test_ttft(gate: Gate, latency_samples: LatencySamples) -> None:
-    """The first token comes no later than the limit allows over the original's."""
+    """The first token comes no later than the limit allows over the reference's."""
     gate.check(latency_samples)
 
 
 @pytest.mark.qgate("latency.itl")
 @pytest.mark.usefixtures("in_table")
 def test_itl(gate: Gate, latency_samples: LatencySamples) -> None:
-    """Each further token takes no longer than the limit allows over the original's."""
+    """Each further token takes no longer than the limit allows over the reference's."""
     gate.check(latency_samples)
 
 
 @pytest.mark.qgate("latency.tps")
 @pytest.mark.usefixtures("in_table")
 def test_tps(gate: Gate, latency_samples: LatencySamples) -> None:
-    """Output tokens a second are no fewer than the limit allows of the original's."""
+    """Output tokens a second are no fewer than the limit allows of the reference's."""
     gate.check(latency_samples)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.qgate("memory.weights")
 def test_weights(gate: Gate, memory_samples: MemorySamples) -> None:
-    """The loaded weights take no more than the limit allows of the original's."""
+    """The loaded weights take no more than the limit allows of the reference's."""
     gate.check(memory_samples)
 
 
@@ -25,7 +25,7 @@ def test_kv_cache(gate: Gate, memory_samples: MemorySamples) -> None:
 
 @pytest.mark.qgate("memory.peak")
 def test_peak(gate: Gate, memory_samples: MemorySamples) -> None:
-    """With a full context, memory stays within the limit's share of the original's."""
+    """With a full context, memory stays within the limit's share of the reference's."""
     gate.check(memory_samples)
 
 

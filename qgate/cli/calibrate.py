@@ -1,8 +1,8 @@
 """`qgate calibrate DIR`: the noise floor of this machine and runtime.
 
-The gate measures the original as if it were an artifact, held against itself, in another batch
+The gate measures the reference as if it were an artifact, held against itself, in another batch
 order. What differs then is nobody's damage: flips of right and wrong, perplexity, latency. It goes
-to `.qgate/noise.json`, one entry for each original and runtime.
+to `.qgate/noise.json`, one entry for each reference and runtime.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qgate.errors import QGateError, UsageError, reworded
 from qgate.gate.processes import RunSettings
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
-from qgate.planning.noise_floor import Noise, Original, read_noise, to_json
+from qgate.planning.noise_floor import Noise, Reference, read_noise, to_json
 from qgate.planning.plan import plan_models
 from qgate.planning.runtime_choice import OF_THE_REFERENCE, RuntimeChoice
 from qgate.plugin.options import of_project
@@ -75,12 +75,14 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     thresholds = load_thresholds(
         options.thresholds, directory, runtimes=runtimes.options(), checks=own_checks(checks)
     )
-    original = find_original(options.path, options.reference, trusts_code=options.trust_remote_code)
+    reference = find_reference(
+        options.path, options.reference, trusts_code=options.trust_remote_code
+    )
     _refuse_to_write_into(options.path, directory)
-    runtime = choose_runtime(original, thresholds, options.runtime)
+    runtime = choose_runtime(reference, thresholds, options.runtime)
     check_writable(file)
     read_noise(file)  # one that is no such file is an error before minutes of work, not after
-    noise = _measure(original, as_the_original_is(thresholds, runtime), directory, scorers)
+    noise = _measure(reference, as_the_reference_is(thresholds, runtime), directory, scorers)
     noise = dataclasses.replace(noise, seconds=round(time.monotonic() - started, 1))
     write_json(to_json(read_noise(file).with_newest(noise)), file)
 
@@ -89,8 +91,8 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     return [*render(noise), "", f"noise: {escape_line(str(file))}"]
 
 
-def find_original(path: Path, named: Path | None, *, trusts_code: bool = False) -> Artifact:
-    """The original at, in or beside the path, or the one that was named.
+def find_reference(path: Path, named: Path | None, *, trusts_code: bool = False) -> Artifact:
+    """The reference at, in or beside the path, or the one that was named.
 
     Raises:
         UsageError: there is none, or several could be it.
@@ -99,16 +101,16 @@ def find_original(path: Path, named: Path | None, *, trusts_code: bool = False) 
     if named is not None:
         return discover_reference(named, trusts_code=trusts_code)
     near = artifacts.beside([path], trusts_code=trusts_code)
-    original = artifacts.choose_reference(found, None) or artifacts.choose_reference(
+    reference = artifacts.choose_reference(found, None) or artifacts.choose_reference(
         near, None, gated=found
     )
-    if original is None:
+    if reference is None:
         problem = next((artifact.problem for artifact in found if artifact.problem), None)
         raise UsageError(
-            f"{path}: no original: got {problem or 'quantized models only'}; expected an"
+            f"{path}: no reference: got {problem or 'quantized models only'}; expected an"
             " unquantized one in or beside it. Name one with --reference PATH"
         )
-    return original
+    return reference
 
 
 def _refuse_to_write_into(path: Path, directory: Path) -> None:
@@ -119,23 +121,23 @@ def _refuse_to_write_into(path: Path, directory: Path) -> None:
         )
 
 
-def choose_runtime(original: Artifact, thresholds: Thresholds, named: str | None) -> str:
-    """The one that was named, else that in which the gate serves the original.
+def choose_runtime(reference: Artifact, thresholds: Thresholds, named: str | None) -> str:
+    """The one that was named, else that in which the gate serves the reference.
 
     Raises:
-        QGateError: there is no such runtime, or it does not read the original.
+        QGateError: there is no such runtime, or it does not read the reference.
     """
     choosing = RuntimeChoice.of(thresholds, None, os.environ)
     if named is not None:
-        return selection.choose(original, named, choosing.machine, "--runtime").name
-    return choosing.choose_for_reference(original)
+        return selection.choose(reference, named, choosing.machine, "--runtime").name
+    return choosing.choose_for_reference(reference)
 
 
-def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
-    """The same for a run in which both sides are the original: its options are those of both.
+def as_the_reference_is(thresholds: Thresholds, runtime: str) -> Thresholds:
+    """The same for a run in which both sides are the reference: its options are those of both.
 
     Raises:
-        UsageError: the runtime is a server, and none is known that holds the original.
+        UsageError: the runtime is a server, and none is known that holds the reference.
     """
     section = thresholds.runtimes.get(runtime)
     options = dict(section.options) if section else {}
@@ -154,15 +156,15 @@ def as_the_original_is(thresholds: Thresholds, runtime: str) -> Thresholds:
 
 
 def _measure(
-    original: Artifact, thresholds: Thresholds, directory: Path, scorers: Mapping[str, object]
+    reference: Artifact, thresholds: Thresholds, directory: Path, scorers: Mapping[str, object]
 ) -> Noise:
     from qgate.cli.calibration.measuring import TwinMeasurer, measure
     from qgate.measure.probes import find_probes
 
-    twin = dataclasses.replace(original, id=f"{original.id} (second run)")
+    twin = dataclasses.replace(reference, id=f"{reference.id} (second run)")
     unlimited = dataclasses.replace(thresholds, layers=())  # so that all is asked
     runtime = thresholds.runtime.name
-    plan = plan_models([twin], original, unlimited, directory, runtime=runtime, scorers=scorers)
+    plan = plan_models([twin], reference, unlimited, directory, runtime=runtime, scorers=scorers)
     probes = partial(find_probes, thresholds, plan.tasks)
     # noise is what differs when the same is asked again
     settings = RunSettings(plan=plan, probes=probes, progress=_progress, recalls=False)
@@ -173,10 +175,10 @@ def _measure(
             measurer,
             plan,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            original=Original(
-                id=original.id,
-                digest=measurer.children.digest(original),
-                size_bytes=original.size_bytes,
+            original=Reference(
+                id=reference.id,
+                digest=measurer.children.digest(reference),
+                size_bytes=reference.size_bytes,
             ),
             thresholds=tuple({"path": one.shown, "digest": one.digest} for one in thresholds.files),
             machine={name: machine[name] for name in _MACHINE},

@@ -147,10 +147,10 @@ def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
     calibrate = commands.add_parser(
         "calibrate",
         help="measure the noise floor of this machine",
-        description="Measure what the original differs from itself by, on this machine.",
+        description="Measure what the reference differs from itself by, on this machine.",
     )
     calibrate.add_argument("path", type=Path, metavar="DIR", help="as for pytest --qgate")
-    calibrate.add_argument("--reference", type=Path, metavar="PATH", help="the original")
+    calibrate.add_argument("--reference", type=Path, metavar="PATH", help="the reference")
     calibrate.add_argument("--thresholds", type=Path, metavar="FILE", help="tasks and settings")
     calibrate.add_argument("--runtime", metavar="NAME", help="what serves it; default: what fits")
     calibrate.add_argument(

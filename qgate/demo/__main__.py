@@ -39,11 +39,11 @@ def recipes(
     directory: Path, *, with_broken: bool
 ) -> list[tuple[str, str, Callable[[Path], object]]]:
     """Return name, scheme and recipe of each file, in the order in which they need each other."""
-    original = directory / f"{NAME}-F16.gguf"
+    reference = directory / f"{NAME}-F16.gguf"
     made: list[tuple[str, str, Callable[[Path], object]]] = [
-        (original.name, "F16, the reference", lambda target: convert(model_directory(), target)),
+        (reference.name, "F16, the reference", lambda target: convert(model_directory(), target)),
         *(
-            (f"{NAME}-{scheme}.gguf", scheme, partial(quantize, original, scheme=scheme))
+            (f"{NAME}-{scheme}.gguf", scheme, partial(quantize, reference, scheme=scheme))
             for scheme in ("Q8_0", "Q6_K", "Q4_K_M")
         ),
     ]
@@ -55,7 +55,7 @@ def recipes(
         (
             f"{NAME}-Q2_K.gguf",
             "Q2_K, every matrix",
-            partial(quantize, original, scheme="Q2_K", is_pure=True),
+            partial(quantize, reference, scheme="Q2_K", is_pure=True),
         ),
         (
             f"{NAME}-damaged-Q8_0.gguf",
@@ -85,10 +85,10 @@ def make_gguf(directory: Path, *, with_broken: bool) -> Iterator[str]:
     yield f"{limits}  limits to certify, {ITEMS} items a task"
 
 
-def _length(original: Path) -> Callable[[str], int]:
-    """Tokens of a text, as the original counts them."""
+def _length(reference: Path) -> Callable[[str], int]:
+    """Tokens of a text, as the reference counts them."""
     model = LlamaCpp()
-    model.load(LoadSettings(path=str(original), window_tokens=1))
+    model.load(LoadSettings(path=str(reference), window_tokens=1))
     return lambda text: len(model.encode(text, begins=False))
 
 
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None, prog: str = _NAME) -> int:
         return _fail(prog, str(error))
     order = Order(
         formats=tuple(name for name in formats if name != GGUF),
-        original=model_directory(),
+        reference=model_directory(),
         directory=asked.directory,
         with_broken=asked.with_broken,
         llmcompressor_python=asked.llmcompressor_python,

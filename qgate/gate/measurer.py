@@ -1,4 +1,4 @@
-"""Where artifacts are put to be measured: which child serves them, against which original.
+"""Where artifacts are put to be measured: which child serves them, against which reference.
 
 One object a run, without pytest. It starts children, reads the stores, and remembers what it
 measured or why it could not, so that asking again costs nothing and says the same. Limits reach
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, cast
 from qgate import errors
 from qgate.artifacts.tokenizer.comparison import difference, tokenizer_of
 from qgate.gate.memo import Memo
-from qgate.gate.original import Originals, named
 from qgate.gate.processes import ModelProcesses, RunSettings
+from qgate.gate.reference import References, named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -43,7 +43,7 @@ class Measurer:
         self._settings, self._plan = settings, settings.plan
         self._memo = Memo()
         self.children = ModelProcesses(settings)
-        self.originals = Originals(settings, self.children, self._memo)
+        self.references = References(settings, self.children, self._memo)
         self._works: dict[tuple[str, ...], Work] = {}
         self._headlines: dict[str, dict[str, float]] = {}
 
@@ -57,12 +57,12 @@ class Measurer:
     # --- perplexity ---------------------------------------------------------------------------
 
     def reference(self, serving: Serving) -> Reference:
-        """The original's likelihoods and distributions, from the store or measured now.
+        """The reference's likelihoods and distributions, from the store or measured now.
 
         Raises:
             QGateError: there is none, or it could not be measured; the same each time.
         """
-        return self.originals.reference_for(serving.artifact)
+        return self.references.reference_for(serving.artifact)
 
     def divergence(self, serving: Serving) -> Divergence:
         """Likelihoods and divergences of the artifact on the reference's tokens.
@@ -81,16 +81,16 @@ class Measurer:
         reference = self.reference(serving)
         self.require_same_tokens(serving)
         rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
-        extension = self.originals.extension_of(reference, serving.artifact)
+        extension = self.references.extension_of(reference, serving.artifact)
         measured = measure_divergence(serving, reference, rows, extension)
         self._book(serving.artifact.id, measured.headline())
         return measured
 
     def require_same_tokens(self, serving: Serving) -> None:
-        """Refuse an artifact whose token ids could mean something else than the original's.
+        """Refuse an artifact whose token ids could mean something else than the reference's.
 
         Raises:
-            QGateError: they could, or there is no original; the same each time.
+            QGateError: they could, or there is no reference; the same each time.
         """
         self._memo.get_or_compute(
             (serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving)
@@ -99,20 +99,20 @@ class Measurer:
     def _compare_tokens(self, serving: Serving) -> None:
         from qgate.gate.token_ids import require_same_ids
 
-        artifact, original = serving.artifact, self.originals.serving_for(serving.artifact)
-        is_same_format = artifact.format == original.artifact.format
+        artifact, reference = serving.artifact, self.references.serving_for(serving.artifact)
+        is_same_format = artifact.format == reference.artifact.format
         if is_same_format and (
             differs := difference(
-                tokenizer_of(artifact), tokenizer_of(original.artifact), "tokenizer"
+                tokenizer_of(artifact), tokenizer_of(reference.artifact), "tokenizer"
             )
         ):
             other = errors.ArtifactError(
                 f"tokenizer differs from the reference's: {differs}."
-                " Name the right original with --qgate-reference, or convert the model again"
+                " Name the right reference with --qgate-reference, or convert the model again"
             )
             raise errors.with_subject(other, artifact.id)
-        if not is_same_format or serving.describe().name != original.describe().name:
-            require_same_ids(serving, original)
+        if not is_same_format or serving.describe().name != reference.describe().name:
+            require_same_ids(serving, reference)
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
@@ -122,14 +122,14 @@ class Measurer:
         Raises:
             QGateError: its tokens mean something else, a runtime failed, or the row tells nothing.
         """
-        from qgate.gate.original_first import ManyRows
+        from qgate.gate.reference_first import ManyRows
 
         probes = self._memo.get_or_compute(("probes",), self._settings.probes)
         probe = next(probe for probe in probes if check in probe.checks)
         key = (serving.artifact.id, *probe.checks)
         asked = self._memo.get_or_compute(key, lambda: self._ask(serving, probe))
-        if isinstance(probe, ManyRows) and asked.original is not None:
-            probe.require_original(check, *asked.original)
+        if isinstance(probe, ManyRows) and asked.reference is not None:
+            probe.require_reference(check, *asked.reference)
         return asked.measured
 
     def _ask(self, serving: Serving, probe: Probe) -> Answered:
@@ -142,31 +142,33 @@ class Measurer:
         return ask_in_parts(probe, rows, _Sides(self, serving))
 
     def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
-        """What of a probe is asked, by the original's answers to its scout.
+        """What of a probe is asked, by the reference's answers to its scout.
 
         Raises:
-            NotApplicable: the original shows there that it can do nothing of it.
+            NotApplicable: the reference shows there that it can do nothing of it.
         """
-        from qgate.gate.original_first import Scouting
+        from qgate.gate.reference_first import Scouting
 
         scout = probe.scout() if isinstance(probe, Scouting) else None
         if scout is None:
             return probe
-        return cast("Scouting", probe).narrowed(*self.ask_original_beside(serving, scout, "scout"))
+        return cast("Scouting", probe).narrowed(*self.ask_reference_beside(serving, scout, "scout"))
 
-    def ask_original_beside(
+    def ask_reference_beside(
         self, serving: Serving, probe: Asking, part: str = ""
     ) -> tuple[Work, Outcome]:
-        """What the artifact's original answers to a probe, or to the part that goes by this name.
+        """What the artifact's reference answers to a probe, or to the part that goes by this name.
 
         Returns:
-            What is asked of both, and the original's answers.
+            What is asked of both, and the reference's answers.
         """
         serving.load()
         work = self.plan(serving, probe, part)
         runtime = self._plan.reference_runtime_of(serving.artifact)
         key = ("original", runtime, *probe.checks, part)
-        return work, self._memo.get_or_compute(key, lambda: self.ask_original(runtime, work, probe))
+        return work, self._memo.get_or_compute(
+            key, lambda: self.ask_reference(runtime, work, probe)
+        )
 
     def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
         """What the artifact answers to the same work."""
@@ -180,7 +182,7 @@ class Measurer:
         """The same work for every artifact; one whose child fails here fails for itself only."""
         from qgate.runtimes.requests import Speaker
 
-        # what is asked of a probe is narrowed by what the original answers in its runtime
+        # what is asked of a probe is narrowed by what the reference answers in its runtime
         key = (self._plan.reference_runtime_of(serving.artifact), *probe.checks, part)
         if key not in self._works:
             facts = serving.load()
@@ -189,12 +191,12 @@ class Measurer:
             self._works[key] = probe.work(speaker)
         return self._works[key]
 
-    def ask_original(self, runtime: str, work: Work, probe: Asking) -> Outcome:
-        """What the original answers, from the store or measured now."""
+    def ask_reference(self, runtime: str, work: Work, probe: Asking) -> Outcome:
+        """What the reference answers, from the store or measured now."""
         from qgate.reference.answers import OutcomeStore
         from qgate.runtimes.requests import perform
 
-        serving = self.children.serve_original(runtime)
+        serving = self.children.serve_reference(runtime)
 
         def ask() -> Outcome:
             facts = serving.load()
@@ -226,7 +228,7 @@ class Measurer:
                     measure(serving)
 
     def memory(self, serving: Serving) -> MemorySamples:
-        """What serving the artifact takes, and what the original takes.
+        """What serving the artifact takes, and what the reference takes.
 
         Raises:
             QGateError: the runtime or this machine does not tell.
@@ -236,7 +238,7 @@ class Measurer:
         )
 
     def latency(self, serving: Serving) -> LatencySamples:
-        """Requests to artifact and original in turns, timed at their tokens.
+        """Requests to artifact and reference in turns, timed at their tokens.
 
         Raises:
             QGateError: a request failed.
@@ -249,12 +251,12 @@ class Measurer:
         from qgate.measure.memory import rows as memory
 
         artifact, settings = serving.artifact, self._plan.thresholds.memory
-        original = self.originals.serving_for(artifact)
+        reference = self.references.serving_for(artifact)
         runtime = self._plan.reference_runtime_of(artifact)
         # of a device only what is alone on it can be told
         self.children.free_devices()
         theirs = self._memo.get_or_compute(
-            ("footprint", runtime), lambda: self._weigh_original(original)
+            ("footprint", runtime), lambda: self._weigh_reference(reference)
         )
         self.children.free_devices()
         own = self._footprint(serving)
@@ -272,10 +274,10 @@ class Measurer:
             )
         samples = memory.MemorySamples.of(artifact, own, theirs, growth)
         self._book(artifact.id, samples.headline())
-        self.originals.book(artifact, samples.reference_headline())
+        self.references.book(artifact, samples.reference_headline())
         return samples
 
-    def _weigh_original(self, serving: Serving) -> Footprint:
+    def _weigh_reference(self, serving: Serving) -> Footprint:
         with named(serving):
             return self._footprint(serving)
 
@@ -302,21 +304,21 @@ class Measurer:
         from qgate.measure.latency.rows import CHECKS, measure_latency
 
         rows = self._rows(serving.artifact, CHECKS)
-        original = self.originals.serving_for(serving.artifact)
+        reference = self.references.serving_for(serving.artifact)
         facts = serving.load_now()
-        with named(original):
-            original.load_now()
+        with named(reference):
+            reference.load_now()
         with serving.phase("latency"):
             samples = measure_latency(
                 serving.host,
-                original.host,
+                reference.host,
                 self._plan.thresholds.latency,
                 facts,
                 # a percentile takes all the requests that its settings ask for
                 rows.are_decided if rows.can_stop and not rows.have("percentile") else None,
             )
         self._book(serving.artifact.id, samples.headline())
-        self.originals.book(serving.artifact, samples.reference_headline())
+        self.references.book(serving.artifact, samples.reference_headline())
         return samples
 
     # --- for the report -----------------------------------------------------------------------
@@ -339,26 +341,26 @@ class Measurer:
             compared_with=self._compared_with(artifact),
             measured={**self._headlines.get(artifact.id, {}), **times(serving)},
             from_store=serving.from_store,
-            reference=self.originals.describe(),
+            reference=self.references.describe(),
             notes=tuple(self.children.store.notes),
         )
 
     def _compared_with(self, artifact: Artifact) -> dict[str, str]:
-        """The runtime of the original that its rows rest on."""
-        if not self.children.originals:
+        """The runtime of the reference that its rows rest on."""
+        if not self.children.references:
             return {}
         return {"runtime": self._plan.reference_runtime_of(artifact)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sides:
-    """An artifact and its original, as `qgate.measure.parts` asks them."""
+    """An artifact and its reference, as `qgate.measure.parts` asks them."""
 
     measurer: Measurer
     serving: Serving
 
-    def ask_original(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
-        return self.measurer.ask_original_beside(self.serving, probe, label)
+    def ask_reference(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
+        return self.measurer.ask_reference_beside(self.serving, probe, label)
 
     def ask_artifact(self, probe: Asking, work: Work, label: str) -> Outcome:
         return self.measurer.ask_artifact(self.serving, probe, work)

@@ -100,11 +100,11 @@ class Model:
     def _framed(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         from qgate.reference.conversations import frame
 
-        original = self.measurer.children.plan.require_reference()
-        framed = frame(prompts, original)
+        reference = self.measurer.children.plan.require_reference()
+        framed = frame(prompts, reference)
         if framed.follows is None:
             raise MeasurementError(
-                f"chat: {original.id} has no chat template that works: its prompts would be"
+                f"chat: {reference.id} has no chat template that works: its prompts would be"
                 f" {framed.how}. Write generate(..., chat=False)"
             )
         return framed.firsts
@@ -113,7 +113,7 @@ class Model:
         measurer, serving = self.measurer, self.serving
         measurer.require_same_tokens(serving)
         if self.is_reference:
-            _, outcome = measurer.ask_original_beside(serving, own, own.label)
+            _, outcome = measurer.ask_reference_beside(serving, own, own.label)
             return outcome
         return measurer.ask_artifact(serving, own, measurer.plan(serving, own, own.label))
 

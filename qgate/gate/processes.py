@@ -1,4 +1,4 @@
-"""Which child serves which model: one for each artifact, and one for the original in each runtime.
+"""Which child serves which model: one for each artifact, and one for the reference in each runtime.
 
 Nothing is started before something is asked; who measures what is in `qgate.gate.measurer`.
 """
@@ -65,7 +65,7 @@ class ModelProcesses:
         self._digests: dict[tuple[Path, ...], str] = {}
         self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
         self._servings: dict[str, Serving] = {}
-        self._originals: dict[str, Serving] = {}
+        self._references: dict[str, Serving] = {}
 
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
@@ -101,7 +101,7 @@ class ModelProcesses:
     def serve(self, artifact: Artifact) -> Serving:
         """The artifact's one child; nothing starts before it is asked something."""
         runtime = self.plan.runtime_of(artifact).name
-        options = self._options(runtime, is_original=False)
+        options = self._options(runtime, is_reference=False)
         self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
         return self._servings[artifact.id]
 
@@ -109,41 +109,41 @@ class ModelProcesses:
         """The child that `serve` gave for the artifact."""
         return self._servings[artifact.id]
 
-    def serve_original(self, runtime: str) -> Serving:
-        """The original's child in a runtime: one for the run, for all that is held against it."""
-        if runtime not in self._originals:
-            original = self.plan.require_reference()
-            options = self._options(runtime, is_original=True)
-            subject = f"reference {original.id}"
-            self._originals[runtime] = self._serving(
-                original, subject, runtime, options, is_original=True
+    def serve_reference(self, runtime: str) -> Serving:
+        """The reference's child in a runtime: one for the run, for all that is held against it."""
+        if runtime not in self._references:
+            reference = self.plan.require_reference()
+            options = self._options(runtime, is_reference=True)
+            subject = f"reference {reference.id}"
+            self._references[runtime] = self._serving(
+                reference, subject, runtime, options, is_reference=True
             )
-        return self._originals[runtime]
+        return self._references[runtime]
 
     @property
-    def originals(self) -> Mapping[str, Serving]:
-        """The original's children by runtime, where something was asked of them."""
-        return self._originals
+    def references(self) -> Mapping[str, Serving]:
+        """The reference's children by runtime, where something was asked of them."""
+        return self._references
 
     def free_devices(self) -> None:
-        """End those of the original's children that hold memory of a GPU."""
-        for serving in self._originals.values():
+        """End those of the reference's children that hold memory of a GPU."""
+        for serving in self._references.values():
             if serving.is_on_gpu:
                 serving.close()
 
     def close(self) -> None:
-        """End the original's children; asked again, they start again."""
-        for serving in self._originals.values():
+        """End the reference's children; asked again, they start again."""
+        for serving in self._references.values():
             serving.close()
         self.store.close()
 
-    def _options(self, runtime: str, *, is_original: bool) -> dict[str, Any]:
-        """A runtime's options; for the original those meant for it, by their plain names."""
+    def _options(self, runtime: str, *, is_reference: bool) -> dict[str, Any]:
+        """A runtime's options; for the reference those meant for it, by their plain names."""
         section = self.plan.thresholds.runtimes.get(runtime)
         given = section.options if section else {}
         meant = {key: given[key] for key in given if key.startswith(OF_THE_REFERENCE)}
         plain = {key: given[key] for key in given if key not in meant}
-        if not is_original:
+        if not is_reference:
             return plain
         return {**plain, **{key.removeprefix(OF_THE_REFERENCE): meant[key] for key in meant}}
 
@@ -154,7 +154,7 @@ class ModelProcesses:
         runtime: str,
         options: Mapping[str, Any],
         *,
-        is_original: bool = False,
+        is_reference: bool = False,
     ) -> Serving:
         thresholds, spec = self.plan.thresholds, find_spec(runtime)
         longest = (self.plan.reference or artifact).context_length or 2**31
@@ -177,15 +177,15 @@ class ModelProcesses:
             artifact,
             lambda: self._start(runtime, subject),
             loading,
-            self._recall(artifact, runtime, loading, is_original=is_original),
+            self._recall(artifact, runtime, loading, is_reference=is_reference),
             self._settings.watch(subject),
         )
 
     def _recall(
-        self, artifact: Artifact, runtime: str, loading: Loading, *, is_original: bool
+        self, artifact: Artifact, runtime: str, loading: Loading, *, is_reference: bool
     ) -> Recall | None:
         """What it answered before; None where that is not determined by its files."""
-        from qgate.runtimes.recall import KINDS, OF_THE_ORIGINAL, Identity, Recall
+        from qgate.runtimes.recall import KINDS, KINDS_OF_THE_REFERENCE, Identity, Recall
 
         if not self._settings.recalls or loading.is_remote or artifact.runs_code:
             return None
@@ -194,7 +194,9 @@ class ModelProcesses:
             require_unchanged=lambda: self.require_unchanged(artifact),
             loaded=lambda: {"by": runtime, **loading.identity(artifact.quantize)},
         )
-        return Recall(self.store, identity, OF_THE_ORIGINAL if is_original else tuple(KINDS))
+        return Recall(
+            self.store, identity, KINDS_OF_THE_REFERENCE if is_reference else tuple(KINDS)
+        )
 
     def _start(self, runtime: str, subject: str) -> Host:
         from qgate.runtimes.host import Host, HostSettings

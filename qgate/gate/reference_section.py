@@ -1,4 +1,4 @@
-"""What a report tells of the original and of where time went: JSON values."""
+"""What a report tells of the reference and of where time went: JSON values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from qgate.runtimes.served_model import Serving
 
 
-def describe(original: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str, Any]:
+def describe(reference: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str, Any]:
     """The report's `reference` section, before anything of it is measured."""
     return {
-        "id": original.id,
-        "path": str(original.path),
-        "scheme": original.scheme,
-        "size_bytes": original.size_bytes,
+        "id": reference.id,
+        "path": str(reference.path),
+        "scheme": reference.scheme,
+        "size_bytes": reference.size_bytes,
         "digest": digest,
         "runtime": dataclasses.asdict(runtime),
     }
 
 
 def measurements(reference: Reference) -> dict[str, Any]:
-    """What that section tells of the original's likelihoods and what keeping them costs."""
+    """What that section tells of the reference's likelihoods and what keeping them costs."""
     perplexity = stats.perplexity(reference.nll_nats, reference.windows.owners, level=0.95)
     return {
         "perplexity": {
@@ -40,7 +40,7 @@ def measurements(reference: Reference) -> dict[str, Any]:
 
 
 def runtime_difference(here: Reference, there: Reference) -> dict[str, Any]:
-    """The original against itself in another runtime: perplexity here over that there.
+    """The reference against itself in another runtime: perplexity here over that there.
 
     Both scored the same windows, so that the tokens are paired as an artifact's are.
 

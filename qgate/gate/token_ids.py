@@ -1,7 +1,7 @@
 """Do two runtimes turn the same text into the same token ids?
 
 Headers can agree where programs do not: a tokenizer is data and the code that reads it. Asked where
-artifact and original are served by different runtimes, of text in every language that the shipped
+artifact and reference are served by different runtimes, of text in every language that the shipped
 prompts are in, of chats, numbers, white space and code.
 """
 
@@ -33,7 +33,7 @@ _HARD = (
 _SHOWN_CHARACTERS = 40
 
 
-def require_same_ids(serving: Serving, original: Serving) -> None:
+def require_same_ids(serving: Serving, reference: Serving) -> None:
     """Encode the same texts on both sides.
 
     Raises:
@@ -41,7 +41,7 @@ def require_same_ids(serving: Serving, original: Serving) -> None:
         ArtifactError: the ids of a text differ.
     """
     texts = _texts()
-    found = [_encode(side, texts) for side in (serving, original)]
+    found = [_encode(side, texts) for side in (serving, reference)]
     for text, own, theirs in zip([*texts, *texts], *found, strict=True):
         if not np.array_equal(own, theirs):
             at = next(
@@ -52,7 +52,7 @@ def require_same_ids(serving: Serving, original: Serving) -> None:
                 "token ids differ between runtimes:"
                 f" {quoted(text[:_SHOWN_CHARACTERS])}: got {own[at : at + 4].tolist()} at token"
                 f" {at} in {serving.describe().name}; expected {theirs[at : at + 4].tolist()} as in"
-                f" {original.describe().name}. Serve both in one runtime with --qgate-runtime"
+                f" {reference.describe().name}. Serve both in one runtime with --qgate-runtime"
             )
             raise with_subject(differing, serving.artifact.id)
 

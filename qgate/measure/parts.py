@@ -3,7 +3,7 @@
 The units (prompts, items, documents) come in a random order that is always the same, or in the
 probe's own where that is mixed already (`is_mixed`), in as many parts as there are looks. The same
 part of the same probe is always the same work, so that what is stored of it is found again. The
-original answers a part before the artifact does: what it does not know is asked of no artifact.
+reference answers a part before the artifact does: what it does not know is asked of no artifact.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Divisible(Protocol):
 class Sides(Protocol):
     """Who answers; the label of a part is always of the same units."""
 
-    def ask_original(self, probe: Probe, label: str) -> tuple[Work, Outcome]:
-        """The work of a part, and what the original answers."""
+    def ask_reference(self, probe: Probe, label: str) -> tuple[Work, Outcome]:
+        """The work of a part, and what the reference answers."""
 
     def ask_artifact(self, probe: Probe, work: Work, label: str) -> Outcome:
         """What the artifact answers to the same work."""
@@ -59,8 +59,8 @@ class Answered:
     """What came of a probe."""
 
     measured: Measurement
-    original: tuple[Work, Outcome] | None
-    """What was asked, and what the original answered; None of a probe that grades each answer."""
+    reference: tuple[Work, Outcome] | None
+    """What was asked, and what the reference answered; None of a probe that grades each answer."""
 
 
 def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
@@ -73,7 +73,7 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
 
     Raises:
         QGateError: whatever kept a side from answering.
-        NotApplicable: the original does not know what is asked; the artifact was not asked then.
+        NotApplicable: the reference does not know what is asked; the artifact was not asked then.
     """
     asking = _Asking(probe, _ends(probe, rows), sides)
     asking.require_known()
@@ -88,7 +88,7 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
             continue  # too little so far; what is wrong with the whole shows at its end
         looked = measured if len(asking.ends) == 1 else Looked(measured=measured, looks=looks)
         if looks.is_last or rows.are_decided(looked):
-            return Answered(measured=looked, original=asking.of_original(look))
+            return Answered(measured=looked, reference=asking.of_reference(look))
     raise AssertionError("a plan ends with the last unit")
 
 
@@ -120,26 +120,26 @@ class _Asking:
         label = f"part {look} of {len(self.ends)}" if len(self.ends) > 1 else ""
         return self._units(begin, self.ends[look - 1]), label
 
-    def _ask_original(self, look: int) -> None:
-        """Have the original answer all parts up to a look."""
+    def _ask_reference(self, look: int) -> None:
+        """Have the reference answer all parts up to a look."""
         for number in range(len(self._works) + 1, look + 1):
             part, label = self._part(number)
-            work, outcome = self._sides.ask_original(part, label)
+            work, outcome = self._sides.ask_reference(part, label)
             self._works.append(work)
             self._reading.add("reference", part, work, outcome)
 
     def require_known(self) -> None:
-        """Refuse what the original does not know, before an artifact is asked anything.
+        """Refuse what the reference does not know, before an artifact is asked anything.
 
         A task by all of its items, for its share of right answers decides; so too where all of the
-        original's answers choose what is judged (`settled`). Anything else by its first part, and
+        reference's answers choose what is judged (`settled`). Anything else by its first part, and
         in doubt by all of them.
         """
-        self._ask_original(1)
+        self._ask_reference(1)
         settle = getattr(self._probe, "settled", None)
         if settle is not None and isinstance(self._reading, _Answers):
-            self._ask_original(len(self.ends))
-            self._probe = settle(*self._reading.of_original())
+            self._ask_reference(len(self.ends))
+            self._probe = settle(*self._reading.of_reference())
             return
         if isinstance(self._reading, _Answers):
             try:
@@ -151,11 +151,11 @@ class _Asking:
                     return  # too little so far
             else:
                 return
-        self._ask_original(len(self.ends))
+        self._ask_reference(len(self.ends))
         self._reading.read(self._units(0, self.ends[-1]), "reference", len(self.ends))
 
     def ask_artifact(self, look: int) -> None:
-        self._ask_original(look)
+        self._ask_reference(look)
         part, label = self._part(look)
         outcome = self._sides.ask_artifact(part, self._works[look - 1], label)
         self._reading.add("artifact", part, self._works[look - 1], outcome)
@@ -164,8 +164,8 @@ class _Asking:
         """Both sides' answers up to a look as the samples of the rows."""
         return self._reading.read(self._units(0, self.ends[look - 1]), "artifact", look)
 
-    def of_original(self, look: int) -> tuple[Work, Outcome] | None:
-        """What was asked up to a look, and what the original answered."""
+    def of_reference(self, look: int) -> tuple[Work, Outcome] | None:
+        """What was asked up to a look, and what the reference answered."""
         if not isinstance(self._reading, _Answers):
             return None
         theirs = self._reading.sides["reference"][:look]
@@ -210,8 +210,8 @@ class _Answers:
             self.works.append(work)
         self.sides[side].append(outcome)
 
-    def of_original(self) -> tuple[Work, Outcome]:
-        """All that was asked of the original, and what it answered."""
+    def of_reference(self) -> tuple[Work, Outcome]:
+        """All that was asked of the reference, and what it answered."""
         return join_works(self.works), join_outcomes(self.sides["reference"])
 
     def read(self, so_far: Any, side: str, look: int) -> Measurement:  # noqa: ANN401

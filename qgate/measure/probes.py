@@ -59,19 +59,19 @@ class Probe(Asking, Protocol):
         """What the answers say.
 
         Raises:
-            MeasurementError: the original itself cannot answer.
+            MeasurementError: the reference itself cannot answer.
         """
 
 
 def find_probes(
-    thresholds: Thresholds, tasks: TaskList, original: Artifact | None = None
+    thresholds: Thresholds, tasks: TaskList, reference: Artifact | None = None
 ) -> tuple[Probe, ...]:
     """Every probe of a run, its files read and checked.
 
     Args:
         thresholds: of the run.
         tasks: what its tasks ask.
-        original: whose chat frame prompts are asked in; None: none.
+        reference: whose chat frame prompts are asked in; None: none.
 
     Raises:
         ThresholdsError: a file is missing or wrong, as `file:line: ...`.
@@ -93,7 +93,7 @@ def find_probes(
         FreeRunning(
             prompts=free,
             answer_tokens=edge.answer_tokens,
-            original=original,
+            reference=reference,
         ),
         BatchInvariance.of(free),
         Boundaries(prompts=_from(seed, BEGINNINGS)),

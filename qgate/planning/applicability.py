@@ -3,7 +3,7 @@
 On a CPU, transformers and vLLM stand in for the GPU that will serve the model: weights are unpacked
 or kernels emulated, and all is computed in other number formats. Likelihoods and answers are those
 of the artifact all the same; times and bytes are not those of serving it. Nor do times and bytes
-compare with those of an original that another runtime serves: 16-bit weights that a stand-in widens
+compare with those of a reference that another runtime serves: 16-bit weights that a stand-in widens
 would let an artifact of their own size pass. So the shipped limits on these do not apply there. The
 rows are measured and shown; a limit of the user's own does apply.
 """

@@ -7,9 +7,9 @@ over it, key by key.
 
 `standard` is sized so that a gate of SmolLM2-135M and three artifacts takes some one and a half
 times as long on two CPU cores as llama-perplexity does for 64 windows of each: 65 s for the
-original, 40 to 50 s for an artifact. `quick` takes a third of that. Its alarms still need 16
+reference, 40 to 50 s for an artifact. `quick` takes a third of that. Its alarms still need 16
 answers and its tasks 30 items to show anything, its likelihoods 16 conversations to pass what is
-sound, and what the original does not know has to be found out. So it leaves out what costs most:
+sound, and what the reference does not know has to be found out. So it leaves out what costs most:
 all but three languages, `edge.math` and `edge.batch_invariance`.
 """
 
@@ -52,7 +52,7 @@ class Effort:
     documents: int
     """edge.documents: of each language."""
     languages: int
-    """edge.languages: the original knows best."""
+    """edge.languages: the reference knows best."""
     prompts: int
     """edge.prompts: of the free-running answers."""
     answer_tokens: int

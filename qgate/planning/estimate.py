@@ -89,7 +89,7 @@ def expected_seconds(plan: RunPlan, areas: Mapping[str, Iterable[str]]) -> dict[
 
 def estimate_run(
     artifacts: Iterable[Artifact],
-    original: Artifact,
+    reference: Artifact,
     areas: Mapping[str, Iterable[str]],
     asks: Mapping[str, Ask],
     speed: MachineSpeed,
@@ -98,12 +98,12 @@ def estimate_run(
 
     Args:
         artifacts: that are gated.
-        original: what they are held against.
+        reference: what they are held against.
         areas: of each artifact by its id, the lines of the checklist of which rows were picked.
         asks: by phase, from `asks_of`.
         speed: of this machine.
     """
-    weights = original.size_bytes / (4.0 if original.scheme.casefold().endswith("32") else 2.0)
+    weights = reference.size_bytes / (4.0 if reference.scheme.casefold().endswith("32") else 2.0)
     expected: dict[Phase, float] = {}
     every: set[str] = set()
     for artifact in artifacts:
@@ -112,10 +112,10 @@ def estimate_run(
         size = Size(weights=weights, bytes=float(artifact.size_bytes))
         for phase, seconds in _phases(picked, asks, size, speed):
             expected[artifact.id, phase] = seconds
-    size = Size(weights=weights, bytes=float(original.size_bytes))
-    of_original = {**asks, "latency": Ask(), "perplexity": asks["original's text"]}
-    for phase, seconds in _phases(every, of_original, size, speed):
-        expected[f"reference {original.id}", phase] = seconds
+    size = Size(weights=weights, bytes=float(reference.size_bytes))
+    of_reference = {**asks, "latency": Ask(), "perplexity": asks["reference's text"]}
+    for phase, seconds in _phases(every, of_reference, size, speed):
+        expected[f"reference {reference.id}", phase] = seconds
     return expected
 
 
@@ -153,8 +153,8 @@ def asks_of(
     Args:
         thresholds: of the run, sized by its effort.
         probes: of tasks and edge cases.
-        context_tokens: the longest that the original was trained for.
-        writes_text: whether the original writes the text that is scored.
+        context_tokens: the longest that the reference was trained for.
+        writes_text: whether the reference writes the text that is scored.
     """
     text, latency, memory = thresholds.text, thresholds.latency, thresholds.memory
     a_window = text.conversation_tokens if writes_text else text.window_tokens
@@ -164,7 +164,7 @@ def asks_of(
     requests = latency.warmup + latency.pairs
     return {
         "perplexity": Ask(read=tokens, share=_share(0.7, text.windows, 32)),
-        "original's text": Ask(read=tokens, written=tokens if writes_text else 0),
+        "reference's text": Ask(read=tokens, written=tokens if writes_text else 0),
         **{probe.checks[0]: _ask(probe, thresholds, context_tokens) for probe in probes},
         "latency": Ask(
             # both sides of a pair are counted with the artifact: they take turns

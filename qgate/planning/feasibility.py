@@ -151,13 +151,13 @@ def _points(limit: Limit) -> str:
 def _flips(asked: Asked, floor: Noise | None) -> FlipRate:
     """What the file says; else what is assumed, but no less than this machine's own noise.
 
-    The original against itself is a floor: quantization flips more, and no less.
+    The reference against itself is a floor: quantization flips more, and no less.
     """
     if asked.flip_rate is not None:
         return FlipRate(rate=asked.flip_rate, source="flip, says flip_rate")
     measured = floor.flips_of(asked.check) if floor else None
     if measured is not None and measured.rate > ASSUMED_FLIP_RATE:
-        return FlipRate(rate=measured.rate, source="flip in two runs of the original here")
+        return FlipRate(rate=measured.rate, source="flip in two runs of the reference here")
     return FlipRate(rate=ASSUMED_FLIP_RATE, source="assumed to flip")
 
 

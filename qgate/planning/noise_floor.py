@@ -1,10 +1,10 @@
-"""What the original, run against itself, differs by on this machine: a file, and what of it fits.
+"""What the reference, run against itself, differs by on this machine: a file, and what of it fits.
 
     {"schema_version": 1, "calibrations": [{"created": ..., "original": {...}, "runtime": {...},
       "thresholds": [...], "machine": {...}, "seconds": 0.0, "flips": [...], "all_flips": {...},
       "estimates": {"perplexity.ratio": {...}, ...}, "left_out": {...}}]}
 
-One entry for each original and runtime; `python -m qgate.calibrate` makes them. The dataclasses
+One entry for each reference and runtime; `python -m qgate.calibrate` makes them. The dataclasses
 below are the file: what cannot be read in full is refused, for half a noise floor is none.
 """
 
@@ -66,7 +66,7 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Original:
+class Reference:
     """The model that was run against itself."""
 
     id: str
@@ -90,7 +90,8 @@ class Noise:
 
     created: str
     """When, in UTC: `2026-01-31T12:00:00+00:00`."""
-    original: Original
+    original: Reference
+    """The key of the file since its first version."""
     runtime: Runtime
     thresholds: tuple[Mapping[str, str], ...] = ()
     """`path` and `digest` of the thresholds files, in order of rising precedence."""
@@ -99,7 +100,7 @@ class Noise:
     seconds: float
     """What measuring took."""
     flips: tuple[Flips, ...]
-    """By task, in the order of the run; empty where the original knows none."""
+    """By task, in the order of the run; empty where the reference knows none."""
     all_flips: Flips | None
     """Over all tasks; None where there is none."""
     estimates: Mapping[str, Estimate]
@@ -128,7 +129,7 @@ class NoiseFile:
             raise ValueError(f"schema_version: got {self.schema_version}; expected 1")
 
     def with_newest(self, newest: Noise) -> NoiseFile:
-        """The same with one more, which replaces that of the same original and runtime."""
+        """The same with one more, which replaces that of the same reference and runtime."""
         others = (one for one in self.calibrations if _key(one) != _key(newest))
         return NoiseFile(calibrations=(*others, newest))
 
@@ -164,36 +165,38 @@ def read_noise(path: Path) -> NoiseFile:
 
 
 def find_floor(
-    file: Path, original: Artifact | None, choose: Callable[[Artifact], Choice]
+    file: Path, reference: Artifact | None, choose: Callable[[Artifact], Choice]
 ) -> Noise | None:
     """What `python -m qgate.calibrate` measured; None where nothing fits.
 
     Args:
         file: where it is kept.
-        original: of the run.
+        reference: of the run.
         choose: the runtime of an artifact.
 
     Raises:
         UsageError: the file is there and cannot be read.
     """
     found = read_noise(file).calibrations
-    if not found or original is None:
+    if not found or reference is None:
         return None
     with suppress(QGateError):  # a runtime that is absent is an error of its rows
-        runtime = choose(original).name
-        return matching(found, original.size_bytes, original.id, runtime, _installed(runtime) or "")
+        runtime = choose(reference).name
+        return matching(
+            found, reference.size_bytes, reference.id, runtime, _installed(runtime) or ""
+        )
     return None
 
 
 def matching(
-    noises: Iterable[Noise], size_bytes: int, original_id: str, runtime: str, version: str
+    noises: Iterable[Noise], size_bytes: int, reference_id: str, runtime: str, version: str
 ) -> Noise | None:
-    """The newest that was measured of this original in this very version of the runtime.
+    """The newest that was measured of this reference in this very version of the runtime.
 
-    Another version may order its sums in another way, and its noise is another. The original is
+    Another version may order its sums in another way, and its noise is another. The reference is
     known by name and size, so that nobody has to read its files.
     """
-    asked = (size_bytes, original_id, runtime, version)
+    asked = (size_bytes, reference_id, runtime, version)
     found = [
         noise
         for noise in noises

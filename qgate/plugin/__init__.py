@@ -15,8 +15,8 @@ from qgate.plugin import options
 ROW = "qgate(check): a row of the checklist; `check` is its public name, e.g. perplexity.ratio"
 AREAS = (
     "integrity: files, tokenizer and weights are what they claim",
-    "perplexity: perplexity and divergence against the original",
-    "accuracy: task accuracy against the original",
+    "perplexity: perplexity and divergence against the reference",
+    "accuracy: task accuracy against the reference",
     "edge: long inputs, languages, repetition, termination",
     "latency: time to first token, tokens per second",
     "memory: weights, KV cache, peak, growth",

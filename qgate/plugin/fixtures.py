@@ -110,14 +110,14 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
 
 @pytest.fixture(scope="session")
 def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
-    """The original's likelihoods, from the store or measured now."""
+    """The reference's likelihoods, from the store or measured now."""
     with measuring(serving.artifact.id):
         return session_of(request.config).measurer.reference(serving)
 
 
 @pytest.fixture(scope="session")
 def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
-    """Likelihoods and divergences of every scored token, artifact and original paired."""
+    """Likelihoods and divergences of every scored token, artifact and reference paired."""
     with measuring(serving.artifact.id):
         return session_of(request.config).measurer.divergence(serving)
 
@@ -133,7 +133,7 @@ def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
 
 @pytest.fixture
 def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> LatencySamples:
-    """Requests to artifact and original in turns, timed at their tokens."""
+    """Requests to artifact and reference in turns, timed at their tokens."""
     with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
         return session_of(request.config).measurer.latency(serving)
@@ -141,7 +141,7 @@ def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> Latency
 
 @pytest.fixture
 def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySamples:
-    """What serving the artifact takes, and what the original takes."""
+    """What serving the artifact takes, and what the reference takes."""
     with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
         return session_of(request.config).measurer.memory(serving)

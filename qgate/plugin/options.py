@@ -21,7 +21,7 @@ DEFAULT_REPORT = ".qgate/report.json"
 DEFAULT_STORE = ".qgate"
 
 _VALUES = {
-    "qgate_reference": ("PATH", "The original; default: the unquantized model in or beside PATH"),
+    "qgate_reference": ("PATH", "The reference; default: the unquantized model in or beside PATH"),
     "qgate_thresholds": ("FILE", "Limits as YAML; inherits the shipped thresholds/default.yaml"),
     "qgate_effort": ("NAME", "How much may be asked: quick, standard (default) or thorough"),
     "qgate_runtime": ("NAME", "Serve every artifact with this runtime instead of the fitting one"),

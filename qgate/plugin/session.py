@@ -265,7 +265,7 @@ class GateSession:
         return upload_line(outcome, _shown(self.options, self.options.json))
 
     def pytest_unconfigure(self) -> None:
-        """End the original's child; leave the process's signals as they were."""
+        """End the reference's child; leave the process's signals as they were."""
         self.measurer.children.close()
         self.undo_signals()
 

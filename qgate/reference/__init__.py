@@ -1,3 +1,3 @@
-"""The original, measured once: its texts, tokens, distributions and answers, stored."""
+"""The reference, measured once: its texts, tokens, distributions and answers, stored."""
 
 from __future__ import annotations

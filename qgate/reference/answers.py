@@ -1,7 +1,7 @@
-"""The original's answers to a piece of work, stored beside its distributions.
+"""The reference's answers to a piece of work, stored beside its distributions.
 
-An entry is named by the digest of the original, of the work and of the runtime, so that the next
-artifact, and the next run, ask the original nothing.
+An entry is named by the digest of the reference, of the work and of the runtime, so that the next
+artifact, and the next run, ask the reference nothing.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class OutcomeStore:
     def get_or_perform(
         self,
         asked: Work,
-        original: str,
+        reference: str,
         runtime: RuntimeFacts,
         perform: Callable[[], Outcome],
         loaded: Mapping[str, Any] | None = None,
     ) -> Outcome:
-        """What the original answers to this work.
+        """What the reference answers to this work.
 
         Args:
             asked: the work.
-            original: digest of the original's files.
+            reference: digest of the reference's files.
             runtime: what serves it.
             perform: asks it, where the store does not know.
             loaded: how it is loaded, as far as that may change answers.
@@ -53,7 +53,7 @@ class OutcomeStore:
         made_of: dict[str, Any] = {
             "format": FORMAT,
             "kind": "outcome",
-            "weights_and_tokenizer": original,
+            "weights_and_tokenizer": reference,
             "work": asked.digest(),
             "runtime": dataclasses.asdict(runtime),
             "loaded": dict(loaded or {}),

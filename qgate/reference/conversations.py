@@ -1,4 +1,4 @@
-"""Conversations with the original: shipped prompts in its own chat frame, its answers as the text.
+"""Conversations with the reference: shipped prompts in its own chat frame, its answers as the text.
 
 A window is one conversation. A prompt is put to the model as a server would put it, its answer is
 drawn until the token that ends it, then the next prompt follows as the next turn, until the window
@@ -6,7 +6,7 @@ is full. Only what the model said is scored, ends of answers included. Slices of
 (`thresholds/prompts/conversations.jsonl`) take turns within each window and from window to window:
 windows differ less, which is what intervals live on, and any leading part of them is a fair mix.
 
-What the original does not know is not asked: prompts of which it predicts the text with more than
+What the reference does not know is not asked: prompts of which it predicts the text with more than
 `MOST_BITS` a byte, as of a language that it was not trained on. On such ground its answers are
 noise, and so are divergences of them. Where few are left, the demo model's questions (`open.jsonl`)
 are asked too, as far as it knows those; where few are known of all, all are asked.
@@ -80,19 +80,19 @@ class Framed:
     """For the report."""
 
 
-def frame(prompts: Sequence[str], original: Artifact | None) -> Framed:
+def frame(prompts: Sequence[str], reference: Artifact | None) -> Framed:
     """Prompts in the chat frame of a model's own files; plain where it has none that works.
 
     Args:
         prompts: what a user says.
-        original: whose template is applied; None: none is.
+        reference: whose template is applied; None: none is.
 
     Raises:
         ArtifactError: its files cannot be read.
         MeasurementError: its template is too slow, or its process ended.
     """
     plain = Framed(firsts=tuple(prompts), follows=None, how="continued as plain text")
-    found = chat_template_of(original) if original is not None else None
+    found = chat_template_of(reference) if reference is not None else None
     if found is None:
         return plain
     from qgate.sandbox.chat import Chat
@@ -116,12 +116,12 @@ def _message(role: str, content: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the original is asked, and how its answers are drawn."""
+    """What the reference is asked, and how its answers are drawn."""
 
     prompts: tuple[Asked, ...]
     more: tuple[Asked, ...] = ()
-    """Asked too where the original knows few of the others."""
-    original: Artifact | None
+    """Asked too where the reference knows few of the others."""
+    reference: Artifact | None
     """Whose chat frame the prompts are asked in."""
     heat: Heat
     seed: int
@@ -129,7 +129,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """What the report calls the text, in a line of the table."""
-        return f"the original's answers, seed {self.seed}"
+        return f"the reference's answers, seed {self.seed}"
 
     @property
     def sampled(self) -> str:
@@ -141,8 +141,8 @@ class Recipe:
         )
 
     def digest(self) -> str:
-        """`sha256:...` of everything that the text depends on, beside the original itself."""
-        found = chat_template_of(self.original) if self.original is not None else None
+        """`sha256:...` of everything that the text depends on, beside the reference itself."""
+        found = chat_template_of(self.reference) if self.reference is not None else None
         whole = json.dumps(
             [
                 _LAYOUT,
@@ -156,13 +156,13 @@ class Recipe:
         return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
 
 
-def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
-    """The shipped prompts, drawn as the original's own files want it.
+def find_recipe(settings: TextSettings, reference: Artifact | None) -> Recipe:
+    """The shipped prompts, drawn as the reference's own files want it.
 
     Raises:
         ArtifactError: its files cannot be read.
     """
-    named = serving_defaults(original) if original is not None else {}
+    named = serving_defaults(reference) if reference is not None else {}
     heat = SERVED
     if named:
         heat = Heat(
@@ -179,7 +179,7 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
             Asked(slice="questions", prompt=prompt)
             for prompt in read_prompts(shipped / "open.jsonl")
         ),
-        original=original,
+        reference=reference,
         heat=heat,
         seed=settings.seed,
     )
@@ -188,13 +188,13 @@ def find_recipe(settings: TextSettings, original: Artifact | None) -> Recipe:
 def converse(
     recipe: Recipe, settings: TextSettings, host: Host, facts: ModelFacts, first_round: int = 0
 ) -> Windows:
-    """Have the original answer, and take its answers as windows.
+    """Have the reference answer, and take its answers as windows.
 
     Args:
         recipe: what is asked, and how answers are drawn.
         settings: the sizes.
-        host: the original's child.
-        facts: of the original.
+        host: the reference's child.
+        facts: of the reference.
         first_round: above 0: more of a text that already has so many rounds.
 
     Raises:
@@ -252,7 +252,7 @@ def _write(
     plan: list[list[_Turn]],
     number: int,
 ) -> _Round:
-    """Have the original answer all turns of one round.
+    """Have the reference answer all turns of one round.
 
     Raises:
         MeasurementError: it said too little.
@@ -295,7 +295,7 @@ class _Ids:
 
 
 def _known(recipe: Recipe, host: Host, speaker: Speaker) -> tuple[Asked, ...]:
-    """What the original knows enough of to be asked it."""
+    """What the reference knows enough of to be asked it."""
     known = tuple(_read_well(recipe.prompts, host, speaker))
     if len(known) < _FEW:
         known += tuple(_read_well(recipe.more, host, speaker))
@@ -303,7 +303,7 @@ def _known(recipe: Recipe, host: Host, speaker: Speaker) -> tuple[Asked, ...]:
 
 
 def _read_well(asked: Sequence[Asked], host: Host, speaker: Speaker) -> list[Asked]:
-    """Those of which the original predicts the bare text well enough."""
+    """Those of which the reference predicts the bare text well enough."""
     if not asked:
         return []
     begin = np.array([speaker.first_token], dtype=np.int32)
@@ -324,7 +324,7 @@ def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> tuple[list[_Ids], str
     """The prompts that are asked, and how they are put."""
     speaker = Speaker(host, facts.context_length, facts.first_token)
     prompts = _known(recipe, host, speaker)
-    framed = frame([one.prompt for one in prompts], recipe.original)
+    framed = frame([one.prompt for one in prompts], recipe.reference)
     firsts = speaker.begin(framed.firsts)
     follows = firsts if framed.follows is None else speaker.follow(framed.follows)
     found = [

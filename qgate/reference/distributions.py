@@ -1,4 +1,4 @@
-"""The original, measured once: a content-addressed store of its tokens and distributions.
+"""The reference, measured once: a content-addressed store of its tokens and distributions.
 
 An entry is a directory named by the digest of everything that could change its numbers: the
 weights' digest, the text's digest and windows, the runtime with its version, build and device.
@@ -9,7 +9,7 @@ Another machine, library or text is another entry; nothing is ever overwritten o
                   clusters.npy which of the tokens that were asked about belong together
                   scored.npy   which of them count
                   topics.npy   what each of them is about, where that is known
-                  nll.npy      the original's negative log-likelihood of each of them
+                  nll.npy      the reference's negative log-likelihood of each of them
                   kept.npy     its hidden states (or logits) at the compared positions, float16
                   anchors.npy  logsumexp of its logits there
                   tops.npy     the token it ranks first there
@@ -27,7 +27,7 @@ import numpy as np
 
 from qgate.artifacts.digest import name_entry, window_digests
 from qgate.errors import ArtifactError, MeasurementError, with_subject
-from qgate.reference.encoding import Loaded, keep_original
+from qgate.reference.encoding import Loaded, keep_reference
 from qgate.reference.output_matrix import find_output_matrix
 from qgate.reference.samples import Samples
 from qgate.reference.store import Store
@@ -64,12 +64,12 @@ class Plan:
     first_round: int = 0
     """Above 0: an extension of a generated text that has so many times its windows already."""
     require_unchanged: Callable[[], None] = lambda: None
-    """Raises where the original's files are not those of the digest any more."""
+    """Raises where the reference's files are not those of the digest any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """The original's measurements, ready to hold artifacts against."""
+    """The reference's measurements, ready to hold artifacts against."""
 
     artifact: Artifact
     digest: str
@@ -88,7 +88,7 @@ class Reference:
     """Log-probability of that token, shape (kept positions,), float32; None where its runtime does
     not tell."""
     self_kl_nats: float
-    """Mean KL of the original, as decoded, against its own stored self."""
+    """Mean KL of the reference, as decoded, against its own stored self."""
     was_stored: bool
     """True where the store had it and nothing was measured."""
     seconds: float
@@ -144,10 +144,10 @@ class ReferenceStore:
 
         Args:
             plan: what to measure.
-            serving: the original in the runtime that will also serve the artifacts.
+            serving: the reference in the runtime that will also serve the artifacts.
 
         Raises:
-            QGateError: whatever kept the original from being measured.
+            QGateError: whatever kept the reference from being measured.
         """
         runtime = serving.describe()
         name = name_entry({**_ingredients(plan, runtime), "loaded": serving.loaded_as})
@@ -177,7 +177,7 @@ def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
     windows = plan.windows or _mixed(
         cut_windows(plan.text, plan.settings, host, facts, plan.first_round)
     )
-    kept = keep_original(
+    kept = keep_reference(
         work, plan.artifact, plan.settings, Loaded(host=host, facts=facts, windows=windows)
     )
     scored = kept.scored
@@ -214,7 +214,7 @@ def _mixed(windows: Windows) -> Windows:
 
 
 def score_request(reference: Reference, begin: int, end: int) -> ScoreRequest:
-    """What an artifact's child is asked: windows begin..end of the original."""
+    """What an artifact's child is asked: windows begin..end of the reference."""
     kept = slice(begin * reference.kept_per_window, end * reference.kept_per_window)
     return ScoreRequest(
         windows=reference.windows.ids[begin:end],
@@ -227,7 +227,7 @@ def score_request(reference: Reference, begin: int, end: int) -> ScoreRequest:
 
 
 def pair(reference: Reference, scored: Scored) -> Samples:
-    """What came of an artifact's windows, paired with the original: of the tokens that count.
+    """What came of an artifact's windows, paired with the reference: of the tokens that count.
 
     Raises:
         MeasurementError: something was not scored.
@@ -307,6 +307,6 @@ def require_same_vocabulary(artifact: Artifact, facts: ModelFacts, reference: Re
     if facts.n_vocab != reference.facts.n_vocab:
         other = ArtifactError(
             f"vocabulary differs from the reference's: got {facts.n_vocab} tokens;"
-            f" expected {reference.facts.n_vocab}. Name the right original with --qgate-reference"
+            f" expected {reference.facts.n_vocab}. Name the right reference with --qgate-reference"
         )
         raise with_subject(other, artifact.id)

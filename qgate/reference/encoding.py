@@ -1,7 +1,7 @@
-"""Measures the original: its likelihoods, and its full distributions in a form that is small.
+"""Measures the reference: its likelihoods, and its full distributions in a form that is small.
 
-What is kept is checked where it is made: the divergence of the original, as decoded, from what can
-be read back of it. An encoding that does not give the original back is not used. Where the runtime
+What is kept is checked where it is made: the divergence of the reference, as decoded, from what can
+be read back of it. An encoding that does not give the reference back is not used. Where the runtime
 tells no logits, it is the divergence of a second scoring from the first.
 """
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 MIN_POSITIONS = 4000
 """So many positions are compared over the whole vocabulary whatever it costs, if there are."""
 _AFFORDABLE = 0.05
-"""Rebuilding the original's logits may cost this share of decoding, roughly."""
+"""Rebuilding the reference's logits may cost this share of decoding, roughly."""
 MAX_SELF_KL_NATS = 1e-5
-"""An encoding that cannot give the original back this exactly is not used."""
+"""An encoding that cannot give the reference back this exactly is not used."""
 MAX_SELF_KL_TOP_K_NATS = 1e-4
-"""Of an original that is scored a second time, in another order, by a runtime that tells no logits:
+"""Of a reference that is scored a second time, in another order, by a runtime that tells no logits:
 other batches, other rounding. On a CPU vLLM gives the same both times and 7e-8 is what the
 arithmetic leaves; bfloat16 itself is 1.2e-4 away from float32."""
 _CHECKED_EVERY = 4
@@ -73,7 +73,7 @@ def thin_out(stride: int, scored: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The original in its child, and what it is going to be scored on."""
+    """The reference in its child, and what it is going to be scored on."""
 
     host: Host
     facts: ModelFacts
@@ -82,22 +82,22 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The original, scored, and where and how its distributions are kept."""
+    """The reference, scored, and where and how its distributions are kept."""
 
     scored: Scored
     stored: Stored
     self_kl_nats: float
-    """Mean divergence of the original from what is kept of it."""
+    """Mean divergence of the reference from what is kept of it."""
 
 
-def keep_original(
+def keep_reference(
     directory: Path, artifact: Artifact, settings: TextSettings, loaded: Loaded
 ) -> Kept:
-    """Score the original and keep its distributions in the first encoding that is exact.
+    """Score the reference and keep its distributions in the first encoding that is exact.
 
     Args:
         directory: where `kept.npy` is written.
-        artifact: the original.
+        artifact: the reference.
         settings: how many positions the user wants compared.
         loaded: the child that holds it, and the windows.
 
@@ -127,7 +127,7 @@ def keep_original(
         if self_kl < most:
             return Kept(scored=scored, stored=stored, self_kl_nats=self_kl)
     raise MeasurementError(
-        f"{artifact.id}: the original cannot be stored exactly: got a KL of {self_kl:.1e} against"
+        f"{artifact.id}: the reference cannot be stored exactly: got a KL of {self_kl:.1e} against"
         f" itself; expected below {most:g}"
     )
 
@@ -160,7 +160,7 @@ def _encodings(facts: ModelFacts, matrix: MatrixPlace | None) -> tuple[Encoding,
 
 
 def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encoding: Encoding) -> int:
-    """Every how many scored positions the original's distribution is kept."""
+    """Every how many scored positions the reference's distribution is kept."""
     if settings.positions == "all":
         return 1
     row_bytes = {

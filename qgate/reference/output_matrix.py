@@ -1,4 +1,4 @@
-"""Where an original's unquantized output matrix lies in its own files: read there, never copied."""
+"""Where a reference's unquantized output matrix lies in its own files: read there, never copied."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EMBEDDINGS = (
 
 
 def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
-    """Where the original's unquantized output matrix lies; None where it has none."""
+    """Where the reference's unquantized output matrix lies; None where it has none."""
     if artifact.format == "hf":
         return _in_directory(artifact, facts)
     tensors = {

@@ -34,10 +34,10 @@ class Samples:
     topics: np.ndarray | None = None
     """Which of these each scored token is about."""
     confidence: np.ndarray | None = None
-    """The original's probability of the token that it ranks first at each compared position; None
+    """The reference's probability of the token that it ranks first at each compared position; None
     where its runtime does not tell."""
     covered_mass: np.ndarray | None = None
-    """The original's probability mass that was compared token by token at each compared position,
+    """The reference's probability mass that was compared token by token at each compared position,
     0 to 1; None where the whole vocabulary was."""
     why_partition: str = ""
     """Why the whole vocabulary was not compared, and what would have it compared."""
@@ -62,7 +62,7 @@ class Samples:
         """These, and those of more windows, whose clusters are others.
 
         Args:
-            more: of the same artifact, against the same original, of the same slices.
+            more: of the same artifact, against the same reference, of the same slices.
 
         Raises:
             MeasurementError: of other slices.

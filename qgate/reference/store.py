@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEFAULT_GIB = 20.0
-"""Two originals of 70 B parameters with a vocabulary of 128k take about 1 GB each with the default
+"""Two references of 70 B parameters with a vocabulary of 128k take about 1 GB each with the default
 text; the answers of an artifact take a few MB. A CI cache holds as much."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)

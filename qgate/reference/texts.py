@@ -1,6 +1,6 @@
-"""Which tokens are scored: a text from a file, WikiText-2, or the original's own.
+"""Which tokens are scored: a text from a file, WikiText-2, or the reference's own.
 
-Where no text is named it is what the original answers to shipped prompts, sampled as it is served
+Where no text is named it is what the reference answers to shipped prompts, sampled as it is served
 (`qgate.reference.conversations`): the text that the artifact will have to write. Whole windows are
 read, the answers in them are scored.
 
@@ -9,7 +9,7 @@ into windows of `window_tokens`, the tail is dropped, and where the tokenizer be
 begin-of-text token the first token of each window is replaced by it. The first half of a window is
 context. `generated` text is sampled from nothing at temperature 1 with nothing cut off, so that
 each window is one draw from the model itself: the mean log-ratio on it estimates the
-sequence-level KL(original || artifact).
+sequence-level KL(reference || artifact).
 
 Why answers are the default: mean KL of three seeds each, and in brackets the relative standard
 error of one of them, scaled to 8,000 scored tokens (llama.cpp on a CPU; 32 windows; answers of
@@ -28,7 +28,7 @@ SmolLM2: 8 windows, whose intervals are wide; one seed where there is one number
 
 Both order the artifacts alike on every seed. Text from nothing drifts: SmolLM2 has a perplexity of
 59 on it, 2.8 on its answers. On the demo it is so easy that a few tokens make up the mean: seeds
-differ by a factor of two, intervals by more. Prompts that the original does not know make answers
+differ by a factor of two, intervals by more. Prompts that the reference does not know make answers
 worse: with all of them asked stories260K had 0.037 to 0.039 (11 %) for Q5_0, the demo 0.05 for
 Q4_K_M. WikiText-2 needs a file, and is not what is served.
 
@@ -83,21 +83,21 @@ class Text:
 
     @property
     def is_generated(self) -> bool:
-        """Whether the original writes it, as much of it as is wanted."""
+        """Whether the reference writes it, as much of it as is wanted."""
         return self.documents is None
 
 
-def find_text(settings: TextSettings, directory: Path, original: Artifact | None = None) -> Text:
+def find_text(settings: TextSettings, directory: Path, reference: Artifact | None = None) -> Text:
     """The text that the settings name; `auto` takes WikiText-2 from disk, else answers.
 
     Args:
         settings: the `text` section of the thresholds file.
         directory: where WikiText-2 is looked for, the working directory of the user.
-        original: whose answers are the text where none is named; None: one without a chat frame.
+        reference: whose answers are the text where none is named; None: one without a chat frame.
 
     Raises:
         MeasurementError: the file is missing, too large, changed, or holds no text.
-        ArtifactError: the original's files cannot be read.
+        ArtifactError: the reference's files cannot be read.
     """
     if isinstance(settings.source, Path):
         official = read_official(settings.source)
@@ -114,12 +114,12 @@ def find_text(settings: TextSettings, directory: Path, original: Artifact | None
     if settings.source == "generated":
         name = f"generated, seed {settings.seed}"
         return Text(name=name, digest=_digest((name,)), documents=None)
-    recipe = find_recipe(settings, original)
+    recipe = find_recipe(settings, reference)
     return Text(name=recipe.name, digest=recipe.digest(), documents=None, recipe=recipe)
 
 
 def is_written(settings: TextSettings, directory: Path) -> bool:
-    """Whether the original writes the text itself, which takes it a while.
+    """Whether the reference writes the text itself, which takes it a while.
 
     Raises:
         MeasurementError: what lies on disk as WikiText-2 is something else.
@@ -168,13 +168,13 @@ def _digest(documents: tuple[str, ...]) -> str:
 def cut_windows(
     text: Text, settings: TextSettings, host: Host, facts: ModelFacts, first_round: int = 0
 ) -> Windows:
-    """Tokenize (or generate) in the original's own runtime and cut into windows.
+    """Tokenize (or generate) in the reference's own runtime and cut into windows.
 
     Args:
         text: what is cut.
         settings: the sizes.
-        host: the original's child.
-        facts: of the original.
+        host: the reference's child.
+        facts: of the reference.
         first_round: above 0: more of a generated text that already has so many times its windows.
     """
     if text.recipe is not None:

@@ -1,4 +1,4 @@
-"""All artifacts side by side, below the original: what is gained by each, and what it costs.
+"""All artifacts side by side, below the reference: what is gained by each, and what it costs.
 
 Numbers without their intervals, and judged nowhere: what a verdict rests on is in the rows.
 """
@@ -28,12 +28,12 @@ _SHORTEST_LABEL = 24
 """What is left of a cut name: artifacts of one scheme are told apart by it."""
 _WORDED = "scheme in words"
 """Takes the scheme's place where there is room for it beside all other columns."""
-_ORIGINAL = "reference"
+_REFERENCE = "reference"
 """In the place of a verdict."""
 
 
 def compare(report: Report, width: int) -> list[Line]:
-    """One line for each artifact, below the original's; none where there is nothing to compare.
+    """One line for each artifact, below the reference's; none where there is nothing to compare.
 
     Args:
         report: what is shown.
@@ -79,7 +79,7 @@ def _describe_reference(reference: ReferenceFacts) -> Entry:
         "size": "" if size_bytes is None else format_bytes(size_bytes),
         "perplexity": "" if perplexity is None else f"{perplexity.value:.4g}",
         **_describe_measured(reference.measured),
-        "verdict": _ORIGINAL,
+        "verdict": _REFERENCE,
     }
     return Entry(cells=cells)
 
@@ -118,7 +118,7 @@ def _describe_measured(measured: Mapping[str, float]) -> dict[str, str]:
 
 
 def _format_increase(increase: float) -> str:
-    """Below the original's own perplexity: what an artifact's comes on top of it."""
+    """Below the reference's own perplexity: what an artifact's comes on top of it."""
     return ("+" if increase > 0 else "") + format_value(increase, "perplexity")
 
 

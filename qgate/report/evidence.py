@@ -115,7 +115,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:
-    """Of the original, over n tokens where their number is known."""
+    """Of the reference, over n tokens where their number is known."""
 
     value: float
     n: int | None = None
@@ -138,7 +138,7 @@ class StoreCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceFacts:
-    """The report's `reference` section: the original in one runtime."""
+    """The report's `reference` section: the reference in one runtime."""
 
     id: str = ""
     scheme: str = ""
@@ -156,7 +156,7 @@ class ReferenceFacts:
 
 
 def reference_of(report: Report) -> ReferenceFacts:
-    """What is known of the original; nothing of it where there was none."""
+    """What is known of the reference; nothing of it where there was none."""
     return Fields(report.reference, "reference", UsageError).read(ReferenceFacts)
 
 

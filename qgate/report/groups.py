@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TITLES: Mapping[str, str] = MappingProxyType(
     {
-        "confidence": "mean KL by the original's probability of its first token",
+        "confidence": "mean KL by the reference's probability of its first token",
         "slice": "mean KL by slice",
         "position": "mean KL by quarter of the window",
     }

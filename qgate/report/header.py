@@ -23,14 +23,14 @@ _AS_WRITTEN = ("ms", "bytes", "GiB")
 def header(
     paths: Sequence[str],
     artifacts: Sequence[Artifact],
-    original: Artifact | None,
+    reference: Artifact | None,
     thresholds: Sequence[str],
     effort: str,
 ) -> list[str]:
     """The two header lines of a gated run."""
     where = ", ".join(escape_line(path) for path in paths)
     count = f"{len(artifacts)} artifact{'' if len(artifacts) == 1 else 's'}"
-    against = escape_line(original.id) if original else "none found"
+    against = escape_line(reference.id) if reference else "none found"
     return [
         f"qgate: {where} ({count}), reference {against}",
         f"qgate: limits from {', '.join(thresholds)}, effort {effort}",

@@ -1,4 +1,4 @@
-"""How far each artifact's next-token distributions are from the original's, as a picture.
+"""How far each artifact's next-token distributions are from the reference's, as a picture.
 
 Drawn from the report alone: record `divergence.kl_mean` carries a histogram on a logarithmic
 axis. `below` (zeros among them) and `above` count what lies outside the edges; both are part of the

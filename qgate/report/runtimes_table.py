@@ -2,7 +2,7 @@
 
 Shown where a run has more than one runtime, or where a kernel is known: a table below the
 comparison, and sentences for what the runtimes themselves add to the difference between an artifact
-and an original that ran elsewhere, and for rows of which the machine is not the one that counts.
+and a reference that ran elsewhere, and for rows of which the machine is not the one that counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = (
     Column(title="kernel", shortest=15, goes=3),
     Column(title="why", shortest=16, goes=1),
 )
-_ORIGINAL = "reference"
+_REFERENCE = "reference"
 """In the place of a reason."""
 
 
@@ -69,7 +69,7 @@ def name_runtime(runtime: RuntimeFacts | None, *, with_device: bool = False) -> 
 
 
 def _tabulate(report: Report) -> Table:
-    sides = [(one.id, one.runtime, _ORIGINAL) for one in _originals(report)]
+    sides = [(one.id, one.runtime, _REFERENCE) for one in _references(report)]
     sides += [(one.id, one.runtime, "") for one in report.artifacts]
     known = [runtime for _, runtime, _ in sides if runtime]
     if len({one.name for one in known}) < 2 and not any(one.kernel for one in known):
@@ -90,8 +90,8 @@ def _cells(name: str, runtime: RuntimeFacts | None, instead: str) -> dict[str, s
     }
 
 
-def _originals(report: Report) -> list[ReferenceFacts]:
-    """The original in every runtime that served it: at home first."""
+def _references(report: Report) -> list[ReferenceFacts]:
+    """The reference in every runtime that served it: at home first."""
     home = reference_of(report)
     return [home, *home.elsewhere] if report.reference else []
 
@@ -110,10 +110,10 @@ def _describe_differences(report: Report) -> Iterator[str]:
     for (own, other), ids in pairs.items():
         names = f"{escape_line(own)} against {escape_line(other)}"
         yield f"differences of runtimes are included: {', '.join(ids)} ({names})"
-    yield from _describe_original_elsewhere(report)
+    yield from _describe_reference_elsewhere(report)
     if unjudged:
         yield (
-            f"the original in another runtime: times and memory of {', '.join(unjudged)} against"
+            f"the reference in another runtime: times and memory of {', '.join(unjudged)} against"
             " it are shown, not judged"
         )
     if ids := [escape_line(one.id) for one in report.artifacts if _is_stand_in(one)]:
@@ -133,7 +133,7 @@ def _has_unjudged(artifact: ArtifactReport) -> bool:
     )
 
 
-def _describe_original_elsewhere(report: Report) -> Iterator[str]:
+def _describe_reference_elsewhere(report: Report) -> Iterator[str]:
     """What the runtimes differ by on their own: the same weights and tokens in two of them."""
     home = escape_line(_home(report))
     for side in reference_of(report).elsewhere:
@@ -141,11 +141,11 @@ def _describe_original_elsewhere(report: Report) -> Iterator[str]:
         if found and side.runtime:
             ends = f"[{found.low:.5f}, {found.high:.5f}]"
             where = escape_line(side.runtime.name)
-            text = f"the original's perplexity in {where} is {found.value:.5f} {ends}"
+            text = f"the reference's perplexity in {where} is {found.value:.5f} {ends}"
             yield f"{text} times that in {home}"
 
 
 def _home(report: Report) -> str:
-    """The runtime that is the original's own choice; empty where none served it."""
+    """The runtime that is the reference's own choice; empty where none served it."""
     runtime = reference_of(report).runtime
     return runtime.name if runtime else ""

@@ -243,7 +243,7 @@ def _render_reference(reference: ReferenceFacts, width: int) -> Iterator[Line]:
 
 
 def _describe_reference(reference: ReferenceFacts) -> list[str]:
-    """Name the original and what it was measured on, as far as the report tells."""
+    """Name the reference and what it was measured on, as far as the report tells."""
     facts = [reference.id, reference.scheme]
     if reference.size_bytes is not None:
         facts.append(format_bytes(reference.size_bytes))
@@ -268,9 +268,9 @@ def _describe_smallest(report: Report, width: int | None = None) -> str:
     if smallest is None:
         return "no artifact passes"
     facts = [escape_line(smallest.scheme), format_bytes(smallest.size_bytes)]
-    original_bytes = reference_of(report).size_bytes
-    if original_bytes:
-        facts.append(f"{100 * smallest.size_bytes / original_bytes:.0f} % of the reference")
+    reference_bytes = reference_of(report).size_bytes
+    if reference_bytes:
+        facts.append(f"{100 * smallest.size_bytes / reference_bytes:.0f} % of the reference")
     head, identifier = "smallest artifact that passes: ", escape_line(smallest.id)
     if width is None:
         return f"{head}{identifier} ({', '.join(facts)})"

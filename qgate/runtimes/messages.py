@@ -73,7 +73,7 @@ class Scored:
     """
 
     nll_nats: np.ndarray | None = None
-    """Of each token, shape (windows x scored,), float64. None: an original that was to be kept
+    """Of each token, shape (windows x scored,), float64. None: a reference that was to be kept
     whole could not be; `why_partition` has the reason."""
     kl_nats: np.ndarray | None = None
     """Of each kept position, shape (windows x kept,), float64; so are those below."""
@@ -81,7 +81,7 @@ class Scored:
     covered_mass: np.ndarray | None = None
     """Where not the whole vocabulary was compared."""
     anchors: np.ndarray | None = None
-    """What the original is kept with, as the two below."""
+    """What the reference is kept with, as the two below."""
     tops: np.ndarray | None = None
     top_logprobs: np.ndarray | None = None
     digests: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Requests whose answers are kept, and what the report calls them; by no name what is no sample."""
-OF_THE_ORIGINAL = ("load", "encode")
+KINDS_OF_THE_REFERENCE = ("load", "encode")
 """Its likelihoods and answers are kept by the stores of the reference and of outcomes."""
 _ANSWER = "answer.json"
 _ENVIRONMENT = ("GGML_", "LLAMA_", "VLLM_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "CUDA_", "NVIDIA_")
@@ -193,7 +193,7 @@ class RecallingHost(Host):
 
 
 def _identify(stored: Stored) -> Stored:
-    """The original's distributions by what they are, not by where they lie."""
+    """The reference's distributions by what they are, not by where they lie."""
     entry = Path(stored.array).parent / "entry.json"
     matrix = stored.matrix and dataclasses.replace(stored.matrix, path="")
     digest = hashlib.sha256(entry.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
 """What a child is asked so that a row can be filled, and what came back: the same for both sides.
 
-Work is token ids only. Original and artifact get the very same ids in the very same calls, and what
-they answer is paired by position; the digest of the work names both.
+Work is token ids only. Reference and artifact get the very same ids in the very same calls, and
+what they answer is paired by position; the digest of the work names both.
 """
 
 from __future__ import annotations

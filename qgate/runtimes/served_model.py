@@ -77,7 +77,7 @@ class PhaseWatch(Protocol):
 
 
 class Serving:
-    """An artifact or the original, being served.
+    """An artifact or the reference, being served.
 
     Args:
         artifact: what is served.

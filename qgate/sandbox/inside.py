@@ -44,7 +44,7 @@ def main(job_file: int) -> None:
     own = os.getpid()
     failure = _run(job["code"])
     if os.getpid() != own:
-        os._exit(0)  # a fork of the program; it is the original that is asked
+        os._exit(0)  # a fork of the program; it is the reference that is asked
     if not failure:
         os.write(verdict_file, os.read(token_file, 4096)[::-1])
         return

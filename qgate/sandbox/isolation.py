@@ -30,7 +30,7 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "LOGNAME": "nobody",
         "OMP_NUM_THREADS": "1",
         "PATH": "/usr/bin:/bin",
-        "PYTHONHASHSEED": "0",  # the original and its artifacts get sets in the same order
+        "PYTHONHASHSEED": "0",  # the reference and its artifacts get sets in the same order
         "TMPDIR": DIRECTORY,
     }
 )

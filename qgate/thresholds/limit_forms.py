@@ -54,8 +54,8 @@ class TaskLimit(Section):
     max_drop: Annotated[float, Unit("difference")] = Field(
         ge=0.0,
         lt=1.0,
-        description="Share of right answers, less the original's on the same items. It may drop by "
-        "at most this: 0.02 for 2 percentage points.",
+        description="Share of right answers, less the reference's on the same items. It may drop "
+        "by at most this: 0.02 for 2 percentage points.",
     )
     rule: Literal["certify", "alarm", "auto"] = Field(
         default="certify",

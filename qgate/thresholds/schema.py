@@ -115,7 +115,7 @@ def _definitions(checks: Mapping[str, Check]) -> dict[str, Any]:
             },
         },
         "task": _or_off(
-            "Items that original and artifact answer.",
+            "Items that reference and artifact answer.",
             "Drops an inherited task and its limits.",
             _section(FileTaskEntry),
             _section(LmEvalTaskEntry),

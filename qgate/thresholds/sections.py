@@ -30,7 +30,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "runtime": "What serves the artifacts while they are measured.",
         "runtimes": "By the runtime's name: its own interpreter, and what only it understands.",
         "tasks": "What the model is used for: a file of items each, or a task of lm-eval by its "
-        "name, which original and artifact answer; each makes a row accuracy.NAME for every "
+        "name, which reference and artifact answer; each makes a row accuracy.NAME for every "
         "artifact.",
         "edge": "How long the inputs and answers of edge.* are.",
         "latency": "The requests of latency.*.",

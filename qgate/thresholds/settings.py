@@ -77,8 +77,8 @@ class TextSettings(Section):
 
     source: _Source = Field(
         default="auto",
-        description="auto | answers (of the original to shipped prompts) | generated (by the "
-        "original from nothing) | wikitext-2 | a path relative to this file: .txt, .raw, .jsonl "
+        description="auto | answers (of the reference to shipped prompts) | generated (by the "
+        "reference from nothing) | wikitext-2 | a path relative to this file: .txt, .raw, .jsonl "
         "with a `text` field, .json with a list of strings. auto: WikiText-2 where it is on disk, "
         "else answers.",
     )
@@ -93,7 +93,7 @@ class TextSettings(Section):
     conversation_tokens: Count = Field(
         default=320,
         ge=16,
-        description="Tokens a window where the text is the original's answers. A template that "
+        description="Tokens a window where the text is the reference's answers. A template that "
         "puts much before the first prompt gets more, up to window_tokens.",
     )
     seed: Count = Field(
@@ -104,7 +104,7 @@ class TextSettings(Section):
     )
     extend: bool = Field(
         default=True,
-        description="Whether the original writes as many windows again where all of them leave a "
+        description="Whether the reference writes as many windows again where all of them leave a "
         "row open whose value is more than 15 % from its limit; of a text that it writes itself.",
     )
     positions: Literal["auto", "all"] = Field(
@@ -128,8 +128,8 @@ class RuntimeSettings(Section):
         _RuntimeName | None, Expected("the name of a runtime such as transformers")
     ] = Field(
         default=None,
-        description="The runtime that serves the original; absent: the artifact's own where the "
-        "original loads there. Another one measures the difference of the runtimes, too.",
+        description="The runtime that serves the reference; absent: the artifact's own where the "
+        "reference loads there. Another one measures the difference of the runtimes, too.",
     )
     python: Interpreter | None = Field(
         default=None,
@@ -169,7 +169,7 @@ class EdgeSettings(Section):
     languages: Count = Field(
         default=64,
         ge=1,
-        description="Languages of edge.multilingual, at most: those that the original knows best.",
+        description="Languages of edge.multilingual, at most: those that the reference knows best.",
     )
     prompts: Count = Field(
         default=32, ge=6, description="Prompts that are continued freely, at most."
@@ -190,7 +190,7 @@ class LatencySettings(Section):
     pairs: Count = Field(
         default=24,
         ge=6,
-        description="Requests to the original and the artifact each, in turns; a percentile needs "
+        description="Requests to the reference and the artifact each, in turns; a percentile needs "
         "many: p95 90, p99 459.",
     )
     warmup: Count = Field(

@@ -68,7 +68,7 @@ class TaskKeys(Section):
         default=None,
         ge=0.0,
         lt=1.0,
-        description="Share of right answers that the original itself must reach, for else no "
+        description="Share of right answers that the reference itself must reach, for else no "
         "damage would be seen; absent: 0.1 above chance.",
     )
 
@@ -185,7 +185,7 @@ class LmEvalTaskEntry(TaskLimit, TaskKeys, LmEvalTask):
 
 
 class TaskSettings(TaskKeys, FileKeys):
-    """Items that original and artifact answer; they make the row `accuracy.<name>`."""
+    """Items that reference and artifact answer; they make the row `accuracy.<name>`."""
 
     name: str
     file: Path | None = None

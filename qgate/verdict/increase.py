@@ -2,7 +2,7 @@
 
 They were published of WikiText-2 and a model whose perplexity there is 6.233. A perplexity rises
 by a factor, so that at a perplexity of 26 the same damage is four times as large a number: the
-limit is scaled by the original's perplexity. On another text nobody published anything; the row is
+limit is scaled by the reference's perplexity. On another text nobody published anything; the row is
 shown.
 A limit that a user wrote is judged as it stands, on any text.
 """
@@ -49,6 +49,6 @@ def settle(check: str, limit: Limit | None, details: Mapping[str, Any]) -> tuple
     scaled = limit.max * float(perplexity) / PUBLISHED_PERPLEXITY
     words = (
         f"limit {limit.max:g} at a perplexity of {PUBLISHED_PERPLEXITY:g},"
-        f" scaled to the original's {float(perplexity):.4g}"
+        f" scaled to the reference's {float(perplexity):.4g}"
     )
     return dataclasses.replace(limit, max=scaled), words

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qgate.records import Estimate, Limit
 
 LEAST_ABOVE_CHANCE = 0.1
-"""So much more often than by chance the original has to be right."""
+"""So much more often than by chance the reference has to be right."""
 _DOUBT = 0.02
 """A part of the items refuses a task only where so good a part or a worse one is so unlikely."""
 
@@ -38,12 +38,12 @@ _DOUBT = 0.02
 def require_nonzero_score(
     check: str, asked: str, scores: np.ndarray, least: float | None = None
 ) -> None:
-    """Refuse a task whose answers by the original are worth nothing, so that none could be lost.
+    """Refuse a task whose answers by the reference are worth nothing, so that none could be lost.
 
     Args:
         check: the row.
         asked: the file or task, for the message.
-        scores: of the original's answers, more is better.
+        scores: of the reference's answers, more is better.
         least: what the user says their mean must be; None: any that is not 0.
 
     Raises:
@@ -63,17 +63,17 @@ def require_above_chance(
     chance: float,
     least: float | None = None,
 ) -> None:
-    """Refuse a task that the original does not know.
+    """Refuse a task that the reference does not know.
 
     Args:
         check: the row.
         asked: the file or task, for the message.
-        share: of right answers of the original.
+        share: of right answers of the reference.
         chance: the share that guessing reaches.
         least: what the user says is enough; None: `LEAST_ABOVE_CHANCE` above chance.
 
     Raises:
-        NotApplicable: the original is hardly better than chance.
+        NotApplicable: the reference is hardly better than chance.
     """
     enough = chance + LEAST_ABOVE_CHANCE if least is None else least
     if share >= enough:
@@ -84,7 +84,7 @@ def require_above_chance(
 def require_possible(
     check: str, asked: str, right: np.ndarray, chance: float, least: float | None = None
 ) -> None:
-    """Refuse a task of which a random part shows that the original does not know the whole.
+    """Refuse a task of which a random part shows that the reference does not know the whole.
 
     That is so where a model that is right as often as `require_above_chance` asks for would have so
     few of the part right with a probability of at most 2 % (exact binomial).
@@ -92,7 +92,7 @@ def require_possible(
     Args:
         check: the row.
         asked: the file or task, for the message.
-        right: the original's answers to the part, bool.
+        right: the reference's answers to the part, bool.
         chance: the share that guessing reaches.
         least: what the user says is enough; None: `LEAST_ABOVE_CHANCE` above chance.
 
@@ -108,7 +108,7 @@ def require_possible(
 
 def _not_known(check: str, asked: str, got: str, expected: str) -> NotApplicable:
     return NotApplicable(
-        f"{check}: the original itself does not know {asked}: got {got}; expected {expected}."
+        f"{check}: the reference itself does not know {asked}: got {got}; expected {expected}."
         " Name tasks that the model is used for, and switch this one off"
     )
 

@@ -11,8 +11,8 @@ from qgate.demo.training.tokenizer import BOS, CHAT_TEMPLATE, EOS
 
 
 def test_a_hugging_face_directory_tells_its_template_and_tokens() -> None:
-    (original,) = discover([model_directory()])
-    found = chat_template_of(original)
+    (reference,) = discover([model_directory()])
+    found = chat_template_of(reference)
     assert found is not None
     assert (found.text, found.bos_token, found.eos_token) == (CHAT_TEMPLATE, BOS, EOS)
 

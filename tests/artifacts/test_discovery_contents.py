@@ -164,7 +164,7 @@ def test_a_hostile_config_is_a_problem(config: str, reason: str, tmp_path: Path)
 
 @pytest.mark.parametrize("key", ["transformers_weights", "speculators_config"])
 def test_a_config_that_leads_to_other_weights_is_a_problem(key: str, tmp_path: Path) -> None:
-    directory = hf(tmp_path / "llama", dtype="float16", **{key: "../original/model.safetensors"})
+    directory = hf(tmp_path / "llama", dtype="float16", **{key: "../reference/model.safetensors"})
     (found,) = discover([tmp_path])
     expected = f"{directory}: config.json names other weights ({key}). Refused; remove the key."
     assert found.problem == expected
@@ -172,7 +172,7 @@ def test_a_config_that_leads_to_other_weights_is_a_problem(key: str, tmp_path: P
 
 def test_an_adapter_beside_the_weights_is_a_problem(tmp_path: Path) -> None:
     directory = hf(tmp_path / "llama", dtype="float16")
-    (directory / "adapter_config.json").write_text('{"base_model_name_or_path": "../original"}')
+    (directory / "adapter_config.json").write_text('{"base_model_name_or_path": "../reference"}')
     (found,) = discover([tmp_path])
     assert found.problem == (
         f"{directory}: got an adapter (adapter_config.json); expected whole weights. Merge it into"

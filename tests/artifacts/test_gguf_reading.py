@@ -128,13 +128,13 @@ def test_a_header_the_size_of_qwens_takes_well_under_a_second(tmp_path: Path) ->
 
 @needs_stories
 def test_whatever_bytes_change_in_a_real_file_the_only_error_is_ours(tmp_path: Path) -> None:
-    original = (STORIES / "stories260K-q4_0.gguf").read_bytes()
+    reference = (STORIES / "stories260K-q4_0.gguf").read_bytes()
     header_bytes = read_header(STORIES / "stories260K-q4_0.gguf").tensors[0].offset
     rng = random.Random(20261123)
     path = tmp_path / "model.gguf"
     messages = []
     for round_ in range(1500):
-        mutated = bytearray(original)
+        mutated = bytearray(reference)
         for _ in range(rng.randint(1, 8)):
             at = rng.randrange(header_bytes)
             length = rng.choice((1, 1, 4, 8))

@@ -49,19 +49,19 @@ def _fields(header: Any) -> dict[str, Any]:
     return {name: getattr(header, name) for name in header.__slots__}
 
 
-def test_a_converted_model_has_its_original_s_tokenizer(converted: Path) -> None:
-    (original,), (artifact,) = discover([DEMO]), discover([converted])
-    ours, theirs = tokenizer_of(artifact), tokenizer_of(original)
+def test_a_converted_model_has_its_reference_s_tokenizer(converted: Path) -> None:
+    (reference,), (artifact,) = discover([DEMO]), discover([converted])
+    ours, theirs = tokenizer_of(artifact), tokenizer_of(reference)
     for part in PARTS:
         assert difference(ours, theirs, part) is None
         assert difference(theirs, ours, part) is None
 
 
 @needs_stories
-def test_a_converted_sentencepiece_model_has_its_original_s_tokenizer() -> None:
-    (original,) = discover([STORIES / "hf"])
+def test_a_converted_sentencepiece_model_has_its_reference_s_tokenizer() -> None:
+    (reference,) = discover([STORIES / "hf"])
     (artifact,) = discover([STORIES / "stories260K-q4_0.gguf"])
-    ours, theirs = tokenizer_of(artifact), tokenizer_of(original)
+    ours, theirs = tokenizer_of(artifact), tokenizer_of(reference)
     assert [difference(ours, theirs, part) for part in PARTS] == [None, None, None]
     scores = tuple(float(number) for number in range(512))
     changed = gguf_facts(artifact.path, scores=scores)

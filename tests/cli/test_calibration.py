@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.cli.calibrate import as_the_original_is, choose_runtime, find_original
+from qgate.cli.calibrate import as_the_reference_is, choose_runtime, find_reference
 from qgate.cli.calibration.measuring import back_in_order, count_flips, in_another_order
 from qgate.cli.calibration.rendering import visible_slowdown
 from qgate.errors import UsageError
@@ -105,60 +105,60 @@ def test_a_slowdown_is_seen_beyond_the_end_that_is_furthest_from_one(
     assert visible_slowdown(ratio) == seen
 
 
-# --- the original and its runtime -----------------------------------------------------------------
+# --- the reference and its runtime ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [".", "original.gguf", "quantized.gguf"])
-def test_the_original_is_found_in_beside_or_at_the_path(
+def test_the_reference_is_found_in_beside_or_at_the_path(
     toys: Callable[..., Path], name: str
 ) -> None:
     directory = toys(quantized=Toy())
 
-    assert find_original(directory / name, None).path.name == "original.gguf"
+    assert find_reference(directory / name, None).path.name == "original.gguf"
 
 
-def test_a_named_original_is_taken(toys: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_named_reference_is_taken(toys: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     named = write_toy(tmp_path / "elsewhere" / "mine.gguf", Toy(scheme="F32"))
 
-    assert find_original(toys(quantized=Toy()), named).id == "mine"
+    assert find_reference(toys(quantized=Toy()), named).id == "mine"
 
 
-def test_a_directory_named_as_the_original_is_refused(toys: Callable[..., Path]) -> None:
+def test_a_directory_named_as_the_reference_is_refused(toys: Callable[..., Path]) -> None:
     directory = toys(quantized=Toy())
 
-    with pytest.raises(UsageError, match=r"reference: .*: got 2 artifacts; expected one original"):
-        find_original(directory, directory)
+    with pytest.raises(UsageError, match=r"reference: .*: got 2 artifacts; expected one reference"):
+        find_reference(directory, directory)
 
 
-def test_the_runtime_is_that_in_which_the_gate_serves_the_original(
+def test_the_runtime_is_that_in_which_the_gate_serves_the_reference(
     toys: Callable[..., Path],
 ) -> None:
-    [original] = discover([toys() / "original.gguf"])
+    [reference] = discover([toys() / "original.gguf"])
     by_name = Thresholds(runtime=RuntimeSettings(name="fake"))
     by_reference = Thresholds(runtime=RuntimeSettings(name="llama_cpp", reference="fake"))
 
-    assert choose_runtime(original, Thresholds(), None) == "llama_cpp"
-    assert choose_runtime(original, by_name, None) == "fake"
-    assert choose_runtime(original, by_reference, None) == "fake"
-    assert choose_runtime(original, by_reference, "llama_cpp") == "llama_cpp"
+    assert choose_runtime(reference, Thresholds(), None) == "llama_cpp"
+    assert choose_runtime(reference, by_name, None) == "fake"
+    assert choose_runtime(reference, by_reference, None) == "fake"
+    assert choose_runtime(reference, by_reference, "llama_cpp") == "llama_cpp"
 
 
-def test_both_runs_are_served_as_the_original_is() -> None:
+def test_both_runs_are_served_as_the_reference_is() -> None:
     options = {"url": "http://a/v1", "reference_url": "http://b/v1", "timeout_s": 9}
     thresholds = Thresholds(
         runtime=RuntimeSettings(reference="fake"),
         runtimes={"openai_server": RuntimeOptions(options=options)},
     )
 
-    changed = as_the_original_is(thresholds, "openai_server")
+    changed = as_the_reference_is(thresholds, "openai_server")
 
     assert (changed.runtime.name, changed.runtime.reference) == ("openai_server", None)
     assert changed.runtimes["openai_server"].options == {**options, "url": "http://b/v1"}
 
 
-def test_the_artifacts_server_is_not_taken_for_the_originals() -> None:
+def test_the_artifacts_server_is_not_taken_for_the_references() -> None:
     alone = {"openai_server": RuntimeOptions(options={"url": "http://a/v1"})}
 
     with pytest.raises(UsageError, match="expected reference_url beside it"):
-        as_the_original_is(Thresholds(runtimes=alone), "openai_server")
+        as_the_reference_is(Thresholds(runtimes=alone), "openai_server")

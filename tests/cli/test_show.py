@@ -90,7 +90,7 @@ def test_an_artifact_is_its_rows_in_words(show: Callable[..., Any]) -> None:
     lines = page.splitlines()
     begin = lines.index("divergence.kl_mean  INCONCLUSIVE")
     claim, *judged = lines[begin + 1 : begin + 4]
-    assert claim == "  Mean KL(original || artifact) of the next-token distributions."
+    assert claim == "  Mean KL(reference || artifact) of the next-token distributions."
     found = "0.121 [0.0550, 0.127], limit 0.0600 (95 % CI, n = 16 320 tokens; "
     assert " ".join(map(str.strip, judged)).startswith(f"{found}thresholds/default.yaml:14)")
     assert "memory.growth  ERROR\n  Memory that each further" in page

@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "models"
 
 
-def test_each_artifact_is_there_with_its_original_and_nothing_else(made: Path) -> None:
+def test_each_artifact_is_there_with_its_reference_and_nothing_else(made: Path) -> None:
     suffixes = [RECIPES[name].suffix for name in HERE]
     assert sorted(path.name for path in made.iterdir()) == sorted(
         [
@@ -69,14 +69,14 @@ def test_a_line_is_said_for_each_and_the_tools_say_nothing(made: Path) -> None:
     assert lines[-1] == "Now type: pytest --qgate models"
 
 
-def test_the_original_is_copied_without_its_card(made: Path) -> None:
+def test_the_reference_is_copied_without_its_card(made: Path) -> None:
     copy = made / "qgate-demo-float16"
     names = [path.name for path in MODEL.iterdir() if path.name != "README.md"]
     assert sorted(path.name for path in copy.iterdir()) == sorted(names)
     assert all((copy / name).read_bytes() == (MODEL / name).read_bytes() for name in names)
 
 
-def test_tokenizer_template_and_generation_settings_are_the_originals(made: Path) -> None:
+def test_tokenizer_template_and_generation_settings_are_the_references(made: Path) -> None:
     assert [path.name for path in directories.companions(MODEL)] == COMPANIONS
     for directory in made.iterdir():
         for name in COMPANIONS:
@@ -96,7 +96,7 @@ def test_each_artifact_says_how_it_is_quantized(made: Path) -> None:
     assert configs["qgate-demo-nf4-at-load"] == configs["qgate-demo-float16"] == {}
 
 
-def test_weights_that_are_quantized_when_loaded_are_the_originals(made: Path) -> None:
+def test_weights_that_are_quantized_when_loaded_are_the_references(made: Path) -> None:
     sound = made / "qgate-demo-nf4-at-load"
     assert (sound / "model.safetensors").read_bytes() == (MODEL / "model.safetensors").read_bytes()
     assert (sound / "qgate.yaml").read_text() == directories.AT_LOAD

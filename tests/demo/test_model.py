@@ -36,7 +36,7 @@ EVERY_SCRIPT = (
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("gguf", "safetensors"):
         pytest.importorskip(name)
     target = tmp_path_factory.mktemp("demo") / "qgate-demo-F16.gguf"
@@ -45,10 +45,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def eight_bit(original: Path) -> Path:
+def eight_bit(reference: Path) -> Path:
     pytest.importorskip("llama_cpp")
-    target = original.with_name("qgate-demo-Q8_0.gguf")
-    quantize(original, target, "Q8_0")
+    target = reference.with_name("qgate-demo-Q8_0.gguf")
+    quantize(reference, target, "Q8_0")
     return target
 
 
@@ -130,17 +130,17 @@ def test_the_model_answers_easy_questions_and_stops(loaded: LlamaCpp) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_each_scheme_really_changes_the_weights(
-    original: Path, scheme: str, tmp_path: Path
+    reference: Path, scheme: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("llama_cpp")
     target = tmp_path / "x.gguf"
-    quantize(original, target, scheme)
+    quantize(reference, target, scheme)
     from gguf import GGUFReader
 
     kinds = {tensor.tensor_type.name for tensor in GGUFReader(target).tensors}
     assert "F16" not in kinds
     assert any(kind.startswith(scheme[:2]) for kind in kinds)
-    assert target.stat().st_size < 0.6 * original.stat().st_size
+    assert target.stat().st_size < 0.6 * reference.stat().st_size
 
 
 def test_quantizing_reports_the_reason(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_damage_changes_exactly_one_tensor(eight_bit: Path, layer: int, tmp_path
     assert target.stat().st_size == eight_bit.stat().st_size
 
 
-def test_there_is_no_layer_to_damage_beyond_the_last(original: Path, tmp_path: Path) -> None:
+def test_there_is_no_layer_to_damage_beyond_the_last(reference: Path, tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="no such layer: got 99; expected 0 to 3"):
-        damage_layer(original, tmp_path / "x.gguf", 99)
+        damage_layer(reference, tmp_path / "x.gguf", 99)
     assert not (tmp_path / "x.gguf").exists()

@@ -23,7 +23,7 @@ import pytest
 
 from qgate.demo.__main__ import NEEDED, model_directory
 from qgate.demo.formats import child
-from qgate.demo.formats.make import NAME, ORIGINAL, PYTHON_VARIABLE, Order, check_tools
+from qgate.demo.formats.make import NAME, PYTHON_VARIABLE, REFERENCE, Order, check_tools
 from qgate.demo.formats.recipes import GGUF, RECIPES
 from tests.plugin.conftest import CLOSED_PORT, CORE, Outcome, core_limits, new_project, script
 
@@ -61,7 +61,7 @@ def why_absent() -> dict[str, str]:
     for name in RECIPES:
         order = Order(
             formats=(name,),
-            original=model_directory(),
+            reference=model_directory(),
             directory=Path(),
             llmcompressor_python=os.environ.get(PYTHON_VARIABLE, ""),
         )
@@ -74,7 +74,7 @@ def why_absent() -> dict[str, str]:
 
 def ready_made(directory: Path) -> Models:
     """What lies in a directory that was made elsewhere."""
-    assert (directory / ORIGINAL).is_dir(), f"{READY_MADE}: no {ORIGINAL} in {directory}"
+    assert (directory / REFERENCE).is_dir(), f"{READY_MADE}: no {REFERENCE} in {directory}"
     places = {name: f"{NAME}-{recipe.suffix}" for name, recipe in RECIPES.items()}
     absent = {
         name: f"{name}: not in {directory}, which {READY_MADE} names"

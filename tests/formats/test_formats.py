@@ -46,7 +46,7 @@ def entry(seen: Outcome, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_the_hf_original_is_the_reference_of_all(seen: Outcome) -> None:
+def test_the_hf_reference_is_the_reference_of_all(seen: Outcome) -> None:
     assert seen.report()["reference"]["id"] == "qgate-demo-float16"
     assert "Traceback" not in seen.text
 

@@ -1,4 +1,4 @@
-"""Four formats against the original in 16 bits on an NVIDIA GPU, in transformers and in vLLM.
+"""Four formats against the reference in 16 bits on an NVIDIA GPU, in transformers and in vLLM.
 
     QGATE_LLMCOMPRESSOR_PYTHON=llmc/bin/python pytest tests/formats -m gpu -rP
 

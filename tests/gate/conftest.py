@@ -119,8 +119,8 @@ def begin(tmp_path: Path, log: Log) -> Begin:
         models: Path, *, runtime: str = "fake", probes: tuple[Probe, ...] = PROBES, **more: Any
     ) -> Any:
         found = {artifact.id: artifact for artifact in discover([models])}
-        original = found.pop("original", None)
-        plan = plan_models(found.values(), original, THRESHOLDS, tmp_path, runtime=runtime)
+        reference = found.pop("original", None)
+        plan = plan_models(found.values(), reference, THRESHOLDS, tmp_path, runtime=runtime)
         settings = RunSettings(
             plan=plan,
             probes=lambda: probes,

@@ -1,4 +1,4 @@
-"""Nothing is asked twice, of an artifact or of the original."""
+"""Nothing is asked twice, of an artifact or of the reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.gate.conftest import CHECKS, Begin, Log, Toys, ask_everything
 
 def test_nothing_starts_before_something_is_asked(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
-        assert not run.measurer.children.originals
+        assert not run.measurer.children.references
 
     assert log.started == 0
 
@@ -35,7 +35,7 @@ def test_rows_of_one_probe_are_one_measurement(toys: Toys, begin: Begin) -> None
     assert one is other
 
 
-def test_an_artifact_and_the_original_have_one_child_each_and_load_once(
+def test_an_artifact_and_the_reference_have_one_child_each_and_load_once(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     with begin(toys(a=Toy())) as run:
@@ -47,7 +47,7 @@ def test_an_artifact_and_the_original_have_one_child_each_and_load_once(
     assert log.verbs("original").count("load") <= 2
 
 
-def test_the_next_artifact_asks_the_original_nothing_but_its_times(
+def test_the_next_artifact_asks_the_reference_nothing_but_its_times(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     with begin(toys(a=Toy(), b=Toy(noise=0.2))) as run:

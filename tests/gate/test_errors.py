@@ -45,7 +45,7 @@ def test_an_error_is_remembered_and_repeated(
     assert log.started == 0
 
 
-def test_a_broken_original_is_every_artifacts_error_and_tried_once(
+def test_a_broken_reference_is_every_artifacts_error_and_tried_once(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     models = toys(a=Toy(), b=Toy())
@@ -83,7 +83,7 @@ def test_artifacts_may_be_called_what_they_like(toys: Toys, begin: Begin) -> Non
     assert len(kinds) == 1
 
 
-def test_without_an_original_every_comparison_says_how_to_name_one(
+def test_without_an_reference_every_comparison_says_how_to_name_one(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     models = toys(a=Toy())
@@ -113,12 +113,12 @@ def test_another_tokenizer_is_refused_before_it_is_asked_anything(
     assert kind is ArtifactError
     assert message.startswith("other: tokenizer differs from the reference's: ")
     assert message.endswith(
-        "Name the right original with --qgate-reference, or convert the model again"
+        "Name the right reference with --qgate-reference, or convert the model again"
     )
     assert log.verbs("other") == []
 
 
-def test_a_task_that_the_original_does_not_know_is_told_each_time(
+def test_a_task_that_the_reference_does_not_know_is_told_each_time(
     toys: Toys, begin: Begin, log: Log, tmp_path: Path
 ) -> None:
     items = tmp_path / "items.jsonl"

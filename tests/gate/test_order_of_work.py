@@ -120,20 +120,20 @@ def test_on_a_gpu_each_is_alone_while_its_memory_is_measured(
             run.measurer.memory(run.servings[name])
             run.servings[name].close()
 
-    assert beside == [set(), set(), set()]  # the original, a, b
+    assert beside == [set(), set(), set()]  # the reference, a, b
 
 
 @linux_only
-def test_on_a_gpu_the_original_in_another_runtime_makes_room(
+def test_on_a_gpu_the_reference_in_another_runtime_makes_room(
     toys: Toys, begin: Begin, log: Log, telling: Callable[..., str], beside: list[set[str]]
 ) -> None:
     runtime = telling(ON_A_GPU)
     with begin(toys(a=Toy()), runtime=runtime) as run:
-        originals: Any = run.measurer.children.originals
-        run.measurer.children.serve_original(runtime).load()
-        originals["another"] = originals.pop(runtime)
+        references: Any = run.measurer.children.references
+        run.measurer.children.serve_reference(runtime).load()
+        references["another"] = references.pop(runtime)
         assert log.alive == {"original"}
 
         run.measurer.memory(run.servings["a"])
 
-    assert beside == [set(), set()]  # the original, a
+    assert beside == [set(), set()]  # the reference, a

@@ -1,4 +1,4 @@
-"""Which runtime serves the original, and what each child is told."""
+"""Which runtime serves the reference, and what each child is told."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_runtime_that_cannot_read_the_artifact_is_an_error_of_its_rows(
         children(found).serve(models["a"])
 
 
-def test_a_server_holds_the_artifact_only_unless_another_holds_the_original(
+def test_a_server_holds_the_artifact_only_unless_another_holds_the_reference(
     models: dict[str, Artifact],
 ) -> None:
     alone = make_plan(models, override="openai_server", server=SERVER)
@@ -85,11 +85,11 @@ def test_a_server_holds_the_artifact_only_unless_another_holds_the_original(
     assert both.reference_runtime_of(models["a"]) == "openai_server"
     served = children(both)
     assert told(served.serve(models["a"])).options == SERVER
-    own = told(served.serve_original("openai_server")).options
+    own = told(served.serve_reference("openai_server")).options
     assert own == {"url": THEIRS["reference_url"], "model": THEIRS["reference_model"]}
 
 
-def test_the_longest_sequence_of_the_run_ends_at_the_originals_context(
+def test_the_longest_sequence_of_the_run_ends_at_the_references_context(
     models: dict[str, Artifact],
 ) -> None:
     short = make_plan(models, edge=EdgeSettings(context_tokens=64), override="fake")

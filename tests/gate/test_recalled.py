@@ -146,17 +146,17 @@ def test_a_run_that_is_cut_short_goes_on_behind_the_last_answer(
 ) -> None:
     models = toys(a=Toy(noise=0.1))
     watched: Any = host_module.Host
-    original_call: Callable[..., dict[str, Any]] = watched.call
+    reference_call: Callable[..., dict[str, Any]] = watched.call
 
     def interrupted(self: Any, verb: str, request: object) -> Any:
         if verb == "answer" and self.model == "a" and "answer" in log.verbs("a"):
             raise KeyboardInterrupt
-        return original_call(self, verb, request)
+        return reference_call(self, verb, request)
 
     monkeypatch.setattr(watched, "call", interrupted)
     with begin(models) as run, pytest.raises(KeyboardInterrupt):
         ask(run)
-    monkeypatch.setattr(watched, "call", original_call)
+    monkeypatch.setattr(watched, "call", reference_call)
     log.clear()
 
     with begin(models) as run:
@@ -184,12 +184,12 @@ def test_files_that_change_while_they_are_measured_are_not_believed(
     models = toys(a=Toy(noise=0.1))
     write_toy(tmp_path / "other.gguf", Toy(noise=0.9))
     watched: Any = host_module.Host
-    original_call: Callable[..., dict[str, Any]] = watched.call
+    reference_call: Callable[..., dict[str, Any]] = watched.call
 
     def replacing(self: Any, verb: str, request: Any) -> Any:
         if verb == "load" and self.model == "" and request.path.endswith("a.gguf"):
             (tmp_path / "other.gguf").replace(models / "a.gguf")
-        return original_call(self, verb, request)
+        return reference_call(self, verb, request)
 
     monkeypatch.setattr(watched, "call", replacing)
 

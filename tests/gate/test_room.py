@@ -1,4 +1,4 @@
-"""A row that would pass whatever the artifact answers is none: it needs an original with room."""
+"""A row that would pass whatever the artifact answers is none: it needs a reference with room."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_so_much_has_to_be_there_that_its_loss_would_fail(
         assert judged == (good / N > 0.05 and p_value * size <= 0.05), good
 
 
-def test_an_original_that_never_ends_says_nothing_of_ends() -> None:
+def test_an_reference_that_never_ends_says_nothing_of_ends() -> None:
     assert refusal("edge.termination", flags(0)) == (
         "edge.termination: nothing could fail it: got 0.0 pp of an artifact that loses all it can;"
         " expected worse than -5.0 pp (team.yaml:3). Raise edge.answer_tokens, or write"
@@ -96,7 +96,7 @@ def test_what_could_not_show_is_told_from_what_may_be_lost() -> None:
     assert refusal("accuracy.a", flags(4, 20)).endswith("; expected p <= 0.05. Add items")
 
 
-def test_a_task_that_the_original_hardly_knows_is_told_from_one_it_knows() -> None:
+def test_a_task_that_the_reference_hardly_knows_is_told_from_one_it_knows() -> None:
     known = refusal("accuracy.a", flags(2, 500), rule="certify", min=-0.01)
 
     assert known == (
@@ -106,7 +106,7 @@ def test_a_task_that_the_original_hardly_knows_is_told_from_one_it_knows() -> No
     )
 
 
-def test_who_says_how_little_the_original_has_to_know_is_judged() -> None:
+def test_who_says_how_little_the_reference_has_to_know_is_judged() -> None:
     assert not is_judged("accuracy.a", flags(0))
     assert is_judged("accuracy.a", flags(0, min_reference=0.0))
 
@@ -118,7 +118,7 @@ def test_many_groups_of_items_have_the_same_room() -> None:
     assert is_judged("accuracy.a", flags(48, groups=groups))
 
 
-def test_few_groups_that_the_original_knows_unevenly_have_room() -> None:
+def test_few_groups_that_the_reference_knows_unevenly_have_room() -> None:
     """Six texts of ten questions: all lost varies more between texts than an even loss does."""
     known = np.concatenate([np.arange(10) < right for right in (8, 9, 10, 1, 1, 9)])
     groups = tuple(str(at // 10) for at in range(60))

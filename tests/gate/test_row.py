@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Share:
-    """A difference of shares, and the original's own."""
+    """A difference of shares, and the reference's own."""
 
     reference: float
     detectable: float = 0.0

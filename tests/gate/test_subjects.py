@@ -1,4 +1,4 @@
-"""What a run tells of an artifact and the original beside their rows."""
+"""What a run tells of an artifact and the reference beside their rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
 
 
-def test_before_anything_is_asked_the_original_is_not_told_of(toys: Toys, begin: Begin) -> None:
+def test_before_anything_is_asked_the_reference_is_not_told_of(toys: Toys, begin: Begin) -> None:
     models = toys(a=Toy())
     with begin(models) as run:
         artifact = run.servings["a"].artifact
@@ -59,7 +59,7 @@ def test_a_subject_has_both_sides_numbers_and_where_time_went(
     assert reference["store"]["was_stored"] is False
 
 
-def test_an_original_that_could_not_be_measured_is_told_of_without_numbers(
+def test_an_reference_that_could_not_be_measured_is_told_of_without_numbers(
     toys: Toys, begin: Begin
 ) -> None:
     models = toys(a=Toy())
@@ -95,12 +95,12 @@ def test_a_files_digest_is_read_once(
     assert sorted(read) == ["a", "original"]
 
 
-def test_the_originals_child_ends_with_the_run(toys: Toys, begin: Begin, log: Log) -> None:
+def test_the_references_child_ends_with_the_run(toys: Toys, begin: Begin, log: Log) -> None:
     with begin(toys(a=Toy())) as run:
         run.measurer.divergence(run.servings["a"])
-        original = run.measurer.children.originals["fake"]
-        assert original is not None
-        pid = original.host.pid
+        reference = run.measurer.children.references["fake"]
+        assert reference is not None
+        pid = reference.host.pid
         assert log.alive == {"a", "original"}
 
     assert not Path(f"/proc/{pid}/exe").exists()

@@ -47,7 +47,7 @@ def task(tmp_path: Path) -> Task:
 
 
 class Answering:
-    """An original that knows every sum, or few of them, and an artifact that has forgotten some."""
+    """A reference that knows every sum, or few of them, and an artifact that has forgotten some."""
 
     def __init__(
         self, forgotten: Collection[str], answer: str = "?", known: Collection[str] | None = None
@@ -55,11 +55,11 @@ class Answering:
         self._forgotten, self._answer, self._known = forgotten, answer, known
         self.parts: list[tuple[str, list[str]]] = []
         """The labels that the artifact was asked for, and the ids of their items."""
-        self.of_original: list[str] = []
-        """The labels that the original was asked for."""
+        self.of_reference: list[str] = []
+        """The labels that the reference was asked for."""
 
-    def ask_original(self, probe: Any, label: str) -> tuple[Work, Outcome]:
-        self.of_original.append(label)
+    def ask_reference(self, probe: Any, label: str) -> tuple[Work, Outcome]:
+        self.of_reference.append(label)
         items = probe.file.items
         known = {item.id for item in items} if self._known is None else self._known
         said = (item.answer if item.id in known else "?" for item in items)
@@ -192,12 +192,12 @@ def test_a_task_that_says_so_is_asked_at_once(task: Task) -> None:
     assert isinstance(found.measured, PairedAnswers)
 
 
-def test_what_the_original_does_not_know_is_asked_of_no_artifact(task: Task) -> None:
+def test_what_the_reference_does_not_know_is_asked_of_no_artifact(task: Task) -> None:
     sides = Answering([], known=every(50))
     with pytest.raises(NotApplicable, match="got 2% right"):
         ask(task, certified(), sides)
     assert sides.parts == []
-    assert sides.of_original == [f"part {number} of 4" for number in (1, 2, 3, 4)]
+    assert sides.of_reference == [f"part {number} of 4" for number in (1, 2, 3, 4)]
 
 
 def test_whether_it_is_known_hangs_on_all_items_and_not_on_the_first_part(task: Task) -> None:
@@ -206,7 +206,7 @@ def test_whether_it_is_known_hangs_on_all_items_and_not_on_the_first_part(task: 
     first = {*sides.parts[0][1]}
     late = Answering([], known=[item.id for item in task.file.items if item.id not in first])
     found = ask(task, certified(), late)
-    assert late.of_original == [f"part {number} of 4" for number in (1, 2, 3, 4)]
+    assert late.of_reference == [f"part {number} of 4" for number in (1, 2, 3, 4)]
     assert found.looks.look > 1
 
 

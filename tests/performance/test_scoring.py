@@ -45,7 +45,7 @@ THREADS = 2
 class Scene:
     """A reference and an artifact of one shape, and a text."""
 
-    original: Path
+    reference: Path
     artifact: Path
     text: Path
     windows: int
@@ -69,10 +69,10 @@ SHAPES = {
 @pytest.fixture(params=SHAPES)
 def scene(request: pytest.FixtureRequest, tmp_path: Path, random_llama) -> Scene:
     windows = 64
-    original = random_llama(tmp_path / "original.gguf", **SHAPES[request.param])
+    reference = random_llama(tmp_path / "original.gguf", **SHAPES[request.param])
     artifact = random_llama(tmp_path / "artifact.gguf", **SHAPES[request.param], noise=0.02)
     return Scene(
-        original=original,
+        reference=reference,
         artifact=artifact,
         text=_text(tmp_path / "text.txt"),
         windows=windows,
@@ -81,17 +81,17 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, random_llama) -> Scene
 
 
 def _reference(scene: Scene) -> Reference:
-    (original,) = discover([scene.original])
+    (reference,) = discover([scene.reference])
     settings = TextSettings(source=scene.text, windows=scene.windows, window_tokens=WINDOW_TOKENS)
     plan = Plan(
-        artifact=original,
-        digest=digest(original),
+        artifact=reference,
+        digest=digest(reference),
         text=find_text(settings, scene.text.parent),
         settings=settings,
     )
     loading = Loading(window_tokens=WINDOW_TOKENS, threads=THREADS)
     start = lambda: Host(HostSettings(runtime="llama_cpp"))  # noqa: E731
-    with contextlib.closing(Serving(original, start, loading)) as serving:
+    with contextlib.closing(Serving(reference, start, loading)) as serving:
         return ReferenceStore(scene.store).get_or_measure(plan, serving)
 
 

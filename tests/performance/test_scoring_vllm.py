@@ -6,7 +6,7 @@ r"""How fast the vLLM adapter scores, against bare `LLM.generate` with the same 
 Both run in turn in one process and one engine, so that neither start nor load nor a busy machine
 is part of the ratio; the median of the rounds' ratios is quoted, `throughput_over_generate` in the
 file's `extra_info`. `divergences` asks for the 256 likeliest tokens at each position and compares
-them with what is kept of the original, which bare `generate` does not do.
+them with what is kept of the reference, which bare `generate` does not do.
 """
 
 from __future__ import annotations

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     Toys = Callable[..., Path]
 
 
-def test_only_the_original(refuse: Refuse, toys: Toys) -> None:
+def test_only_the_reference(refuse: Refuse, toys: Toys) -> None:
     models = toys()
     assert refuse(models, thresholds=None) == (
-        f"--qgate: {models}: got only the original (original);"
+        f"--qgate: {models}: got only the reference (original);"
         " expected at least one artifact to hold against it"
     )
 
 
-def test_two_possible_originals(project: Path, refuse: Refuse, toys: Toys) -> None:
+def test_two_possible_references(project: Path, refuse: Refuse, toys: Toys) -> None:
     models = toys(good=Toy(), copy=Toy(scheme="F32"))
     assert refuse(models, thresholds=None) == (
-        "--qgate-reference: 2 artifacts could be the original: copy, original."
+        "--qgate-reference: 2 artifacts could be the reference: copy, original."
         " Name one with --qgate-reference PATH."
     )
     named = RunOptions(

@@ -16,7 +16,7 @@ SPEED = MachineSpeed(flops=100e9, bytes_per_s=10e9)
 SMALL, LARGE = Size(weights=1e8, bytes=2e8), Size(weights=1e9, bytes=2e9)
 ASKS = {
     "perplexity": Ask(read=1000),
-    "original's text": Ask(read=1000, written=1000),
+    "reference's text": Ask(read=1000, written=1000),
     "edge.repetition": Ask(written=1000),
     "latency": Ask(read=1000, alone=100),
 }
@@ -45,9 +45,9 @@ def test_a_token_that_waits_for_the_last_costs_more_than_one_that_is_read() -> N
 
 
 def test_only_what_was_picked_is_counted() -> None:
-    artifact, original = model("q8", scheme="Q8_0", size_bytes=100_000_000), model("f16")
+    artifact, reference = model("q8", scheme="Q8_0", size_bytes=100_000_000), model("f16")
 
-    expected = estimate_run([artifact], original, {"q8": ["edge", "integrity"]}, ASKS, SPEED)
+    expected = estimate_run([artifact], reference, {"q8": ["edge", "integrity"]}, ASKS, SPEED)
 
     assert set(expected) == {
         ("q8", "load"),
@@ -57,7 +57,7 @@ def test_only_what_was_picked_is_counted() -> None:
     }
 
 
-def test_the_original_writes_the_text_and_each_artifact_only_reads_it() -> None:
+def test_the_reference_writes_the_text_and_each_artifact_only_reads_it() -> None:
     artifacts = [model("q8", size_bytes=100_000_000), model("q4", size_bytes=50_000_000)]
     areas = {one.id: ["perplexity", "divergence"] for one in artifacts}
 
@@ -77,7 +77,7 @@ def test_windows_are_no_longer_than_the_model_can() -> None:
 def test_a_text_that_is_there_has_not_to_be_written() -> None:
     there = asks_of(Thresholds(), (), context_tokens=256, writes_text=False)
 
-    assert there["original's text"] == Ask(read=there["perplexity"].read)
+    assert there["reference's text"] == Ask(read=there["perplexity"].read)
 
 
 def test_a_machine_has_a_speed() -> None:

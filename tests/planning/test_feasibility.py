@@ -107,7 +107,7 @@ def test_a_machine_noisier_than_what_is_assumed_needs_more_items() -> None:
         noisy.settle({CHECK: a_limit()})
 
 
-def test_the_original_against_itself_is_a_floor_and_no_estimate_of_quantization() -> None:
+def test_the_reference_against_itself_is_a_floor_and_no_estimate_of_quantization() -> None:
     quiet = Feasibility([Asked(check=CHECK, items=200)], a_floor(0))
     with pytest.raises(ThresholdsError, match="6 % of answers assumed to flip"):
         quiet.settle({CHECK: a_limit()})

@@ -14,7 +14,7 @@ from qgate.planning.noise_floor import (
     Flips,
     Noise,
     NoiseFile,
-    Original,
+    Reference,
     Runtime,
     matching,
     read_noise,
@@ -30,12 +30,12 @@ DRILL = Flips(check="accuracy.drill", items=200, flips=3, upper=0.0383, level=0.
 RATIO = Estimate(value=1.0, low=0.999, high=1.002, level=0.95, n=16320, unit="ratio", method="t")
 NOISE = Noise(
     created="2026-01-31T12:00:00+00:00",
-    original=Original(id="llama-F16", digest="sha256:aa", size_bytes=1000),
+    original=Reference(id="llama-F16", digest="sha256:aa", size_bytes=1000),
     runtime=Runtime(name="llama_cpp", version="0.3.36", device="cpu"),
     flips=(DRILL,),
     all_flips=dataclasses.replace(DRILL, check="all"),
     estimates={"perplexity.ratio": RATIO},
-    left_out={"accuracy.code": "accuracy.code: the original itself does not know it"},
+    left_out={"accuracy.code": "accuracy.code: the reference itself does not know it"},
     thresholds=({"path": "thresholds/default.yaml", "digest": "sha256:cc"},),
     machine={"cpu": {"model": None, "count": 2}},
     seconds=12.5,
@@ -62,22 +62,22 @@ def test_no_file_is_no_noise(tmp_path: Path) -> None:
     assert read_noise(tmp_path / "nowhere" / "noise.json").calibrations == ()
 
 
-def test_the_newest_replaces_that_of_the_same_original_and_runtime() -> None:
+def test_the_newest_replaces_that_of_the_same_reference_and_runtime() -> None:
     vllm = dataclasses.replace(NOISE.runtime, name="vllm")
     other_runtime = dataclasses.replace(NOISE, runtime=vllm)
-    other_original = dataclasses.replace(NOISE, original=OTHER)
+    other_reference = dataclasses.replace(NOISE, original=OTHER)
     newer = dataclasses.replace(NOISE.runtime, version="0.4")
     updated = dataclasses.replace(NOISE, runtime=newer)
 
-    found = NoiseFile(calibrations=(NOISE, other_runtime, other_original)).with_newest(updated)
+    found = NoiseFile(calibrations=(NOISE, other_runtime, other_reference)).with_newest(updated)
 
-    assert found.calibrations == (other_runtime, other_original, updated)
+    assert found.calibrations == (other_runtime, other_reference, updated)
 
 
 # --- which one fits -------------------------------------------------------------------------------
 
 
-def test_the_same_original_in_the_same_version_of_its_runtime_fits() -> None:
+def test_the_same_reference_in_the_same_version_of_its_runtime_fits() -> None:
     assert matching([NOISE], *FITTING) is NOISE
 
 

@@ -178,7 +178,7 @@ def set_up_all(project: Project, directory: Path, **artifacts: Toy) -> Path:
 
 
 def sound(rows: Iterable[str]) -> dict[str, str]:
-    """What the rows of an artifact say that is as good as its original.
+    """What the rows of an artifact say that is as good as its reference.
 
     The increase is shown, not judged: its shipped limits are of WikiText-2.
     """
@@ -260,7 +260,7 @@ def calibrate(project: Project) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    """An original that the fake runtime serves: a byte is a token."""
+    """A reference that the fake runtime serves: a byte is a token."""
     pytest.importorskip("gguf")
     (tmp_path / "models").mkdir()
     return write_toy(

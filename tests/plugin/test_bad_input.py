@@ -32,7 +32,7 @@ def test_the_effort_is_in_the_header_and_in_the_report(project: Project, toys: T
     assert seen.report()["thresholds"]["effort"] == "quick"
 
 
-def test_no_original_fails_only_the_rows_that_need_one(project: Project, toys: Toys) -> None:
+def test_no_reference_fails_only_the_rows_that_need_one(project: Project, toys: Toys) -> None:
     models = toys(good=Toy())
     (models / "original.gguf").unlink()
     seen = project.gate(models)
@@ -131,11 +131,11 @@ def test_another_tokenizer_is_refused_however_alike_the_numbers_are(
     message = seen.message("foreign", "perplexity.ratio")
     assert message.startswith("foreign: tokenizer differs from the reference's: ")
     assert message.endswith(
-        "Name the right original with --qgate-reference, or convert the model again"
+        "Name the right reference with --qgate-reference, or convert the model again"
     )
 
 
-def test_a_damaged_original_is_an_error_of_every_row_that_needs_it(
+def test_a_damaged_reference_is_an_error_of_every_row_that_needs_it(
     project: Project, toys: Toys
 ) -> None:
     models = toys(good=Toy())

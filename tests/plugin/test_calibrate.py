@@ -57,8 +57,8 @@ def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
     for name in ("gguf", "safetensors", "llama_cpp"):
         pytest.importorskip(name)
     (tmp_path / "models").mkdir()
-    original = tmp_path / "models" / "demo-F16.gguf"
-    convert(model_directory(), original)
+    reference = tmp_path / "models" / "demo-F16.gguf"
+    convert(model_directory(), reference)
     shipped = "classification: {file: classification.jsonl, max_drop: 0.1}\n  code: off"
     project.write("brief.yaml", BRIEF.format(tasks=shipped))
     items = ROOT / "thresholds" / "tasks" / "classification.jsonl"
@@ -69,8 +69,8 @@ def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
     assert (seen.code, seen.err) == (0, "")
     [found] = noises(seen)
     assert found.original.id == "demo-F16"
-    assert found.original.digest == f"sha256:{hashlib.sha256(original.read_bytes()).hexdigest()}"
-    assert found.original.size_bytes == original.stat().st_size
+    assert found.original.digest == f"sha256:{hashlib.sha256(reference.read_bytes()).hexdigest()}"
+    assert found.original.size_bytes == reference.stat().st_size
     assert (found.runtime.name, found.runtime.device) == ("llama_cpp", "cpu")
     assert [one.check for one in found.flips] == ["accuracy.classification", "edge.math"]
     assert found.all_flips is not None
@@ -88,7 +88,7 @@ def test_llama_cpp_hardly_flips_an_answer_of_the_demo_model(
     shown = [line.split()[0] for line in seen.lines if line]
     assert {"accuracy.classification", "all", "perplexity.ratio", "latency.tps"} <= set(shown)
     assert seen.lines[-1] == "noise: .qgate/noise.json"
-    assert [path.name for path in original.parent.iterdir()] == [original.name]
+    assert [path.name for path in reference.parent.iterdir()] == [reference.name]
 
 
 def test_a_runtime_whose_answers_hang_on_their_order_shows_its_flip_rate(
@@ -129,7 +129,7 @@ def test_a_runtime_whose_answers_hang_on_their_order_shows_its_flip_rate(
     assert again.flips == found.flips
 
 
-def test_each_original_and_runtime_has_one_entry(
+def test_each_reference_and_runtime_has_one_entry(
     project: Project, calibrate: Callable[..., Outcome], toy: Path, brief: Path
 ) -> None:
     # a file that has a limit of the project's own check, too
@@ -150,6 +150,6 @@ def test_each_original_and_runtime_has_one_entry(
     found = noises(seen, "kept/noise.json")
     assert [noise.original.id for noise in found] == ["original", "other"]
     assert found[0].created <= found[1].created
-    assert "not measured, the original knows none of the tasks" in seen.out
+    assert "not measured, the reference knows none of the tasks" in seen.out
     assert found[1].all_flips is None
     assert set(found[1].left_out) == {"accuracy.own", "edge.math"}

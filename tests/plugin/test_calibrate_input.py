@@ -43,7 +43,7 @@ def line_of(outcome: Outcome) -> str:
     return line
 
 
-def test_without_an_original_it_says_how_to_name_one(
+def test_without_an_reference_it_says_how_to_name_one(
     calibrate: Callable[..., Outcome], toy: Path
 ) -> None:
     toy.unlink()
@@ -52,7 +52,7 @@ def test_without_an_original_it_says_how_to_name_one(
     line = line_of(calibrate(toy.parent, "--runtime", "fake"))
 
     assert line == (
-        f"{toy.parent}: no original: got quantized models only; expected an unquantized one in or"
+        f"{toy.parent}: no reference: got quantized models only; expected an unquantized one in or"
         " beside it. Name one with --reference PATH"
     )
 

@@ -22,7 +22,7 @@ TASKS = ("arithmetic", "classification", "next_sentence", "code", "recall", "lan
 
 @pytest.fixture(scope="module")
 def models(demo_models: Callable[..., Path]) -> Path:
-    """The demo's models, and a copy of the original among them."""
+    """The demo's models, and a copy of the reference among them."""
     directory = demo_models()
     shutil.copy(directory / "qgate-demo-F16.gguf", directory / "original-again.gguf")
     return directory
@@ -30,7 +30,7 @@ def models(demo_models: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Outcome:
-    """One gate of a sound artifact, a broken one and the original itself."""
+    """One gate of a sound artifact, a broken one and the reference itself."""
     project: Project = new_project(tmp_path_factory.mktemp("certify") / "project")
     return project.pytest(
         f"--qgate={models}",
@@ -73,7 +73,7 @@ def test_two_bits_fail_what_they_lost_and_show_the_flips(seen: Outcome) -> None:
     assert "worst samples" in seen.text
 
 
-def test_the_original_against_itself_flips_nothing(seen: Outcome) -> None:
+def test_the_reference_against_itself_flips_nothing(seen: Outcome) -> None:
     found = rows(seen, "original-again")
     for task in TASKS:
         details = found[f"accuracy.{task}"]["details"]

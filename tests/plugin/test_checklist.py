@@ -121,7 +121,7 @@ def test_rows_that_need_a_budget_are_there_once_somebody_sets_one(
         assert seen.verdicts("good")[row] == "pass"
 
 
-def test_a_row_that_says_nothing_of_this_original_is_skipped_and_the_report_is_refused(
+def test_a_row_that_says_nothing_of_this_reference_is_skipped_and_the_report_is_refused(
     project: Project, models: Path
 ) -> None:
     (models / "bad.gguf").unlink()
@@ -129,7 +129,9 @@ def test_a_row_that_says_nothing_of_this_original_is_skipped_and_the_report_is_r
     verify = project.run([sys.executable, "-m", "qgate", "verify", ".qgate/report.json"])
 
     assert seen.code == 0
-    said = [line for line in seen.lines if line.startswith("skipped: accuracy.drill: the original")]
+    said = [
+        line for line in seen.lines if line.startswith("skipped: accuracy.drill: the reference")
+    ]
     assert len(said) == 1
     assert verify.code == 1
     assert "got 'skipped'; expected 'pass', it has a limit." in verify.text
@@ -146,7 +148,7 @@ def test_where_somebody_set_its_limit_a_row_that_says_nothing_is_an_error(
     assert (seen.code, seen.verdicts("good")[row]) == (1, "error")
 
 
-def test_strictly_a_shipped_task_that_the_original_does_not_know_fails_the_run(
+def test_strictly_a_shipped_task_that_the_reference_does_not_know_fails_the_run(
     project: Project, models: Path
 ) -> None:
     (models / "bad.gguf").unlink()
@@ -159,7 +161,7 @@ def test_strictly_a_shipped_task_that_the_original_does_not_know_fails_the_run(
         "--qgate-strict: 12 required rows were not measured: good: accuracy.everyday, "
     )
     assert seen.message("good", "accuracy.drill").startswith(
-        "accuracy.drill: the original itself does not know drill.jsonl: got 0% of 38 right;"
+        "accuracy.drill: the reference itself does not know drill.jsonl: got 0% of 38 right;"
         " expected at least 10%. Name tasks that the model is used for, and switch this one off"
     )
 

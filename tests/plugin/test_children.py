@@ -1,4 +1,4 @@
-"""One child process an artifact, one measurement of the original, in whatever order rows run."""
+"""One child process an artifact, one measurement of the reference, in whatever order rows run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def counted(project: Project) -> Callable[[], int]:
 LIMITS = "--qgate-thresholds=limits.yaml"
 
 
-def test_each_artifact_is_loaded_once_and_the_original_once(
+def test_each_artifact_is_loaded_once_and_the_reference_once(
     project: Project, toys: Callable[..., Path], counted: Callable[[], int]
 ) -> None:
     models = toys(**ARTIFACTS)
@@ -44,7 +44,7 @@ def test_each_artifact_is_loaded_once_and_the_original_once(
     assert second.verdicts("model0") == first.verdicts("model0")
 
 
-def test_one_row_needs_one_artifact_and_the_original(
+def test_one_row_needs_one_artifact_and_the_reference(
     project: Project, toys: Callable[..., Path], counted: Callable[[], int]
 ) -> None:
     seen = project.gate(toys(**ARTIFACTS), LIMITS, "-k", "ratio and model1")

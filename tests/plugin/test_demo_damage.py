@@ -42,7 +42,7 @@ def models(demo_models: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project, so that the original answers each question once for all of these tests."""
+    """One project, so that the reference answers each question once for all of these tests."""
     return new_project(tmp_path_factory.mktemp("damage") / "project")
 
 
@@ -59,7 +59,7 @@ def judged(seen: Outcome, artifact: str) -> dict[str, str]:
 
 
 def members(seen: Outcome, artifact: str, check: str) -> dict[str, dict[str, float]]:
-    """Of a row that judges several together: each one's ratio to the original."""
+    """Of a row that judges several together: each one's ratio to the reference."""
     (row,) = (
         row
         for entry in seen.report()["artifacts"]
@@ -126,7 +126,7 @@ def test_an_end_token_that_no_text_ends_with_shows_in_no_likelihood(
     assert seen.message("ends-elsewhere", "edge.termination").startswith("edge.termination: -")
 
 
-def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, models: Path) -> None:
+def test_an_reference_that_never_ends_has_no_ends_to_lose(project: Project, models: Path) -> None:
     row, artifact = "edge.termination", "qgate-demo-Q8_0"
     beside = f"--qgate-reference={models / 'ends-elsewhere.gguf'}"
     of_one = models / f"{artifact}.gguf"
@@ -135,7 +135,7 @@ def test_an_original_that_never_ends_has_no_ends_to_lose(project: Project, model
     seen = gate(project, of_one, beside, "-k", "termination")
     assert (seen.code, judged(seen, artifact)) == (0, {row: "skipped"})
     reason = seen.message(artifact, row)
-    assert reason.startswith(f"{row}: the original itself never ends: got 0 of 32 answers")
+    assert reason.startswith(f"{row}: the reference itself never ends: got 0 of 32 answers")
     assert f"skipped: {reason}" in seen.lines
     strict = gate(project, of_one, beside, "-k", "termination", "--qgate-strict")
     assert strict.code == 1

@@ -66,7 +66,7 @@ CAN = (
     *("accuracy.own", "accuracy.told", "edge.repetition", "edge.termination"),
     *("edge.answer_length", "edge.batch_invariance"),
 )
-"""Of all rows of accuracy and edge cases those that an original of this kind has something to lose
+"""Of all rows of accuracy and edge cases those that a reference of this kind has something to lose
 in, of 48 free answers: each of the first 32 is a loop. What it cannot do is asked of no artifact.
 """
 FATAL = ("exit0:score",)
@@ -74,7 +74,7 @@ FATAL = ("exit0:score",)
 
 
 def set_up_own(project: Project, directory: Path, broken: Toy) -> Path:
-    """The original, a good and a broken artifact; tasks that are asked whatever is answered."""
+    """The reference, a good and a broken artifact; tasks that are asked whatever is answered."""
     models = set_up_all(project, directory, broken=broken)
     (models / "bad.gguf").unlink()
     project.write("limits.yaml", OWN)

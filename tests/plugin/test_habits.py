@@ -38,7 +38,7 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
 
     assert seen.code == 1
     assert "4 failed, 16 passed, 2 skipped" in seen.lines[-1]
-    shown = "perplexity.increase"  # on text of the original's own
+    shown = "perplexity.increase"  # on text of the reference's own
     others = {v for row, v in seen.verdicts("good").items() if row != shown}
     assert (others, seen.verdicts("good")[shown]) == ({"pass"}, "skipped")
     assert list(seen.verdicts("good")) == ROWS

@@ -59,7 +59,7 @@ def test_the_child_goes_and_the_partial_report_stays(
     assert ending_s < MAX_ENDING_S
     assert processes_with(mark) == []
     finished = seen.verdicts("a_good")
-    assert finished.pop("perplexity.increase") == "skipped"  # shown: the text is the original's
+    assert finished.pop("perplexity.increase") == "skipped"  # shown: the text is the reference's
     assert set(finished.values()) == {"pass"}
     assert seen.verdicts("b_stuck")["perplexity.ratio"] == "incomplete"
     assert set(seen.verdicts("c_later").values()) == {"incomplete"}

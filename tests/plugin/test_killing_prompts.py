@@ -157,7 +157,7 @@ def test_a_crash_while_choices_are_scored_names_their_items_once(gate: Gate) -> 
     assert len(set(asked)) == len(asked) < PART
 
 
-def test_a_prompt_that_kills_the_original_is_named_as_the_originals(gate: Gate) -> None:
+def test_a_prompt_that_kills_the_reference_is_named_as_the_references(gate: Gate) -> None:
     seen = gate(CRASH, victim="original")
 
     for artifact in ("broken", "good"):

@@ -2,7 +2,7 @@
 
     QGATE_SLOWDOWN_REPETITIONS=20 pytest tests/plugin/test_latency_slowdown.py -m slow
 
-runs each so many times. The artifact is a copy of the original, so that nothing but the planted
+runs each so many times. The artifact is a copy of the reference, so that nothing but the planted
 slowness differs; nothing else may run on the machine.
 """
 
@@ -67,7 +67,7 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gate(project: Project, models: Path, planted: Callable[[str], str]) -> Callable[[str], Outcome]:
-    """gate(name) -> a run of latency.tps on that copy of the original."""
+    """gate(name) -> a run of latency.tps on that copy of the reference."""
     runtime = planted(SLOWER)
     project.write("limits.yaml", LIMITS)
 

@@ -1,4 +1,4 @@
-"""One original, artifacts of several formats: each in the runtime that fits it, in one table."""
+"""One reference, artifacts of several formats: each in the runtime that fits it, in one table."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ tasks:
 
 
 NOT_JUDGED = {"perplexity.increase", "edge.context_limit"}
-"""The text is not WikiText-2; the demo's original knows nothing of the last tokens."""
+"""The text is not WikiText-2; the demo's reference knows nothing of the last tokens."""
 
 
 @pytest.fixture(scope="module")
 def models(demo_models: Callable[..., Path]) -> Path:
-    """The HF original, one that is quantized while it is loaded, and GGUF files of the same."""
+    """The HF reference, one that is quantized while it is loaded, and GGUF files of the same."""
     directory = demo_models("F16", "Q8_0")
     shutil.copytree(MODEL, directory / "original")
     at_load = shutil.copytree(MODEL, directory / "int8-at-load")
@@ -72,7 +72,7 @@ def row(seen: Outcome, name: str, check: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_the_hf_directory_is_the_original(seen: Outcome) -> None:
+def test_the_hf_directory_is_the_reference(seen: Outcome) -> None:
     reference = seen.report()["reference"]
     assert (reference["id"], reference["runtime"]["name"]) == ("original", "transformers")
     assert "Traceback" not in seen.text
@@ -116,7 +116,7 @@ def test_times_that_are_not_those_of_serving_it_are_shown_and_not_judged(
     project: Project, models: Path
 ) -> None:
     seen = gate(project, models, "-k", "(int8 or Q8_0) and (test_tps or test_weights)")
-    # transformers on a CPU stands in for a GPU; and the original of the GGUF file ran there too,
+    # transformers on a CPU stands in for a GPU; and the reference of the GGUF file ran there too,
     # its 16-bit weights widened to 32
     for name in ("int8-at-load", "qgate-demo-Q8_0"):
         for check in ("latency.tps", "memory.weights"):

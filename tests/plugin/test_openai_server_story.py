@@ -25,7 +25,7 @@ KEPT = ("perplexity.increase", "edge.math", "edge.termination", "edge.batch_inva
 
 @pytest.fixture(scope="module")
 def models(demo_models: Callable[..., Path]) -> Path:
-    """The demo's original and its Q8_0."""
+    """The demo's reference and its Q8_0."""
     return demo_models("F16", "Q8_0")
 
 

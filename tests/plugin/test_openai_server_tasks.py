@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's original, twice: `original` and `copy`, as GGUF files and as directories."""
+    """The demo's reference, twice: `original` and `copy`, as GGUF files and as directories."""
     pytest.importorskip("llama_cpp", reason="pip install 'pytest-qgate[gguf]'")
     pytest.importorskip("gguf", reason="the file is written with the gguf package")
     from qgate.demo.formats.gguf_convert import convert
@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("program", "original_in"),
+    ("program", "reference_in"),
     [
         ("llama-cpp-python", "openai_server"),
         ("llama-cpp-python", "llama_cpp"),
@@ -48,16 +48,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_what_a_server_says_is_graded_nothing_flips_and_choices_are_an_error(
-    project: Project, models: Path, tmp_path: Path, program: str, original_in: str
+    project: Project, models: Path, tmp_path: Path, program: str, reference_in: str
 ) -> None:
     ending = "" if program == "vllm" else ".gguf"
-    copy, original = (models / f"{name}{ending}" for name in ("copy", "original"))
+    copy, reference = (models / f"{name}{ending}" for name in ("copy", "original"))
     with SERVERS[program](copy, tmp_path / "server.log") as url:
-        both = f', reference_url: "{url}"' if original_in == "openai_server" else ""
+        both = f', reference_url: "{url}"' if reference_in == "openai_server" else ""
         server = f'runtimes: {{openai_server: {{url: "{url}"{both}}}}}'
         seen = project.pytest(
             f"--qgate={copy}",
-            f"--qgate-reference={original}",
+            f"--qgate-reference={reference}",
             f"--qgate-thresholds={write_tasks(project.directory, server)}",
             "--qgate-runtime=openai_server",
             f"--qgate-mlflow-uri={CLOSED_PORT}",
@@ -66,8 +66,8 @@ def test_what_a_server_says_is_graded_nothing_flips_and_choices_are_an_error(
             HF_HUB_OFFLINE="1",
         )
 
-    slack = 0.0 if original_in == "openai_server" else 0.1
-    who = "reference original: " if original_in == "openai_server" else ""
+    slack = 0.0 if reference_in == "openai_server" else 0.1
+    who = "reference original: " if reference_in == "openai_server" else ""
     rows = rows_of(seen)
     assert seen.code == 1, seen.text
     assert list(rows) == list(METRICS)
@@ -86,4 +86,4 @@ def test_what_a_server_says_is_graded_nothing_flips_and_choices_are_an_error(
     assert rows["arc_easy"]["message"] in seen.lines
     (artifact,) = seen.report()["artifacts"]
     assert artifact["runtime"]["version"].startswith(program)
-    assert artifact["compared_with"] == {"runtime": original_in}
+    assert artifact["compared_with"] == {"runtime": reference_in}

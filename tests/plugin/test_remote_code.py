@@ -40,7 +40,7 @@ def mark(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path, mark: Path) -> Path:
-    """The original, and an artifact of the same weights that needs its own code."""
+    """The reference, and an artifact of the same weights that needs its own code."""
     directory = tmp_path / "models"
     shutil.copytree(model_directory(), directory / "original")
     mine = shutil.copytree(model_directory(), directory / "mine")

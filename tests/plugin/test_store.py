@@ -51,7 +51,7 @@ def test_other_limits_judge_what_is_there(project: Project, toys: Callable[..., 
     assert values(again) == values_first
 
 
-def test_an_open_row_has_the_original_write_more_and_the_next_run_finds_it(
+def test_an_open_row_has_the_reference_write_more_and_the_next_run_finds_it(
     project: Project, toys: Callable[..., Path]
 ) -> None:
     models, row = toys(bad=Toy(noise=0.3)), "divergence.kl_mean"
@@ -258,7 +258,7 @@ def test_a_full_disk_costs_the_store_and_not_the_verdict(
 
     assert seen.code == 0, seen.text
     verdicts = seen.verdicts("good")
-    assert verdicts.pop("perplexity.increase") == "skipped"  # shown: the text is the original's
+    assert verdicts.pop("perplexity.increase") == "skipped"  # shown: the text is the reference's
     assert set(verdicts.values()) == {"pass"}
     said = [line for line in seen.lines if line.startswith("store:")]
     assert said == [

@@ -32,8 +32,8 @@ def models(toys: Callable[..., Path]) -> Path:
     return toys(good=Toy(noise=0.001), bad=Toy(noise=0.5))
 
 
-def original(models: Path) -> Fake:
-    """The original in this process, to ask it what it knows."""
+def reference(models: Path) -> Fake:
+    """The reference in this process, to ask it what it knows."""
     model = Fake()
     path = str(models / "original.gguf")
     model.load(LoadSettings(path=path, window_tokens=64, threads=None))
@@ -86,12 +86,12 @@ tasks:
 
 @pytest.fixture
 def own(project: Project, models: Path) -> Path:
-    """Models, and two tasks that their original knows."""
+    """Models, and two tasks that their reference knows."""
     project.write("team/limits.yaml", OWN)
     items = project.directory / "team" / "items"
     items.mkdir()
-    write_items(items / "letters.jsonl", choice_items(original(models)))
-    write_items(items / "texts.jsonl", generated_items(original(models)))
+    write_items(items / "letters.jsonl", choice_items(reference(models)))
+    write_items(items / "texts.jsonl", generated_items(reference(models)))
     return models
 
 
@@ -165,7 +165,7 @@ def test_a_task_in_stages_stops_where_its_limit_is_decided(project: Project, own
 def test_an_item_that_cannot_be_asked_voids_a_task_whatever_part_it_is_in(
     project: Project, own: Path
 ) -> None:
-    items = [*choice_items(original(own)), {"prompt": "x" * 2 * LONG, "choices": ["a", "b"]}]
+    items = [*choice_items(reference(own)), {"prompt": "x" * 2 * LONG, "choices": ["a", "b"]}]
     items[-1]["answer"] = "a"
     write_items(project.directory / "team" / "items" / "letters.jsonl", items)
     project.write(
@@ -201,7 +201,7 @@ def test_a_task_that_is_switched_off_is_no_row(project: Project, own: Path) -> N
     )
 
 
-def test_a_teams_own_task_that_the_original_does_not_know_is_an_error(
+def test_a_teams_own_task_that_the_reference_does_not_know_is_an_error(
     project: Project, models: Path
 ) -> None:
     shutil.copy(shipped_path().parent / "tasks" / "drill.jsonl", project.directory)
@@ -214,7 +214,7 @@ def test_a_teams_own_task_that_the_original_does_not_know_is_an_error(
     assert seen.verdicts("good")["accuracy.mine"] == "error"
     assert seen.verdicts("good")["accuracy.drill"] == "skipped"
     assert seen.message("good", "accuracy.mine") == (
-        "good: accuracy.mine: the original itself does not know drill.jsonl: got 0% of 50 right;"
+        "good: accuracy.mine: the reference itself does not know drill.jsonl: got 0% of 50 right;"
         " expected at least 10%. Name tasks that the model is used for, and switch this one off"
         " (limits.yaml:2 sets its limit)"
     )

@@ -67,9 +67,9 @@ def test_vllm_is_chosen_where_its_interpreter_is_named(project: Project, models:
         for row in entry["checks"]
         if row["verdict"] not in ("pass", "incomplete") and row["name"] != "perplexity.increase"
     }
-    # the demo reads no prose: what stands at the end of a full context is a riddle to its original
+    # the demo reads no prose: what stands at the end of a full context is a riddle to its reference
     assert list(wrong) == ["edge.context_limit"]
-    assert "the original itself cannot do it" in wrong["edge.context_limit"]
+    assert "the reference itself cannot do it" in wrong["edge.context_limit"]
     assert "bound" not in rows(seen)["divergence.kl_mean"]["details"]  # the whole vocabulary
     assert seen.report()["reference"]["store"]["encoding"] == "hidden"
     assert rows(seen)["divergence.kl_mean"]["value"] < 1e-5

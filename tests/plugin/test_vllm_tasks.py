@@ -34,13 +34,13 @@ SAME_NATS = 1e-3
 def test_tasks_of_lm_eval_are_answered_by_vllms_child_and_nothing_flips(
     project: Project, tmp_path: Path
 ) -> None:
-    original, copy = tmp_path / "original", tmp_path / "copy"
-    for directory in (original, copy):
+    reference, copy = tmp_path / "original", tmp_path / "copy"
+    for directory in (reference, copy):
         shutil.copytree(model_directory(), directory)
     limits = write_tasks(project.directory, f"runtimes: {{vllm: {{python: {python_with_vllm()}}}}}")
     seen = project.pytest(
         f"--qgate={copy}",
-        f"--qgate-reference={original}",
+        f"--qgate-reference={reference}",
         f"--qgate-thresholds={limits}",
         f"--qgate-mlflow-uri={CLOSED_PORT}",
         "-m",

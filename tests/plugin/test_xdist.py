@@ -50,7 +50,7 @@ def test_two_workers_give_the_same_report_with_one_child_an_artifact(
     assert "4 failed, 26 passed, 3 skipped" in shared.lines[-1]
     assert accounts(shared.report()) == accounts(alone.report("alone.json"))
     assert shared.report()["verdict"] == "fail"
-    # three artifacts; and the original for each worker, which measures it or finds it in the store
+    # three artifacts; and the reference for each worker, which measures it or finds it in the store
     assert started == 3 + 2
 
 

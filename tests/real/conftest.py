@@ -69,5 +69,5 @@ def stories260k() -> Path:
 
 @pytest.fixture(scope="session")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One project for all stories: an original answers each question once."""
+    """One project for all stories: a reference answers each question once."""
     return new_project(tmp_path_factory.mktemp("real") / "project", patience_s=PATIENCE_S)

@@ -24,7 +24,7 @@ QUICKLY_SEEN = ("noisy", "scaled", "layers-swapped", "k-and-v", "end-moved", "na
 def damaged(
     smollm2: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """damaged(*names) -> a directory with the original and these damaged copies of its Q8_0."""
+    """damaged(*names) -> a directory with the reference and these damaged copies of its Q8_0."""
 
     def make(*names: str) -> Path:
         directory = tmp_path_factory.mktemp("damaged")

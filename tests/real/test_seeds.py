@@ -36,30 +36,30 @@ MODELS = ("demo", "smollm2", "stories260K")
 
 @pytest.fixture(params=MODELS)
 def sound(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
-    """An original, and a directory with the same model in 32, 16 and 8 bits."""
-    original: Path
+    """A reference, and a directory with the same model in 32, 16 and 8 bits."""
+    reference: Path
     if request.param == "smollm2":
-        original = request.getfixturevalue("smollm2")("F16")
+        reference = request.getfixturevalue("smollm2")("F16")
     elif request.param == "stories260K":
-        original = request.getfixturevalue("stories260k") / "stories260K-f32.gguf"
+        reference = request.getfixturevalue("stories260k") / "stories260K-f32.gguf"
     else:
         make = [sys.executable, "-m", "qgate.demo", str(tmp_path / "demo")]
         subprocess.run(make, check=True, capture_output=True, timeout=600)
-        original = tmp_path / "demo" / "qgate-demo-F16.gguf"
+        reference = tmp_path / "demo" / "qgate-demo-F16.gguf"
     models = tmp_path / "models"
     models.mkdir()
     for kind in SOUND:
-        store_as(original, models / f"{kind}.gguf", kind)
-    return place(original, tmp_path / "original.gguf"), models
+        store_as(reference, models / f"{kind}.gguf", kind)
+    return place(reference, tmp_path / "original.gguf"), models
 
 
 def test_sound_files_pass_with_every_seed(team: Project, sound: tuple[Path, Path]) -> None:
-    original, models = sound
+    reference, models = sound
     passed: Counter[tuple[str, str]] = Counter()
     wrong: list[str] = []
     for seed in SEEDS:
         limits = team.write(f"seed-{seed}.yaml", f"version: 1\ntext: {{seed: {seed}}}\n")
-        named = (f"--qgate-reference={original}", f"--qgate-thresholds={limits}")
+        named = (f"--qgate-reference={reference}", f"--qgate-thresholds={limits}")
         seen = gate(team, models, *named, *QUALITY, EFFORT)
         for kind in SOUND:
             passed.update(

@@ -35,11 +35,11 @@ def test_eight_bits_of_a_real_model_pass(
 def test_clean_copies_of_a_tiny_model_pass(
     team: Project, stories260k: Path, tmp_path: Path
 ) -> None:
-    original = stories260k / "stories260K-f32.gguf"
+    reference = stories260k / "stories260K-f32.gguf"
     models = tmp_path / "models"
     write_controls(stories260k / "stories260K-q8_0.gguf", models)
 
-    seen = gate(team, models, f"--qgate-reference={original}", *QUALITY, QUICK)
+    seen = gate(team, models, f"--qgate-reference={reference}", *QUALITY, QUICK)
 
     for control in CONTROLS:
         assert not_passed(seen, control) == {}, control

@@ -1,4 +1,4 @@
-"""The original answers a piece of work once; its answers are read as they were or asked again."""
+"""The reference answers a piece of work once; its answers are read as they were or asked again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUTCOME = make_outcome(
 )
 
 
-class Original:
+class Reference:
     """Answers, and counts how often it was asked."""
 
     def __init__(self, outcome: Outcome = OUTCOME) -> None:
@@ -47,13 +47,13 @@ class Original:
 
 def get(
     store: Path,
-    original: Callable[[], Outcome],
+    reference: Callable[[], Outcome],
     work: Work = WORK,
     digest: str = "sha256:1",
     runtime: RuntimeFacts = RUNTIME,
     loaded: dict[str, Any] | None = None,
 ) -> Outcome:
-    return OutcomeStore(store).get_or_perform(work, digest, runtime, original, loaded)
+    return OutcomeStore(store).get_or_perform(work, digest, runtime, reference, loaded)
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_the_second_call_asks_nothing(store: Path) -> None:
-    original = Original()
+    reference = Reference()
 
-    first, second = get(store, original), get(store, original)
+    first, second = get(store, reference), get(store, reference)
 
-    assert original.asked == 1
+    assert reference.asked == 1
     assert written(first) == written(second) == written(OUTCOME)
     assert len(entries(store)) == 1
 
@@ -74,7 +74,7 @@ def test_the_second_call_asks_nothing(store: Path) -> None:
 OTHERS: dict[str, dict[str, Any]] = {
     "another span": {"work": dataclasses.replace(WORK, spans=(Span(ids=IDS, first=2),))},
     "no batch": {"work": dataclasses.replace(WORK, batches=())},
-    "another original": {"digest": "sha256:2"},
+    "another reference": {"digest": "sha256:2"},
     "another runtime": {"runtime": dataclasses.replace(RUNTIME, name="llama_cpp")},
     "another version": {"runtime": dataclasses.replace(RUNTIME, version="2")},
     "another device": {"runtime": dataclasses.replace(RUNTIME, device="gpu")},
@@ -85,43 +85,43 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
 def test_whatever_changes_answers_is_another_entry(store: Path, other: dict[str, Any]) -> None:
-    original, another = Original(), Original(make_outcome(make_answers("c", "d")))
-    get(store, original)
+    reference, another = Reference(), Reference(make_outcome(make_answers("c", "d")))
+    get(store, reference)
 
     found = get(store, another, **other)
 
     assert another.asked == 1
     assert written(found) == written(another.outcome)
     assert len(entries(store)) == 2
-    assert written(get(store, original)) == written(OUTCOME)
-    assert original.asked == 1
+    assert written(get(store, reference)) == written(OUTCOME)
+    assert reference.asked == 1
 
 
 def test_how_answers_are_read_is_no_part_of_the_entry(store: Path) -> None:
-    original = Original()
-    get(store, original)
+    reference = Reference()
+    get(store, reference)
 
     get(
         store,
-        original,
+        reference,
         dataclasses.replace(WORK, marks=(Mark(member="a", span=0, start=2, stop=3),)),
     )
 
-    assert original.asked == 1
+    assert reference.asked == 1
 
 
 @pytest.mark.parametrize("name", ["entry.json", "nll.flat.npy"])
 def test_a_damaged_entry_is_asked_for_again(store: Path, name: str) -> None:
-    original = Original()
-    get(store, original)
+    reference = Reference()
+    get(store, reference)
     [entry] = entries(store)
     path = store / entry / name
     intact = path.read_bytes()
     path.write_bytes(intact[:-1])
 
-    found = get(store, original)
+    found = get(store, reference)
 
-    assert original.asked == 2
+    assert reference.asked == 2
     assert written(found) == written(OUTCOME)
     assert name == "entry.json" or path.read_bytes() == intact  # which tells when it was asked
     assert read_entry(path.parent) is not None
@@ -129,7 +129,7 @@ def test_a_damaged_entry_is_asked_for_again(store: Path, name: str) -> None:
 
 
 def test_an_entry_tells_what_it_is_of(store: Path) -> None:
-    get(store, Original())
+    get(store, Reference())
     [entry] = entries(store)
 
     facts = json.loads((store / entry / "entry.json").read_text())["key_made_of"]
@@ -146,7 +146,7 @@ def test_what_a_child_answered_is_what_is_read(store: Path, toys: Toys) -> None:
         load(host, path)
         answered = perform(WORK, host, (2,))
 
-    get(store, Original(answered))
-    found = get(store, Original())
+    get(store, Reference(answered))
+    found = get(store, Reference())
 
     assert written(found) == written(answered)

@@ -1,4 +1,4 @@
-"""The original's own answers as the text: how prompts are put to it, and what of them is scored."""
+"""The reference's answers as the text: how prompts are put to it, and what of them is scored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FACTS = ModelFacts(
 ASKED = tuple(
     Asked(slice=name, prompt=f"{name}{number}") for number in range(4) for name in ("a", "b")
 )
-RECIPE = Recipe(prompts=ASKED, original=None, heat=Heat(), seed=5)
+RECIPE = Recipe(prompts=ASKED, reference=None, heat=Heat(), seed=5)
 
 
 class Letters:
@@ -158,7 +158,7 @@ def test_the_text_knows_what_was_scored() -> None:
     windows = cut_windows(text, settings, Letters(), FACTS)  # type: ignore[arg-type]
     told = describe(text, windows)
 
-    assert told["name"] == "the original's answers, seed 5"
+    assert told["name"] == "the reference's answers, seed 5"
     assert told["sampled"] == "temperature 1, top_k 0, top_p 1, min_p 0"
     assert told["scored_tokens"] == windows.scored.sum()
     assert (told["clusters"], told["clustered_by"]) == (4, "conversation")
@@ -171,13 +171,13 @@ def test_what_changes_the_text_changes_its_digest() -> None:
         {"seed": 6},
         {"heat": SERVED},
         {"prompts": ASKED[:-1]},
-        {"original": discover([model_directory()])[0]},
+        {"reference": discover([model_directory()])[0]},
     ]
     digests = {dataclasses.replace(RECIPE, **change).digest() for change in changes}
     assert len(digests) == len(changes)
 
 
-# What the original knows
+# What the reference knows
 
 
 class Knowing(Letters):
@@ -209,7 +209,9 @@ def many(*slices: str) -> tuple[Asked, ...]:
     ],
     ids=["knows all", "knows some", "knows what is asked besides", "knows nothing"],
 )
-def test_what_the_original_does_not_know_is_not_asked(letters: str, asked: tuple[str, ...]) -> None:
+def test_what_the_reference_does_not_know_is_not_asked(
+    letters: str, asked: tuple[str, ...]
+) -> None:
     recipe = dataclasses.replace(RECIPE, prompts=many("a", "b"), more=many("c"))
     settings = TextSettings(source="answers", windows=4, conversation_tokens=40)
 
@@ -256,11 +258,11 @@ def test_a_long_beginning_of_a_template_makes_windows_longer_and_no_answer(
 ) -> None:
     given = {"windows": 4, "window_tokens": 128, "conversation_tokens": 64, **settings}
     template = f"{'S' * before}{{% for m in messages %}}[{{{{ m.content }}}}]{{% endfor %}}"
-    original = directory(tmp_path, chat_template__jinja=template)
+    reference = directory(tmp_path, chat_template__jinja=template)
     host = Letters()
 
     windows = converse(
-        dataclasses.replace(RECIPE, original=original),
+        dataclasses.replace(RECIPE, reference=reference),
         TextSettings(source="answers", **given),  # type: ignore[arg-type]
         host,  # type: ignore[arg-type]
         dataclasses.replace(FACTS, context_length=context),
@@ -363,6 +365,6 @@ GENERATION: list[tuple[dict[str, Any], Heat]] = [
 def test_answers_are_drawn_as_the_models_own_files_want_it(
     tmp_path: Path, config: dict[str, Any], heat: Heat
 ) -> None:
-    original = directory(tmp_path, generation_config__json=json.dumps(config))
+    reference = directory(tmp_path, generation_config__json=json.dumps(config))
 
-    assert find_recipe(TextSettings(), original).heat == heat
+    assert find_recipe(TextSettings(), reference).heat == heat

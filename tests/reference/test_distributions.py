@@ -1,4 +1,4 @@
-"""The original is measured once and read ever after, and never trusted when it changed."""
+"""The reference is measured once and read ever after, and never trusted when it changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BOOK = Text(name="book", digest="sha256:1", documents=("It was a dark and stormy
 
 
 @pytest.fixture
-def original(toys: Toys) -> Path:
+def model(toys: Toys) -> Path:
     return toys() / "original.gguf"
 
 
@@ -41,8 +41,8 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def test_the_first_run_measures_and_the_second_reads(store: Path, original: Path) -> None:
-    plan = make_plan(original)
+def test_the_first_run_measures_and_the_second_reads(store: Path, model: Path) -> None:
+    plan = make_plan(model)
 
     first, asked_first = measure(store, plan)
     second, asked_second = measure(store, plan)
@@ -57,12 +57,12 @@ def test_the_first_run_measures_and_the_second_reads(store: Path, original: Path
             assert getattr(first, field.name) == getattr(second, field.name), field.name
 
 
-def test_what_is_stored_is_what_the_toy_says(store: Path, original: Path) -> None:
+def test_what_is_stored_is_what_the_toy_says(store: Path, model: Path) -> None:
     import gguf
 
-    reference, _ = measure(store, make_plan(original, text=BOOK))
+    reference, _ = measure(store, make_plan(model, text=BOOK))
     embedding, output = (
-        np.asarray(tensor.data, dtype=np.float64) for tensor in gguf.GGUFReader(original).tensors
+        np.asarray(tensor.data, dtype=np.float64) for tensor in gguf.GGUFReader(model).tensors
     )
 
     ids = reference.windows.ids
@@ -80,8 +80,8 @@ def test_what_is_stored_is_what_the_toy_says(store: Path, original: Path) -> Non
 @pytest.mark.parametrize(
     "name", ["entry.json", "ids.npy", "clusters.npy", "nll.npy", "kept.npy", "tops.npy"]
 )
-def test_a_changed_byte_has_it_measured_again(store: Path, original: Path, name: str) -> None:
-    plan = make_plan(original)
+def test_a_changed_byte_has_it_measured_again(store: Path, model: Path, name: str) -> None:
+    plan = make_plan(model)
     intact = arrays(measure(store, plan)[0])
     [entry] = entries(store)
     changed = bytearray((store / entry / name).read_bytes())
@@ -109,9 +109,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_changes_numbers_makes_another_entry(
-    store: Path, original: Path, change: dict[str, Any]
+    store: Path, model: Path, change: dict[str, Any]
 ) -> None:
-    plan = make_plan(original)
+    plan = make_plan(model)
     measure(store, plan)
     [first] = entries(store)
 
@@ -123,7 +123,7 @@ def test_what_changes_numbers_makes_another_entry(
 
 
 def test_another_build_of_the_runtime_makes_another_entry(
-    store: Path, original: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch
+    store: Path, model: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = planted("""
 import dataclasses, os
@@ -134,7 +134,7 @@ class Planted(Fake):
 """)
     for build, wanted in (("AVX2", 1), ("AVX512", 2), ("AVX2", 2)):
         monkeypatch.setenv("BUILD", build)
-        measure(store, make_plan(original), runtime)
+        measure(store, make_plan(model), runtime)
         assert len(entries(store)) == wanted
 
 
@@ -148,7 +148,7 @@ def test_a_failed_measurement_leaves_nothing(store: Path, toys: Toys) -> None:
 
 
 def test_a_run_that_is_killed_leaves_no_entry(
-    store: Path, original: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch
+    store: Path, model: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = planted("""
 import os, time
@@ -166,7 +166,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from tests.support.references import make_plan, measure
-measure(Path({str(store)!r}), make_plan(Path({str(original)!r})), {runtime!r})
+measure(Path({str(store)!r}), make_plan(Path({str(model)!r})), {runtime!r})
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "SLOW": "1"}, stderr=subprocess.PIPE
@@ -177,12 +177,12 @@ measure(Path({str(store)!r}), make_plan(Path({str(original)!r})), {runtime!r})
         process.send_signal(signal.SIGKILL)
 
     assert [name.startswith(".measuring-") for name in entries(store)] == [True]
-    _, asked = measure(store, make_plan(original), runtime)
+    _, asked = measure(store, make_plan(model), runtime)
     assert "score" in asked
     assert len([name for name in entries(store) if not name.startswith(".")]) == 1
 
 
-def test_two_runs_at_once_both_succeed(store: Path, original: Path) -> None:
+def test_two_runs_at_once_both_succeed(store: Path, model: Path) -> None:
     both = threading.Barrier(2, timeout=20.0)
     settings = HostSettings(runtime="fake", stall_s=30.0)
 
@@ -193,7 +193,7 @@ def test_two_runs_at_once_both_succeed(store: Path, original: Path) -> None:
             return super().call(verb, request)
 
     def run(_: int) -> Reference:
-        plan = make_plan(original)
+        plan = make_plan(model)
         with serve(plan, lambda: Meeting(settings)) as serving:
             return ReferenceStore(store).get_or_measure(plan, serving)
 
@@ -202,21 +202,21 @@ def test_two_runs_at_once_both_succeed(store: Path, original: Path) -> None:
 
     assert arrays(one) == arrays(other)
     assert len(entries(store)) == 1
-    assert measure(store, make_plan(original))[1] == ["describe"]
+    assert measure(store, make_plan(model))[1] == ["describe"]
 
 
 def test_a_store_named_by_a_relative_path_works(
-    tmp_path: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    found, _ = measure(Path("here"), make_plan(original))
+    found, _ = measure(Path("here"), make_plan(model))
 
     assert Path(found.stored.array).parent.parent == tmp_path / "here"
 
 
-def test_another_vocabulary_does_not_belong_to_it(store: Path, original: Path) -> None:
-    found, _ = measure(store, make_plan(original))
+def test_another_vocabulary_does_not_belong_to_it(store: Path, model: Path) -> None:
+    found, _ = measure(store, make_plan(model))
     facts = dataclasses.replace(found.facts, n_vocab=65)
 
     require_same_vocabulary(found.artifact, found.facts, found)
@@ -225,15 +225,15 @@ def test_another_vocabulary_does_not_belong_to_it(store: Path, original: Path) -
 
     assert str(caught.value) == (
         "original: vocabulary differs from the reference's: got 65 tokens; expected 64."
-        " Name the right original with --qgate-reference"
+        " Name the right reference with --qgate-reference"
     )
 
 
-def test_the_key_is_of_contents_not_of_names(store: Path, original: Path, tmp_path: Path) -> None:
-    measure(store, make_plan(original))
+def test_the_key_is_of_contents_not_of_names(store: Path, model: Path, tmp_path: Path) -> None:
+    measure(store, make_plan(model))
     moved = tmp_path / "elsewhere" / "renamed.gguf"
     moved.parent.mkdir()
-    moved.write_bytes(original.read_bytes())
+    moved.write_bytes(model.read_bytes())
 
     found, asked = measure(store, make_plan(moved))
 

@@ -1,4 +1,4 @@
-"""What is stored of the original: small, exact, and in the encoding that its logits allow."""
+"""What is stored of the reference: small, exact, and in the encoding that its logits allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Planted = Callable[[str], str]
 
 
 @pytest.fixture
-def original(toys: Toys) -> Path:
+def model(toys: Toys) -> Path:
     return toys() / "original.gguf"
 
 
@@ -74,16 +74,16 @@ class Planted(Fake):
 
 
 def test_logits_that_are_not_matrix_times_state_are_stored_as_rows(
-    store: Path, original: Path, planted: Planted
+    store: Path, model: Path, planted: Planted
 ) -> None:
-    found, asked = measure(store, make_plan(original), planted(CAPPED))
+    found, asked = measure(store, make_plan(model), planted(CAPPED))
 
     assert asked == ["describe", "load", "sample", "score", "score"]
     assert found.stored.encoding == "rows"
     assert found.stored.matrix is None
     assert np.load(found.stored.array).shape == (len(found.compared), 64)
     assert found.self_kl_nats < MAX_SELF_KL_NATS
-    again, asked = measure(store, make_plan(original), "planted")
+    again, asked = measure(store, make_plan(model), "planted")
     assert asked == ["describe"]
     assert arrays(again) == arrays(found)
 
@@ -103,12 +103,12 @@ class Planted(Fake):
 @pytest.mark.parametrize("position", [0, 1, 30])
 @pytest.mark.parametrize("number", ["70000.0", "-np.inf", "np.nan"])
 def test_a_state_that_16_bits_cannot_hold_is_stored_as_rows(
-    store: Path, original: Path, planted: Planted, position: int, number: str
+    store: Path, model: Path, planted: Planted, position: int, number: str
 ) -> None:
     """Wherever it is: a quarter of the positions is compared, every number is looked at."""
     runtime = planted(HUGE.format(position=position, number=number))
 
-    found, asked = measure(store, make_plan(original), runtime)
+    found, asked = measure(store, make_plan(model), runtime)
 
     assert asked == ["describe", "load", "sample", "score", "score"]
     assert found.stored.encoding == "rows"
@@ -116,10 +116,10 @@ def test_a_state_that_16_bits_cannot_hold_is_stored_as_rows(
     assert np.isfinite(np.load(found.stored.array)).all()
 
 
-def test_an_original_that_says_nothing_is_refused(store: Path, toys: Toys) -> None:
+def test_an_reference_that_says_nothing_is_refused(store: Path, toys: Toys) -> None:
     path = write_toy(toys() / "original.gguf", Toy(scheme="F32", fault="constant:score"))
 
     with pytest.raises(MeasurementError) as caught:
         measure(store, make_plan(path))
 
-    assert str(caught.value) == "the original says nothing: all its logits are equal"
+    assert str(caught.value) == "the reference says nothing: all its logits are equal"

@@ -1,4 +1,4 @@
-"""The original's output matrix is found where it lies, and only where it can be read in place."""
+"""The reference's output matrix is found where it lies, and only where it can be read in place."""
 
 from __future__ import annotations
 

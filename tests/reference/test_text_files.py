@@ -117,12 +117,12 @@ def test_wikitext_that_cannot_be_fetched_is_one_line(
         )
 
 
-def test_where_no_text_is_named_the_originals_answers_are_it(tmp_path: Path) -> None:
+def test_where_no_text_is_named_the_references_answers_are_it(tmp_path: Path) -> None:
     """`auto` asks no network for anything."""
     found = find_text(TextSettings(source="auto", seed=3), tmp_path)
 
     assert found.documents is None
-    assert found.name == "the original's answers, seed 3"
+    assert found.name == "the reference's answers, seed 3"
     assert found.recipe is not None
     assert found.recipe.sampled == "temperature 0.8, top_k 40, top_p 0.95, min_p 0.05"
     assert found == find_text(TextSettings(source="answers", seed=3), tmp_path)

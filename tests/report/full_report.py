@@ -99,7 +99,7 @@ def damaged() -> ArtifactReport:
 
 
 def full_report() -> Report:
-    """Both, against an original that was timed and weighed, too."""
+    """Both, against a reference that was timed and weighed, too."""
     return Report(
         verdict=Verdict.ERROR,
         environment={},
@@ -207,7 +207,7 @@ def exact(name: str, value: float, bound: float, **parameters: float) -> Record:
 
 
 def mixed_report() -> Report:
-    """Four formats in three runtimes: the GGUF file ran where the original does not load."""
+    """Four formats in three runtimes: the GGUF file ran where the reference does not load."""
     no_vllm, at_load = "no GPU; vLLM is not installed", "quantized while it is loaded"
     on_hand, loading = "TorchAtenLinear", "4 bit nf4, double, while loading"
     w4a16 = "qgate-demo-w4a16-by-llmcompressor"

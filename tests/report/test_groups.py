@@ -26,7 +26,8 @@ KL_BY = {
 
 def test_each_way_to_group_is_a_line() -> None:
     assert [line.text for line in list_groups(artifact(kl_by=KL_BY), 200)] == [
-        "  mean KL by the original's probability of its first token: 0 to 0.25 0.00901 (n = 1 433)",
+        "  mean KL by the reference's probability of its first token: 0 to 0.25 0.00901"
+        " (n = 1 433)",
         "  mean KL by slice: chat 0.0039 (n = 865), co\\nde 1.5 (n = 414)",
         "  mean KL by quarter of the window: 1 of 4 0 (n = 557)",
     ]

@@ -27,7 +27,7 @@ qgate-demo-gptq          transformers 5.17.0  cpu     TorchAtenLinear       no G
 qgate-demo-nf4           transformers 5.17.0  cpu     Linear4bit            quantized w…it is loaded
 qgate-demo-…mcompressor  vllm 0.32.0+cpu      cpu     CPUWNA16LinearKernel  --qgate-runtime
 differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)
-the original's perplexity in vllm is 1.00012 [0.99987, 1.00037] times that in transformers
+the reference's perplexity in vllm is 1.00012 [0.99987, 1.00037] times that in transformers
 a CPU in place of a GPU: times and memory of qgate-demo-gptq, qgate-demo-nf4 are shown, \
 not judged"""
 
@@ -41,7 +41,7 @@ qgate-demo-nf4      transformers 5.17.0  Linear4bit
 qgate-de…ompressor  vllm 0.32.0+cpu      CPUWNA16L…earKernel
 differences of runtimes are included: qgate-demo-Q4_K_M
   (llama_cpp against transformers)
-the original's perplexity in vllm is 1.00012 [0.99987,
+the reference's perplexity in vllm is 1.00012 [0.99987,
   1.00037] times that in transformers
 a CPU in place of a GPU: times and memory of
   qgate-demo-gptq, qgate-demo-nf4 are shown, not judged"""
@@ -58,7 +58,7 @@ MARKDOWN = """\
 | --qgate-runtime |
 
 * differences of runtimes are included: qgate-demo-Q4_K_M (llama_cpp against transformers)
-* the original's perplexity in vllm is 1.00012 \\[0.99987, 1.00037\\] times that in transformers
+* the reference's perplexity in vllm is 1.00012 \\[0.99987, 1.00037\\] times that in transformers
 * a CPU in place of a GPU: times and memory of qgate-demo-gptq, qgate-demo-nf4 are shown, \
 not judged"""
 
@@ -125,7 +125,7 @@ def test_an_artifact_that_nothing_served_has_a_row_all_the_same(mixed: dict[str,
     )
 
 
-def test_a_report_without_an_original_shows_its_runtimes(mixed: dict[str, Any]) -> None:
+def test_a_report_without_an_reference_shows_its_runtimes(mixed: dict[str, Any]) -> None:
     mixed["reference"] = {}
     for artifact in mixed["artifacts"]:
         artifact["compared_with"] = {}
@@ -133,7 +133,7 @@ def test_a_report_without_an_original_shows_its_runtimes(mixed: dict[str, Any]) 
     assert "differences" not in _text(mixed, 100)
 
 
-def test_artifact_and_original_in_one_runtime_differ_by_no_runtime(mixed: dict[str, Any]) -> None:
+def test_artifact_and_reference_in_one_runtime_differ_by_no_runtime(mixed: dict[str, Any]) -> None:
     mixed["artifacts"] = mixed["artifacts"][1:]
     assert "differences of runtimes" not in _text(mixed, 200)
 
@@ -154,7 +154,7 @@ def test_each_pair_of_runtimes_has_a_sentence_with_all_its_artifacts(
     assert first["compared_with"] == {"runtime": "transformers"}
 
 
-def test_without_a_word_on_it_the_original_at_home_is_what_was_compared_with(
+def test_without_a_word_on_it_the_reference_at_home_is_what_was_compared_with(
     mixed: dict[str, Any],
 ) -> None:
     for artifact in mixed["artifacts"]:
@@ -178,7 +178,7 @@ def test_rows_without_a_limit_elsewhere_are_nobodys_stand_in(
     assert "in place of a GPU" not in _text(mixed, 200)
 
 
-def test_times_against_an_original_in_another_runtime_are_said_to_be_shown_only(
+def test_times_against_an_reference_in_another_runtime_are_said_to_be_shown_only(
     mixed: dict[str, Any],
 ) -> None:
     (artifact,) = (one for one in mixed["artifacts"] if one["id"] == "qgate-demo-Q4_K_M")
@@ -186,7 +186,7 @@ def test_times_against_an_original_in_another_runtime_are_said_to_be_shown_only(
         if check["name"] == "latency.tps":
             check["limit"] = None
     assert (
-        "the original in another runtime: times and memory of qgate-demo-Q4_K_M against it are"
+        "the reference in another runtime: times and memory of qgate-demo-Q4_K_M against it are"
         " shown, not judged"
     ) in _text(mixed, 200)
 

@@ -161,7 +161,7 @@ def test_the_markdown_table_has_every_row_and_message(report: Report) -> None:
 
 def test_why_rows_were_skipped_is_said_once_for_all_artifacts(report: Report) -> None:
     report_json = report.to_json()
-    same, other = "the original itself does not know them", "the runtime does not tell"
+    same, other = "the reference itself does not know them", "the runtime does not tell"
     for artifact in report_json["artifacts"]:
         artifact["checks"] = [
             {**artifact["checks"][0], "name": name, "verdict": "skipped", "value": None,

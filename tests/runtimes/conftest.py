@@ -32,7 +32,7 @@ from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
 from tests.conftest import Toy, write_toy
 from tests.runtimes.openai_server.faulty_server import Planted, serving, write_model
-from tests.runtimes.worker.original_and_artifact import Scene, make_scene
+from tests.runtimes.worker.reference_and_artifact import Scene, make_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

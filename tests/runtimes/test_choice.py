@@ -240,11 +240,11 @@ def test_what_is_served_as_it_will_be_stands_in_for_nothing(runtime: str) -> Non
 KIND = "this kind of Q4_K_M on a CPU"
 
 
-def test_the_original_is_served_where_the_artifact_is_if_it_loads_there(
+def test_the_reference_is_served_where_the_artifact_is_if_it_loads_there(
     directory: Callable[..., Artifact],
 ) -> None:
-    original = directory(None)
-    assert [serves(name, original, CPU) for name in ("transformers", "vllm", "llama_cpp")] == [
+    reference = directory(None)
+    assert [serves(name, reference, CPU) for name in ("transformers", "vllm", "llama_cpp")] == [
         True,
         True,
         False,

@@ -149,12 +149,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("gguf", "safetensors", "llama_cpp"):
         pytest.importorskip(name)
     directory = tmp_path_factory.mktemp("demo")
-    original = directory / "demo-F16.gguf"
-    convert(model_directory(), original)
-    found = {"F16": original}
+    reference = directory / "demo-F16.gguf"
+    convert(model_directory(), reference)
+    found = {"F16": reference}
     for scheme in ("Q8_0", "Q4_K_M"):
         found[scheme] = directory / f"demo-{scheme}.gguf"
-        quantize(original, found[scheme], scheme)
+        quantize(reference, found[scheme], scheme)
     return found
 
 

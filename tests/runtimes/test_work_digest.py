@@ -79,7 +79,7 @@ def test_what_it_is_called_is_not_what_is_asked() -> None:
 
 
 def test_work_without_stops_is_named_as_it_was_before_there_were_any() -> None:
-    """Or whatever the original was asked so far would be asked again."""
+    """Or whatever the reference was asked so far would be asked again."""
     assert WORK.digest() == (
         "sha256:fb1c309eb7014b6e8751774ab44ceaf896610ef1f9acad0b48e86be6e2c25e6c"
     )

@@ -1,4 +1,4 @@
-"""Measures originals in real children, for tests: plans, runs, and what was asked of the child."""
+"""Measures references in real children, for tests: plans, runs, and what was asked of the child."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measure(
 
 
 def serve(plan: Plan, start: Callable[[], Host]) -> contextlib.closing[Serving]:
-    """The plan's original, being served until the end of the block."""
+    """The plan's reference, being served until the end of the block."""
     size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
     return contextlib.closing(Serving(plan.artifact, start, Loading(window_tokens=size)))
 

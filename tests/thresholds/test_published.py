@@ -38,7 +38,7 @@ class Published:
     model: Dimensions
     scheme: str
     of: float = 0.0
-    """The original's perplexity."""
+    """The reference's perplexity."""
     ppl: float | None = None
     kl: float | None = None
     p99: float | None = None

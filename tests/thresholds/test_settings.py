@@ -68,7 +68,7 @@ def test_a_runtime_has_an_interpreter_and_options_of_its_own(tmp_path: Path) -> 
         "runtime: {reference: transformers}\n"
         "runtimes:\n"
         "  vllm: {python: vllm-env, kv_cache_gib: 1.5}\n"
-        "  openai_server: {url: 'http://127.0.0.1:8000/v1', model: m, reference_model: original}\n",
+        "  openai_server: {url: 'http://127.0.0.1:8000/v1', model: m, reference_model: f16}\n",
     )
     assert thresholds.runtime == RuntimeSettings(reference="transformers")
     assert thresholds.runtimes == {
@@ -77,7 +77,7 @@ def test_a_runtime_has_an_interpreter_and_options_of_its_own(tmp_path: Path) -> 
             options={
                 "url": "http://127.0.0.1:8000/v1",
                 "model": "m",
-                "reference_model": "original",
+                "reference_model": "f16",
             }
         ),
     }

@@ -60,7 +60,7 @@ def limit(source: SourceLine, most: float = 0.05) -> Limit:
         (18.84, 0.207, Verdict.FAIL),  # SmolLM2-135M Q6_K, which is not of 8 bits
     ],
 )
-def test_on_wikitext_the_shipped_limit_grows_with_the_originals_perplexity(
+def test_on_wikitext_the_shipped_limit_grows_with_the_references_perplexity(
     perplexity: float, increase: float, verdict: Verdict
 ) -> None:
     scored = Scored(text=WIKITEXT, reference_perplexity=perplexity, increase=increase)
@@ -69,7 +69,7 @@ def test_on_wikitext_the_shipped_limit_grows_with_the_originals_perplexity(
     assert record.limit is not None
     assert record.limit.max == pytest.approx(0.05 * perplexity / 6.233)
     assert record.message.endswith(
-        f"; limit 0.05 at a perplexity of 6.233, scaled to the original's {perplexity:.4g}"
+        f"; limit 0.05 at a perplexity of 6.233, scaled to the reference's {perplexity:.4g}"
     )
 
 

@@ -125,7 +125,7 @@ def _refusal(files: Sequence[Path], reason: str) -> str:
 
 
 def _unusable(files: Sequence[Path], problem: str) -> Artifact:
-    """An artifact whose rows are errors; called quantized lest it be taken for an original."""
+    """An artifact whose rows are errors; called quantized lest it be taken for a reference."""
     return Artifact(
         id=printable(stem(files[0])),
         path=files[0],

@@ -96,7 +96,7 @@ def _read_quantize(path: Path) -> dict[str, Any]:
 
 
 def _is_quantized(said: _Said) -> bool:
-    """What could not be read counts as quantized lest it be taken for an original."""
+    """What could not be read counts as quantized lest it be taken for a reference."""
     return said.quantization is not None or said.quantize is not None or not said.config
 
 

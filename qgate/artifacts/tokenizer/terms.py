@@ -238,7 +238,7 @@ def _named(word: str) -> str:
 
 def _incomparable(why: str) -> ArtifactError:
     return ArtifactError(
-        f"tokenizer: cannot be compared by files: {why}. Name an original of the same format with"
+        f"tokenizer: cannot be compared by files: {why}. Name a reference of the same format with"
         " --qgate-reference PATH"
     )
 

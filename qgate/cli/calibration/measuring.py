@@ -1,11 +1,11 @@
-"""The gate's own measurements of the original as if it were an artifact, in another order.
+"""The gate's own measurements of the reference as if it were an artifact, in another order.
 
     tasks        both runs answer the same items, the second last to first and fewer side by side
     perplexity   both score the same windows in the same calls, as the gate has an artifact do
     latency      requests to both children in turns
 
-The first run may come from the store of the original's answers; the second never does. The store
-keeps the original's hidden states in 16 bits: what that rounds is part of the mean KL, here as in
+The first run may come from the store of the reference's answers; the second never does. The store
+keeps the reference's hidden states in 16 bits: what that rounds is part of the mean KL, here as in
 the gate.
 """
 
@@ -86,11 +86,11 @@ def _turned_back(answers: Answers) -> Answers:
 
 
 def measure(measurer: TwinMeasurer, plan: RunPlan, **known: Any) -> Noise:  # noqa: ANN401 - fields
-    """Run the original twice.
+    """Run the reference twice.
 
     Args:
         measurer: of the run.
-        plan: of a run whose only artifact is the original once more, served as the original is.
+        plan: of a run whose only artifact is the reference once more, served as the reference is.
         known: fields of the noise floor that are not measured.
 
     Raises:

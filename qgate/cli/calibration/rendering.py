@@ -24,9 +24,9 @@ _DIGITS: Mapping[str, str] = MappingProxyType(
 
 def render(noise: Noise) -> list[str]:
     """Lines for a terminal; nothing in them obeys or moves anything."""
-    original, runtime = noise.original, noise.runtime
+    reference, runtime = noise.original, noise.runtime
     return [
-        f"{escape_line(original.id)}, {format_bytes(original.size_bytes)}, against itself in"
+        f"{escape_line(reference.id)}, {format_bytes(reference.size_bytes)}, against itself in"
         f" {escape_line(runtime.name)} {escape_line(runtime.version)} on"
         f" {escape_line(runtime.device)}, {noise.seconds:.0f} s",
         "",
@@ -42,7 +42,7 @@ def render(noise: Noise) -> list[str]:
 
 def _render_flips(noise: Noise) -> list[str]:
     if noise.all_flips is None:
-        return ["  flips: not measured, the original knows none of the tasks"]
+        return ["  flips: not measured, the reference knows none of the tasks"]
     level = f"at most ({noise.all_flips.level:.0%})"
     titles = ("right or wrong flips", "items", "flips", "rate", level, "texts differ")
     return _tabulate(titles, (_flips_cells(one) for one in (*noise.flips, noise.all_flips)))

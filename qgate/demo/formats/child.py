@@ -61,7 +61,7 @@ def missing_packages(python: str, packages: tuple[str, ...]) -> list[str]:
     return done.stdout.split()
 
 
-def run(python: str, tool: Tool, original: Path, jobs: Mapping[str, Path]) -> Iterator[str]:
+def run(python: str, tool: Tool, reference: Path, jobs: Mapping[str, Path]) -> Iterator[str]:
     """Make artifacts by format name in the given directories; yield each name when it is whole.
 
     Raises:
@@ -69,7 +69,16 @@ def run(python: str, tool: Tool, original: Path, jobs: Mapping[str, Path]) -> It
     """
     package = str(Path(qgate.__file__).resolve().parent)
     asked = json.dumps({name: str(path.resolve()) for name, path in jobs.items()})
-    command = [python, "-P", "-c", _BOOTSTRAP, package, tool.module, str(original.resolve()), asked]
+    command = [
+        python,
+        "-P",
+        "-c",
+        _BOOTSTRAP,
+        package,
+        tool.module,
+        str(reference.resolve()),
+        asked,
+    ]
     left = list(jobs)
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as room:
         process = subprocess.Popen(

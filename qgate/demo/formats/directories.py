@@ -1,4 +1,4 @@
-"""A model's directory: what is copied from the original, and what a tool must not leave in it."""
+"""A model's directory: what is copied from the reference, and what a tool must not leave in it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ quantize:
   bnb_4bit_quant_type: nf4
 """
 _OWN = frozenset({WEIGHTS, "config.json"})
-"""Files in which an artifact differs from the original."""
+"""Files in which an artifact differs from the reference."""
 _WITH_PATHS = ("config.json", "quantize_config.json", "quantization_config.json")
 _PRIVATE_MODE_AS_OTHERS = 0o644
 
 
-def companions(original: Path) -> list[Path]:
-    """Return the original's files that every artifact has as they are: tokenizer and settings."""
-    return [path for path in _files(original) if path.name not in _OWN]
+def companions(reference: Path) -> list[Path]:
+    """Return the reference's files that every artifact has as they are: tokenizer and settings."""
+    return [path for path in _files(reference) if path.name not in _OWN]
 
 
-def copy_original(original: Path, target: Path) -> None:
+def copy_reference(reference: Path, target: Path) -> None:
     target.mkdir()
-    for path in _files(original):
+    for path in _files(reference):
         shutil.copyfile(path, target / path.name)
 
 
-def write_at_load(original: Path, target: Path) -> None:
-    """Write the original's files and beside them a `qgate.yaml` that asks for NF4."""
-    copy_original(original, target)
+def write_at_load(reference: Path, target: Path) -> None:
+    """Write the reference's files and beside them a `qgate.yaml` that asks for NF4."""
+    copy_reference(reference, target)
     (target / "qgate.yaml").write_text(AT_LOAD, encoding="utf-8")
 
 
-def finish(original: Path, target: Path) -> None:
-    """Make what a tool saved whole: the original's companions, no paths of the tool's machine.
+def finish(reference: Path, target: Path) -> None:
+    """Make what a tool saved whole: the reference's companions, no paths of the tool's machine.
 
     Tools rewrite tokenizers and generation settings as they like, and some write weights that only
     their owner may read.
@@ -52,7 +52,7 @@ def finish(original: Path, target: Path) -> None:
     if not (target / WEIGHTS).is_file():
         saved = ", ".join(sorted(path.name for path in target.glob("*"))) or "nothing"
         raise FormatError(f"the tool saved no {WEIGHTS}: got {saved}")
-    for path in companions(original):
+    for path in companions(reference):
         shutil.copyfile(path, target / path.name)
     for name in _WITH_PATHS:
         path = target / name
@@ -106,9 +106,9 @@ def put_in_place(unfinished: Path, target: Path) -> int:
     return sum(path.stat().st_size for path in target.iterdir())
 
 
-def _files(original: Path) -> list[Path]:
+def _files(reference: Path) -> list[Path]:
     return sorted(
-        path for path in original.iterdir() if path.is_file() and path.suffix not in (".md", ".py")
+        path for path in reference.iterdir() if path.is_file() and path.suffix not in (".md", ".py")
     )
 
 

@@ -18,15 +18,15 @@ bits, which takes minutes with all windows on a CPU; means of activations settle
 BATCH = 8
 
 
-def quantize(name: str, original: Path, target: Path) -> None:
+def quantize(name: str, reference: Path, target: Path) -> None:
     """Write `target` as `gptq` or `awq` of the directory `original`."""
     if name == "gptq":
-        _gptq(original, target)
+        _gptq(reference, target)
     else:
-        _awq(original, target)
+        _awq(reference, target)
 
 
-def _gptq(original: Path, target: Path) -> None:
+def _gptq(reference: Path, target: Path) -> None:
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
 
@@ -34,13 +34,13 @@ def _gptq(original: Path, target: Path) -> None:
     config = QuantizeConfig(
         bits=BITS, group_size=GROUP, desc_act=False, sym=True, offload_to_disk=False
     )
-    model = GPTQModel.load(str(original), config, device="cpu", dtype=torch.float32)
-    model.quantize(_rows(windows(original)), batch_size=BATCH)
+    model = GPTQModel.load(str(reference), config, device="cpu", dtype=torch.float32)
+    model.quantize(_rows(windows(reference)), batch_size=BATCH)
     model.save(str(target))
     store_in_float16(target)
 
 
-def _awq(original: Path, target: Path) -> None:
+def _awq(reference: Path, target: Path) -> None:
     import torch
     from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 
@@ -52,8 +52,8 @@ def _awq(original: Path, target: Path) -> None:
         sym=False,
         offload_to_disk=False,
     )
-    model = GPTQModel.load(str(original), config, device="cpu", dtype=torch.float16)
-    rows = _rows(windows(original, AWQ_WINDOWS))
+    model = GPTQModel.load(str(reference), config, device="cpu", dtype=torch.float16)
+    rows = _rows(windows(reference, AWQ_WINDOWS))
     model.quantize(rows, batch_size=BATCH, backend=BACKEND.AWQ_TORCH)
     model.save(str(target))
 

@@ -1,4 +1,4 @@
-"""All formats that were asked for, beside the original, each put in place when it is whole."""
+"""All formats that were asked for, beside the reference, each put in place when it is whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qgate.demo.formats import child
 from qgate.demo.formats.damage import LAYER, damage
-from qgate.demo.formats.directories import copy_original, put_in_place, write_at_load
+from qgate.demo.formats.directories import copy_reference, put_in_place, write_at_load
 from qgate.demo.formats.recipes import GGUF, LLMCOMPRESSOR, RECIPES, FormatError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qgate.demo.formats.recipes import Tool
 
 NAME = "qgate-demo"
-ORIGINAL = f"{NAME}-float16"
+REFERENCE = f"{NAME}-float16"
 PYTHON_VARIABLE = "QGATE_LLMCOMPRESSOR_PYTHON"
 
 
@@ -32,7 +32,7 @@ class Order:
 
     formats: tuple[str, ...]
     """Names from `RECIPES`."""
-    original: Path
+    reference: Path
     directory: Path
     with_broken: bool = False
     llmcompressor_python: str = ""
@@ -86,14 +86,14 @@ def check_tools(order: Order) -> list[str]:
 
 
 def make(order: Order) -> Iterator[Made]:
-    """Write the original and the artifacts into the directory, one after the other.
+    """Write the reference and the artifacts into the directory, one after the other.
 
     Raises:
         FormatError: a tool failed; what was yielded before is in its place.
     """
-    with _unfinished(order.directory / ORIGINAL) as unfinished:
-        copy_original(order.original, unfinished)
-        yield _placed(unfinished, order.directory / ORIGINAL, "float16, the reference")
+    with _unfinished(order.directory / REFERENCE) as unfinished:
+        copy_reference(order.reference, unfinished)
+        yield _placed(unfinished, order.directory / REFERENCE, "float16, the reference")
     for tool, names in _by_process(order.formats):
         for name in _sound(tool, names, order):
             target = order.directory / f"{NAME}-{RECIPES[name].suffix}"
@@ -107,10 +107,10 @@ def _sound(tool: Tool, names: list[str], order: Order) -> Iterator[str]:
     jobs = {name: _temporary(order.directory / f"{NAME}-{RECIPES[name].suffix}") for name in names}
     try:
         if tool.module:
-            yield from child.run(_python(tool, order), tool, order.original, jobs)
+            yield from child.run(_python(tool, order), tool, order.reference, jobs)
         else:
             for name, path in jobs.items():
-                write_at_load(order.original, path)
+                write_at_load(order.reference, path)
                 yield name
     finally:
         for path in jobs.values():

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def quantize(name: str, original: Path, target: Path) -> None:
+def quantize(name: str, reference: Path, target: Path) -> None:
     """Write `target` as `nf4`, `nf4-double`, `int8` or `torchao` of the directory `original`."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -17,7 +17,7 @@ def quantize(name: str, original: Path, target: Path) -> None:
     # can hold, and every logit becomes NaN
     dtype = torch.bfloat16 if name == "torchao" else torch.float16
     model = AutoModelForCausalLM.from_pretrained(
-        original,
+        reference,
         quantization_config=_config(name),
         dtype=dtype,
         device_map="cpu",

@@ -18,10 +18,10 @@ from qgate.demo.formats.directories import finish
 def main() -> None:
     """Make ``{name: directory}`` of the third argument with the module of the first.
 
-    The second is the directory of the original. Prints ``{"made": name}`` for each, or
+    The second is the directory of the reference. Prints ``{"made": name}`` for each, or
     ``{"failed": name, "reason": text}``.
     """
-    module, original, jobs = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    module, reference, jobs = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as report:
         os.dup2(2, 1)
 
@@ -32,8 +32,8 @@ def main() -> None:
         for name, target in jobs.items():
             try:
                 tool = import_module(f"qgate.demo.formats.{module}")
-                tool.quantize(name, original, Path(target))
-                finish(original, Path(target))
+                tool.quantize(name, reference, Path(target))
+                finish(reference, Path(target))
             except Exception as error:
                 lines = str(error).strip().splitlines() or [""]
                 say(failed=name, reason=f"{type(error).__name__}: {lines[0]}".removesuffix(": "))

@@ -1,3 +1,3 @@
-"""Edge cases: where a quantized model breaks first, each held against the original's own rate."""
+"""Edge cases: where a quantized model breaks first, each held against the reference's own rate."""
 
 from __future__ import annotations

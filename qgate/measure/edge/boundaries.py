@@ -2,9 +2,9 @@
 
 Many beginnings of next to nothing (the first token alone, a line end, single words and marks) are
 continued greedily for a few tokens by both sides. An answer is bad that is empty or loops; the row
-is the share of those, less the original's, paired by beginning (exact McNemar). One beginning alone
-is a coin toss: of SmolLM2's sound Q8_0 the answer to the first token alone is a loop, and the
-original's is not.
+is the share of those, less the reference's, paired by beginning (exact McNemar). One beginning
+alone is a coin toss: of SmolLM2's sound Q8_0 the answer to the first token alone is a loop, and the
+reference's is not.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Boundaries(PromptProbe):
         """Which answers are empty or loop.
 
         Raises:
-            NotApplicable: all of the original's do.
+            NotApplicable: all of the reference's do.
         """
         reference = _is_bad(pair.reference)
         if reference.all():
             raise NotApplicable(
-                f"{_ROW}: the original itself says nothing or loops: got {len(reference)} of"
+                f"{_ROW}: the reference itself says nothing or loops: got {len(reference)} of"
                 f" {len(reference)} answers that do; expected fewer. Nothing could be lost"
             )
         return PairedAnswers(

@@ -1,4 +1,4 @@
-"""Rows that judge several texts together: perplexity over the original's for each of them.
+"""Rows that judge several texts together: perplexity over the reference's for each of them.
 
     ratio = exp(mean (nll_artifact - nll_reference))      paired by token, clustered by document
 
@@ -32,7 +32,7 @@ class Tokens:
     artifact_nll: np.ndarray
     """Shape (n,), nats."""
     reference_nll: np.ndarray
-    """The same tokens under the original."""
+    """The same tokens under the reference."""
     documents: np.ndarray
     """Which document each token is from."""
     share_of_log: float = 1.0

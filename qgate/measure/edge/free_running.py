@@ -1,12 +1,12 @@
 """Answers that run free until they end: do they loop, do they end, how long are they?
 
-Prompts are answered greedily up to a length by both sides, in the original's own chat frame: the
+Prompts are answered greedily up to a length by both sides, in the reference's own chat frame: the
 first of those that the text of perplexity is made of (`thresholds/prompts/conversations.jsonl`),
 and some that the demo model knows (`open.jsonl`).
 
-    repetition      share of answers that loop, less the original's
+    repetition      share of answers that loop, less the reference's
     termination     share of answers that end with an end token which the file itself declares, less
-                    the original's. A runtime may know a token by its name and stop all the same:
+                    the reference's. A runtime may know a token by its name and stop all the same:
                     other runtimes would not.
     answer_length   mean log ratio of lengths, in whichever direction it is; exp of it. MLPerf
                     (submission checker) bounds generated lengths on both sides for the same reason:
@@ -81,12 +81,12 @@ class FreeRunning(PromptProbe):
     )
     is_sequential: ClassVar[bool] = False  # all side by side take hardly longer than some of them
     answer_tokens: int
-    original: Artifact | None = None
+    reference: Artifact | None = None
     """Whose chat frame the prompts are asked in; None: they are continued as plain text."""
 
     def work(self, speaker: Speaker) -> Work:
         prompts = []
-        for ids in speaker.begin(frame(self.prompts, self.original).firsts):
+        for ids in speaker.begin(frame(self.prompts, self.reference).firsts):
             room = min(self.answer_tokens, speaker.context_tokens - len(ids))
             if room < _LOOP_TOKENS:
                 raise MeasurementError(
@@ -99,8 +99,8 @@ class FreeRunning(PromptProbe):
     def read(self, pair: Pair) -> FreeAnswers:
         return FreeAnswers(prompts=self.prompts, pair=pair)
 
-    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
-        """Refuse a row in which the original has nothing to lose.
+    def require_reference(self, check: str, work: Work, outcome: Outcome) -> None:
+        """Refuse a row in which the reference has nothing to lose.
 
         Raises:
             NotApplicable: every answer of it loops, or none ends.
@@ -108,12 +108,12 @@ class FreeRunning(PromptProbe):
         count = len(outcome.answers[0].ids)
         if check == "edge.repetition" and _has_looped(outcome).all():
             raise NotApplicable(
-                f"{check}: the original itself always loops: got {count} of {count} answers that"
+                f"{check}: the reference itself always loops: got {count} of {count} answers that"
                 " do; expected fewer. Nothing could be lost"
             )
         if check == "edge.termination" and not _has_ended(outcome).any():
             raise NotApplicable(
-                f"{check}: the original itself never ends: got 0 of {count} answers"
+                f"{check}: the reference itself never ends: got 0 of {count} answers"
                 " that end with its end token; expected some. Nothing could be lost"
             )
 

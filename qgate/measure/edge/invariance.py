@@ -1,7 +1,7 @@
 """`edge.batch_invariance`: does an answer change because others are answered beside it?
 
 The same prompts are answered one at a time and side by side; the row is the share of answers that
-change by more than rounding, less the original's share on the same prompts.
+change by more than rounding, less the reference's share on the same prompts.
 
 Kernels differ with the number of tokens in a call, integer kernels most, so that near ties fall the
 other way in sound models too: of 96 answers of 24 tokens, 4 to 5 % in a small Llama quantized to 8

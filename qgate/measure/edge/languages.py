@@ -8,7 +8,7 @@ first (Marchisio et al. 2024, arXiv:2407.03211). There are two kinds:
     exercises   (`thresholds/prompts/languages.jsonl`) one small world, told and asked about again
                 and again: what models of a few million parameters are trained on, the demo's too
 
-What the original does not speak cannot be damaged. So it reads `_SCOUTS` documents of each member
+What the reference does not speak cannot be damaged. So it reads `_SCOUTS` documents of each member
 first, and its bits say how the member is judged. Bits are divided by the bytes of the same text in
 English: a byte is a letter there, but a third of one in Hindi. Measured with all documents:
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _ROW = "edge.multilingual"
 _YARDSTICK = "en"
 _SCOUTS = 1
-"""Documents of each member that the original is asked first: of SmolLM2, one tells the bits of two
+"""Documents of each member that the reference is asked first: of SmolLM2, one tells the bits of two
 within 0.15."""
 _SPOKEN_BITS = 1.5
 _HALF_KNOWN_BITS = 3.0
@@ -115,7 +115,7 @@ class Multilingual:
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Members that are not asked, and why."""
     most_members: int = 64
-    """How many members are asked: those that the original knows best."""
+    """How many members are asked: those that the reference knows best."""
 
     @property
     def size(self) -> int:
@@ -141,11 +141,11 @@ class Multilingual:
         return Work(spans=tuple(Span(ids=one, first=0) for one in ids), marks=tuple(marks))
 
     def scout(self) -> Multilingual:
-        """What the original is asked first: a few documents of each member."""
+        """What the reference is asked first: a few documents of each member."""
         return self._first({document.member: _SCOUTS for document in self.documents})
 
     def narrowed(self, work: Work, outcome: Outcome) -> Multilingual:
-        """The members that the original speaks, by what it made of the scout's documents.
+        """The members that the reference speaks, by what it made of the scout's documents.
 
         Raises:
             NotApplicable: there is none.
@@ -174,7 +174,7 @@ class Multilingual:
         by_knowledge = sorted(counts, key=lambda member: (member in half_known, found_bits[member]))
         for member in by_knowledge[self.most_members :]:
             del counts[member]
-            left_out[member] = f"the original knows {self.most_members} others better"
+            left_out[member] = f"the reference knows {self.most_members} others better"
         kept = frozenset(half_known & counts.keys())
         return dataclasses.replace(self._first(counts), half_known=kept, left_out=left_out)
 
@@ -211,5 +211,5 @@ def _require_spoken(counts: Mapping[str, int], left_out: Mapping[str, str]) -> N
     if not counts:
         member, why = next(iter(left_out.items()))
         raise NotApplicable(
-            f"{_ROW}: the original speaks none of {len(left_out)} languages: {member}: {why}"
+            f"{_ROW}: the reference speaks none of {len(left_out)} languages: {member}: {why}"
         )

@@ -26,7 +26,7 @@ sound multiplies that. SmolLM2's sound Q4_K_M (contexts of 1536, 4 texts): text 
 passages 1.44 [1.24, 1.69] and 1.56 [1.24, 2.12], which count as 1.09 and 1.12. A distance that is
 lost costs some nats a token, and 2 of them still count as 1.65.
 
-What the original cannot do is left out, for nothing could be lost there: facts over a distance of
+What the reference cannot do is left out, for nothing could be lost there: facts over a distance of
 which it says less than `_LEAST_RECALLED`; passages that cost it more than `_MOST_OF_FIRST` of what
 they cost at first; text that costs more than a guess at random among all tokens would.
 
@@ -101,7 +101,7 @@ class Members:
     """Which members are judged, and how."""
 
     left_out: Mapping[str, str]
-    """Those in which the original has nothing to lose, and why."""
+    """Those in which the reference has nothing to lose, and why."""
     too_short: frozenset[str]
     """Those of them that longer texts would have."""
     recalled: frozenset[str]
@@ -120,7 +120,7 @@ class LongInput:
     seed: int = 0
     """Chooses prose, facts and their order."""
     members: Members | None = None
-    """What the original can do, by all of its answers; None: by those that are read."""
+    """What the reference can do, by all of its answers; None: by those that are read."""
 
     @property
     def size(self) -> int:
@@ -166,7 +166,7 @@ class LongInput:
         return max(1, min(_MOST_TEXTS, whole // each))
 
     def read(self, pair: Pair) -> LongAnswers:
-        """Both rows' members, those that the original has mastered.
+        """Both rows' members, those that the reference has mastered.
 
         Raises:
             NotApplicable: there are none, in either row.
@@ -205,7 +205,7 @@ class LongInput:
         )
 
     def settled(self, work: Work, outcome: Outcome) -> LongInput:
-        """The same probe, its members chosen once for all looks by all of the original's answers.
+        """The same probe, its members chosen once for all looks by all of the reference's answers.
 
         Raises:
             NotApplicable: there are none, in either row.
@@ -214,8 +214,8 @@ class LongInput:
         self.read(whole)
         return dataclasses.replace(self, members=_members(whole))
 
-    def require_original(self, check: str, work: Work, outcome: Outcome) -> None:
-        """Refuse a row of which the original has mastered nothing.
+    def require_reference(self, check: str, work: Work, outcome: Outcome) -> None:
+        """Refuse a row of which the reference has mastered nothing.
 
         Raises:
             NotApplicable: it is such a row.
@@ -224,7 +224,7 @@ class LongInput:
 
 
 def _members(pair: Pair) -> Members:
-    """What the original has mastered."""
+    """What the reference has mastered."""
     members, recall = dict(PerplexityFamily.read(pair).members), _recall(pair)
     first = float(members.pop(_FIRST).reference_nll.mean())  # nats a token
     guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
@@ -258,15 +258,15 @@ def _alone(tokens: Tokens) -> str:
 def _unmastered(
     name: str, nats: float, recalled: Mapping[str, int] | None, *, at_first: float, guess: float
 ) -> str:
-    """Why the original has nothing to lose in a member; empty where it has."""
+    """Why the reference has nothing to lose in a member; empty where it has."""
     if recalled is not None:
         said, facts = recalled["reference_said"], recalled["facts"]
         if said < _LEAST_RECALLED * facts:
-            return f"the original recalls {said} of {facts} facts; expected {_LEAST_RECALLED:.0%}"
+            return f"the reference recalls {said} of {facts} facts; expected {_LEAST_RECALLED:.0%}"
     elif name.startswith("passages"):
         if nats > _MOST_OF_FIRST * at_first:
             return (
-                f"the original needs {nats:.2f} nats a token when it reads a passage again,"
+                f"the reference needs {nats:.2f} nats a token when it reads a passage again,"
                 f" {at_first:.2f} at first; expected at most {_MOST_OF_FIRST:.0%} of that"
             )
     elif nats > guess:
@@ -291,7 +291,7 @@ class LongAnswers:
         """Refuse a row without members.
 
         Raises:
-            NotApplicable: the original has mastered nothing of it.
+            NotApplicable: the reference has mastered nothing of it.
         """
         if not self._of(check).members:
             self.refuse(check, check)
@@ -304,7 +304,7 @@ class LongAnswers:
                 f"{rows}: {name}: {why}. Ask for longer texts or more of them: edge:"
                 " {context_tokens: N, long_texts: N}"
             )
-        raise NotApplicable(f"{rows}: the original itself cannot do it: {name}: {why}")
+        raise NotApplicable(f"{rows}: the reference itself cannot do it: {name}: {why}")
 
     def details(self, check: str) -> dict[str, Any]:
         return self._of(check).details(check)

@@ -1,9 +1,9 @@
-"""Is the artifact what it says it is, whole, and made for the same tokens as the original?
+"""Is the artifact what it says it is, whole, and made for the same tokens as the reference?
 
 One function per row; none of them loads the model. They answer from headers, but for
 `integrity.weights`, which reads every byte of tensor data once.
 
-A row that needs the original takes the original's facts: without one there is nothing to call,
+A row that needs the reference takes the reference's facts: without one there is nothing to call,
 and the row is an error, never a pass.
 """
 
@@ -276,7 +276,7 @@ def compare_part(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts
     n_keys = len(artifact.parts[part])
     differs = difference(artifact, reference, part)
     if differs is not None:
-        text = f"not the reference's: {differs}. Convert both from the same original."
+        text = f"not the reference's: {differs}. Convert both from the same reference."
     elif n_keys:
         text = f"the reference's ({counted(n_keys, 'key')})"
     else:

@@ -1,4 +1,4 @@
-"""Integrity rows: what an artifact's own files say, held against the original's files."""
+"""Integrity rows: what an artifact's own files say, held against the reference's files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
 )
 
 
-def find(check: str, artifact: Artifact, original: Callable[[], Artifact]) -> Finding:
+def find(check: str, artifact: Artifact, reference: Callable[[], Artifact]) -> Finding:
     """What an integrity row finds.
 
     Raises:
@@ -35,7 +35,7 @@ def find(check: str, artifact: Artifact, original: Callable[[], Artifact]) -> Fi
     """
     for part in PARTS:
         if check == f"integrity.{part}":
-            return integrity.compare_part(part, tokenizer_of(artifact), tokenizer_of(original()))
+            return integrity.compare_part(part, tokenizer_of(artifact), tokenizer_of(reference()))
     if artifact.format == "hf":
         return _HF[check](artifact)
     if check == "integrity.files":

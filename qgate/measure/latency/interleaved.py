@@ -109,7 +109,7 @@ def take_turns(
 
     Args:
         artifact: the child that holds it, loaded.
-        reference: the child that holds the original, loaded.
+        reference: the child that holds the reference, loaded.
         settings: how many requests, and how long.
         facts: of the artifact.
         ends: after how many pairs what there is is handed out; the last are all of them.

@@ -1,4 +1,4 @@
-"""Latency of an artifact beside its original: how long to the first token, how fast after it.
+"""Latency of an artifact beside its reference: how long to the first token, how fast after it.
 
     ttft   t(first token) - t(request)                          ms        qgate.ttft.1
     itl    median gap between tokens of a request, after the    ms        qgate.itl.1
@@ -94,7 +94,7 @@ QUANTITIES: Mapping[str, _Quantity] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySamples:
-    """Requests to an artifact and to its original, paired by position."""
+    """Requests to an artifact and to its reference, paired by position."""
 
     artifact: Timings
     reference: Timings
@@ -148,7 +148,7 @@ class LatencySamples:
         return _headline(self.artifact)
 
     def reference_headline(self) -> dict[str, float]:
-        """The original's medians."""
+        """The reference's medians."""
         return _headline(self.reference)
 
     def benchmark(self, check: str) -> tuple[list[float], dict[str, Any]]:
@@ -193,7 +193,7 @@ def measure_latency(
 
     Args:
         artifact: the child that holds it, loaded.
-        reference: the child that holds the original, loaded the same way.
+        reference: the child that holds the reference, loaded the same way.
         settings: how many requests, and how long.
         facts: of the artifact; requests that exceed its context are cut, prompt first.
         is_decided: whether the pairs so far decide every row; None: all are taken.

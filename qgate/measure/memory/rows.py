@@ -1,8 +1,8 @@
-"""What serving an artifact takes of memory, beside its original, and whether it grows.
+"""What serving an artifact takes of memory, beside its reference, and whether it grows.
 
-    memory.weights   bytes of the loaded weights / the original's
+    memory.weights   bytes of the loaded weights / the reference's
     memory.kv_cache  bytes of the KV cache a token / what the model's dimensions make in 16 bits
-    memory.peak      bytes with a full context / the original's
+    memory.peak      bytes with a full context / the reference's
     memory.growth    bytes that each further identical request takes (`qgate.stats.slope`)
     memory.fits      GiB of weights, scratch and the KV cache of all sequences of a context
 
@@ -148,13 +148,13 @@ def _peak(samples: MemorySamples, level: float, _: Mapping[str, float]) -> Estim
     own, theirs = samples.artifact, samples.reference
     if own.context_tokens != theirs.context_tokens:
         raise MeasurementError(
-            f"memory.peak: context: got {own.context_tokens} tokens; expected the original's"
+            f"memory.peak: context: got {own.context_tokens} tokens; expected the reference's"
             f" {theirs.context_tokens}"
         )
     if (own.device_peak_bytes is None) != (theirs.device_peak_bytes is None):
         raise MeasurementError(
             "memory.peak: got the GPU's memory of one side only; expected it of artifact and"
-            " original alike"
+            " reference alike"
         )
     return Estimate.exact(own.peak_bytes / theirs.peak_bytes, "ratio", level=level)
 

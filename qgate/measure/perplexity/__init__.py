@@ -1,3 +1,3 @@
-"""Perplexity and divergence against the original, paired by token."""
+"""Perplexity and divergence against the reference, paired by token."""
 
 from __future__ import annotations

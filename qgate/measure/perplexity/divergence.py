@@ -1,10 +1,10 @@
-"""An artifact on the reference's tokens: likelihoods and divergences, paired with the original.
+"""An artifact on the reference's tokens: likelihoods and divergences, paired with the reference.
 
 Windows are scored in parts, in the order of the reference, which is random: scoring stops once
 every row is decided that rests on them. A part is always of the same windows. Where all of them
-leave a row open whose value is far from its limit (`Rows.call_for_more`), the original writes as
+leave a row open whose value is far from its limit (`Rows.call_for_more`), the reference writes as
 many windows again, which are scored as an extension. One conversation of 32 in which a sound
-artifact leaves the original's way is enough for that: of SmolLM2's Q8_0 one seed of 20.
+artifact leaves the reference's way is enough for that: of SmolLM2's Q8_0 one seed of 20.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def measure_divergence(
     rows: Rows | None = None,
     extension: Callable[[], Reference] | None = None,
 ) -> Divergence:
-    """Score the reference's windows with the artifact, paired with the stored original.
+    """Score the reference's windows with the artifact, paired with the stored reference.
 
     Args:
         serving: the artifact.
-        reference: the original.
+        reference: the reference.
         rows: what has to be decided; None, or without a limit: all windows are scored at once.
-        extension: measures the original on as many windows more; None: there are no more.
+        extension: measures the reference on as many windows more; None: there are no more.
 
     Raises:
         QGateError: the artifact does not fit, or the runtime lost something.
@@ -203,5 +203,5 @@ def _why_partition(scored: Scored, reference: Reference) -> str:
     if why or reference.stored.encoding != "top_k":
         return why
     return (
-        "of the original only its likeliest tokens are kept; delete its store to measure it again"
+        "of the reference only its likeliest tokens are kept; delete its store to measure it again"
     )

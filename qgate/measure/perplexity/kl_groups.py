@@ -1,6 +1,6 @@
 """The mean divergence by groups of tokens: bookkeeping over what was compared anyway.
 
-confidence   the original's probability of its first token. Where it is undecided divergences
+confidence   the reference's probability of its first token. Where it is undecided divergences
 are large whatever the artifact; damage shows where it is sure (exllamav3's qbench
 uses the same buckets)
 slice        what the question is about

@@ -8,7 +8,7 @@
     divergence.same_top  share of tokens where both rank the same token first
 
 Where a runtime tells only the likeliest tokens, the divergences are lower bounds over a partition
-of the vocabulary (`qgate.runtimes.worker.partition_kl`), and how much of the original's mass was
+of the vocabulary (`qgate.runtimes.worker.partition_kl`), and how much of the reference's mass was
 compared token by token stands beside them.
 
 Point values agree with `llama-perplexity` on the same windows (its `PPL(Q)-PPL(base)`,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from qgate.reference.samples import Samples
 
 MIN_COVERED_MASS = 0.95
-"""Mean mass of the original that must be compared token by token. What is not compared counts as
+"""Mean mass of the reference that must be compared token by token. What is not compared counts as
 one token; damage within it is not seen, however large it is."""
-_SURER_TEXT = "Name a text that the original is surer of: text: {source: FILE}"
+_SURER_TEXT = "Name a text that the reference is surer of: text: {source: FILE}"
 """What covers more mass where a runtime tells no more."""
 _HISTOGRAM_EDGES = np.logspace(-7, 2, 55)
 
@@ -95,7 +95,7 @@ def _as_bound(samples: Samples, found: Estimate, worst: float = 0.0) -> Estimate
         return found
     mass = float(np.quantile(samples.covered_mass, worst) if worst else samples.covered_mass.mean())
     is_open = mass < MIN_COVERED_MASS
-    said = f"a lower bound: {mass * 100:.1f} % of the original's mass was compared token by token"
+    said = f"a lower bound: {mass * 100:.1f} % of the reference's mass was compared token by token"
     if is_open:
         said += f", a pass needs {MIN_COVERED_MASS * 100:g} %"
     said += f": {samples.why_partition}" if samples.why_partition else f". {_SURER_TEXT}"

@@ -1,6 +1,6 @@
 """What is odd about answers though no limit is on it: a gain, other lengths, nothing said.
 
-Quantization takes away; an artifact that answers better than its original, or at quite another
+Quantization takes away; an artifact that answers better than its reference, or at quite another
 length, has something to explain: another template, another end of text, other items. Shown, never
 judged: `edge.answer_length` and `edge.termination` have limits.
 """
@@ -27,7 +27,7 @@ def odd_gain(lost: int, gained: int) -> list[str]:
     """A finding where more was gained than chance explains."""
     if stats.mcnemar_exact(gained, lost) > IMPLAUSIBLE:
         return []
-    return [f"implausible gain: {gained} answers are better than the original's, {lost} are worse"]
+    return [f"implausible gain: {gained} answers are better than the reference's, {lost} are worse"]
 
 
 def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> dict[str, Any]:
@@ -36,10 +36,10 @@ def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> di
     Args:
         names: of the items.
         artifact: its answers.
-        reference: the original's.
+        reference: the reference's.
 
     Returns:
-        `length_ratio`, its tokens over the original's; `empty`, how many answers say nothing;
+        `length_ratio`, its tokens over the reference's; `empty`, how many answers say nothing;
         `stopped`, programs that the sandbox stopped, where some were run; `findings` that name the
         items. All of these count as wrong.
     """
@@ -65,7 +65,7 @@ def _odd_length(ratio: float) -> list[str]:
     if low <= ratio <= high:
         return []
     word = "longer" if ratio > 1 else "shorter"
-    return [f"answers are {word} than the original's: {ratio:.2f} times its tokens"]
+    return [f"answers are {word} than the reference's: {ratio:.2f} times its tokens"]
 
 
 def _without_words(names: Sequence[str], side: Graded) -> dict[str, str]:
@@ -80,8 +80,8 @@ def _stopped(names: Sequence[str], side: Graded) -> dict[str, str]:
 
 
 def _more_than(what: str, own: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    """A finding where there are more than of the original's, that names those that are new."""
+    """A finding where there are more than of the reference's, that names those that are new."""
     if len(own) <= len(theirs):
         return []
     new = [shown for name, shown in own.items() if name not in theirs]
-    return [f"{what}: {len(own)}, the original's {len(theirs)}: {listed(new)}"]
+    return [f"{what}: {len(own)}, the reference's {len(theirs)}: {listed(new)}"]

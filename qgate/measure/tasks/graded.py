@@ -71,7 +71,7 @@ class Questions:
     chance: float
     """The share of right answers that guessing reaches."""
     min_reference: float | None
-    """Least share of right answers of the original; None: so much above chance."""
+    """Least share of right answers of the reference; None: so much above chance."""
     more: Mapping[str, Any]
     """What the report tells beside: JSON values."""
 
@@ -82,7 +82,7 @@ def compare(
     """Both sides' grades as the samples of the row.
 
     Raises:
-        NotApplicable: the original is hardly better than chance.
+        NotApplicable: the reference is hardly better than chance.
     """
     least = asked.min_reference
     shown: dict[str, Any] = {
@@ -114,7 +114,7 @@ class GradedTask:
 
     check: str
     min_reference: float | None = None
-    """Least share of right answers of the original; None: so much above chance."""
+    """Least share of right answers of the reference; None: so much above chance."""
     is_sequential: bool = True
     """Whether it is asked in parts, until its limit is decided."""
 
@@ -127,7 +127,7 @@ class GradedTask:
 
         Raises:
             MeasurementError: a lost answer, or one that cannot be graded.
-            NotApplicable: the original is hardly better than chance.
+            NotApplicable: the reference is hardly better than chance.
         """
         artifact, reference = pair.artifact, pair.reference
         return self.compare(self.grade(pair.work, artifact), self.grade(pair.work, reference))

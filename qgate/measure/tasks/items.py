@@ -11,7 +11,7 @@ the metric is code, which needs no `answer`. `group` names what several items ar
 text: they resemble each other, and intervals take that into account. `id` is optional; other keys
 are left alone. All items of a file are of one kind.
 
-Original and artifact answer the same items, so that answers are compared in pairs. Where only some
+Reference and artifact answer the same items, so that answers are compared in pairs. Where only some
 are asked they are a random sample, always the same: files are often sorted by subject, and their
 first items stand for the first subject. lm-evaluation-harness's `--limit` takes the first.
 """

@@ -1,10 +1,10 @@
-"""Task accuracy: original and artifact answer the same items, and every item is accounted for.
+"""Task accuracy: reference and artifact answer the same items, and every item is accounted for.
 
     choices     the choice with the largest log-likelihood after the prompt, summed over its tokens
                 (`acc` of lm-evaluation-harness); the first of equals
     generated   the greedy answer, graded by a metric of `qgate.measure.tasks.grading`
 
-A task on which the original itself is no better than chance can show no damage: that is an error,
+A task on which the reference itself is no better than chance can show no damage: that is an error,
 unless the thresholds file says how little is enough.
 """
 
@@ -127,7 +127,7 @@ class Task(GradedTask):
         """The task itself; its items are all or none.
 
         Raises:
-            NotApplicable: the original's answers to the scout are clearly no better than chance.
+            NotApplicable: the reference's answers to the scout are clearly no better than chance.
         """
         scout = self.scout()
         if scout is not None:

@@ -37,7 +37,7 @@ class TaskList:
 
     Args:
         thresholds: of the run.
-        original: whose chat template questions are put into, where a task wants that.
+        reference: whose chat template questions are put into, where a task wants that.
         scorers: functions of the project's own that grade answers, by name.
 
     Raises:
@@ -47,7 +47,7 @@ class TaskList:
     def __init__(
         self,
         thresholds: Thresholds,
-        original: Artifact | None,
+        reference: Artifact | None,
         scorers: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self._tasks = thresholds.tasks
@@ -61,14 +61,14 @@ class TaskList:
                     file = self._files[task.name]
                     self._scorers[task.name] = _find_scorer(task, file, scorers)
             else:
-                self._loaded[task.name] = _load(task, original)
+                self._loaded[task.name] = _load(task, reference)
 
     def asked(self) -> list[Asked]:
         """How many items each has, and what is known of them before anybody answers."""
         return [self._ask(task) for task in self._tasks]
 
     def probes(self) -> list[Task | HarnessTask]:
-        """What is asked of original and artifacts."""
+        """What is asked of reference and artifacts."""
         return [
             _of_file(task, self._files[task.name], self._scorers.get(task.name))
             if task.lm_eval is None
@@ -138,7 +138,7 @@ def _of_lm_eval(task: TaskSettings, loaded: LoadedTask) -> HarnessTask:
     )
 
 
-def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
+def _load(task: TaskSettings, reference: Artifact | None) -> LoadedTask:
     from qgate.measure.tasks.lm_eval.settings import HarnessSettings
     from qgate.measure.tasks.lm_eval.tasks import load_task
 
@@ -154,21 +154,21 @@ def _load(task: TaskSettings, original: Artifact | None) -> LoadedTask:
         max_samples=task.max_samples,
         max_tokens=task.max_tokens,
         metric=task.metric,
-        chat=_chat(task, original) if task.lm_eval.chat_template else None,
+        chat=_chat(task, reference) if task.lm_eval.chat_template else None,
         runner=make_runner() if task.code_execution else None,
         is_offline=any(os.environ.get(name, "").upper() in _TRUE for name in _OFFLINE),
     )
     return load_task(settings)
 
 
-def _chat(task: TaskSettings, original: Artifact | None) -> Chat:
+def _chat(task: TaskSettings, reference: Artifact | None) -> Chat:
     from qgate.sandbox.chat import Chat
 
-    found = chat_template_of(original) if original is not None else None
+    found = chat_template_of(reference) if reference is not None else None
     if found is None:
         raise ThresholdsError(
             f"{task.source}: tasks.{task.name}: got chat_template: true, while"
-            f" {original.id if original else 'no original'} has none; expected a model that chats."
-            " Remove the key"
+            f" {reference.id if reference else 'no reference'} has none; expected a model that"
+            " chats. Remove the key"
         )
     return Chat(template=found.text, bos_token=found.bos_token, eos_token=found.eos_token)

@@ -88,7 +88,7 @@ def get_time_ms(report: Report, name: str) -> int:
 
 
 def name_experiment(report: Report) -> str:
-    """Return `qgate/<reference id>`: one experiment per original, not per commit."""
+    """Return `qgate/<reference id>`: one experiment per reference, not per commit."""
     reference_id = escape_line(str(report.reference.get("id") or "no reference"))
     return f"qgate/{reference_id}"[:_EXPERIMENT_LENGTH]
 

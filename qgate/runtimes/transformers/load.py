@@ -4,7 +4,7 @@ Code of its own runs only where the user allowed it by name. transformers fills 
 with random numbers, drops one that it does not expect, and goes on; here each is an error of the
 artifact. On a CPU everything is computed in float32: it holds 16-bit values exactly, and is two to
 six times faster there than 16 bits are. That goes for quantized weights too. Mean KL to the
-original of the demo's model, in nats: bitsandbytes int8 4.7e-5 in float32 and 1.2e-4 in bfloat16,
+reference of the demo's model, in nats: bitsandbytes int8 4.7e-5 in float32 and 1.2e-4 in bfloat16,
 torchao int8 3.0e-5 and 9.7e-5, gptq 3.4e-3 and 3.5e-3. On a GPU the dtype is the file's.
 """
 

@@ -7,7 +7,7 @@ engine is tried before it is used (`qgate.runtimes.vllm.self_check`); that also 
 kernel at loading time. Whole rows are compared inside its worker where that can be believed
 (`qgate.runtimes.vllm.whole_rows`).
 
-On a CPU numbers are computed in 32 bits where the scheme allows it: nearest to the original. On a
+On a CPU numbers are computed in 32 bits where the scheme allows it: nearest to the reference. On a
 GPU they are what the artifact declares, as in serving.
 """
 

@@ -45,7 +45,7 @@ _GIB = 2**30
 _KV_CACHE_GIB: Mapping[str, float] = MappingProxyType({"cpu": 1.0, "gpu": 4.0})
 _LEAST_UTILIZATION = 0.01
 """Of a GPU's memory: with a fixed KV cache it bounds nothing, but an engine that asks for more than
-is free does not start, and the original's may be there already."""
+is free does not start, and the reference's may be there already."""
 TOKENS_PER_STEP = 2048
 """Of a step's prompts: their logits are held at once, 1 GiB for a vocabulary of 128k."""
 

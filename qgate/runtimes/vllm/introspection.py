@@ -1,7 +1,7 @@
 """What a loaded vLLM engine tells of itself: kernels, sizes, and what its memory is used for.
 
 On a CPU the adapter widens 16-bit weights to 32 bits, so that numbers come closest to the
-original's. That is the adapter's doing and not the artifact's: sizes are told as if it had not.
+reference's. That is the adapter's doing and not the artifact's: sizes are told as if it had not.
 """
 
 from __future__ import annotations

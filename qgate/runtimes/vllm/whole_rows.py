@@ -43,7 +43,7 @@ def end(engine: Engine) -> dict[str, np.ndarray]:
 
     Raises:
         NotBelievedError: not all of them came, or something failed on the way.
-        MeasurementError: the original or its store is at fault.
+        MeasurementError: the reference or its store is at fault.
     """
     try:
         told = wire.decode(engine.call_worker("qgate_end").encode())

@@ -2,7 +2,7 @@
 
 The counterpart of `qgate.runtimes.worker.scoring` and `qgate.runtimes.worker.spans`: the same
 requests, the same answers, and `covered_mass` beside the divergences, which are lower bounds
-(`qgate.runtimes.worker.partition_kl`). An original that is scored here is kept as its likeliest
+(`qgate.runtimes.worker.partition_kl`). A reference that is scored here is kept as its likeliest
 tokens and then scored a second time, its windows in reverse order: what does not come out the same
 the second time cannot be held against anything.
 """
@@ -45,16 +45,16 @@ class TopKScorer:
         if request.stored is None:
             samples = self._likelihoods(progress)
         elif request.anchors is None or request.tops is None:
-            samples = self._keep_original(progress)
+            samples = self._keep_reference(progress)
         else:
-            samples = self._compare(self._original(progress), request.tops, progress)
+            samples = self._compare(self._reference(progress), request.tops, progress)
         return {**samples, "decode_s": self._read_s}
 
     def _likelihoods(self, progress: Progress) -> dict[str, np.ndarray]:
         readings = self._read(range(len(self._spans)), 0, None, progress)
         return {"nll_nats": np.concatenate([-reading.logprobs for _, reading in readings])}
 
-    def _keep_original(self, progress: Progress) -> dict[str, np.ndarray]:
+    def _keep_reference(self, progress: Progress) -> dict[str, np.ndarray]:
         request, k = self._request, min(TOP, self._n_vocab)
         assert request.stored is not None
         count = len(self._spans) * request.kept_per_window
@@ -65,7 +65,7 @@ class TopKScorer:
             rows, kept = self._kept_rows(number), slice(None, None, request.stored.stride)
             logprobs = reading.top_logprobs[kept]
             if (logprobs == logprobs[:, :1]).all():
-                raise MeasurementError("the original says nothing: all its tokens are as likely")
+                raise MeasurementError("the reference says nothing: all its tokens are as likely")
             keeper.keep(rows.start, TopRows(ids=reading.top_ids[kept], logprobs=logprobs))
             nll.append(-reading.logprobs)
             tops[rows] = reading.firsts()[kept]
@@ -80,7 +80,7 @@ class TopKScorer:
             "top_logprobs": top_logprobs,
         }
 
-    def _original(self, progress: Progress) -> TopRows:
+    def _reference(self, progress: Progress) -> TopRows:
         request = self._request
         assert request.stored is not None
         assert request.anchors is not None
@@ -89,23 +89,23 @@ class TopKScorer:
             return read_top_rows(request.stored, count)
 
         def report(done: int) -> None:
-            progress("reading the original", done, count)
+            progress("reading the reference", done, count)
 
         with Crew() as crew:
             return find_top_rows(request.stored, request.anchors[:count], TOP, crew, report)
 
     def _compare(
-        self, original: TopRows, tops: np.ndarray, progress: Progress, *, is_reversed: bool = False
+        self, reference: TopRows, tops: np.ndarray, progress: Progress, *, is_reversed: bool = False
     ) -> dict[str, np.ndarray]:
         total, stored = len(self._spans), self._request.stored
         assert stored is not None
         found: list[dict[str, np.ndarray]] = [{} for _ in self._spans]
         order = range(total - 1, -1, -1) if is_reversed else range(total)
         searched = 1 if self._runtime.reads_named else min(SEARCHED, self._n_vocab)
-        named = self._named(original, order) if self._runtime.reads_named else None
+        named = self._named(reference, order) if self._runtime.reads_named else None
         for number, reading in self._read(order, searched, named, progress):
             rows = self._kept_rows(number)
-            theirs = original.part(rows.start, rows.stop)
+            theirs = reference.part(rows.start, rows.stop)
             kl, covered = partition_divergence(
                 theirs.logprobs, _of_tokens(theirs.ids, reading, stored.stride)
             )
@@ -119,14 +119,14 @@ class TopKScorer:
             }
         return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
-    def _named(self, original: TopRows, order: Sequence[int]) -> list[np.ndarray]:
-        """The original's tokens for each row of each window; rows that are not kept name none."""
+    def _named(self, reference: TopRows, order: Sequence[int]) -> list[np.ndarray]:
+        """The reference's tokens for each row of each window; rows that are not kept name none."""
         request, named = self._request, []
         assert request.stored is not None
         for number in order:
             kept = self._kept_rows(number)
-            ids = np.full((request.scored_per_window, original.ids.shape[1]), -1, dtype=np.int32)
-            ids[:: request.stored.stride] = original.ids[kept]
+            ids = np.full((request.scored_per_window, reference.ids.shape[1]), -1, dtype=np.int32)
+            ids[:: request.stored.stride] = reference.ids[kept]
             named.append(ids)
         return named
 
@@ -151,16 +151,16 @@ class TopKScorer:
             started = time.perf_counter()
 
 
-class TopRowsOfOriginal:
-    """An original that is kept as its likeliest tokens, held against logits of an artifact."""
+class TopRowsOfReference:
+    """A reference that is kept as its likeliest tokens, held against logits of an artifact."""
 
     def __init__(self, stored: Stored, positions: int, tops: np.ndarray) -> None:
-        self._original, self._tops = read_top_rows(stored, positions), tops
+        self._reference, self._tops = read_top_rows(stored, positions), tops
 
     def compare(self, begin: int, rows: Rows, _: Crew) -> dict[str, np.ndarray]:
         """What `Scorer` asks of whatever it compares with."""
         end = begin + rows.normalizers.size
-        theirs = self._original.part(begin, end)
+        theirs = self._reference.part(begin, end)
         ids = theirs.ids.reshape(*rows.normalizers.shape, -1)
         chosen = np.take_along_axis(rows.logits, ids, axis=-1).astype(np.float64)
         logprobs = (chosen - rows.normalizers[..., None]).reshape(theirs.ids.shape)
@@ -183,7 +183,7 @@ def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress
 
 
 def _of_tokens(ids: np.ndarray, reading: Reading, stride: int) -> np.ndarray:
-    """The artifact's log-probabilities of the original's tokens at the kept rows."""
+    """The artifact's log-probabilities of the reference's tokens at the kept rows."""
     if reading.named_logprobs is not None:
         named: np.ndarray = reading.named_logprobs[::stride]
         if named.shape != ids.shape or np.isnan(named).any():

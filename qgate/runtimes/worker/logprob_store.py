@@ -1,9 +1,9 @@
-"""The original's likeliest tokens at the kept positions: as they are stored, or taken from tiles.
+"""The reference's likeliest tokens at the kept positions: as they are stored, or taken from tiles.
 
     kept.npy      log-probabilities, shape (kept positions, k), float32
     kept_ids.npy  the tokens, the same shape, int32, the likeliest first
 
-An original that was served by a runtime with logits is stored in another encoding
+A reference that was served by a runtime with logits is stored in another encoding
 (`qgate.runtimes.worker.reference_logits`); its likeliest tokens are then found in what can be read
 back of it.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.worker.reference_logits import Original
+from qgate.runtimes.worker.reference_logits import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _POSITIONS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopRows:
-    """The original's k likeliest tokens at some positions."""
+    """The reference's k likeliest tokens at some positions."""
 
     ids: np.ndarray
     """Shape (positions, k), int32, the likeliest first."""
@@ -43,7 +43,7 @@ class TopRows:
 
 
 class TopKeeper:
-    """Writes the original's likeliest tokens while it is scored."""
+    """Writes the reference's likeliest tokens while it is scored."""
 
     def __init__(self, stored: Stored, positions: int, k: int) -> None:
         shape = (positions, k)
@@ -88,7 +88,7 @@ def find_top_rows(
     crew: Crew,
     report: Callable[[int], None],
 ) -> TopRows:
-    """The likeliest tokens of an original that is stored as states or rows.
+    """The likeliest tokens of a reference that is stored as states or rows.
 
     Args:
         stored: in the encoding `hidden` or `rows`.
@@ -97,13 +97,13 @@ def find_top_rows(
         crew: threads to spread the positions over.
         report: told how many positions are done.
     """
-    original, count = Original(stored), len(anchors)
-    k = min(k, original.n_vocab)
+    reference, count = Reference(stored), len(anchors)
+    k = min(k, reference.n_vocab)
     ids, logprobs = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
 
     def find(begin: int) -> None:
         rows = slice(begin, min(begin + _POSITIONS_AT_ONCE, count))
-        ids[rows], logprobs[rows] = _likeliest(original, rows, anchors[rows], k)
+        ids[rows], logprobs[rows] = _likeliest(reference, rows, anchors[rows], k)
         report(rows.stop)
 
     crew.map(find, range(0, count, _POSITIONS_AT_ONCE))
@@ -111,15 +111,15 @@ def find_top_rows(
 
 
 def _likeliest(
-    original: Original, rows: slice, anchors: np.ndarray, k: int
+    reference: Reference, rows: slice, anchors: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    tiles = original.tiles(rows.start, rows.stop)
+    tiles = reference.tiles(rows.start, rows.stop)
     shift = anchors.astype(np.float32)[:, None]
     best: np.ndarray = np.empty((len(anchors), 0), np.float32)
     ids: np.ndarray = np.empty((len(anchors), 0), np.int32)
     mass = np.zeros(len(anchors))
-    for start in range(0, original.n_vocab, _COLUMNS_AT_ONCE):
-        tile = tiles(start, min(start + _COLUMNS_AT_ONCE, original.n_vocab)) - shift
+    for start in range(0, reference.n_vocab, _COLUMNS_AT_ONCE):
+        tile = tiles(start, min(start + _COLUMNS_AT_ONCE, reference.n_vocab)) - shift
         mass += np.exp(tile).sum(axis=1, dtype=np.float64)
         columns = np.arange(start, start + tile.shape[1], dtype=np.int32)
         best = np.concatenate([best, tile], axis=1)

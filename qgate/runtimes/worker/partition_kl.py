@@ -1,14 +1,14 @@
 """Divergence over a partition of the vocabulary: what can be said of two models by top k tokens.
 
-The cells are the original's k likeliest tokens, one each, and all other tokens as one. With P and Q
-the cells' masses under original and artifact
+The cells are the reference's k likeliest tokens, one each, and all other tokens as one. With P and
+Q the cells' masses under reference and artifact
 
-    KL(P || Q) = sum over cells P (log P - log Q)  <=  KL(original || artifact)
+    KL(P || Q) = sum over cells P (log P - log Q)  <=  KL(reference || artifact)
 
 A partition never makes a divergence larger: the data-processing inequality (Cover and Thomas,
 Elements of Information Theory, 2nd ed. 2006, theorem 2.7.1, the log sum inequality, and section
 2.8). What is lost is what happens within the last cell, so the bound is tight where the k tokens
-carry nearly all of the original's mass; that mass goes with it.
+carry nearly all of the reference's mass; that mass goes with it.
 
 A token of which the artifact's log-probability is not told joins the last cell: still a partition,
 still a lower bound.
@@ -24,12 +24,12 @@ more for the artifact's than there is lowers the divergence."""
 
 
 def partition_divergence(
-    original: np.ndarray, artifact: np.ndarray
+    reference: np.ndarray, artifact: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """KL over the partition at each position, and the original's mass in cells of one token.
+    """KL over the partition at each position, and the reference's mass in cells of one token.
 
     Args:
-        original: log-probabilities of the original's k likeliest tokens, shape (positions, k).
+        reference: log-probabilities of the reference's k likeliest tokens, shape (positions, k).
         artifact: the artifact's of the same tokens; NaN where it is not told.
 
     Returns:
@@ -37,7 +37,7 @@ def partition_divergence(
         covered_mass: shape (positions,), float64, 0 to 1.
     """
     is_told = ~np.isnan(artifact)
-    log_p, log_q = original.astype(np.float64), artifact.astype(np.float64)
+    log_p, log_q = reference.astype(np.float64), artifact.astype(np.float64)
     p = np.where(is_told, np.exp(log_p), 0.0)
     q = np.where(is_told, np.exp(log_q), 0.0)
     covered: np.ndarray = p.sum(axis=1)

@@ -53,7 +53,7 @@ def repeat_batches(runtime: Runtime, asked: Repeats, progress: Progress) -> np.n
     """Anonymous bytes of the process tree after each of some identical requests.
 
     Shape (times,), int64. Not its whole proportional set: that changes whenever another process
-    maps or leaves the same libraries, the original's child among them.
+    maps or leaves the same libraries, the reference's child among them.
     """
     sizes = np.empty(asked.times, dtype=np.int64)
     with _quick_collections():

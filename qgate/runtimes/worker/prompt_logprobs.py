@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.base import Span
 
 TOP = 128
-"""So many of the original's likeliest tokens are compared one by one at each position."""
+"""So many of the reference's likeliest tokens are compared one by one at each position."""
 SEARCHED = 2 * TOP
 """So many of an artifact's likeliest tokens are looked through for them."""
 _ROUNDING_NATS = 1e-4

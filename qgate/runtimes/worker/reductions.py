@@ -1,10 +1,10 @@
 """Reductions over the vocabulary: from logits to a few numbers a token. Runs in the child.
 
     nll        = logsumexp(z) - z[target]                                   nats
-    KL(p || q) = sum_v p(v) (log p(v) - log q(v)),  p the original, q the artifact
+    KL(p || q) = sum_v p(v) (log p(v) - log q(v)),  p the reference, q the artifact
 
-The original's logits come in tiles of the vocabulary (`reference_logits`), so that neither
-`positions x vocabulary` of the original nor a second copy of the artifact's logits ever exists.
+The reference's logits come in tiles of the vocabulary (`reference_logits`), so that neither
+`positions x vocabulary` of the reference nor a second copy of the artifact's logits ever exists.
 With z_p and z_q the logits, any a near logsumexp(z_p) and b near logsumexp(z_q), w = exp(z_p - a):
 
     KL = sum w ((z_p - a) - (z_q - b)) / sum w - log sum w + logsumexp(z_q) - b
@@ -78,22 +78,22 @@ def negative_log_likelihood(
     return nll
 
 
-OriginalTile = Callable[[int, int], np.ndarray]
-"""(start, stop) -> the original's logits of that slice of the vocabulary, shape
+ReferenceTile = Callable[[int, int], np.ndarray]
+"""(start, stop) -> the reference's logits of that slice of the vocabulary, shape
 (positions, stop - start), float32, the caller's own copy."""
 
 
 def divergence(
-    original: OriginalTile,
+    reference: ReferenceTile,
     anchors: np.ndarray,
     logits: np.ndarray,
     normalizers: np.ndarray,
     crew: Crew,
 ) -> np.ndarray:
-    """KL(original || artifact) of each row, exact over the whole vocabulary.
+    """KL(reference || artifact) of each row, exact over the whole vocabulary.
 
     Args:
-        original: the original's logits at the same positions.
+        reference: the reference's logits at the same positions.
         anchors: a number near logsumexp of each of its rows, shape (positions,); no exponential
             overflows with it, and the result does not depend on it.
         logits: the artifact's, shape (windows, rows, n_vocab), float32; positions are windows x
@@ -111,7 +111,7 @@ def divergence(
 
     def tile(start: int) -> tuple[np.ndarray, np.ndarray]:
         stop = min(start + COLUMNS_PER_TILE, n_vocab)
-        weights = original(start, stop).reshape(*normalizers.shape, stop - start)
+        weights = reference(start, stop).reshape(*normalizers.shape, stop - start)
         if is_plain:
             gaps = weights - logits[..., start:stop]
         else:

@@ -1,17 +1,17 @@
-"""The original's full next-token distributions, kept small and read back. Runs in the child.
+"""The reference's full next-token distributions, kept small and read back. Runs in the child.
 
 Two encodings are exact over the whole vocabulary up to 16-bit rounding, the third is all that a
 runtime without logits tells:
 
     hidden   the final hidden state of each kept position (`width` numbers) and, by reference, the
-             output matrix that lies in the original's own file. For a vocabulary of 128k and a
+             output matrix that lies in the reference's own file. For a vocabulary of 128k and a
              width of 4096 that is 3 % of llama.cpp's base file.
     rows     the logits themselves, less each row's largest, for models whose logits are not
              simply the matrix times the state (soft-capped, scaled, quantized output matrix).
     top_k    log-probabilities of the likeliest tokens (`qgate.runtimes.worker.logprob_store`).
 
-Which of the first two a reference uses is measured, not guessed: the KL of the original against its
-own stored self has to stay below 1e-5 nats.
+Which of the first two a reference uses is measured, not guessed: the KL of the reference against
+its own stored self has to stay below 1e-5 nats.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qgate.errors import MeasurementError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qgate.runtimes.worker.reductions import OriginalTile
+    from qgate.runtimes.worker.reductions import ReferenceTile
 
 _ONE_SIGN = np.int32(-0x70000001)
 """All bits but the three copies of the sign."""
@@ -56,7 +56,7 @@ class MatrixPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """The original's kept positions on disk, as the parent tells the child about them."""
+    """The reference's kept positions on disk, as the parent tells the child about them."""
 
     encoding: Encoding
     array: str
@@ -70,15 +70,15 @@ class Stored:
     """Kept positions that lie before the first one that is meant: not all windows are scored."""
 
 
-class Original:
-    """Hands out the original's logits at the kept positions, in slices of the vocabulary."""
+class Reference:
+    """Hands out the reference's logits at the kept positions, in slices of the vocabulary."""
 
     def __init__(self, stored: Stored) -> None:
         self._kept = np.load(stored.array, mmap_mode="r", allow_pickle=False)[stored.begin :]
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
         self.n_vocab: int = stored.matrix.n_vocab if stored.matrix else self._kept.shape[1]
 
-    def tiles(self, begin: int, end: int, wanted: np.ndarray | None = None) -> OriginalTile:
+    def tiles(self, begin: int, end: int, wanted: np.ndarray | None = None) -> ReferenceTile:
         """The logits of kept positions begin..end; `wanted`, bool: of these among them alone."""
         kept = self._kept[begin:end]
         if len(kept) != end - begin:
@@ -90,7 +90,7 @@ class Original:
 
 
 class Keeper:
-    """Writes the original's kept positions while it is scored."""
+    """Writes the reference's kept positions while it is scored."""
 
     def __init__(self, stored: Stored, positions: int, columns: int) -> None:
         self._array = np.lib.format.open_memmap(
@@ -101,7 +101,7 @@ class Keeper:
 
     def keep(
         self, begin: int, values: np.ndarray, wanted: np.ndarray | None = None
-    ) -> OriginalTile | None:
+    ) -> ReferenceTile | None:
         """Store one window's kept rows.
 
         Returns:
@@ -128,7 +128,7 @@ def _reserve(path: str) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def _tiles(kept: np.ndarray, matrix: _Matrix | None) -> OriginalTile:
+def _tiles(kept: np.ndarray, matrix: _Matrix | None) -> ReferenceTile:
     states = kept.astype(np.float32)
     if matrix is None:
         return lambda start, stop: states[:, start:stop].copy()
@@ -156,7 +156,7 @@ class _Matrix:
         narrow, wide = self._buffers(count)
         at = place.offset + start * place.width * self._dtype.itemsize
         if os.preadv(self._file, [narrow.data], at) != narrow.nbytes:
-            raise MeasurementError(f"{place.path}: the original's output matrix is cut short")
+            raise MeasurementError(f"{place.path}: the reference's output matrix is cut short")
         return _widen(narrow, wide, place.type_name)
 
     def _buffers(self, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,14 @@ import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
-from qgate.runtimes.worker.reference_logits import Keeper, Original, Stored, centred
+from qgate.runtimes.worker.reference_logits import Keeper, Reference, Stored, centred
 from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qgate.runtimes.base import LogitsScorer, Progress
-    from qgate.runtimes.worker.reductions import OriginalTile
+    from qgate.runtimes.worker.reductions import ReferenceTile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class ScoreRequest:
     first: int
     """First position whose successor is scored."""
     stored: Stored | None = None
-    """Where the original's distributions are kept; None: likelihoods only."""
+    """Where the reference's distributions are kept; None: likelihoods only."""
     anchors: np.ndarray | None = None
-    """The original's logsumexp at each kept position, as it is kept; None: the original itself is
+    """The reference's logsumexp at each kept position, as it is kept; None: the reference itself is
     scored, and `stored` is to be written."""
     tops: np.ndarray | None = None
-    """The token that the original ranks first at each kept position."""
+    """The token that the reference ranks first at each kept position."""
     compared: np.ndarray | None = None
     """Which of the kept positions have their distributions compared, bool; None: all. What is told
     of the others says nothing."""
@@ -60,7 +60,7 @@ class Rows:
     logits: np.ndarray
     """Shape (windows, rows, n_vocab), float32."""
     hidden: np.ndarray | None
-    """Final hidden states, shape (windows, rows, width); only while the original is scored."""
+    """Final hidden states, shape (windows, rows, width); only while the reference is scored."""
     normalizers: np.ndarray
     """Logsumexp of the logits, shape (windows, rows), float64."""
 
@@ -115,25 +115,25 @@ class Comparing(Protocol):
         """A few numbers for each position; the first is the `begin`-th of those that are kept."""
 
 
-class _AgainstOriginal:
-    """The artifact's rows against what was kept of the original."""
+class _AgainstReference:
+    """The artifact's rows against what was kept of the reference."""
 
     def __init__(
         self, stored: Stored, anchors: np.ndarray, tops: np.ndarray, compared: np.ndarray | None
     ) -> None:
-        self._original, self._anchors, self._tops = Original(stored), anchors, tops
+        self._reference, self._anchors, self._tops = Reference(stored), anchors, tops
         self._compared = compared
 
     def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         end = begin + rows.normalizers.size
         compared = None if self._compared is None else self._compared[begin:end]
-        tiles, anchors = self._original.tiles(begin, end, compared), self._anchors[begin:end]
+        tiles, anchors = self._reference.tiles(begin, end, compared), self._anchors[begin:end]
         kl = _divergence(tiles, anchors, rows, compared, crew)
         return {"kl_nats": kl, "same_top": rows.tops() == self._tops[begin:end]}
 
 
 def _divergence(
-    tiles: OriginalTile, anchors: np.ndarray, rows: Rows, compared: np.ndarray | None, crew: Crew
+    tiles: ReferenceTile, anchors: np.ndarray, rows: Rows, compared: np.ndarray | None, crew: Crew
 ) -> np.ndarray:
     """Of each row; zero of those that are not compared, which `tiles` does not have either."""
     if compared is None:
@@ -147,8 +147,8 @@ def _divergence(
     return kl
 
 
-class _KeepingOriginal:
-    """The original's rows: kept, and compared with what was kept of them."""
+class _KeepingReference:
+    """The reference's rows: kept, and compared with what was kept of them."""
 
     def __init__(self, stored: Stored, positions: int, compared: np.ndarray | None) -> None:
         self._stored, self._positions, self._compared = stored, positions, compared
@@ -156,7 +156,7 @@ class _KeepingOriginal:
 
     def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
         if (rows.logits == rows.logits[..., :1]).all():
-            raise MeasurementError("the original says nothing: all its logits are equal")
+            raise MeasurementError("the reference says nothing: all its logits are equal")
         values, anchors = rows.hidden, rows.normalizers.reshape(-1)
         if self._stored.encoding == "rows" or values is None:
             values = centred(rows.logits)
@@ -187,7 +187,7 @@ class Scorer:
     def score(self, progress: Progress) -> dict[str, Any]:
         """The samples in the order of the windows.
 
-        nll_nats of every scored token; of the kept ones kl_nats, and same_top or what the original
+        nll_nats of every scored token; of the kept ones kl_nats, and same_top or what the reference
         is kept with.
         """
         total = len(self._request.windows)
@@ -230,7 +230,7 @@ class Scorer:
         return nll
 
     @property
-    def _is_original(self) -> bool:
+    def _is_reference(self) -> bool:
         return self._request.stored is not None and self._request.anchors is None
 
     def _rows(self, crew: Crew) -> Iterator[tuple[_Place, Rows]]:
@@ -260,11 +260,11 @@ class Scorer:
             raise lost_rows(done, len(self._request.windows) * (wanted + 1))
 
     def _decoded(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Logits, and hidden states of the original, as the runtime hands them out."""
+        """Logits, and hidden states of the reference, as the runtime hands them out."""
         request = self._request
         parts = iter(
             self._runtime.logits_of_windows(
-                request.windows, request.first, with_hidden=self._is_original
+                request.windows, request.first, with_hidden=self._is_reference
             )
         )
         while True:
@@ -286,10 +286,10 @@ def comparing(request: ScoreRequest) -> Comparing | None:
         return None
     if request.anchors is None or request.tops is None:
         positions = len(request.windows) * request.kept_per_window
-        return _KeepingOriginal(request.stored, positions, request.compared)
+        return _KeepingReference(request.stored, positions, request.compared)
     if request.stored.encoding == "top_k":
-        from qgate.runtimes.worker.logprob_scoring import TopRowsOfOriginal
+        from qgate.runtimes.worker.logprob_scoring import TopRowsOfReference
 
         positions = len(request.windows) * request.kept_per_window
-        return TopRowsOfOriginal(request.stored, positions, request.tops)
-    return _AgainstOriginal(request.stored, request.anchors, request.tops, request.compared)
+        return TopRowsOfReference(request.stored, positions, request.tops)
+    return _AgainstReference(request.stored, request.anchors, request.tops, request.compared)

@@ -3,7 +3,7 @@
     nll     = logsumexp(z) - z[target]    nats, of every token after a sequence's `first` position
     is_top  = z[target] is the largest    what greedy decoding would have said
 
-Sequences are packed in their order, whatever the model answers, so that original and artifact are
+Sequences are packed in their order, whatever the model answers, so that reference and artifact are
 decoded in the very same calls.
 """
 

@@ -1,7 +1,7 @@
 """Rows over the whole vocabulary, taken where an engine computes them, and reduced on the spot.
 
 An engine that serves reads many prompts at once and in parts, in an order of its own. A `Watch`
-knows which window each row is of, compares it with the original as `qgate.runtimes.worker.scoring`
+knows which window each row is of, compares it with the reference as `qgate.runtimes.worker.scoring`
 does, and keeps a few numbers of it. Runs where the logits are: they go nowhere else.
 """
 
@@ -33,7 +33,7 @@ class Watch:
 
     @property
     def wants_states(self) -> bool:
-        """Whether the original's final hidden states are to be kept."""
+        """Whether the reference's final hidden states are to be kept."""
         stored = self._request.stored
         return stored is not None and self._request.anchors is None and stored.encoding == "hidden"
 
@@ -57,7 +57,7 @@ class Watch:
             states: final hidden states, shape (rows, width), float32; None where none are wanted.
 
         Raises:
-            MeasurementError: what the original or its store is at fault for.
+            MeasurementError: what the reference or its store is at fault for.
         """
         request, count = self._request, len(logits)
         begin = window * request.kept_per_window + (position - request.first) // self._stride

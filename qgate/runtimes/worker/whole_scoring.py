@@ -4,7 +4,7 @@ What a runtime tells of each token (`qgate.runtimes.worker.prompt_logprobs`) and
 whole rows inside it (`qgate.runtimes.worker.whole_rows`) are two ways to the same
 log-probabilities. Only where both agree on every token that was compared, and no row is missing, is
 a divergence over the whole vocabulary believed. Otherwise an artifact is compared over the
-likeliest tokens, and the answer says why; an original says why it was not kept, and is kept as its
+likeliest tokens, and the answer says why; a reference says why it was not kept, and is kept as its
 likeliest tokens.
 """
 
@@ -54,7 +54,7 @@ class WholeReader(PromptReader, Protocol):
 
         Raises:
             NotBelievedError: nothing, or not everything.
-            MeasurementError: the original or its store is at fault.
+            MeasurementError: the reference or its store is at fault.
         """
 
     @property
@@ -67,7 +67,7 @@ def score_whole(
 ) -> dict[str, Any]:
     """As `Scorer.score`; where it is not believed, as `TopKScorer.score`.
 
-    Then `why_partition` says why. Of an original that was to be kept whole, nothing else does.
+    Then `why_partition` says why. Of a reference that was to be kept whole, nothing else does.
     """
     likeliest = TopKScorer(runtime, n_vocab, request)
     if request.stored is None or request.stored.encoding == "top_k":

@@ -1,4 +1,4 @@
-"""Next to nothing before an answer: many beginnings, and what the original does is the standard."""
+"""Next to nothing before an answer: many beginnings, and the reference is the standard."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_one_answer_is_no_verdict(work: Work) -> None:
     assert estimate.p_value == 0.5
 
 
-def test_what_the_original_does_too_is_no_damage(work: Work) -> None:
+def test_what_the_reference_does_too_is_no_damage(work: Work) -> None:
     estimate = PROBE.read(pair(side(LOOP, []), side(LOOP, LOOP), work)).estimate(ROW, 0.95, {})
 
     assert (estimate.value, estimate.p_value) == (0.0, 1.0)
 
 
-def test_an_original_that_always_loops_has_nothing_to_lose(work: Work) -> None:
+def test_an_reference_that_always_loops_has_nothing_to_lose(work: Work) -> None:
     loops = side(*[LOOP] * PROBE.size)
 
     with pytest.raises(NotApplicable, match=f"got {PROBE.size} of {PROBE.size} answers that do"):
@@ -92,5 +92,5 @@ def test_a_context_that_is_too_short_is_refused(speak: Speak, context: int) -> N
 def test_a_toy_that_always_loops_is_left_alone(work: Work, bytes_child: Host) -> None:
     outcome = perform(work, bytes_child, (2,))
 
-    with pytest.raises(NotApplicable, match="the original itself says nothing or loops"):
+    with pytest.raises(NotApplicable, match="the reference itself says nothing or loops"):
         PROBE.read(Pair(work=work, reference=outcome, artifact=outcome))

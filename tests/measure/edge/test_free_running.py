@@ -273,23 +273,23 @@ def test_a_model_beside_itself_shows_no_damage(speak: Speak, bytes_child: Host, 
     assert found.n == len(probe.prompts)
 
 
-# --- what the original leaves to lose -------------------------------------------------------------
+# --- what the reference leaves to lose ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("check", "line"),
     [
-        ("edge.repetition", "the original itself always loops: got 2 of 2 answers that do"),
-        ("edge.termination", "the original itself never ends: got 0 of 2 answers that end"),
+        ("edge.repetition", "the reference itself always loops: got 2 of 2 answers that do"),
+        ("edge.termination", "the reference itself never ends: got 0 of 2 answers that end"),
     ],
 )
-def test_an_original_that_does_nothing_else_has_nothing_to_lose(check: str, line: str) -> None:
+def test_an_reference_that_does_nothing_else_has_nothing_to_lose(check: str, line: str) -> None:
     probe = FreeRunning(prompts=("a", "b"), answer_tokens=128)
     loops = make_outcome(make_answers(ids=[LOOP, LOOP], ends=[NO_END, NO_END]), end_tokens=(2,))
     talks = make_outcome(make_answers(ids=[LOOP, [65]], ends=[NO_END, 2]), end_tokens=(2,))
 
     with pytest.raises(NotApplicable, match=f"^{check}: {line}"):
-        probe.require_original(check, Work(), loops)
+        probe.require_reference(check, Work(), loops)
     for other in probe.checks:
-        probe.require_original(other, Work(), talks)
-    probe.require_original("edge.answer_length", Work(), loops)
+        probe.require_reference(other, Work(), talks)
+    probe.require_reference("edge.answer_length", Work(), loops)

@@ -118,7 +118,7 @@ def test_an_answer_that_breaks_off_has_changed_whatever_was_near() -> None:
     assert read(make_outcome(cut, whole), SAME).artifact.all()
 
 
-def test_what_changes_with_the_original_too_is_no_damage() -> None:
+def test_what_changes_with_the_reference_too_is_no_damage() -> None:
     texts = [f"{text}!" if number < 5 else text for number, text in enumerate(ALONE.texts)]
 
     found = read(both(*texts), both(*texts))

@@ -57,11 +57,11 @@ def test_the_first_half_has_every_language(speak: Speak) -> None:
     assert half.members == PROBE.members
 
 
-# --- what the original speaks ---------------------------------------------------------------------
+# --- what the reference speaks --------------------------------------------------------------------
 
 
 def spoken(bits: dict[str, float], most: int = 64) -> Multilingual:
-    """The probe that is asked where the original has so many bits a byte, 9 unless said."""
+    """The probe that is asked where the reference has so many bits a byte, 9 unless said."""
     scout = PROBE.scout()
     nll = [
         [bits.get(document.member, 9.0) * document.letters * np.log(2)]
@@ -78,7 +78,7 @@ def test_the_scout_has_few_documents_of_each_member() -> None:
     assert scout.size == len(PROBE.members)
 
 
-def test_what_the_original_does_not_speak_is_not_asked() -> None:
+def test_what_the_reference_does_not_speak_is_not_asked() -> None:
     found = spoken({"en": 1.0, "de": 2.5, "hi": 3.5, "ru, exercises": 0.2, "hi, exercises": 0.96})
 
     assert set(found.members) == {"en", "de", "ru, exercises"}
@@ -89,16 +89,16 @@ def test_what_the_original_does_not_speak_is_not_asked() -> None:
     assert found.left_out["hi, exercises"] == "got 0.96 bits a byte; expected at most 0.5"
 
 
-def test_of_many_languages_those_are_asked_that_the_original_knows_best() -> None:
+def test_of_many_languages_those_are_asked_that_the_reference_knows_best() -> None:
     bits = {"en": 1.0, "de": 2.5, "fr": 2.2, "es": 2.8, "ru, exercises": 0.2}
     found = spoken(bits, most=3)
 
     assert set(found.members) == {"en", "fr", "ru, exercises"}
     assert found.half_known == {"fr"}
-    assert found.left_out["de"] == "the original knows 3 others better"
+    assert found.left_out["de"] == "the reference knows 3 others better"
 
 
-def test_an_original_that_speaks_nothing_skips_the_row() -> None:
+def test_an_reference_that_speaks_nothing_skips_the_row() -> None:
     with pytest.raises(NotApplicable, match=r"speaks none of 19 languages: en: got 9\.00 bits"):
         spoken({})
 

@@ -317,12 +317,12 @@ def test_the_last_tokens_are_a_row_of_their_own(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("beginning", "nats", "said", "reason"),
     [
-        ("facts", 1.0, False, "the original recalls 0 of 24 facts; expected 75%"),
-        ("passages about", 2.5, True, "the original needs 2.50 nats a token when it reads a"),
+        ("facts", 1.0, False, "the reference recalls 0 of 24 facts; expected 75%"),
+        ("passages about", 2.5, True, "the reference needs 2.50 nats a token when it reads a"),
         ("text", 9.0, True, "got 8."),
     ],
 )
-def test_what_the_original_cannot_do_is_left_out(
+def test_what_the_reference_cannot_do_is_left_out(
     speak: Speak, beginning: str, nats: float, said: bool, reason: str
 ) -> None:
     work = plan(speak, 1024)
@@ -380,16 +380,16 @@ def test_a_text_too_short_for_any_member_says_what_to_set(speak: Speak) -> None:
     )
 
 
-def test_an_original_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
+def test_an_reference_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
     work = plan(speak, 1024)
     blank = answered(work, nats=lambda _: 9.0, said=lambda _: False)
 
     probe = LongInput(fillers=PROSE, most_tokens=10**6)
     for check in probe.checks:
-        with pytest.raises(NotApplicable, match=f"^{check}: the original itself cannot do it"):
-            probe.require_original(check, work, blank)
+        with pytest.raises(NotApplicable, match=f"^{check}: the reference itself cannot do it"):
+            probe.require_reference(check, work, blank)
     # and so no artifact is asked
-    with pytest.raises(NotApplicable, match=r"^edge.long_input, edge.context_limit: the original"):
+    with pytest.raises(NotApplicable, match=r"^edge.long_input, edge.context_limit: the reference"):
         read(work, blank, blank)
 
 
@@ -466,13 +466,13 @@ def test_two_bits_are_seen_and_the_model_itself_is_not(children: dict[str, Host]
     )
 
 
-def test_what_the_original_has_mastered_is_decided_once_for_all_looks(planned: Planned) -> None:
+def test_what_the_reference_has_mastered_is_decided_once_for_all_looks(planned: Planned) -> None:
     context, work = planned
     probe = LongInput(fillers=PROSE, most_tokens=10**6)
     far = f"passages about {context} tokens back"
     settled = probe.settled(work, answered(work, nats=nats_of, said=lambda _: True))
 
-    # the answers of one look alone say that the original cannot do it
+    # the answers of one look alone say that the reference cannot do it
     unlucky = answered(
         work, nats=lambda member: 2.9 if member == far else nats_of(member), said=lambda _: True
     )

@@ -50,7 +50,7 @@ def test_tokenizer_rows_name_what_differs(tmp_path: Path) -> None:
         metadata.update({key.replace("__", "."): value for key, value in changes.items()})
         return tokenizer_facts(read_header(write(tmp_path / "m.gguf", [], metadata=metadata)))
 
-    remedy = "Convert both from the same original."
+    remedy = "Convert both from the same reference."
     for changes, part, differs in (
         (
             {"tokenizer__ggml__model": "llama"},

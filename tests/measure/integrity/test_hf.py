@@ -32,8 +32,8 @@ def artifact_at(path: Path) -> Artifact:
     return artifact
 
 
-def rows(artifact: Artifact, original: Artifact) -> dict[str, Finding]:
-    return {row: find(f"integrity.{row}", artifact, lambda: original) for row in ROWS}
+def rows(artifact: Artifact, reference: Artifact) -> dict[str, Finding]:
+    return {row: find(f"integrity.{row}", artifact, lambda: reference) for row in ROWS}
 
 
 def test_a_real_model_holds_every_row_against_itself() -> None:
@@ -51,14 +51,14 @@ def test_a_real_model_holds_every_row_against_itself() -> None:
     assert found["tokenizer"].message == "integrity.tokenizer: the reference's (8 keys)"
 
 
-def test_a_converted_model_holds_the_rows_against_its_original(tmp_path: Path) -> None:
+def test_a_converted_model_holds_the_rows_against_its_reference(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="the demo model is converted with the gguf package")
     pytest.importorskip("safetensors", reason="the demo model is converted with safetensors")
     from qgate.demo.formats.gguf_convert import convert
 
     convert(DEMO, tmp_path / "demo-F16.gguf")
-    original, converted = artifact_at(DEMO), artifact_at(tmp_path / "demo-F16.gguf")
-    for one, other in ((converted, original), (original, converted)):
+    reference, converted = artifact_at(DEMO), artifact_at(tmp_path / "demo-F16.gguf")
+    for one, other in ((converted, reference), (reference, converted)):
         found = rows(one, other)
         assert [found[row].message for row in ROWS if not found[row].holds] == []
 
@@ -217,9 +217,9 @@ def test_rows_of_a_directory_that_cannot_be_read_are_errors(tmp_path: Path) -> N
 
 def test_without_a_tokenizer_the_row_is_an_error_or_fails(tmp_path: Path) -> None:
     directory = write_model(tmp_path / "m", {"a.weight": ("F16", (8, 8))}, dtype="float16")
-    artifact, original = artifact_at(directory), artifact_at(DEMO)
+    artifact, reference = artifact_at(directory), artifact_at(DEMO)
     with pytest.raises(ArtifactError, match=r"got it in no file and tokenizer\.json"):
-        find("integrity.tokenizer", artifact, lambda: original)
+        find("integrity.tokenizer", artifact, lambda: reference)
     finding = find("integrity.tokenizer", artifact, lambda: artifact)
     assert (finding.holds, finding.message) == (
         False,

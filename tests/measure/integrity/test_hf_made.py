@@ -76,8 +76,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def rows(path: Path) -> dict[str, Finding]:
-    (artifact,), (original,) = discover([path]), discover([DEMO])
-    return {row: find(f"integrity.{row}", artifact, lambda: original) for row in ROWS}
+    (artifact,), (reference,) = discover([path]), discover([DEMO])
+    return {row: find(f"integrity.{row}", artifact, lambda: reference) for row in ROWS}
 
 
 def test_what_the_tool_saves_holds_every_row(made: Path) -> None:

@@ -94,7 +94,7 @@ def value_of(check: str, samples: MemorySamples = SAMPLES, **parameters: float) 
     return found.value
 
 
-def test_weights_are_the_loaded_bytes_over_the_originals() -> None:
+def test_weights_are_the_loaded_bytes_over_the_references() -> None:
     assert value_of("memory.weights") == 500 / 1500
 
 
@@ -118,7 +118,7 @@ def test_a_header_that_does_not_tell_is_an_error_of_that_row_alone() -> None:
     assert value_of("memory.peak", silent) == value_of("memory.peak")
 
 
-def test_the_peak_is_weights_cache_and_scratch_over_the_originals() -> None:
+def test_the_peak_is_weights_cache_and_scratch_over_the_references() -> None:
     assert value_of("memory.peak") == (500 + 64 + 36) / (1500 + 64 + 36)
 
 
@@ -133,7 +133,7 @@ def test_the_peak_does_not_depend_on_who_else_maps_the_file() -> None:
 def test_peaks_at_different_contexts_are_not_compared() -> None:
     longer = dataclasses.replace(OWN, context_tokens=8192)
 
-    with pytest.raises(MeasurementError, match="got 8192 tokens; expected the original's 4096"):
+    with pytest.raises(MeasurementError, match="got 8192 tokens; expected the reference's 4096"):
         value_of("memory.peak", dataclasses.replace(SAMPLES, artifact=longer))
 
 

@@ -1,4 +1,4 @@
-"""An artifact is scored on the original's very tokens, every one of them, or not at all."""
+"""An artifact is scored on the reference's very tokens, every one of them, or not at all."""
 
 from __future__ import annotations
 

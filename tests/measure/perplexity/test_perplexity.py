@@ -36,9 +36,9 @@ class Truth:
     """What two bigram models say of each other, by the token before."""
 
     share: np.ndarray
-    """How often each token comes up in a long text of the original."""
+    """How often each token comes up in a long text of the reference."""
     entropy: np.ndarray
-    """The original's, nats."""
+    """The reference's, nats."""
     kl: np.ndarray
     same_top: np.ndarray
 
@@ -53,8 +53,8 @@ def read_tables(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return tensors["token_embd.weight"].astype(float), tensors["output.weight"].astype(float)
 
 
-def on_paper(original: Path, artifact: Path) -> Truth:
-    embedding, output = read_tables(original)
+def on_paper(reference: Path, artifact: Path) -> Truth:
+    embedding, output = read_tables(reference)
     _, damaged = read_tables(artifact)
     log_p = log_softmax(embedding @ output.T, axis=1)
     log_q = log_softmax(embedding @ damaged.T, axis=1)
@@ -86,7 +86,7 @@ def measured(toys: Toys, tmp_path: Path) -> tuple[Truth, Samples]:
 def test_intervals_cover_the_truth(measured: tuple[Truth, Samples]) -> None:
     truth, samples = measured
     reference_nll = truth.mean(truth.entropy)
-    # in a text of the original's own, the expected log-ratio of the two is the divergence
+    # in a text of the reference's own, the expected log-ratio of the two is the divergence
     nll = reference_nll + truth.mean(truth.kl)
     wanted = {
         "perplexity.increase": np.exp(nll) - np.exp(reference_nll),

@@ -1,4 +1,4 @@
-"""A task that the original itself does not know says nothing, and is no pass."""
+"""A task that the reference itself does not know says nothing, and is no pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def guess(file: ItemFile, right: int) -> Outcome:
     return chosen(file, *[0] * right, *[1] * (len(file.items) - right))
 
 
-def test_a_task_that_the_original_guesses_at_says_nothing(write: Write) -> None:
+def test_a_task_that_the_reference_guesses_at_says_nothing(write: Write) -> None:
     file = write(choices(100))
     task = Task(check="accuracy.x", file=file)
 
@@ -34,7 +34,7 @@ def test_a_task_that_the_original_guesses_at_says_nothing(write: Write) -> None:
         read(task, guess(file, 100), guess(file, 34))
 
     assert str(caught.value) == (
-        "accuracy.x: the original itself does not know items.jsonl: got 34% right;"
+        "accuracy.x: the reference itself does not know items.jsonl: got 34% right;"
         " expected at least 35%. Name tasks that the model is used for, and switch this one off"
     )
     assert read(task, guess(file, 0), guess(file, 35)).reference.sum() == 35
@@ -81,11 +81,11 @@ def test_a_bad_artifact_is_no_reason_to_skip(write: Write) -> None:
     assert found.p_value < 1e-20
 
 
-# --- what the original shows before an artifact is asked ------------------------------------------
+# --- what the reference shows before an artifact is asked -----------------------------------------
 
 
 def scouted(task: Task, right: int) -> Task:
-    """The task after the original had so many items of its scout right."""
+    """The task after the reference had so many items of its scout right."""
     scout = task.scout()
     assert scout is not None
     return task.narrowed(Work(), guess(scout.file, right))
@@ -101,14 +101,14 @@ def test_a_quarter_of_the_items_is_asked_first(write: Write) -> None:
     assert scout.file.items != task.file.items[:50]
 
 
-def test_an_original_that_clearly_guesses_is_not_asked_the_rest(write: Write) -> None:
+def test_an_reference_that_clearly_guesses_is_not_asked_the_rest(write: Write) -> None:
     task = Task(check="accuracy.x", file=write(choices(200)))
 
     with pytest.raises(NotApplicable) as caught:
         scouted(task, 9)
 
     assert str(caught.value) == (
-        "accuracy.x: the original itself does not know items.jsonl: got 18% of 50 right;"
+        "accuracy.x: the reference itself does not know items.jsonl: got 18% of 50 right;"
         " expected at least 35%. Name tasks that the model is used for, and switch this one off"
     )
     for right in (13, 18, 50):  # 26 % of 50 items may be 35 % of all

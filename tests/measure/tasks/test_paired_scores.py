@@ -58,16 +58,16 @@ def test_a_gain_beyond_chance_is_odd_and_one_within_is_not() -> None:
     assert odd_gain(lost=5, gained=9) == []
     assert odd_gain(lost=0, gained=6) == []  # p = 1/64
     [finding] = odd_gain(lost=0, gained=7)
-    assert finding == "implausible gain: 7 answers are better than the original's, 0 are worse"
+    assert finding == "implausible gain: 7 answers are better than the reference's, 0 are worse"
 
 
 def test_answers_of_other_lengths_and_empty_ones_are_noticed() -> None:
     same, longer, empty = said(4, 4), said(8, 4), said(0, 8)
     assert odd(same, same) == {"length_ratio": 1.0, "empty": 0, "findings": []}
     assert odd(longer, same)["findings"] == [
-        "answers are longer than the original's: 1.50 times its tokens"
+        "answers are longer than the reference's: 1.50 times its tokens"
     ]
-    assert odd(empty, same)["findings"] == ["empty answers: 1, the original's 0: item 1"]
+    assert odd(empty, same)["findings"] == ["empty answers: 1, the reference's 0: item 1"]
     assert odd(empty, empty)["findings"] == []
     assert odd(said(), said()) == {}
 
@@ -77,6 +77,6 @@ def test_programs_that_the_sandbox_stopped_are_listed() -> None:
     fine = dataclasses.replace(stuck, stopped_by=("", "", ""))
     assert odd(stuck, fine)["stopped"] == 1
     assert odd(stuck, fine)["findings"] == [
-        "stopped programs: 1, the original's 0: item 2 (stopped after 10 s)"
+        "stopped programs: 1, the reference's 0: item 2 (stopped after 10 s)"
     ]
     assert odd(fine, stuck)["findings"] == odd(stuck, stuck)["findings"] == []

@@ -114,7 +114,7 @@ def test_threads_change_no_bit(stories: Path) -> None:
 
 @pytest.mark.parametrize("is_whole", [False, True], ids=["half", "whole"])
 @pytest.mark.parametrize("window_tokens", [32, 100, 127, 128, 192, 255, 256, 258, 333, 511, 512])
-def test_original_and_artifact_are_decoded_alike_at_any_window(
+def test_reference_and_artifact_are_decoded_alike_at_any_window(
     stories: Path, window_tokens: int, is_whole: bool
 ) -> None:
     # llama.cpp picks kernels by the tokens of a call; unlike calls would read as damage
@@ -129,11 +129,11 @@ def test_original_and_artifact_are_decoded_alike_at_any_window(
         parts = runtime.logits_of_windows(windows[:count], first, with_hidden=with_hidden)
         return np.concatenate([part.copy() for part, _ in parts])
 
-    as_original = rows(len(windows), with_hidden=True)
+    as_reference = rows(len(windows), with_hidden=True)
 
     for count in range(1, len(windows) + 1):
         as_artifact = rows(count, with_hidden=False)
-        assert as_artifact.tobytes() == as_original[:count].tobytes(), count
+        assert as_artifact.tobytes() == as_reference[:count].tobytes(), count
     runtime.close()
 
 

@@ -46,7 +46,7 @@ KERNELS = {
     "torchao": "Linear (Int8Tensor)",
 }
 WORST = {
-    # perplexity over the original's less 1, mean KL in nats; in brackets what was measured
+    # perplexity over the reference's less 1, mean KL in nats; in brackets what was measured
     "nf4": (0.02, 0.012),  # .0070 and .0046
     "nf4-double": (0.02, 0.012),  # .0071 and .0046
     "int8": (0.002, 0.0003),  # .0001 and .00005
@@ -55,15 +55,15 @@ WORST = {
 
 
 @pytest.fixture(scope="module")
-def original() -> Iterator[Served]:
+def reference() -> Iterator[Served]:
     served = open_model("transformers", model_directory(), WINDOW)
     yield served
     served.runtime.close()
 
 
 @pytest.fixture(scope="module")
-def windows(original: Served) -> np.ndarray:
-    return original.sample(sequences=16, tokens=WINDOW, seed=4)
+def windows(reference: Served) -> np.ndarray:
+    return reference.sample(sequences=16, tokens=WINDOW, seed=4)
 
 
 def logprobs(served: Served, windows: np.ndarray) -> np.ndarray:
@@ -88,17 +88,17 @@ def needs(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_quantized_while_they_are_loaded_do_the_known_damage(
-    original: Served, windows: np.ndarray, kind: str
+    reference: Served, windows: np.ndarray, kind: str
 ) -> None:
     needs(kind)
     path = model_directory()
     with closing(
         open_model("transformers", path, WINDOW, quantize=dict(KINDS[kind])).runtime
     ) as runtime:
-        served = type(original)(
-            runtime=runtime, facts=original.facts, path=path, name="transformers"
+        served = type(reference)(
+            runtime=runtime, facts=reference.facts, path=path, name="transformers"
         )
-        ratio, kl = damage(logprobs(served, windows), logprobs(original, windows), windows)
+        ratio, kl = damage(logprobs(served, windows), logprobs(reference, windows), windows)
 
     most_ratio, most_kl = WORST[kind]
     assert abs(ratio) < most_ratio
@@ -106,13 +106,15 @@ def test_weights_quantized_while_they_are_loaded_do_the_known_damage(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_facts_of_quantized_weights_are_those_of_their_modules(original: Served, kind: str) -> None:
+def test_facts_of_quantized_weights_are_those_of_their_modules(
+    reference: Served, kind: str
+) -> None:
     needs(kind)
     quantized = open_model("transformers", model_directory(), quantize=dict(KINDS[kind]))
 
     assert quantized.facts.kernel == KERNELS[kind]
-    assert quantized.facts.n_params == original.facts.n_params
-    share = quantized.facts.weights_bytes / original.facts.weights_bytes
+    assert quantized.facts.n_params == reference.facts.n_params
+    share = quantized.facts.weights_bytes / reference.facts.weights_bytes
     assert share < (0.27 if kind.startswith("nf4") else 0.36)  # the embedding stays as it is
 
 
@@ -139,7 +141,7 @@ AutoTokenizer.from_pretrained(source).save_pretrained(target)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_artifact_is_what_loading_made_of_the_original(
+def test_a_saved_artifact_is_what_loading_made_of_the_reference(
     tmp_path: Path, windows: np.ndarray, kind: str
 ) -> None:
     needs(kind)
@@ -179,7 +181,7 @@ model.save(target)
     ("kind", "kernel"), [("gptq", "TorchAtenLinear"), ("awq", "TorchAtenAwqLinear")]
 )
 def test_weights_of_gptqmodel_run_in_its_kernel(
-    tmp_path: Path, original: Served, windows: np.ndarray, kind: str, kernel: str
+    tmp_path: Path, reference: Served, windows: np.ndarray, kind: str, kernel: str
 ) -> None:
     pytest.importorskip("gptqmodel", reason=f"{kind} is made with gptqmodel")
     run(GPTQ, model_directory(), tmp_path / "made", kind)
@@ -187,8 +189,8 @@ def test_weights_of_gptqmodel_run_in_its_kernel(
     served = open_model("transformers", tmp_path / "made", WINDOW)
 
     assert served.facts.kernel == kernel
-    assert served.facts.n_params == original.facts.n_params
-    ratio, kl = damage(logprobs(served, windows), logprobs(original, windows), windows)
+    assert served.facts.n_params == reference.facts.n_params
+    ratio, kl = damage(logprobs(served, windows), logprobs(reference, windows), windows)
     assert -0.01 < ratio < 0.05
     assert 1e-4 < kl < 0.03
 

@@ -13,7 +13,7 @@ from qgate.reference.output_matrix import find_output_matrix
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.worker.scoring import Scorer, ScoreRequest
-from tests.runtimes.worker.original_and_artifact import (
+from tests.runtimes.worker.reference_and_artifact import (
     STRIDE,
     TOKENS,
     WINDOWS,
@@ -24,7 +24,7 @@ from tests.runtimes.worker.original_and_artifact import (
 
 if TYPE_CHECKING:
     from qgate.runtimes.worker.reference_logits import Stored
-    from tests.runtimes.worker.original_and_artifact import Scene
+    from tests.runtimes.worker.reference_and_artifact import Scene
 
 A_WINDOW = len(range(0, TOKENS // 2 - 1, STRIDE))
 MASKS = {
@@ -42,9 +42,9 @@ def stored_as(scene: Scene, encoding: str) -> Stored:
     stored = scene.stored(encoding)
     if encoding == "rows":
         return stored
-    [original] = discover([scene.original])
-    facts = Fake().load(LoadSettings(path=str(scene.original), window_tokens=TOKENS))
-    matrix = find_output_matrix(original, facts)
+    [reference] = discover([scene.reference])
+    facts = Fake().load(LoadSettings(path=str(scene.reference), window_tokens=TOKENS))
+    matrix = find_output_matrix(reference, facts)
     assert matrix is not None
     return dataclasses.replace(stored, matrix=matrix)
 
@@ -65,7 +65,7 @@ def test_compared_positions_have_the_divergence_that_they_have_without(
     scene: Scene, encoding: str, mask: np.ndarray
 ) -> None:
     stored = stored_as(scene, encoding)
-    kept = score(scene.original, scene.request(stored))
+    kept = score(scene.reference, scene.request(stored))
     whole = score(scene.artifact, scene.request(stored, kept))
 
     found = score(scene.artifact, scene.request(stored, kept), mask)
@@ -79,14 +79,14 @@ def test_compared_positions_have_the_divergence_that_they_have_without(
 
 @BOTH_ENCODINGS
 @EVERY_MASK
-def test_of_the_original_everything_is_kept_and_some_of_it_is_compared(
+def test_of_the_reference_everything_is_kept_and_some_of_it_is_compared(
     scene: Scene, encoding: str, mask: np.ndarray
 ) -> None:
     stored = stored_as(scene, encoding)
-    whole = score(scene.original, scene.request(stored))
+    whole = score(scene.reference, scene.request(stored))
     array = np.load(stored.array)
 
-    found = score(scene.original, scene.request(stored), mask)
+    found = score(scene.reference, scene.request(stored), mask)
 
     assert found["kl_nats"][mask] == pytest.approx(whole["kl_nats"][mask], abs=1e-6)
     assert (found["kl_nats"][~mask] == 0.0).all()
@@ -109,15 +109,15 @@ class Huge(Fake):
 def test_a_number_too_large_to_keep_is_told_of_all_that_it_is_kept_with(
     scene: Scene, mask: np.ndarray | None
 ) -> None:
-    """Compared or not: an original that is not kept whole is not kept."""
+    """Compared or not: a reference that is not kept whole is not kept."""
     request = dataclasses.replace(scene.request(stored_as(scene, "hidden")), compared=mask)
 
-    found = Scorer(loaded(Huge(), scene.original), request).score(silent)
+    found = Scorer(loaded(Huge(), scene.reference), request).score(silent)
 
     assert np.isinf(found["kl_nats"][2::A_WINDOW]).any()
     assert np.isfinite(found["nll_nats"]).all()
 
     # as rows there is no such number
     rows = dataclasses.replace(scene.request(scene.stored("rows")), compared=mask)
-    kept = Scorer(loaded(Huge(), scene.original), rows).score(silent)
+    kept = Scorer(loaded(Huge(), scene.reference), rows).score(silent)
     assert np.abs(kept["kl_nats"]).max() < 1e-4

@@ -76,18 +76,18 @@ def windows(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(2, -1, rows.shape[-1])
 
 
-def kl_of(original: np.ndarray, artifact: np.ndarray, crew: Crew) -> np.ndarray:
+def kl_of(reference: np.ndarray, artifact: np.ndarray, crew: Crew) -> np.ndarray:
     return reductions.divergence(
-        lambda start, stop: original[:, start:stop].copy(),
-        reductions.log_normalizers(original[None], crew)[0],
+        lambda start, stop: reference[:, start:stop].copy(),
+        reductions.log_normalizers(reference[None], crew)[0],
         windows(artifact),
         reductions.log_normalizers(windows(artifact), crew),
         crew,
     )
 
 
-def plain_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
-    log_p = log_softmax(original.astype(np.float64), axis=1)
+def plain_kl(reference: np.ndarray, artifact: np.ndarray) -> np.ndarray:
+    log_p = log_softmax(reference.astype(np.float64), axis=1)
     log_q = log_softmax(artifact.astype(np.float64), axis=1)
     with np.errstate(under="ignore"):
         terms = np.exp(log_p) * (log_p - log_q)
@@ -95,10 +95,10 @@ def plain_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
 
 
 def test_the_plain_computation_is_scipys_relative_entropy() -> None:
-    original, artifact = PAIRS["one tile"]
-    p, q = (np.exp(log_softmax(x.astype(np.float64), axis=1)) for x in (original, artifact))
+    reference, artifact = PAIRS["one tile"]
+    p, q = (np.exp(log_softmax(x.astype(np.float64), axis=1)) for x in (reference, artifact))
 
-    assert plain_kl(original, artifact) == pytest.approx(rel_entr(p, q).sum(axis=1), rel=1e-9)
+    assert plain_kl(reference, artifact) == pytest.approx(rel_entr(p, q).sum(axis=1), rel=1e-9)
 
 
 @by_pair
@@ -119,17 +119,17 @@ def test_a_model_diverges_from_itself_by_nothing(pair: Pair, crew: Crew) -> None
 
 @by_pair
 def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, crew: Crew) -> None:
-    original, artifact = pair
+    reference, artifact = pair
     anchors, normalizers = (reductions.log_normalizers(windows(side), crew) for side in pair)
 
     def tiles(start: int, stop: int) -> np.ndarray:
-        return original[:, start:stop].copy()
+        return reference[:, start:stop].copy()
 
     # float16 moves what is stored by about so much from the anchor that was taken before
     anchors = anchors.reshape(-1) + 0.1
     moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, crew)
 
-    assert moved == pytest.approx(kl_of(original, artifact, crew), rel=1e-5, abs=1e-6)
+    assert moved == pytest.approx(kl_of(reference, artifact, crew), rel=1e-5, abs=1e-6)
 
 
 @by_pair
@@ -171,10 +171,10 @@ def test_what_is_not_finite_never_looks_finite(bad: float, crew: Crew) -> None:
 
 
 def test_rows_of_a_larger_array_are_reduced_where_they_lie(crew: Crew) -> None:
-    original, artifact = PAIRS["tiles and a rest"]
+    reference, artifact = PAIRS["tiles and a rest"]
     every = slice(0, None, 3)
     mine = windows(artifact)[:, every]
-    theirs = np.concatenate(windows(original)[:, every])
+    theirs = np.concatenate(windows(reference)[:, every])
 
     found = reductions.divergence(
         lambda start, stop: theirs[:, start:stop].copy(),
@@ -184,19 +184,19 @@ def test_rows_of_a_larger_array_are_reduced_where_they_lie(crew: Crew) -> None:
         crew,
     )
 
-    wanted = kl_of(original, artifact, crew).reshape(2, -1)[:, every].reshape(-1)
+    wanted = kl_of(reference, artifact, crew).reshape(2, -1)[:, every].reshape(-1)
     assert found.tolist() == wanted.tolist()
     assert artifact.tobytes() == PAIRS["tiles and a rest"][1].tobytes()
 
 
 def test_a_level_that_is_left_out_changes_nothing(crew: Crew) -> None:
     """The same pair, near zero and far from it, takes the two ways of computing."""
-    original, artifact = PAIRS["tiles and a rest"]
-    near_zero = kl_of(original, artifact, crew)
+    reference, artifact = PAIRS["tiles and a rest"]
+    near_zero = kl_of(reference, artifact, crew)
 
     for offset in (0.2, 0.3, 64.0, -64.0):
-        moved = kl_of(original, artifact + np.float32(offset), crew)
+        moved = kl_of(reference, artifact + np.float32(offset), crew)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
     for offset in (64.0, -64.0):
-        moved = kl_of(original + np.float32(offset), artifact + np.float32(offset), crew)
+        moved = kl_of(reference + np.float32(offset), artifact + np.float32(offset), crew)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)

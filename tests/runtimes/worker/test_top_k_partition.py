@@ -22,57 +22,57 @@ def pair(sharpness: float = 1.0, noise: float = 0.3) -> tuple[np.ndarray, np.nda
     )
 
 
-def whole_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
-    return (np.exp(original) * (original - artifact)).sum(axis=1)
+def whole_kl(reference: np.ndarray, artifact: np.ndarray) -> np.ndarray:
+    return (np.exp(reference) * (reference - artifact)).sum(axis=1)
 
 
-def top(original: np.ndarray, artifact: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    ids = np.argsort(-original, axis=1)[:, :k]
-    return np.take_along_axis(original, ids, axis=1), np.take_along_axis(artifact, ids, axis=1)
+def top(reference: np.ndarray, artifact: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.argsort(-reference, axis=1)[:, :k]
+    return np.take_along_axis(reference, ids, axis=1), np.take_along_axis(artifact, ids, axis=1)
 
 
 @pytest.mark.parametrize("k", [1, 8, 64, 256])
 def test_it_is_a_lower_bound(k: int) -> None:
-    original, artifact = pair()
+    reference, artifact = pair()
 
-    kl, covered = partition_divergence(*top(original, artifact, k))
+    kl, covered = partition_divergence(*top(reference, artifact, k))
 
-    assert (kl <= whole_kl(original, artifact) + 1e-9).all()
+    assert (kl <= whole_kl(reference, artifact) + 1e-9).all()
     assert (kl >= -1e-12).all()
-    assert covered == pytest.approx(np.exp(top(original, artifact, k)[0]).sum(axis=1))
+    assert covered == pytest.approx(np.exp(top(reference, artifact, k)[0]).sum(axis=1))
 
 
 def test_more_tokens_never_make_it_smaller() -> None:
-    original, artifact = pair()
+    reference, artifact = pair()
 
     found = [
-        partition_divergence(*top(original, artifact, k))[0] for k in (1, 2, 16, 128, VOCABULARY)
+        partition_divergence(*top(reference, artifact, k))[0] for k in (1, 2, 16, 128, VOCABULARY)
     ]
 
     assert all((few <= more + 1e-9).all() for few, more in itertools.pairwise(found))
 
 
 def test_with_the_whole_vocabulary_it_is_the_whole_divergence() -> None:
-    original, artifact = pair()
+    reference, artifact = pair()
 
-    kl, covered = partition_divergence(*top(original, artifact, VOCABULARY))
+    kl, covered = partition_divergence(*top(reference, artifact, VOCABULARY))
 
-    assert kl == pytest.approx(whole_kl(original, artifact), abs=1e-9)
+    assert kl == pytest.approx(whole_kl(reference, artifact), abs=1e-9)
     assert covered == pytest.approx(1.0)
 
 
 def test_it_is_near_the_whole_where_the_tokens_carry_nearly_all_mass() -> None:
-    original, artifact = pair(sharpness=1.5)
+    reference, artifact = pair(sharpness=1.5)
 
-    kl, covered = partition_divergence(*top(original, artifact, 64))
+    kl, covered = partition_divergence(*top(reference, artifact, 64))
 
     assert covered.mean() > 0.99
-    assert kl.mean() == pytest.approx(whole_kl(original, artifact).mean(), rel=0.03)
+    assert kl.mean() == pytest.approx(whole_kl(reference, artifact).mean(), rel=0.03)
 
 
 def test_tokens_that_are_not_told_join_the_rest() -> None:
-    original, artifact = pair()
-    theirs, ours = top(original, artifact, 16)
+    reference, artifact = pair()
+    theirs, ours = top(reference, artifact, 16)
     told = ours.copy()
     told[:, 3:8] = np.nan
 
@@ -85,17 +85,17 @@ def test_tokens_that_are_not_told_join_the_rest() -> None:
 
 
 def test_where_nothing_is_told_nothing_is_covered() -> None:
-    original, _ = pair()
+    reference, _ = pair()
 
-    kl, covered = partition_divergence(original[:, :8], np.full((POSITIONS, 8), np.nan))
+    kl, covered = partition_divergence(reference[:, :8], np.full((POSITIONS, 8), np.nan))
 
     assert kl == pytest.approx(0.0, abs=1e-12)
     assert (covered == 0.0).all()
 
 
 def test_a_token_that_the_artifact_rules_out_is_infinitely_far() -> None:
-    original, artifact = pair()
-    theirs, ours = top(original, artifact, 8)
+    reference, artifact = pair()
+    theirs, ours = top(reference, artifact, 8)
     ours[5, 0] = -np.inf
 
     kl, _ = partition_divergence(theirs, ours)
@@ -105,8 +105,8 @@ def test_a_token_that_the_artifact_rules_out_is_infinitely_far() -> None:
 
 
 def test_equal_models_in_float32_are_nearly_nothing_apart() -> None:
-    original, _ = pair()
-    theirs = top(original, original, 128)[0].astype(np.float32)
+    reference, _ = pair()
+    theirs = top(reference, reference, 128)[0].astype(np.float32)
     again = (theirs.astype(np.float64) + 1e-7).astype(np.float32)
 
     kl, _ = partition_divergence(theirs, again)

@@ -12,7 +12,7 @@ from qgate.errors import MeasurementError
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from tests.conftest import Toy, write_toy
 from tests.runtimes.worker.logprob_runtimes import TopKFake
-from tests.runtimes.worker.original_and_artifact import (
+from tests.runtimes.worker.reference_and_artifact import (
     TOKENS,
     VOCABULARY,
     WINDOWS,
@@ -66,7 +66,7 @@ WRONG = [
 def test_log_probabilities_that_cannot_be_are_refused(
     scene: Scene, fields: dict[str, Any], message: str
 ) -> None:
-    runtime = loaded(changed(**fields)(), scene.original)
+    runtime = loaded(changed(**fields)(), scene.reference)
 
     with pytest.raises(MeasurementError) as caught:
         TopKScorer(runtime, VOCABULARY, scene.request(scene.stored("top_k"))).score(silent)
@@ -80,7 +80,7 @@ def test_a_lost_window_is_noticed(scene: Scene, lost: int) -> None:
         def read_prompts(self, spans: Any, top: int, named: Any = None) -> Any:
             yield from list(super().read_prompts(spans, top, named))[lost:]
 
-    runtime = loaded(Losing(), scene.original)
+    runtime = loaded(Losing(), scene.reference)
     scorer = TopKScorer(runtime, VOCABULARY, scene.request(None))
     if lost == 0:
         assert len(scorer.score(silent)["nll_nats"]) == WINDOWS * (TOKENS // 2 - 1)
@@ -91,7 +91,7 @@ def test_a_lost_window_is_noticed(scene: Scene, lost: int) -> None:
 
 def test_named_tokens_that_are_not_told_are_refused(scene: Scene) -> None:
     stored = scene.stored("top_k")
-    kept = without(scene.original, scene.request(stored))
+    kept = without(scene.reference, scene.request(stored))
     runtime = loaded(
         changed(named_logprobs=lambda array: array[:, 1:])(reads_named=True), scene.artifact
     )
@@ -100,18 +100,18 @@ def test_named_tokens_that_are_not_told_are_refused(scene: Scene) -> None:
         TopKScorer(runtime, VOCABULARY, scene.request(stored, kept)).score(silent)
 
 
-def test_an_original_that_says_nothing_is_refused(tmp_path: Path, scene: Scene) -> None:
+def test_an_reference_that_says_nothing_is_refused(tmp_path: Path, scene: Scene) -> None:
     flat = write_toy(
         tmp_path / "flat.gguf", Toy(scheme="F32", vocabulary=VOCABULARY, fault="constant:score")
     )
 
-    with pytest.raises(MeasurementError, match="the original says nothing"):
+    with pytest.raises(MeasurementError, match="the reference says nothing"):
         without(flat, scene.request(scene.stored("top_k")))
 
 
 def test_a_store_that_is_too_short_is_refused(scene: Scene) -> None:
     stored = scene.stored("top_k")
-    kept = without(scene.original, scene.request(stored))
+    kept = without(scene.reference, scene.request(stored))
     more = dataclasses.replace(scene, windows=np.tile(scene.windows, (2, 1)))
 
     for scored in (without, with_logits):

@@ -17,7 +17,7 @@ from qgate.runtimes.worker import prompt_logprobs as top_k
 from qgate.runtimes.worker import spans as sequences
 from qgate.runtimes.worker.logprob_scoring import TopKScorer
 from tests.runtimes.worker.logprob_runtimes import TopKFake
-from tests.runtimes.worker.original_and_artifact import (
+from tests.runtimes.worker.reference_and_artifact import (
     STRIDE,
     TOKENS,
     VOCABULARY,
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 def whole(scene: Scene) -> dict[str, Any]:
     """Both models with logits: the whole divergence."""
     stored = scene.stored("rows")
-    kept = with_logits(scene.original, scene.request(stored))
+    kept = with_logits(scene.reference, scene.request(stored))
     return with_logits(scene.artifact, scene.request(stored, kept))
 
 
-def crossed(scene: Scene, original: Callable[..., Any], artifact: Callable[..., Any]) -> Any:
-    stored = scene.stored("top_k" if original is without else "rows")
-    kept = original(scene.original, scene.request(stored))
+def crossed(scene: Scene, reference: Callable[..., Any], artifact: Callable[..., Any]) -> Any:
+    stored = scene.stored("top_k" if reference is without else "rows")
+    kept = reference(scene.reference, scene.request(stored))
     return artifact(scene.artifact, scene.request(stored, kept))
 
 
 PAIRS = [
     pytest.param(without, without, id="both without logits"),
-    pytest.param(with_logits, without, id="original with logits"),
+    pytest.param(with_logits, without, id="reference with logits"),
     pytest.param(without, with_logits, id="artifact with logits"),
 ]
 
@@ -56,18 +56,18 @@ PAIRS = [
 def test_likelihoods_are_those_of_logits(scene: Scene) -> None:
     plain = scene.request(None)
 
-    found, wanted = without(scene.original, plain), with_logits(scene.original, plain)
+    found, wanted = without(scene.reference, plain), with_logits(scene.reference, plain)
 
     assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("original", "artifact"), PAIRS)
+@pytest.mark.parametrize(("reference", "artifact"), PAIRS)
 def test_the_divergence_is_below_and_near_the_whole(
-    scene: Scene, original: Callable[..., Any], artifact: Callable[..., Any]
+    scene: Scene, reference: Callable[..., Any], artifact: Callable[..., Any]
 ) -> None:
     wanted = whole(scene)
 
-    found = crossed(scene, original, artifact)
+    found = crossed(scene, reference, artifact)
 
     assert found["covered_mass"].mean() > 0.99
     # the store of logits rounds to 16 bits: a few 1e-5 either way
@@ -78,17 +78,17 @@ def test_the_divergence_is_below_and_near_the_whole(
     assert found["nll_nats"] == pytest.approx(wanted["nll_nats"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("original", "artifact"), PAIRS)
+@pytest.mark.parametrize(("reference", "artifact"), PAIRS)
 def test_with_all_tokens_it_is_the_whole(
     scene: Scene,
-    original: Callable[..., Any],
+    reference: Callable[..., Any],
     artifact: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(top_k_scoring, "TOP", VOCABULARY)
     monkeypatch.setattr(top_k_scoring, "SEARCHED", VOCABULARY)
 
-    found = crossed(scene, original, artifact)
+    found = crossed(scene, reference, artifact)
 
     assert found["kl_nats"] == pytest.approx(whole(scene)["kl_nats"], abs=1e-4)
     assert found["kl_nats"].mean() == pytest.approx(whole(scene)["kl_nats"].mean(), abs=2e-5)
@@ -97,7 +97,7 @@ def test_with_all_tokens_it_is_the_whole(
 
 def test_naming_the_tokens_covers_all_that_is_kept(scene: Scene) -> None:
     stored = scene.stored("top_k")
-    kept = without(scene.original, scene.request(stored))
+    kept = without(scene.reference, scene.request(stored))
 
     named = without(scene.artifact, scene.request(stored, kept), reads_named=True)
     searched = without(scene.artifact, scene.request(stored, kept))
@@ -110,7 +110,7 @@ def test_naming_the_tokens_covers_all_that_is_kept(scene: Scene) -> None:
 
 def test_naming_asks_for_no_long_list(scene: Scene) -> None:
     stored = scene.stored("top_k")
-    kept = without(scene.original, scene.request(stored))
+    kept = without(scene.reference, scene.request(stored))
     asked = []
     for reads_named in (True, False):
         runtime = loaded(TopKFake(reads_named=reads_named), scene.artifact)
@@ -120,8 +120,8 @@ def test_naming_asks_for_no_long_list(scene: Scene) -> None:
     assert asked == [(1, True), (top_k.SEARCHED, False)]
 
 
-def test_the_original_is_nothing_away_from_its_second_scoring(scene: Scene) -> None:
-    kept = without(scene.original, scene.request(scene.stored("top_k")))
+def test_the_reference_is_nothing_away_from_its_second_scoring(scene: Scene) -> None:
+    kept = without(scene.reference, scene.request(scene.stored("top_k")))
 
     positions = WINDOWS * len(range(0, TOKENS // 2 - 1, STRIDE))
     assert kept["kl_nats"].shape == kept["tops"].shape == kept["anchors"].shape == (positions,)
@@ -130,14 +130,14 @@ def test_the_original_is_nothing_away_from_its_second_scoring(scene: Scene) -> N
     assert np.load(scene.directory / "top_k_ids.npy").dtype == np.int32
 
 
-def test_an_original_that_scores_differently_in_another_order_is_seen(scene: Scene) -> None:
+def test_an_reference_that_scores_differently_in_another_order_is_seen(scene: Scene) -> None:
     class Drifting(TopKFake):
         def read_prompts(self, spans: Any, top: int, named: Any = None) -> Any:
             for number, _ in enumerate(super().read_prompts(spans, top, named)):
                 swapped = spans[number - 1] if number else spans[number]
                 yield self._read(swapped, top, None)
 
-    runtime = loaded(Drifting(), scene.original)
+    runtime = loaded(Drifting(), scene.reference)
     kept = TopKScorer(runtime, VOCABULARY, scene.request(scene.stored("top_k"))).score(silent)
 
     assert np.abs(kept["kl_nats"]).mean() > 0.1

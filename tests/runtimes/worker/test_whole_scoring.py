@@ -10,7 +10,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker.whole_scoring import score_whole
 from tests.runtimes.worker.logprob_runtimes import WholeFake
-from tests.runtimes.worker.original_and_artifact import (
+from tests.runtimes.worker.reference_and_artifact import (
     STRIDE,
     TOKENS,
     VOCABULARY,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.runtimes.worker.scoring import ScoreRequest
-    from tests.runtimes.worker.original_and_artifact import Scene
+    from tests.runtimes.worker.reference_and_artifact import Scene
 
 POSITIONS = WINDOWS * len(range(0, TOKENS // 2 - 1, STRIDE))
 
@@ -34,13 +34,13 @@ def whole(path: Path, request: ScoreRequest, **how: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", [1, 7, 40])
-def test_original_and_artifact_are_measured_as_with_logits(scene: Scene, part: int) -> None:
+def test_reference_and_artifact_are_measured_as_with_logits(scene: Scene, part: int) -> None:
     """However the prompts are cut into parts: an engine reads several side by side."""
     stored = scene.stored("rows")
-    wanted_kept = with_logits(scene.original, scene.request(stored))
+    wanted_kept = with_logits(scene.reference, scene.request(stored))
     wanted = with_logits(scene.artifact, scene.request(stored, wanted_kept))
 
-    kept = whole(scene.original, scene.request(stored), part=part)
+    kept = whole(scene.reference, scene.request(stored), part=part)
     found = whole(scene.artifact, scene.request(stored, kept), part=part)
 
     assert kept["kl_nats"].shape == (POSITIONS,)
@@ -53,9 +53,9 @@ def test_original_and_artifact_are_measured_as_with_logits(scene: Scene, part: i
     assert "covered_mass" not in found
 
 
-def test_an_original_that_another_runtime_kept_serves_it(scene: Scene) -> None:
+def test_an_reference_that_another_runtime_kept_serves_it(scene: Scene) -> None:
     stored = scene.stored("rows")
-    kept = with_logits(scene.original, scene.request(stored))
+    kept = with_logits(scene.reference, scene.request(stored))
 
     found = whole(scene.artifact, scene.request(stored, kept))
 
@@ -75,9 +75,9 @@ def test_an_original_that_another_runtime_kept_serves_it(scene: Scene) -> None:
 def test_what_is_not_believed_is_compared_over_the_likeliest_tokens(
     scene: Scene, how: dict[str, Any], why: str
 ) -> None:
-    """The original's store, whole rows, serves both ways."""
+    """The reference's store, whole rows, serves both ways."""
     stored = scene.stored("rows")
-    kept = whole(scene.original, scene.request(stored))
+    kept = whole(scene.reference, scene.request(stored))
     exact = whole(scene.artifact, scene.request(stored, kept))
 
     found = whole(scene.artifact, scene.request(stored, kept), **how)
@@ -89,16 +89,16 @@ def test_what_is_not_believed_is_compared_over_the_likeliest_tokens(
     assert found["kl_nats"].mean() == pytest.approx(exact["kl_nats"].mean(), rel=0.05)
 
 
-def test_an_original_that_is_not_believed_is_not_kept_whole(scene: Scene) -> None:
-    found = whole(scene.original, scene.request(scene.stored("rows")), loses=1)
+def test_an_reference_that_is_not_believed_is_not_kept_whole(scene: Scene) -> None:
+    found = whole(scene.reference, scene.request(scene.stored("rows")), loses=1)
 
     assert list(found) == ["why_partition"]
 
 
-def test_an_original_kept_as_likeliest_tokens_is_compared_over_them(scene: Scene) -> None:
+def test_an_reference_kept_as_likeliest_tokens_is_compared_over_them(scene: Scene) -> None:
     stored = scene.stored("top_k")
 
-    kept = whole(scene.original, scene.request(stored))
+    kept = whole(scene.reference, scene.request(stored))
     found = whole(scene.artifact, scene.request(stored, kept))
 
     assert found["covered_mass"].mean() > 0.99
@@ -106,7 +106,7 @@ def test_an_original_kept_as_likeliest_tokens_is_compared_over_them(scene: Scene
 
 def test_a_store_that_is_too_short_is_refused_and_no_reason_to_compare_less(scene: Scene) -> None:
     stored = scene.stored("rows")
-    kept = whole(scene.original, scene.request(stored))
+    kept = whole(scene.reference, scene.request(stored))
     np.save(stored.array, np.load(stored.array)[:-3])
 
     with pytest.raises(MeasurementError, match="Delete the store to have it measured again"):

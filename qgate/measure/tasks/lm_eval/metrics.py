@@ -1,7 +1,7 @@
 """Which of a task's metrics is gated: one that has a value for every doc.
 
 A corpus-level metric (perplexity, BLEU of all answers together, F1 over classes) has none, so that
-original and artifact could not be compared doc by doc.
+reference and artifact could not be compared doc by doc.
 """
 
 from __future__ import annotations

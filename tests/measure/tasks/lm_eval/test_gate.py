@@ -43,7 +43,7 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's original, and what its ruin is: Q2_K in every matrix."""
+    """The demo's reference, and what its ruin is: Q2_K in every matrix."""
     from qgate.demo.formats.gguf_convert import convert
     from qgate.demo.formats.gguf_quantize import quantize
 
@@ -79,7 +79,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_a_ruined_artifact_loses_what_its_original_can(
+def test_a_ruined_artifact_loses_what_its_reference_can(
     models: Path, tmp_path: Path, write_task: Callable[..., Path]
 ) -> None:
     directory = write_task("sums", GENERATED, rows_of("arithmetic"))
@@ -89,7 +89,7 @@ def test_a_ruined_artifact_loses_what_its_original_can(
     with measurer(models, tmp_path / "store", probe) as (found, serving):
         rows = found.probe(serving, "accuracy.sums")
     with measurer(models, tmp_path / "store", probe) as (found, serving):
-        again = found.probe(serving, "accuracy.sums")  # the original's answers from the store
+        again = found.probe(serving, "accuracy.sums")  # the reference's answers from the store
 
     assert isinstance(rows, PairedAnswers)
     assert isinstance(again, PairedAnswers)

@@ -143,8 +143,8 @@ def in_transformers(noisy: Path, windows: np.ndarray) -> Whole:
 
 def kept_as(encoding: Encoding, directory: Path, host: Host) -> Stored:
     facts = load(host, model_directory())
-    (original,) = discover([model_directory()])
-    head = find_output_matrix(original, facts) if encoding == "hidden" else None
+    (reference,) = discover([model_directory()])
+    head = find_output_matrix(reference, facts) if encoding == "hidden" else None
     return Stored(encoding=encoding, array=str(directory / "kept.npy"), stride=2, matrix=head)
 
 

@@ -1,4 +1,4 @@
-"""The original in two runtimes: the same windows, each artifact against the one it belongs to."""
+"""The reference in two runtimes: the same windows, each artifact against the one it belongs to."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OTHER_IDS = (
 
 @pytest.fixture
 def measurer(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Measurer]:
-    """Artifacts `a` and `b` in the fake runtime; the original of `b` is in the planted one."""
+    """Artifacts `a` and `b` in the fake runtime; the reference of `b` is in the planted one."""
     monkeypatch.syspath_prepend(tmp_path / "plugins")  # this process reads the specs of runtimes
     found = {artifact.id: artifact for artifact in discover([toys(a=Toy(), b=Toy())])}
     models, thresholds = [found["a"], found["b"]], Thresholds(text=SETTINGS)
@@ -131,8 +131,8 @@ def test_what_was_timed_beside_several_artifacts_does_not_hang_on_the_last(
     measurer.reference(of(measurer, "a"))
     artifact = of(measurer, "a").artifact
     for tps in (100.0, 300.0, 120.0):
-        measurer.originals.book(artifact, {"output_tps": tps})
-    measurer.originals.book(artifact, {"weights_bytes": 5.0})
+        measurer.references.book(artifact, {"output_tps": tps})
+    measurer.references.book(artifact, {"weights_bytes": 5.0})
 
-    measured = measurer.originals.describe()["measured"]
+    measured = measurer.references.describe()["measured"]
     assert (measured["output_tps"], measured["weights_bytes"]) == (120.0, 5.0)

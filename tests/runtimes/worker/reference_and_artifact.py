@@ -1,4 +1,4 @@
-"""An original and an artifact of it, to be scored with logits and without."""
+"""A reference and an artifact of it, to be scored with logits and without."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def silent(*_: object) -> None: ...
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-    original: Path
+    reference: Path
     artifact: Path
     directory: Path
     windows: np.ndarray
@@ -52,7 +52,7 @@ def make_scene(directory: Path) -> Scene:
     pytest.importorskip("gguf", reason="toy models are written with the gguf package")
     drawn = np.random.default_rng(5).integers(3, VOCABULARY, (WINDOWS, TOKENS))
     return Scene(
-        original=write_toy(directory / "o.gguf", Toy(scheme="F32", vocabulary=VOCABULARY)),
+        reference=write_toy(directory / "o.gguf", Toy(scheme="F32", vocabulary=VOCABULARY)),
         artifact=write_toy(directory / "a.gguf", Toy(noise=0.1, vocabulary=VOCABULARY)),
         directory=directory,
         windows=drawn.astype(np.int32),

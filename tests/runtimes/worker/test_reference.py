@@ -1,4 +1,4 @@
-"""The original's distributions, kept in 16 bits and read back: by state and matrix, or by row."""
+"""The reference's distributions, kept in 16 bits and read back: by state and matrix, or by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
-from qgate.runtimes.worker.reference_logits import Keeper, MatrixPlace, Original, Stored, centred
+from qgate.runtimes.worker.reference_logits import Keeper, MatrixPlace, Reference, Stored, centred
 from qgate.runtimes.worker.threads import Crew
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def stored(tmp_path: Path, type_name: TypeName | None) -> Stored:
     )
 
 
-def plain_kl(original: np.ndarray, artifact: np.ndarray) -> np.ndarray:
-    log_p = log_softmax(original.astype(np.float64), axis=1)
+def plain_kl(reference: np.ndarray, artifact: np.ndarray) -> np.ndarray:
+    log_p = log_softmax(reference.astype(np.float64), axis=1)
     log_q = log_softmax(artifact.astype(np.float64), axis=1)
     return (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
 
@@ -90,9 +90,9 @@ def test_what_is_kept_gives_the_divergence_back(
         keeper.keep(begin, kept[begin : begin + 8])
     artifact = logits + np.random.default_rng(2).normal(0.0, 0.3, logits.shape).astype(np.float32)
 
-    original = Original(keeping)
+    reference = Reference(keeping)
     for begin, end in ((0, 8), (8, 16), (3, 24)):
-        tiles = original.tiles(begin, end)
+        tiles = reference.tiles(begin, end)
         rows = np.concatenate([tiles(0, 2048), tiles(2048, VOCABULARY)], axis=1)
         for other, wanted_abs in ((artifact, 2e-4), (logits, 1e-6)):
             found = reductions.divergence(
@@ -115,7 +115,7 @@ def test_keeping_hands_out_what_will_be_read_back(
     values = centred(logits_of("F32")) if type_name is None else STATES
 
     at_once = Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values)(100, 300)
-    later = Original(keeping).tiles(0, POSITIONS)(100, 300)
+    later = Reference(keeping).tiles(0, POSITIONS)(100, 300)
 
     assert at_once.tobytes() == later.tobytes()
     assert np.load(keeping.array).dtype == np.float16
@@ -130,12 +130,12 @@ def test_only_the_rows_that_are_wanted_are_read_back(
     wanted = RNG.random(POSITIONS) < 0.4
 
     kept = Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values, wanted)
-    whole = Original(keeping).tiles(0, POSITIONS)(100, 300)
+    whole = Reference(keeping).tiles(0, POSITIONS)(100, 300)
 
     assert kept is not None
     assert kept(100, 300) == pytest.approx(whole[wanted], abs=1e-4)
     assert len(kept(100, 300)) == wanted.sum()
-    some = Original(keeping).tiles(4, 20, wanted[4:20])(100, 300)
+    some = Reference(keeping).tiles(4, 20, wanted[4:20])(100, 300)
     assert some == pytest.approx(whole[4:20][wanted[4:20]], abs=1e-4)
     # what is not wanted now is kept all the same
     assert np.load(keeping.array) == pytest.approx(values.astype(np.float16))
@@ -195,8 +195,8 @@ def test_windows_from_the_middle_are_read_from_the_middle(
     values = STATES if type_name else logits_of("F32")
     Keeper(keeping, POSITIONS, values.shape[1]).keep(0, values)
 
-    whole = Original(keeping).tiles(5, POSITIONS)(0, 100)
-    later = Original(dataclasses.replace(keeping, begin=5)).tiles(0, POSITIONS - 5)(0, 100)
+    whole = Reference(keeping).tiles(5, POSITIONS)(0, 100)
+    later = Reference(dataclasses.replace(keeping, begin=5)).tiles(0, POSITIONS - 5)(0, 100)
 
     assert np.array_equal(later, whole)
 
@@ -226,7 +226,7 @@ def test_a_store_that_is_too_short_is_refused(tmp_path: Path) -> None:
     Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
 
     with pytest.raises(MeasurementError) as caught:
-        Original(keeping).tiles(20, 28)
+        Reference(keeping).tiles(20, 28)
 
     assert str(caught.value) == (
         "reference store: got 24 positions; expected at least 28."
@@ -242,7 +242,7 @@ def test_a_matrix_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: OFFSET + 4000 * WIDTH * 2])
 
     assert tiles(0, 2048).shape == (POSITIONS, 2048)
-    with pytest.raises(MeasurementError, match="the original's output matrix is cut short"):
+    with pytest.raises(MeasurementError, match="the reference's output matrix is cut short"):
         tiles(2048, 4096)
 
 
@@ -251,4 +251,4 @@ def test_arrays_that_hold_objects_are_not_loaded(tmp_path: Path) -> None:
     np.save(keeping.array, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
     with pytest.raises(ValueError, match="Python objects in dtype"):
-        Original(keeping)
+        Reference(keeping)

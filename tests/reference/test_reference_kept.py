@@ -1,4 +1,4 @@
-"""How an original is kept: by what its runtime tells, and in the first form that gives it back."""
+"""How a reference is kept: by what its runtime tells, and in the first form that gives it back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import qgate
 from qgate.artifacts import discover
 from qgate.errors import MeasurementError
-from qgate.reference.encoding import Loaded, keep_original
+from qgate.reference.encoding import Loaded, keep_reference
 from qgate.reference.windows import Windows
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.worker.scoring import ScoreRequest
@@ -74,7 +74,7 @@ def keep(directory: Path, host: Any, scoring: Any) -> tuple[float, str]:
     )
     loaded = Loaded(host=host, facts=facts, windows=windows)
     settings = TextSettings(source="generated", windows=2, window_tokens=16)
-    kept = keep_original(directory, DEMO, settings, loaded)
+    kept = keep_reference(directory, DEMO, settings, loaded)
     return kept.self_kl_nats, kept.stored.encoding
 
 
@@ -137,7 +137,7 @@ def test_a_number_that_cannot_be_kept_is_seen_at_any_position(tmp_path: Path, pl
     assert keep(tmp_path, host, "logits")[1] == "rows"
 
 
-def test_an_original_of_which_no_encoding_holds_the_numbers_is_refused(tmp_path: Path) -> None:
+def test_an_reference_of_which_no_encoding_holds_the_numbers_is_refused(tmp_path: Path) -> None:
     host = Served(hidden=self_kl(0.0, at_1=np.inf), rows=self_kl(0.0, at_2=np.inf))
 
     with pytest.raises(MeasurementError, match="cannot be stored exactly: got a KL of inf against"):

@@ -1,10 +1,10 @@
-"""The original, in every runtime in which artifacts are held against it.
+"""The reference, in every runtime in which artifacts are held against it.
 
-An artifact is held against the original in its own runtime where both load there; what differs
-then is the artifact's doing. Elsewhere the original stays at home, in the runtime that is its own
+An artifact is held against the reference in its own runtime where both load there; what differs
+then is the artifact's doing. Elsewhere the reference stays at home, in the runtime that is its own
 choice, and the difference of the two runtimes is part of every row; the report says so.
 
-All runtimes score the windows that the original's home has cut, so that its perplexity in two of
+All runtimes score the windows that the reference's home has cut, so that its perplexity in two of
 them is a measurement of what the runtimes themselves differ by.
 """
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from qgate.runtimes.served_model import Serving
 
 
-class Originals:
-    """Answers for the original; every one of them by runtime."""
+class References:
+    """Answers for the reference; every one of them by runtime."""
 
     def __init__(self, settings: RunSettings, children: ModelProcesses, memo: Memo) -> None:
         self._plan, self._children, self._memo = settings.plan, children, memo
         self._headlines: dict[str, list[dict[str, float]]] = {}
 
     def serving_for(self, artifact: Artifact) -> Serving:
-        """The original's child that the artifact is held against.
+        """The reference's child that the artifact is held against.
 
         Raises:
-            QGateError: there is no original, or nothing serves it.
+            QGateError: there is no reference, or nothing serves it.
         """
         runtime = self._plan.reference_runtime_of(artifact)
-        return self._children.serve_original(runtime)
+        return self._children.serve_reference(runtime)
 
     def reference_for(self, artifact: Artifact) -> Reference:
-        """The original's likelihoods and distributions, from the store or measured now.
+        """The reference's likelihoods and distributions, from the store or measured now.
 
         Raises:
             QGateError: there is none, or it could not be measured; the same each time.
@@ -54,10 +54,10 @@ class Originals:
     def extension_of(
         self, reference: Reference, artifact: Artifact
     ) -> Callable[[], Reference] | None:
-        """What measures the original on as many windows more; None: there are none, or shall be.
+        """What measures the reference on as many windows more; None: there are none, or shall be.
 
         Args:
-            reference: the original on the windows that are there.
+            reference: the reference on the windows that are there.
             artifact: that is held against it.
         """
         settings = self._plan.thresholds.text
@@ -67,7 +67,7 @@ class Originals:
         return lambda: self._reference_in(runtime, self._rounds_at_home())
 
     def _rounds_at_home(self) -> int:
-        """How many times the windows of the settings the original wrote already."""
+        """How many times the windows of the settings the reference wrote already."""
         home = self._reference_in(self._plan.reference_runtime_of())
         return len(home.windows.ids) // self._plan.thresholds.text.windows
 
@@ -81,24 +81,24 @@ class Originals:
 
         home = self._plan.reference_runtime_of()
         windows = None if runtime == home else self._reference_in(home, first_round).windows
-        original, text = self._plan.require_reference(), self._plan.thresholds.text
+        reference, text = self._plan.require_reference(), self._plan.thresholds.text
         plan = Plan(
-            artifact=original,
-            digest=self._children.digest(original),
-            text=find_text(text, self._plan.directory, original),
+            artifact=reference,
+            digest=self._children.digest(reference),
+            text=find_text(text, self._plan.directory, reference),
             settings=text,
             windows=windows,
             first_round=first_round,
-            require_unchanged=lambda: self._children.require_unchanged(original),
+            require_unchanged=lambda: self._children.require_unchanged(reference),
         )
-        serving = self._children.serve_original(runtime)
+        serving = self._children.serve_reference(runtime)
         with named(serving), serving.phase("perplexity"):
             return ReferenceStore(self._children.store).get_or_measure(plan, serving)
 
     # --- for the report -----------------------------------------------------------------------
 
     def book(self, artifact: Artifact, headline: dict[str, float]) -> None:
-        """Note numbers that the report shows of the original that the artifact is held against.
+        """Note numbers that the report shows of the reference that the artifact is held against.
 
         What was measured beside several artifacts is shown as the median of these, so that it does
         not hang on which of them came last.
@@ -114,12 +114,12 @@ class Originals:
         return {name: statistics.median(seen) for name, seen in values.items()}
 
     def describe(self) -> dict[str, Any]:
-        """The report's `reference` section: what was asked of the original, at home and elsewhere.
+        """The report's `reference` section: what was asked of the reference, at home and elsewhere.
 
         Elsewhere is under `elsewhere`, one entry a runtime, with the ratio of its perplexity there
         to that at home, where both are known.
         """
-        known = self._children.originals
+        known = self._children.references
         if not known:
             return {}
         home = self._plan.reference_runtime_of()
@@ -131,7 +131,7 @@ class Originals:
     def _facts(self, runtime: str, home: str) -> dict[str, Any]:
         from qgate.gate.reference_section import describe, measurements, times
 
-        serving = self._children.originals[runtime]
+        serving = self._children.references[runtime]
         runtime_facts = dataclasses.replace(serving.describe(), kernel=serving.kernel)
         digest = self._children.digest(serving.artifact)
         facts = describe(serving.artifact, digest, runtime_facts)
@@ -143,7 +143,7 @@ class Originals:
         return {**facts, **told, **self._difference(runtime, home), "measured": measured}
 
     def _difference(self, runtime: str, home: str) -> dict[str, Any]:
-        """How the original's perplexity in one runtime differs from that at home."""
+        """How the reference's perplexity in one runtime differs from that at home."""
         from qgate.gate.reference_section import runtime_difference
 
         here, there = (self._memo.peek(("reference", name)) for name in (runtime, home))
@@ -157,7 +157,7 @@ class Originals:
 
 @contextlib.contextmanager
 def named(serving: Serving) -> Iterator[None]:
-    """Say of an error in the original's child that it was the original's."""
+    """Say of an error in the reference's child that it was the reference's."""
     try:
         yield
     except errors.QGateError as error:

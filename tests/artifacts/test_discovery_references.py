@@ -1,4 +1,4 @@
-"""The original: which artifact is taken for it, and where it is looked for."""
+"""The reference: which artifact is taken for it, and where it is looked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qgate.errors import UsageError
 from tests.artifacts.model_files import BF16, F16, F32, gguf, hf, ids
 
 
-def test_the_original_is_the_most_exact_unquantized_artifact(tmp_path: Path) -> None:
+def test_the_reference_is_the_most_exact_unquantized_artifact(tmp_path: Path) -> None:
     broken = tmp_path / "broken-F32.gguf"
     broken.write_bytes(b"GGUF")
     gguf(tmp_path / "q.gguf")
@@ -24,27 +24,27 @@ def test_the_original_is_the_most_exact_unquantized_artifact(tmp_path: Path) -> 
         assert chosen.id == name
 
 
-def test_the_named_original_is_taken_whatever_else_there_is(tmp_path: Path) -> None:
+def test_the_named_reference_is_taken_whatever_else_there_is(tmp_path: Path) -> None:
     gguf(tmp_path / "f32.gguf", file_type=0, tensor_type=F32)
     (named,) = discover([gguf(tmp_path / "q.gguf")])
     assert choose_reference(discover([tmp_path]), named) is named
 
 
-def test_two_equally_good_originals_are_a_usage_error(tmp_path: Path) -> None:
+def test_two_equally_good_references_are_a_usage_error(tmp_path: Path) -> None:
     gguf(tmp_path / "a.gguf", file_type=1, tensor_type=F16)
     gguf(tmp_path / "b.gguf", file_type=1, tensor_type=F16)
     with pytest.raises(UsageError) as refused:
         choose_reference(discover([tmp_path]), None)
     assert str(refused.value) == (
-        "--qgate-reference: 2 artifacts could be the original: a, b. "
+        "--qgate-reference: 2 artifacts could be the reference: a, b. "
         "Name one with --qgate-reference PATH."
     )
 
 
-def test_an_original_is_looked_for_directly_beside_the_path(
+def test_an_reference_is_looked_for_directly_beside_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = gguf(tmp_path / "f16.gguf", file_type=1, tensor_type=F16)
+    reference = gguf(tmp_path / "f16.gguf", file_type=1, tensor_type=F16)
     quantized = gguf(tmp_path / "q8.gguf")
     (tmp_path / "broken.gguf").touch()
     gguf(tmp_path / "other" / "far.gguf", file_type=1, tensor_type=F16)
@@ -52,7 +52,7 @@ def test_an_original_is_looked_for_directly_beside_the_path(
     hf(tmp_path / "base", dtype="bfloat16")
     assert ids(beside([quantized])) == ["base", "f16"]
     assert ids(beside([awq])) == ["base", "f16"]
-    assert ids(beside([original])) == ["base"]
+    assert ids(beside([reference])) == ["base"]
     assert ids(beside([tmp_path / "other" / "far.gguf"])) == []
     monkeypatch.chdir(tmp_path)
     assert ids(beside([Path("q8.gguf")])) == ["base", "f16"]
@@ -67,7 +67,7 @@ def chosen(directory: Path) -> str | None:
     return found and found.id
 
 
-def test_where_anything_quantized_is_hugging_face_the_original_is_too(tmp_path: Path) -> None:
+def test_where_anything_quantized_is_hugging_face_the_reference_is_too(tmp_path: Path) -> None:
     gguf(tmp_path / "q.gguf")
     quantized(tmp_path / "awq")
     gguf(tmp_path / "f32.gguf", file_type=0, tensor_type=F32)
@@ -76,7 +76,7 @@ def test_where_anything_quantized_is_hugging_face_the_original_is_too(tmp_path: 
     assert chosen(tmp_path) == "base"
 
 
-def test_where_all_that_is_quantized_is_gguf_the_original_is_too(tmp_path: Path) -> None:
+def test_where_all_that_is_quantized_is_gguf_the_reference_is_too(tmp_path: Path) -> None:
     gguf(tmp_path / "q.gguf")
     hf(tmp_path / "base", dtype="bfloat16")
     assert chosen(tmp_path) == "base"  # the only one there is
@@ -84,13 +84,13 @@ def test_where_all_that_is_quantized_is_gguf_the_original_is_too(tmp_path: Path)
     assert chosen(tmp_path) == "f16"
 
 
-def test_where_nothing_is_quantized_what_was_converted_is_not_the_original(tmp_path: Path) -> None:
+def test_where_nothing_is_quantized_what_was_converted_is_not_the_reference(tmp_path: Path) -> None:
     hf(tmp_path / "base", dtype="bfloat16")
     gguf(tmp_path / "bf16.gguf", file_type=32, tensor_type=BF16)
     assert chosen(tmp_path) == "base"
 
 
-def test_weights_that_are_quantized_while_loading_are_never_the_original(tmp_path: Path) -> None:
+def test_weights_that_are_quantized_while_loading_are_never_the_reference(tmp_path: Path) -> None:
     asked = hf(tmp_path / "nf4", dtype="float32") / "qgate.yaml"
     asked.write_text("quantize: {method: bitsandbytes, load_in_4bit: true}")
     assert chosen(tmp_path) is None
