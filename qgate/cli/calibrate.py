@@ -25,7 +25,7 @@ from qgate.errors import QGateError, UsageError, reworded
 from qgate.gate.processes import RunSettings
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
-from qgate.planning.noise_floor import Noise, Reference, read_noise, to_json
+from qgate.planning.noise_floor import FILE, Noise, Reference, read_noise, to_json
 from qgate.planning.plan import plan_models
 from qgate.planning.runtime_choice import OF_THE_REFERENCE, RuntimeChoice
 from qgate.plugin.options import of_project
@@ -70,7 +70,8 @@ def run_calibrate(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     """What to show; stores lie in the directory's `.qgate`."""
     started = time.monotonic()
-    file: Path = options.json
+    file: Path = options.json or FILE
+    _refuse_to_write_into(options.path, directory)  # before a conftest.py of its is read
     checks, scorers = of_project() if options.thresholds else ((), {})
     thresholds = load_thresholds(
         options.thresholds, directory, runtimes=runtimes.options(), checks=own_checks(checks)
@@ -78,7 +79,6 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     reference = find_reference(
         options.path, options.reference, trusts_code=options.trust_remote_code
     )
-    _refuse_to_write_into(options.path, directory)
     runtime = choose_runtime(reference, thresholds, options.runtime)
     check_writable(file)
     read_noise(file)  # one that is no such file is an error before minutes of work, not after

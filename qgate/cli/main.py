@@ -157,8 +157,7 @@ def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--json",
         type=Path,
         metavar="FILE",
-        default=Path(".qgate/noise.json"),
-        help="default: %(default)s",
+        help="default: .qgate/noise.json, where the gate looks for it",
     )
     calibrate.add_argument(
         "--trust-remote-code", action="store_true", help="allow code that comes with the model"

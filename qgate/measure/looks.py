@@ -10,9 +10,10 @@ where no row has a limit.
     alarm     with      damage is shown and beyond the limit, its p-value times all alarms of the
                         artifact (Bonferroni); or the interval holds the limit whole
 
-An extension is more than was planned to be asked, where there can be more: for a row that would end
-INCONCLUSIVE although its value is more than 15 % from its limit. One that is closer is where it
-would take many times as much.
+An extension is more than was planned to be asked, where there can be more and no row FAILs: for a
+row that would end INCONCLUSIVE although its value is more than 15 % from its limit, of the way from
+an undamaged artifact to the limit. One that is closer would take many times as much. Rows that were
+certain before keep their verdict.
 
 `judge` decides all of it. Intervals and p-values are those of the look (`qgate.stats.Looks`), at
 the last look as well, where a row ends with whatever verdict it has. What an artifact cannot be
@@ -25,6 +26,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from qgate.checks import UNDAMAGED
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _FAR = 0.15
-"""Of a limit: from there on a value is so far from it that as much again should decide."""
+"""Of the way from an undamaged artifact to the limit: where a value is farther from the limit, as
+much again may well decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +74,30 @@ class Rows:
         return all(self._is_decided(check, measured) for check in self.limits)
 
     def call_for_more(self, measured: Measurement) -> bool:
-        """Whether a row would end INCONCLUSIVE with a value that is far from its limit."""
-        return any(self._calls_for_more(check, measured) for check in self.limits)
+        """Whether a row would end INCONCLUSIVE far from its limit, and none FAILs."""
+        is_open = False
+        for check in self.limits:
+            found, limit = self._found(check, measured)
+            for member in found:
+                if judge(member, limit) is Verdict.FAIL:
+                    return False
+                is_open = is_open or _is_open_and_far(member, limit)
+        return is_open
 
-    def _calls_for_more(self, check: str, measured: Measurement) -> bool:
+    def decided(self, measured: Measurement) -> frozenset[str]:
+        """Checks of which the verdict is certain."""
+        return frozenset(check for check in self.limits if self._is_decided(check, measured))
+
+    def _found(self, check: str, measured: Measurement) -> tuple[list[Estimate], Limit]:
+        """What a row is judged by; nothing where it is not judged, or too little is known."""
         limit = self._settled(check, measured)
         if limit is None:
-            return False
+            return [], self.limits[check]
         try:
             found = measured.estimate(check, limit.level, limit.parameters)
         except MeasurementError:
-            return False  # the row itself says what is wrong
-        members = [found] if isinstance(found, Estimate) else found.values()
-        return any(_is_open_and_far(member, limit) for member in members)
+            return [], limit
+        return ([found] if isinstance(found, Estimate) else list(found.values())), limit
 
     def _settled(self, check: str, measured: Measurement) -> Limit | None:
         """The limit that a row is held to; None: it is shown, and not judged."""
@@ -139,7 +153,8 @@ def _is_open_and_far(found: Estimate, limit: Limit) -> bool:
     if judge(dataclasses.replace(found, is_open=False), limit) is not Verdict.INCONCLUSIVE:
         return False
     side = telling_side(found, limit)
-    return abs(side.slack(found.value)) > _FAR * abs(side.bound)
+    way = abs(side.bound - UNDAMAGED.get(found.unit, 0.0))
+    return abs(side.slack(found.value)) > _FAR * way
 
 
 def _worst(

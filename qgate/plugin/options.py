@@ -125,7 +125,9 @@ class Options(RunOptions):
 
 
 def of_project() -> tuple[tuple[str, ...], dict[str, object]]:
-    """The project's own checks and scorers, as pytest would find them from this directory.
+    """The project's own checks and scorers: of its ini file, `conftest.py` and plugins.
+
+    As pytest finds them from this directory; a plugin that `addopts` names with -p is not loaded.
 
     Raises:
         UsageError: pytest cannot be configured here.
@@ -134,22 +136,35 @@ def of_project() -> tuple[tuple[str, ...], dict[str, object]]:
 
     try:
         config = pytest.Config.fromdictargs({}, ["--capture=no"])
-    except Exception as error:  # whatever a project's own conftest.py raises
-        raise UsageError(f"pytest cannot be started here: {error}") from error
-    return tuple(config.getini(_CHECKS)), _scorers(config)
+        checks = tuple(config.getini(_CHECKS))
+    # whatever a project's own conftest.py raises, pytest.skip and sys.exit too
+    except (Exception, pytest.skip.Exception, pytest.exit.Exception, SystemExit) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"pytest cannot be started here: {said}. Type pytest --collect-only to see why"
+        ) from error
+    return checks, _scorers(config)
 
 
 def _scorers(config: pytest.Config) -> dict[str, object]:
     """Those that a `conftest.py` or a plugin module names: a dictionary `qgate_scorers`."""
     found: dict[str, object] = {}
-    for plugin in config.pluginmanager.get_plugins():
+    files: dict[str, str] = {}
+    for _, plugin in config.pluginmanager.list_name_plugin():
         named = vars(plugin).get(_SCORERS, {}) if isinstance(plugin, ModuleType) else {}
+        file = str(getattr(plugin, "__file__", plugin))
         if not isinstance(named, Mapping):
             raise UsageError(
-                f"{plugin.__file__}: {_SCORERS}: got {type(named).__name__}; expected a dictionary"
+                f"{file}: {_SCORERS}: got {type(named).__name__}; expected a dictionary"
                 " of names and functions"
             )
-        found.update(named)
+        for name, function in named.items():
+            if found.get(name, function) is not function:
+                raise UsageError(
+                    f"{file}: {_SCORERS}: got {name}, which {files[name]} names too; expected one"
+                    " function by that name. Rename one of them"
+                )
+            found[name], files[name] = function, file
     return found
 
 

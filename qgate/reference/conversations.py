@@ -28,7 +28,7 @@ import numpy as np
 
 from qgate.artifacts.serving_defaults import serving_defaults
 from qgate.artifacts.tokenizer.chat_template import chat_template_of
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.reference.prompts import Asked, read_conversations, read_prompts
 from qgate.reference.windows import Windows, by_window
 from qgate.runtimes.base import Heat, Sampling, Span, require_context
@@ -56,6 +56,8 @@ _FEW = 16
 """Fewer prompts are no mix."""
 _PROMPTS_A_WINDOW = 4
 """So many prompts are offered for each window: as many as it takes turns, or more."""
+_FRESH_A_SLICE = 8
+"""An extension asks prompts of a slice again where it has fewer that were not asked."""
 _LAYOUT = 4
 """Part of the digest: raised when the same recipe comes to mean other windows."""
 _MOST_ROUNDS = 4
@@ -121,6 +123,8 @@ class Recipe:
     prompts: tuple[Asked, ...]
     more: tuple[Asked, ...] = ()
     """Asked too where the reference knows few of the others."""
+    fresh: tuple[Asked, ...] = ()
+    """What only an extension asks."""
     reference: Artifact | None
     """Whose chat frame the prompts are asked in."""
     heat: Heat
@@ -173,8 +177,10 @@ def find_recipe(settings: TextSettings, reference: Artifact | None) -> Recipe:
         )
     shipped = shipped_path().parent / "prompts"
     prompts = read_conversations(shipped / "conversations.jsonl")
+    offered = max(_FEW, _PROMPTS_A_WINDOW * settings.windows)
     return Recipe(
-        prompts=prompts[: max(_FEW, _PROMPTS_A_WINDOW * settings.windows)],  # slices take turns
+        prompts=prompts[:offered],  # slices take turns
+        fresh=prompts[offered:],
         more=tuple(
             Asked(slice="questions", prompt=prompt)
             for prompt in read_prompts(shipped / "open.jsonl")
@@ -195,13 +201,21 @@ def converse(
         settings: the sizes.
         host: the reference's child.
         facts: of the reference.
-        first_round: above 0: more of a text that already has so many rounds.
+        first_round: above 0: more of a text that already has so many rounds. It is of prompts that
+            were not asked before, as far as each slice has some: conversations with the same
+            prompts resemble each other, and their intervals would be too narrow.
 
     Raises:
+        NotApplicable: too few prompts are left for more of it.
         MeasurementError: it said too little.
         QGateError: its runtime failed.
     """
-    prompts, how = _ids(recipe, host, facts)
+    prompts, how = _ids(recipe, host, facts, is_extension=first_round > 0)
+    if first_round and sum(one.is_fresh for one in prompts) < settings.windows:
+        raise NotApplicable(
+            f"text: no more of it: got {sum(one.is_fresh for one in prompts)} prompts that were not"
+            f" asked; expected {settings.windows}"
+        )
     room = _room(prompts, settings, require_context(facts.context_length))
     rounds: list[_Round] = []
     names: tuple[str, ...] = ()
@@ -292,6 +306,8 @@ class _Ids:
     slice: str
     first: np.ndarray
     follow: np.ndarray
+    is_fresh: bool = False
+    """Whether only an extension asks it."""
 
 
 def _known(recipe: Recipe, host: Host, speaker: Speaker) -> tuple[Asked, ...]:
@@ -320,16 +336,19 @@ def _read_well(asked: Sequence[Asked], host: Host, speaker: Speaker) -> list[Ask
     ]
 
 
-def _ids(recipe: Recipe, host: Host, facts: ModelFacts) -> tuple[list[_Ids], str]:
+def _ids(
+    recipe: Recipe, host: Host, facts: ModelFacts, *, is_extension: bool
+) -> tuple[list[_Ids], str]:
     """The prompts that are asked, and how they are put."""
     speaker = Speaker(host, facts.context_length, facts.first_token)
-    prompts = _known(recipe, host, speaker)
+    old = _known(recipe, host, speaker)
+    prompts = (*old, *_read_well(recipe.fresh, host, speaker)) if is_extension else old
     framed = frame([one.prompt for one in prompts], recipe.reference)
     firsts = speaker.begin(framed.firsts)
     follows = firsts if framed.follows is None else speaker.follow(framed.follows)
     found = [
-        _Ids(slice=asked.slice, first=first, follow=follow)
-        for asked, first, follow in zip(prompts, firsts, follows, strict=True)
+        _Ids(slice=asked.slice, first=first, follow=follow, is_fresh=number >= len(old))
+        for number, (asked, first, follow) in enumerate(zip(prompts, firsts, follows, strict=True))
     ]
     return found, framed.how
 
@@ -351,7 +370,7 @@ def _room(prompts: Sequence[_Ids], settings: TextSettings, context_tokens: int) 
     least = min(settings.conversation_tokens, context_tokens)
     most = max(least, min(settings.window_tokens, context_tokens))
     turn = max(1, least // _ANSWER_SHARE)
-    before = min(len(one.first) - len(one.follow) for one in prompts)
+    before = min(len(one.first) - len(one.follow) for one in prompts if not one.is_fresh)
     tokens = min(most, least + max(0, before - turn))
     return _Room(tokens=tokens, turn=turn, first=max(2, tokens - least // 2))
 
@@ -373,15 +392,23 @@ def _plan(
                 slice=one.slice,
                 first=np.concatenate([one.first[:1], one.first[1:][-(most_first - 1) :]]),
                 follow=one.follow[-most:],
+                is_fresh=one.is_fresh,
             )
             for one in prompts
         ]
-    names = tuple(dict.fromkeys(one.slice for one in fitting))
-    own = [[one for one in fitting if one.slice == name] for name in names]
+    names = tuple(dict.fromkeys(one.slice for one in fitting if not one.is_fresh))
+    own = [_of_slice(name, fitting) for name in names]
     # each round begins elsewhere in each slice
     cuts = [number * len(mine) // _MOST_ROUNDS % max(len(mine), 1) for mine in own]
     turned = [[*mine[cut:], *mine[:cut]] for mine, cut in zip(own, cuts, strict=True)]
     return names, [_turns(window, windows, turned, room.tokens) for window in range(windows)]
+
+
+def _of_slice(name: str, prompts: Sequence[_Ids]) -> list[_Ids]:
+    """The prompts of a slice: those that were not asked before, where there are enough."""
+    mine = [one for one in prompts if one.slice == name]
+    fresh = [one for one in mine if one.is_fresh]
+    return fresh if len(fresh) >= _FRESH_A_SLICE else mine
 
 
 def _turns(window: int, windows: int, own: Sequence[Sequence[_Ids]], size: int) -> list[_Turn]:

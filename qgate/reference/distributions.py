@@ -168,8 +168,15 @@ def _ingredients(plan: Plan, runtime: RuntimeFacts) -> dict[str, Any]:
         "positions": plan.settings.positions,
         "given": None if plan.windows is None else window_digests(plan.windows.ids),
         "runtime": dataclasses.asdict(runtime),
-        **({"first_round": plan.first_round} if plan.first_round else {}),
+        **({"extension": _extension(plan)} if plan.first_round else {}),
     }
+
+
+def _extension(plan: Plan) -> list[Any]:
+    """What an extension is made of besides what its text is made of."""
+    recipe = plan.text.recipe
+    fresh = () if recipe is None else recipe.fresh
+    return [plan.first_round, [[one.slice, one.prompt] for one in fresh]]
 
 
 def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:

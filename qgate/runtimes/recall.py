@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from qgate.records import RuntimeFacts
     from qgate.reference.store import Store
+    from qgate.runtimes.verbs import Verb
     from qgate.runtimes.worker.reference_logits import Stored
 
 FORMAT = 2
@@ -98,12 +99,14 @@ class Recall:
         """
         made_of = self._made_of(runtime, verb, request)
         name = name_entry(made_of)
-        found = self._read(name)
+        found = self._read(name, verb)
         self._asked.setdefault(KINDS[verb], []).append(found is not None)
         if found is not None:
             return found["answer"]
         given = ask()
         self._identity.require_unchanged()
+        if not _is_readable(verb, given):
+            return given  # whoever asked refuses it
         if verb == "score" and given.get("why_partition"):
             return given  # what failed for a moment is tried again by the next run
 
@@ -114,13 +117,15 @@ class Recall:
         self._store.keep(name, save)
         return given
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str, verb: str) -> dict[str, Any] | None:
         entry = self._store.find(name)
         if entry is None:
             return None
         try:
             found = wire.decode((self._store.directory / name / _ANSWER).read_bytes())
         except (OSError, RuntimeFailed):
+            return None
+        if not _is_readable(verb, found.get("answer")):
             return None
         measured_at = str(entry.get("measured_at", ""))
         self._oldest = min(self._oldest or measured_at, measured_at)
@@ -150,6 +155,18 @@ class Recall:
         if not any(kind["from_store"] for kind in kinds.values()):
             return kinds
         return {**kinds, "measured_at": self._oldest}
+
+
+def _is_readable(verb: str, answer: object) -> bool:
+    from qgate.runtimes.verbs import ANSWER, ENCODE, LOAD, SCORE, SCORE_SPANS
+
+    verbs: tuple[Verb[Any, Any], ...] = (ANSWER, ENCODE, LOAD, SCORE, SCORE_SPANS)
+    kept = {one.name: one for one in verbs}
+    try:
+        kept[verb].read(answer)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 class RecallingHost(Host):

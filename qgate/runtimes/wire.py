@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -60,8 +60,8 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of that kind
     """What was encoded as a value of this type.
 
     Args:
-        kind: a dataclass, a type of JSON or an array, `X | None`, or `tuple[X, ...]` of such;
-            `object` and mappings are taken as they are.
+        kind: a dataclass, a type of JSON, a `Literal` or an array of one dimension or more,
+            `X | None`, or `tuple[X, ...]` of such; `object` and mappings are taken as they are.
         value: decoded.
 
     Raises:
@@ -72,6 +72,10 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of that kind
         return None
     if get_origin(kind) in (UnionType, Union):
         return read(parts[0], value)
+    if get_origin(kind) is Literal:
+        if value not in parts:
+            raise ValueError(f"got {str(value)[:80]!r}; expected one of {parts}")
+        return value
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(read(parts[0], one) for one in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -80,6 +84,10 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - of that kind
         hints = _hints(kind)
         return kind(**{name: read(hints[name], one) for name, one in value.items()})
     plain = get_origin(kind) or kind
+    if isinstance(value, bool) and plain in (int, float):
+        raise TypeError(f"got a bool; expected {plain.__name__}")
+    if isinstance(value, np.ndarray) and not value.ndim:
+        raise TypeError("got an array of no dimension; expected one or more")
     if isinstance(plain, type) and not isinstance(value, (plain, int) if plain is float else plain):
         raise TypeError(f"got {type(value).__name__}; expected {plain.__name__}")
     return value
@@ -99,6 +107,8 @@ def _to_json(value: Any) -> Any:  # noqa: ANN401 - what json cannot write by its
         return {name: getattr(value, name) for name in sent}
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, np.integer | np.floating):
+        return value.item()
     raise TypeError(f"cannot send a {type(value).__name__}")
 
 

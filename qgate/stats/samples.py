@@ -51,7 +51,8 @@ def paired(
             " sides, at least 2"
         )
     if unit != "difference":
-        _require_spread(own - theirs, level)
+        largest = max(np.abs(own).max(), np.abs(theirs).max())
+        _require_spread(own - theirs, 8 * float(np.spacing(largest)), level)
         found = mean_interval(own - theirs, np.arange(own.size), level=level, unit=unit)
         return dataclasses.replace(found, method=found.method.replace("cluster-robust", "paired"))
     both = np.concatenate([own, theirs])
@@ -62,14 +63,15 @@ def paired(
     return dataclasses.replace(found, value=0 - found.value, low=-found.high, high=-found.low)
 
 
-def _require_spread(differences: Floats, level: float) -> None:
+def _require_spread(differences: Floats, rounding: float, level: float) -> None:
     """Refuse few differences that are all the same: their interval would have no width.
 
     As many as bound a median (`requests_needed`) are believed. Of shares and scores the range is
-    known, so that those without a change keep a doubt; of values in any unit it is not.
+    known, so that those without a change keep a doubt; of values in any unit it is not. Differences
+    that differ by no more than `rounding` are the same.
     """
     fewest = requests_needed(0.5, level=level)
-    if differences.size < fewest and np.ptp(differences) == 0.0:
+    if differences.size < fewest and np.ptp(differences) <= rounding:
         raise MeasurementError(
             f"paired: got {differences.size} differences that are all {differences[0]:g}; expected"
             f" at least {fewest} items, or values that vary. Ask more"

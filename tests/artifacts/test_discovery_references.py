@@ -41,7 +41,7 @@ def test_two_equally_good_references_are_a_usage_error(tmp_path: Path) -> None:
     )
 
 
-def test_an_reference_is_looked_for_directly_beside_the_path(
+def test_a_reference_is_looked_for_directly_beside_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = gguf(tmp_path / "f16.gguf", file_type=1, tensor_type=F16)

@@ -83,7 +83,7 @@ def test_artifacts_may_be_called_what_they_like(toys: Toys, begin: Begin) -> Non
     assert len(kinds) == 1
 
 
-def test_without_an_reference_every_comparison_says_how_to_name_one(
+def test_without_a_reference_every_comparison_says_how_to_name_one(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     models = toys(a=Toy())

@@ -79,7 +79,7 @@ def test_so_much_has_to_be_there_that_its_loss_would_fail(
         assert judged == (good / N > 0.05 and p_value * size <= 0.05), good
 
 
-def test_an_reference_that_never_ends_says_nothing_of_ends() -> None:
+def test_a_reference_that_never_ends_says_nothing_of_ends() -> None:
     assert refusal("edge.termination", flags(0)) == (
         "edge.termination: nothing could fail it: got 0.0 pp of an artifact that loses all it can;"
         " expected worse than -5.0 pp (team.yaml:3). Raise edge.answer_tokens, or write"

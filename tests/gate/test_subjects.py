@@ -59,7 +59,7 @@ def test_a_subject_has_both_sides_numbers_and_where_time_went(
     assert reference["store"]["was_stored"] is False
 
 
-def test_an_reference_that_could_not_be_measured_is_told_of_without_numbers(
+def test_a_reference_that_could_not_be_measured_is_told_of_without_numbers(
     toys: Toys, begin: Begin
 ) -> None:
     models = toys(a=Toy())

@@ -43,7 +43,7 @@ def line_of(outcome: Outcome) -> str:
     return line
 
 
-def test_without_an_reference_it_says_how_to_name_one(
+def test_without_a_reference_it_says_how_to_name_one(
     calibrate: Callable[..., Outcome], toy: Path
 ) -> None:
     toy.unlink()
@@ -110,11 +110,14 @@ def test_nothing_is_written_into_a_model_directory(
     calibrate: Callable[..., Outcome], project: Project
 ) -> None:
     write_toy(project.directory / "original.gguf", Toy(scheme="F32"))
+    project.write("conftest.py", "open('ran', 'w')\n")
+    limits = project.write("limits.yaml", "version: 1\n")
 
-    line = line_of(calibrate(".", "--runtime", "fake"))
+    line = line_of(calibrate(".", "--runtime", "fake", "--thresholds", limits))
 
     assert line.startswith(".: started inside the model directory: got ")
     assert not (project.directory / ".qgate").exists()
+    assert not (project.directory / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_an_end_token_that_no_text_ends_with_shows_in_no_likelihood(
     assert seen.message("ends-elsewhere", "edge.termination").startswith("edge.termination: -")
 
 
-def test_an_reference_that_never_ends_has_no_ends_to_lose(project: Project, models: Path) -> None:
+def test_a_reference_that_never_ends_has_no_ends_to_lose(project: Project, models: Path) -> None:
     row, artifact = "edge.termination", "qgate-demo-Q8_0"
     beside = f"--qgate-reference={models / 'ends-elsewhere.gguf'}"
     of_one = models / f"{artifact}.gguf"

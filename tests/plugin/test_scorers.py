@@ -126,3 +126,14 @@ def test_a_score_is_a_number_from_0_to_1(value: float) -> None:
     scorer = Scorer(name="own", function=lambda *_: value)
     with pytest.raises(MeasurementError, match=f"score own: got {value}; expected a number"):
         scorer("a", "b")
+
+
+def test_two_functions_by_one_name_are_refused(project: Project) -> None:
+    project.write("conftest.py", "pytest_plugins = ['more']\nqgate_scorers = {'half': len}\n")
+    project.write("more.py", "qgate_scorers = {'half': str}\n")
+
+    seen = project.pytest("--qgate=models", PYTHONPATH=str(project.directory))
+
+    assert seen.code == 4
+    assert "qgate_scorers: got half, which " in seen.err
+    assert " names too; expected one function by that name. Rename one of them" in seen.err

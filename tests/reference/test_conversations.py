@@ -12,7 +12,7 @@ import pytest
 
 from qgate.artifacts import discover
 from qgate.demo.__main__ import model_directory
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, NotApplicable
 from qgate.reference.conversations import SERVED, Recipe, converse, find_recipe, frame
 from qgate.reference.prompts import Asked
 from qgate.reference.texts import Text, cut_windows, describe
@@ -218,6 +218,44 @@ def test_what_the_reference_does_not_know_is_not_asked(
     windows = converse(recipe, settings, Knowing(letters), FACTS)  # type: ignore[arg-type]
 
     assert windows.slices == asked
+
+
+# An extension
+
+
+def test_more_of_a_text_is_of_prompts_that_were_not_asked_before() -> None:
+    recipe = dataclasses.replace(
+        RECIPE,
+        prompts=many("a", "b"),
+        fresh=tuple(Asked(slice="a", prompt=f"c{at}") for at in range(9)),
+    )
+    settings = TextSettings(source="answers", windows=4, conversation_tokens=40)
+    first, more = (Knowing("abc"), Knowing("abc"))
+
+    converse(recipe, settings, first, FACTS)  # type: ignore[arg-type]
+    again = converse(recipe, settings, more, FACTS, first_round=1)  # type: ignore[arg-type]
+
+    assert {letters(first, 0), letters(first, 1)} == {"ab"}
+    # of a slice in which nothing is left, what was asked
+    assert again.slices == ("a", "b")
+    assert {letters(more, 0), letters(more, 1)} == {"bc"}
+    assert more.asked.seed != first.asked.seed
+
+
+def letters(host: Letters, window: int) -> str:
+    """How the prompts of a window begin."""
+    begins = {
+        chr(next(token for token in turn if token != BOS)) for turn in host.asked.turns[window]
+    }
+    return "".join(sorted(begins))
+
+
+def test_a_text_of_which_too_few_prompts_are_left_has_no_more() -> None:
+    recipe = dataclasses.replace(RECIPE, prompts=many("a", "b"), fresh=many("c")[:3])
+    settings = TextSettings(source="answers", windows=4, conversation_tokens=40)
+    with pytest.raises(NotApplicable) as told:
+        converse(recipe, settings, Knowing("abc"), FACTS, first_round=1)  # type: ignore[arg-type]
+    assert str(told.value) == ("text: no more of it: got 3 prompts that were not asked; expected 4")
 
 
 # A model that says little

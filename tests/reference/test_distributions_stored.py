@@ -116,7 +116,7 @@ def test_a_state_that_16_bits_cannot_hold_is_stored_as_rows(
     assert np.isfinite(np.load(found.stored.array)).all()
 
 
-def test_an_reference_that_says_nothing_is_refused(store: Path, toys: Toys) -> None:
+def test_a_reference_that_says_nothing_is_refused(store: Path, toys: Toys) -> None:
     path = write_toy(toys() / "original.gguf", Toy(scheme="F32", fault="constant:score"))
 
     with pytest.raises(MeasurementError) as caught:

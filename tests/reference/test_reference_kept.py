@@ -137,7 +137,7 @@ def test_a_number_that_cannot_be_kept_is_seen_at_any_position(tmp_path: Path, pl
     assert keep(tmp_path, host, "logits")[1] == "rows"
 
 
-def test_an_reference_of_which_no_encoding_holds_the_numbers_is_refused(tmp_path: Path) -> None:
+def test_a_reference_of_which_no_encoding_holds_the_numbers_is_refused(tmp_path: Path) -> None:
     host = Served(hidden=self_kl(0.0, at_1=np.inf), rows=self_kl(0.0, at_2=np.inf))
 
     with pytest.raises(MeasurementError, match="cannot be stored exactly: got a KL of inf against"):

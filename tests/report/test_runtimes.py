@@ -125,7 +125,7 @@ def test_an_artifact_that_nothing_served_has_a_row_all_the_same(mixed: dict[str,
     )
 
 
-def test_a_report_without_an_reference_shows_its_runtimes(mixed: dict[str, Any]) -> None:
+def test_a_report_without_a_reference_shows_its_runtimes(mixed: dict[str, Any]) -> None:
     mixed["reference"] = {}
     for artifact in mixed["artifacts"]:
         artifact["compared_with"] = {}
@@ -178,7 +178,7 @@ def test_rows_without_a_limit_elsewhere_are_nobodys_stand_in(
     assert "in place of a GPU" not in _text(mixed, 200)
 
 
-def test_times_against_an_reference_in_another_runtime_are_said_to_be_shown_only(
+def test_times_against_a_reference_in_another_runtime_are_said_to_be_shown_only(
     mixed: dict[str, Any],
 ) -> None:
     (artifact,) = (one for one in mixed["artifacts"] if one["id"] == "qgate-demo-Q4_K_M")

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -132,6 +133,7 @@ WRONG = {
     "an array for texts": {"texts": IDS},
     "one text for texts": {"texts": "ab"},
     "numbers for texts": {"texts": [1, 2]},
+    "an array of no dimension": {"ends": {"__array__": "<i4", "shape": [], "base64": "AwAAAA=="}},
 }
 
 
@@ -154,6 +156,18 @@ def test_an_answer_of_another_shape_is_refused(change: dict[str, object]) -> Non
 
     with pytest.raises((AttributeError, KeyError, TypeError)):
         wire.read(Answers, sent(value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(Literal["a", "b"], "c"), (int, True), (float, False), (int, 1.5)]
+)
+def test_a_value_of_another_kind_is_refused(kind: object, value: object) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^got "):
+        wire.read(kind, sent(value))
+
+
+def test_a_number_of_numpy_is_sent_as_a_number() -> None:
+    assert sent([np.int64(3), np.float32(0.5)]) == [3, 0.5]
 
 
 def test_what_a_piece_is_called_stays_here() -> None:

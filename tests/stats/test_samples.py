@@ -94,6 +94,10 @@ def test_scores_are_those_of_a_task() -> None:
             lambda: Estimate.paired([42] * 5, [40] * 5, unit="words"),
             "got 5 differences that are all 2; expected at least 6 items, or values that vary",
         ),
+        (
+            lambda: Estimate.paired([0.3, 1.3, 2.3], [0.1, 1.1, 2.1], unit="MB"),
+            "got 3 differences that are all 0.2; expected at least 6 items",
+        ),
     ],
 )
 def test_what_is_no_sample_is_refused(make: Callable[[], Estimate], message: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qgate.artifacts.tokenizer.hf_json import SPACE, TokenizerJson
 from qgate.artifacts.tokenizer.terms import Terms, floats_digest, split_of, strings_digest
@@ -140,21 +140,44 @@ def piece_scores(model: bytes) -> list[float] | None:
 
     Protocol buffers: field 1 of ModelProto repeats the pieces, field 2 of a piece is its score.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # of mlflow
-
+    scores: list[float] = []
     try:
-        pieces = [raw for number, raw in _fields(model) if number == 1]
-        scores = [next((raw for key, raw in _fields(piece) if key == 2), 0) for piece in pieces]
-        return [struct.unpack("<f", struct.pack("<I", score))[0] for score in scores] or None
-    except (DecodeError, TypeError, struct.error):
+        for number, content in _fields(model):
+            if number == 1:
+                raw = next((raw for key, raw in _fields(content) if key == 2), bytes(4))
+                scores.append(struct.unpack("<f", raw)[0])
+    except (IndexError, struct.error):
         return None
+    return scores or None
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field: bytes, or the integer of the same bits."""
-    from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
-    from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-untyped]
+def _fields(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a message; numbers as the bytes that hold them."""
+    at = 0
+    while at < len(raw):
+        key, at = _varint(raw, at)
+        wire, begin = key & 7, at
+        if wire == 0:
+            length = _varint(raw, at)[1] - at
+        elif wire == 2:
+            length, begin = _varint(raw, at)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise IndexError
+        at = begin + length
+        if at > len(raw):
+            raise IndexError
+        yield key >> 3, raw[begin:at]
 
-    parsed = Empty()
-    parsed.ParseFromString(message)
-    yield from ((field.field_number, field.data) for field in UnknownFieldSet(parsed))
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """A number and where the next byte is; IndexError where it is cut off."""
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = raw[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise IndexError

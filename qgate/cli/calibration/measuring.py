@@ -48,6 +48,13 @@ class TwinMeasurer(Measurer):
         """What it answers, in the order of the work."""
         return back_in_order(super().ask_artifact(serving, probe, in_another_order(work)))
 
+    def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
+        """What is asked; a task that does not fit the model is left out and fails nothing."""
+        try:
+            return super().plan(serving, probe, part)
+        except errors.MeasurementError as error:
+            raise errors.NotApplicable(str(error)) from error
+
     def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
         return probe  # the whole of it is asked, and no scout before
 
@@ -123,7 +130,7 @@ def _measure(
     for check in (*tasks, "edge.math"):
         try:
             answers = measurer.probe(second, check)
-        except errors.MeasurementError as error:  # too long for this model, or not known to it
+        except errors.NotApplicable as error:  # too long for this model, or not known to it
             left_out[check] = str(error)
             continue
         if isinstance(answers, PairedAnswers):

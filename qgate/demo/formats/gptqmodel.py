@@ -19,7 +19,7 @@ BATCH = 8
 
 
 def quantize(name: str, reference: Path, target: Path) -> None:
-    """Write `target` as `gptq` or `awq` of the directory `original`."""
+    """Write `target` as `gptq` or `awq` of the directory `reference`."""
     if name == "gptq":
         _gptq(reference, target)
     else:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def quantize(name: str, reference: Path, target: Path) -> None:
-    """Write `target` as `w4a16`, `w8a8` or `fp8` of the directory `original`.
+    """Write `target` as `w4a16`, `w8a8` or `fp8` of the directory `reference`.
 
     Only the first is calibrated: W8A8 and FP8 scale activations while they run, and round weights
     to the nearest.

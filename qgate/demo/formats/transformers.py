@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def quantize(name: str, reference: Path, target: Path) -> None:
-    """Write `target` as `nf4`, `nf4-double`, `int8` or `torchao` of the directory `original`."""
+    """Write `target` as `nf4`, `nf4-double`, `int8` or `torchao` of the directory `reference`."""
     import torch
     from transformers import AutoModelForCausalLM
 

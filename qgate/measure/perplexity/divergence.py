@@ -3,20 +3,22 @@
 Windows are scored in parts, in the order of the reference, which is random: scoring stops once
 every row is decided that rests on them. A part is always of the same windows. Where all of them
 leave a row open whose value is far from its limit (`Rows.call_for_more`), the reference writes as
-many windows again, which are scored as an extension. One conversation of 32 in which a sound
-artifact leaves the reference's way is enough for that: of SmolLM2's Q8_0 one seed of 20.
+many windows again, which are scored as an extension, unless a row FAILs. One conversation of 32 in
+which a sound artifact leaves the reference's way is enough for that: of SmolLM2's Q8_0 one seed of
+20. Rows that were certain before keep what they had.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qgate import stats
-from qgate.errors import MeasurementError, with_subject
+from qgate.errors import MeasurementError, NotApplicable, with_subject
 from qgate.measure.looks import estimate_at
 from qgate.measure.perplexity.rows import ROWS, explain
 from qgate.reference.distributions import pair, require_same_vocabulary, score_request
@@ -51,8 +53,12 @@ class Divergence:
     """How far the windows were scored; None: all, as planned."""
     text: str = ""
     """The name of the text that was scored."""
+    settled: Mapping[str, Divergence] = field(default_factory=dict)
+    """What holds of rows that were certain before an extension, by check."""
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimate:
+        if check in self.settled:
+            return self.settled[check].estimate(check, level, parameters)
         if self.looks is None:
             return ROWS[check](self.samples, level=level)
         nominal = self.looks.nominal(level)
@@ -60,6 +66,8 @@ class Divergence:
         return self.looks.held(found, level)
 
     def details(self, check: str) -> dict[str, Any]:
+        if check in self.settled:
+            return self.settled[check].details(check)
         looks = {} if self.looks is None else self.looks.details("of_windows")
         said = {**explain(check, self.samples), **looks}
         return {**said, "text": self.text} if check == "perplexity.increase" else said
@@ -97,7 +105,10 @@ def measure_divergence(
     found = _until_decided(serving, reference, rows, can_extend=extension is not None)
     if extension is None or not rows.call_for_more(found):
         return found
-    return _extended(serving, found, extension())
+    with suppress(NotApplicable):  # there is no more text
+        more = extension()
+        return _extended(serving, found, more, settled=dict.fromkeys(rows.decided(found), found))
+    return found
 
 
 def _until_decided(
@@ -117,7 +128,9 @@ def _until_decided(
     raise AssertionError("a plan ends with the last window")
 
 
-def _extended(serving: Serving, found: Divergence, more: Reference) -> Divergence:
+def _extended(
+    serving: Serving, found: Divergence, more: Reference, settled: Mapping[str, Divergence]
+) -> Divergence:
     """What was found, with the windows of an extension."""
     count = len(more.windows.ids)
     scored = _joined(more, [score_part(serving, more, 0, count)], count, None)
@@ -130,6 +143,7 @@ def _extended(serving: Serving, found: Divergence, more: Reference) -> Divergenc
         decode_seconds=found.decode_seconds + scored.decode_seconds,
         looks=stats.Looks(ends=ends, look=len(ends), has_extension=True),
         text=found.text,
+        settled=settled,
     )
 
 

@@ -176,8 +176,8 @@ def score_spans(runtime: PromptReader, spans: Sequence[Span], progress: Progress
     total = len(spans)
     progress("scoring", 0, total, (0, total))
     for reading in checked_readings(runtime, spans, 0):
-        nll.append(-reading.logprobs)
-        tops.append(reading.is_top)
+        nll.append(-np.asarray(reading.logprobs, dtype=np.float64))
+        tops.append(np.asarray(reading.is_top, dtype=bool))
         progress("scoring", len(nll), total, (len(nll), total))
     return SpanScores(nll_nats=tuple(nll), is_top=tuple(tops))
 

@@ -93,11 +93,12 @@ def checked_readings(
     """As `PromptReader.read_prompts`, each one checked.
 
     Raises:
-        MeasurementError: as `check_reading`; fewer came than there are sequences.
+        MeasurementError: as `check_reading`; fewer or more came than there are sequences.
     """
     done = 0
-    for span, reading in zip(spans, runtime.read_prompts(spans, top, named), strict=False):
-        yield check_reading(reading, span, top)
+    for reading in runtime.read_prompts(spans, top, named):
+        if done < len(spans):
+            yield check_reading(reading, spans[done], top)
         done += 1
     if done != len(spans):
         raise MeasurementError(

@@ -58,7 +58,7 @@ def test_what_the_reference_does_too_is_no_damage(work: Work) -> None:
     assert (estimate.value, estimate.p_value) == (0.0, 1.0)
 
 
-def test_an_reference_that_always_loops_has_nothing_to_lose(work: Work) -> None:
+def test_a_reference_that_always_loops_has_nothing_to_lose(work: Work) -> None:
     loops = side(*[LOOP] * PROBE.size)
 
     with pytest.raises(NotApplicable, match=f"got {PROBE.size} of {PROBE.size} answers that do"):

@@ -283,7 +283,7 @@ def test_a_model_beside_itself_shows_no_damage(speak: Speak, bytes_child: Host, 
         ("edge.termination", "the reference itself never ends: got 0 of 2 answers that end"),
     ],
 )
-def test_an_reference_that_does_nothing_else_has_nothing_to_lose(check: str, line: str) -> None:
+def test_a_reference_that_does_nothing_else_has_nothing_to_lose(check: str, line: str) -> None:
     probe = FreeRunning(prompts=("a", "b"), answer_tokens=128)
     loops = make_outcome(make_answers(ids=[LOOP, LOOP], ends=[NO_END, NO_END]), end_tokens=(2,))
     talks = make_outcome(make_answers(ids=[LOOP, [65]], ends=[NO_END, 2]), end_tokens=(2,))

@@ -98,7 +98,7 @@ def test_of_many_languages_those_are_asked_that_the_reference_knows_best() -> No
     assert found.left_out["de"] == "the reference knows 3 others better"
 
 
-def test_an_reference_that_speaks_nothing_skips_the_row() -> None:
+def test_a_reference_that_speaks_nothing_skips_the_row() -> None:
     with pytest.raises(NotApplicable, match=r"speaks none of 19 languages: en: got 9\.00 bits"):
         spoken({})
 

@@ -380,7 +380,7 @@ def test_a_text_too_short_for_any_member_says_what_to_set(speak: Speak) -> None:
     )
 
 
-def test_an_reference_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
+def test_a_reference_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> None:
     work = plan(speak, 1024)
     blank = answered(work, nats=lambda _: 9.0, said=lambda _: False)
 

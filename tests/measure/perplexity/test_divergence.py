@@ -199,7 +199,7 @@ def test_a_row_that_is_open_far_from_its_limit_has_as_many_windows_again(
     count = SETTINGS.windows
     assert again.details("divergence.kl_mean")["windows"] == 2 * count
     looked = {"look": 2, "looks": 2, "of_windows": 2 * count}
-    assert again.details("divergence.same_top")["sequential"] == looked
+    assert again.details("divergence.kl_mean")["sequential"] == looked
     assert twice.high - twice.low < found.high - found.low
     # the first half is what was there, the second is another text of clusters of its own
     samples, tokens = again.samples, len(whole.samples.nll_nats)
@@ -212,8 +212,18 @@ def test_a_row_that_is_open_far_from_its_limit_has_as_many_windows_again(
     assert np.array_equal(
         samples.compared[len(whole.samples.compared) :] - tokens, whole.samples.compared
     )
-    # as little is written where a row is close to its limit, and where nothing can be written
-    for rows, extends in ((rows_of(kl_mean=near), True), (rows_of(kl_mean=far), False)):
+    # a row that was certain keeps what it had
+    both = rows_of(kl_mean=far, same_top=1.0)
+    mixed = diverge(path, store, settings=SETTINGS, rows=both, extends=True)
+    assert mixed.details("divergence.same_top")["windows"] == count
+    assert mixed.details("divergence.kl_mean")["windows"] == 2 * count
+    # nothing is written for a row that is close to its limit, where nothing can be written, and
+    # where another row has failed
+    for rows, extends in (
+        (rows_of(kl_mean=near), True),
+        (rows_of(kl_mean=far), False),
+        (rows_of(kl_mean=far, same_top=0.001), True),
+    ):
         once = diverge(path, store, settings=SETTINGS, rows=rows, extends=extends)
         assert once.details("divergence.kl_mean")["windows"] == count
         assert "sequential" not in once.details("divergence.kl_mean")

@@ -101,7 +101,7 @@ def test_a_quarter_of_the_items_is_asked_first(write: Write) -> None:
     assert scout.file.items != task.file.items[:50]
 
 
-def test_an_reference_that_clearly_guesses_is_not_asked_the_rest(write: Write) -> None:
+def test_a_reference_that_clearly_guesses_is_not_asked_the_rest(write: Write) -> None:
     task = Task(check="accuracy.x", file=write(choices(200)))
 
     with pytest.raises(NotApplicable) as caught:

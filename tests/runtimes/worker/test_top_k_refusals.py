@@ -100,7 +100,7 @@ def test_named_tokens_that_are_not_told_are_refused(scene: Scene) -> None:
         TopKScorer(runtime, VOCABULARY, scene.request(stored, kept)).score(silent)
 
 
-def test_an_reference_that_says_nothing_is_refused(tmp_path: Path, scene: Scene) -> None:
+def test_a_reference_that_says_nothing_is_refused(tmp_path: Path, scene: Scene) -> None:
     flat = write_toy(
         tmp_path / "flat.gguf", Toy(scheme="F32", vocabulary=VOCABULARY, fault="constant:score")
     )

@@ -130,7 +130,7 @@ def test_the_reference_is_nothing_away_from_its_second_scoring(scene: Scene) -> 
     assert np.load(scene.directory / "top_k_ids.npy").dtype == np.int32
 
 
-def test_an_reference_that_scores_differently_in_another_order_is_seen(scene: Scene) -> None:
+def test_a_reference_that_scores_differently_in_another_order_is_seen(scene: Scene) -> None:
     class Drifting(TopKFake):
         def read_prompts(self, spans: Any, top: int, named: Any = None) -> Any:
             for number, _ in enumerate(super().read_prompts(spans, top, named)):

@@ -53,7 +53,7 @@ def test_reference_and_artifact_are_measured_as_with_logits(scene: Scene, part: 
     assert "covered_mass" not in found
 
 
-def test_an_reference_that_another_runtime_kept_serves_it(scene: Scene) -> None:
+def test_a_reference_that_another_runtime_kept_serves_it(scene: Scene) -> None:
     stored = scene.stored("rows")
     kept = with_logits(scene.reference, scene.request(stored))
 
@@ -89,13 +89,13 @@ def test_what_is_not_believed_is_compared_over_the_likeliest_tokens(
     assert found["kl_nats"].mean() == pytest.approx(exact["kl_nats"].mean(), rel=0.05)
 
 
-def test_an_reference_that_is_not_believed_is_not_kept_whole(scene: Scene) -> None:
+def test_a_reference_that_is_not_believed_is_not_kept_whole(scene: Scene) -> None:
     found = whole(scene.reference, scene.request(scene.stored("rows")), loses=1)
 
     assert list(found) == ["why_partition"]
 
 
-def test_an_reference_kept_as_likeliest_tokens_is_compared_over_them(scene: Scene) -> None:
+def test_a_reference_kept_as_likeliest_tokens_is_compared_over_them(scene: Scene) -> None:
     stored = scene.stored("top_k")
 
     kept = whole(scene.reference, scene.request(stored))

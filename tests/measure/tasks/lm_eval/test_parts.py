@@ -114,7 +114,7 @@ def test_docs_on_the_same_text_are_a_group(write_task: Write, speak: Speak) -> N
 
 
 @pytest.mark.parametrize("least", [None, 0.5], ids=["nothing said", "half asked for"])
-def test_scores_of_an_reference_that_knows_nothing_are_refused(
+def test_scores_of_a_reference_that_knows_nothing_are_refused(
     write_task: Write, speak: Speak, least: float | None
 ) -> None:
     task = make(graded(write_task, "f1", metric="f1"))
