@@ -21,6 +21,10 @@ TASKS = {
         "gsm8k: {data: own.jsonl, chat_template: true, max_drop: 0.05, rule: alarm}",
         ("limits.yaml:3: tasks.gsm8k: got chat_template: true, while original has none;",),
     ),
+    "a network that is not to be used": (
+        "gsm8k: {max_drop: 0.05, rule: alarm}",
+        ("limits.yaml:3: tasks.gsm8k: ", "data:"),
+    ),
     "too few items to certify": (
         "gsm8k: {data: own.jsonl, num_fewshot: 0, max_drop: 0.02}",
         (
@@ -37,9 +41,11 @@ def test_what_is_wrong_with_a_task_of_lm_eval_is_said_in_one_line(
     project: Path,
     refuse: Refuse,
     toys: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
     task: str,
     said: tuple[str, ...],
 ) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (project / "limits.yaml").write_text(f"version: 1\ntasks:\n  {task}\n")
     rows = [GSM8K.replace("2 + 2", f"2 + {number}") for number in range(40)]
     (project / "own.jsonl").write_text("".join(rows))

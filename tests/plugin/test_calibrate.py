@@ -153,3 +153,22 @@ def test_each_reference_and_runtime_has_one_entry(
     assert "not measured, the reference knows none of the tasks" in seen.out
     assert found[1].all_flips is None
     assert set(found[1].left_out) == {"accuracy.own", "edge.math"}
+
+
+def test_it_knows_the_scorers_of_the_projects_conftest(
+    project: Project, calibrate: Callable[..., Outcome], toy: Path, brief: Path
+) -> None:
+    limits = (
+        (project.directory / brief).read_text().replace("own.jsonl,", "own.jsonl, score: ours,")
+    )
+    project.write("scored.yaml", limits)
+    project.write(
+        "conftest.py",
+        "qgate_scorers = {'ours': lambda answer, item: 0.5 + 0.1 * len(answer) % 0.5}\n",
+    )
+
+    run = calibrate(toy, "--runtime", "fake", "--thresholds", "scored.yaml")
+
+    assert run.code == 0, run.text
+    [found] = noises(run)
+    assert found.left_out["accuracy.own"] == "accuracy.own: scores do not flip"

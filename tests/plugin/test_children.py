@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.plugin.conftest import Project
+    from tests.plugin.conftest import Outcome, Project
 
 ARTIFACTS = {f"model{number}": Toy(noise=0.001) for number in range(3)}
 
@@ -71,3 +72,32 @@ def test_shuffled_rows_still_share_a_child(
     assert any("--randomly-seed=" in line for line in seen.lines)
     assert (seen.code, "30 passed, 3 skipped" in seen.lines[-1]) == (0, True)
     assert counted() == 4
+
+
+SHUFFLE = """
+import random
+
+def pytest_collection_modifyitems(items):
+    random.Random(5).shuffle(items)
+"""
+
+
+def test_a_plugin_that_shuffles_single_rows_changes_no_number(
+    project: Project, toys: Callable[..., Path], counted: Callable[[], int]
+) -> None:
+    project.write("shuffling.py", SHUFFLE)
+    models = toys(**ARTIFACTS)
+    straight = values(project.gate(models))
+    shutil.rmtree(project.directory / ".qgate")  # or all would be read from the store
+    shuffled = project.gate(models, LIMITS, "-p", "shuffling", PYTHONPATH=str(project.directory))
+
+    assert shuffled.code == 0
+    assert values(shuffled) == straight
+
+
+def values(seen: Outcome) -> list[dict[str, float]]:
+    """Of each artifact, its rows'."""
+    return [
+        {row["name"]: row["value"] for row in entry["checks"]}
+        for entry in seen.report()["artifacts"]
+    ]

@@ -315,6 +315,19 @@ def test_an_extension_errs_no_more_often_than_stated(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_an_extension_decides_what_two_looks_leave_open() -> None:
+    """Artifacts whose mean KL is 0.7 of the limit: without it 0.72 of them pass."""
+    draw, estimate, ends, truth, _ = CASES["mean KL"]
+    limit = Limit(check="x", rule="certify", max=truth / 0.7, source=SourceLine("t.yaml", 1))
+    rng = np.random.default_rng(SEED)
+    drawn = [draw(rng) for _ in range(300)]
+    plain = sum(peek(values, estimate, ends, limit) is Verdict.PASS for values in drawn)
+    extended = sum(judge_extended(values, estimate, limit)[0] is Verdict.PASS for values in drawn)
+    tell(f"mean KL at 0.7 of its limit: passed {plain / 300:.3f}, extended {extended / 300:.3f}")
+    assert extended >= plain + 0.05 * 300
+
+
+@pytest.mark.slow
 def test_an_alarm_by_p_value_goes_off_no_more_often_than_stated() -> None:
     """2,000 undamaged artifacts of which 6 % of 200 answers flip, looked at four times."""
     rng, ends = np.random.default_rng(SEED), look_ends(200)
