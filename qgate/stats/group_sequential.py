@@ -58,14 +58,14 @@ limit, nominal 0.025 to pass and to fail (tests/stats/test_looks.py):
     ratio of perplexities                         0.026 (0.026)    0.020 (0.021)
     same top token, p = 0.92                      0.026 (0.026)    0.020 (0.020)
     paired answers, 50, 100, 150, 200 items       0.027 (0.027)    0.037 (0.037)
-    mean KL, 16, 32, extension to 64 windows      0.045            0.013
+    mean KL, 16, 32, extension to 64 windows      0.047            0.013
     its 99th percentile, the same                 0.020            0.027
     median ratio, 12, 16, 24 pairs                0.010 (0.008)    0.012 (0.012)
     growth, 30, 60 batches, random walk           0.025 (0.026)    0.024 (0.026)
     the same, white noise                         0.007 (0.007)    0.009 (0.009)
 
 in brackets what the plain interval of all samples gives (of likelihoods 10,000 artifacts each,
-three standard errors are 0.005, of the mean KL 20,000; of the others 1,000, 0.015). A mean as
+three standard errors are 0.005, of the mean KL at two looks 20,000; of the others 1,000, 0.015). A mean as
 skewed as that of KL errs in more than 0.025 by itself, and a little more where it is looked at
 twice or has an extension, which 0.14 of these artifacts had, and 0.31 for the percentile. An alarm
 by a p-value at 0.05, four looks at 200 items of which 6 % flip, went off in 0.031 of 2,000

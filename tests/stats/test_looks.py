@@ -219,8 +219,8 @@ CASES = {
 
 STATED = {"mean KL": 0.043}
 """To pass, of 20,000 artifacts; 0.039 with one look. So skewed a mean errs more often by itself."""
-EXTENDED = {"mean KL": 0.045}
-"""The same with an extension."""
+EXTENDED = {"mean KL": 0.047}
+"""The same with an extension, of 10,000."""
 
 
 def peek(
