@@ -65,10 +65,10 @@ limit, nominal 0.025 to pass and to fail (tests/stats/test_looks.py):
     the same, white noise                         0.007 (0.007)    0.009 (0.009)
 
 in brackets what the plain interval of all samples gives (of likelihoods 10,000 artifacts each,
-three standard errors are 0.005, of the mean KL at two looks 20,000; of the others 1,000, 0.015). A mean as
-skewed as that of KL errs in more than 0.025 by itself, and a little more where it is looked at
-twice or has an extension, which 0.14 of these artifacts had, and 0.31 for the percentile. An alarm
-by a p-value at 0.05, four looks at 200 items of which 6 % flip, went off in 0.031 of 2,000
+three standard errors are 0.005, of the mean KL at two looks 20,000; of the others 1,000, 0.015). A
+mean as skewed as that of KL errs in more than 0.025 by itself, and a little more where it is looked
+at twice or has an extension, which 0.14 of these artifacts had, and 0.31 for the percentile. An
+alarm by a p-value at 0.05, four looks at 200 items of which 6 % flip, went off in 0.031 of 2,000
 undamaged artifacts.
 """
 
