@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class RequestProgress:
     """How far a request had come when it failed, by the runtime's own word."""
 
     done: int
@@ -41,7 +41,7 @@ class Reached:
 class QGateError(Exception):
     """Anything that qgate reports to its user by a message instead of a traceback."""
 
-    reached: Reached | None = None
+    reached: RequestProgress | None = None
     """Set by the host of the child that failed, where the runtime told."""
     details: Mapping[str, Any] = MappingProxyType({})
     """What the report tells beside the message: JSON values."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qgate.records import Artifact
     from qgate.reference.distributions import Reference
     from qgate.runtimes.requests import Outcome, Work
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
 class Measurer:
@@ -56,7 +56,7 @@ class Measurer:
 
     # --- perplexity ---------------------------------------------------------------------------
 
-    def reference(self, serving: Serving) -> Reference:
+    def reference(self, serving: ServedModel) -> Reference:
         """The reference's likelihoods and distributions, from the store or measured now.
 
         Raises:
@@ -64,7 +64,7 @@ class Measurer:
         """
         return self.references.reference_for(serving.artifact)
 
-    def divergence(self, serving: Serving) -> Divergence:
+    def divergence(self, serving: ServedModel) -> Divergence:
         """Likelihoods and divergences of the artifact on the reference's tokens.
 
         Raises:
@@ -74,7 +74,7 @@ class Measurer:
             (serving.artifact.id, "divergence"), lambda: self._diverge(serving)
         )
 
-    def _diverge(self, serving: Serving) -> Divergence:
+    def _diverge(self, serving: ServedModel) -> Divergence:
         from qgate.measure.perplexity.divergence import measure_divergence
         from qgate.measure.perplexity.rows import ROWS as PERPLEXITY_ROWS
 
@@ -83,10 +83,10 @@ class Measurer:
         rows = self._rows(serving.artifact, PERPLEXITY_ROWS)
         extension = self.references.extension_of(reference, serving.artifact)
         measured = measure_divergence(serving, reference, rows, extension)
-        self._book(serving.artifact.id, measured.headline())
+        self._record_summary(serving.artifact.id, measured.headline())
         return measured
 
-    def require_same_tokens(self, serving: Serving) -> None:
+    def require_same_tokens(self, serving: ServedModel) -> None:
         """Refuse an artifact whose token ids could mean something else than the reference's.
 
         Raises:
@@ -96,7 +96,7 @@ class Measurer:
             (serving.artifact.id, "tokens"), lambda: self._compare_tokens(serving)
         )
 
-    def _compare_tokens(self, serving: Serving) -> None:
+    def _compare_tokens(self, serving: ServedModel) -> None:
         from qgate.gate.token_ids import require_same_ids
 
         artifact, reference = serving.artifact, self.references.serving_for(serving.artifact)
@@ -116,7 +116,7 @@ class Measurer:
 
     # --- tasks and edge cases -----------------------------------------------------------------
 
-    def probe(self, serving: Serving, check: str) -> Measurement:
+    def probe(self, serving: ServedModel, check: str) -> Measurement:
         """Both sides' answers behind one row of accuracy or edge cases.
 
         Raises:
@@ -132,7 +132,7 @@ class Measurer:
             probe.require_reference(check, *asked.reference)
         return asked.measured
 
-    def _ask(self, serving: Serving, probe: Probe) -> Answered:
+    def _ask(self, serving: ServedModel, probe: Probe) -> Answered:
         from qgate.measure.parts import ask_in_parts
 
         self.require_same_tokens(serving)
@@ -141,7 +141,7 @@ class Measurer:
         rows = self._rows(serving.artifact, probe.checks)
         return ask_in_parts(probe, rows, _Sides(self, serving))
 
-    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+    def _narrowed(self, serving: ServedModel, probe: Probe) -> Probe:
         """What of a probe is asked, by the reference's answers to its scout.
 
         Raises:
@@ -155,7 +155,7 @@ class Measurer:
         return cast("Scouting", probe).narrowed(*self.ask_reference_beside(serving, scout, "scout"))
 
     def ask_reference_beside(
-        self, serving: Serving, probe: Asking, part: str = ""
+        self, serving: ServedModel, probe: Asking, part: str = ""
     ) -> tuple[Work, Outcome]:
         """What the artifact's reference answers to a probe, or to the part that goes by this name.
 
@@ -170,7 +170,7 @@ class Measurer:
             key, lambda: self.ask_reference(runtime, work, probe)
         )
 
-    def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
+    def ask_artifact(self, serving: ServedModel, probe: Asking, work: Work) -> Outcome:
         """What the artifact answers to the same work."""
         from qgate.runtimes.requests import perform
 
@@ -178,17 +178,17 @@ class Measurer:
         with serving.phase(probe.checks[0]):
             return perform(work, serving.host, facts.end_tokens)
 
-    def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
+    def plan(self, serving: ServedModel, probe: Asking, part: str = "") -> Work:
         """The same work for every artifact; one whose child fails here fails for itself only."""
-        from qgate.runtimes.requests import Speaker
+        from qgate.runtimes.requests import TokenizerClient
 
         # what is asked of a probe is narrowed by what the reference answers in its runtime
         key = (self._plan.reference_runtime_of(serving.artifact), *probe.checks, part)
         if key not in self._works:
             facts = serving.load()
             context = self._plan.require_reference().context_length or facts.context_length
-            speaker = Speaker(serving.host, context, facts.first_token)
-            self._works[key] = probe.work(speaker)
+            tokenizer = TokenizerClient(serving.host, context, facts.first_token)
+            self._works[key] = probe.work(tokenizer)
         return self._works[key]
 
     def ask_reference(self, runtime: str, work: Work, probe: Asking) -> Outcome:
@@ -216,7 +216,7 @@ class Measurer:
 
     # --- latency and memory -------------------------------------------------------------------
 
-    def begin(self, serving: Serving, areas: Collection[str]) -> None:
+    def begin(self, serving: ServedModel, areas: Collection[str]) -> None:
         """Measure what has to come first in a fresh child: memory, then latency.
 
         What is asked later then gets the same numbers, whichever rows were picked and in whatever
@@ -227,7 +227,7 @@ class Measurer:
                 with contextlib.suppress(errors.QGateError):
                     measure(serving)
 
-    def memory(self, serving: Serving) -> MemorySamples:
+    def memory(self, serving: ServedModel) -> MemorySamples:
         """What serving the artifact takes, and what the reference takes.
 
         Raises:
@@ -237,7 +237,7 @@ class Measurer:
             (serving.artifact.id, "memory"), lambda: self._weigh(serving)
         )
 
-    def latency(self, serving: Serving) -> LatencySamples:
+    def latency(self, serving: ServedModel) -> LatencySamples:
         """Requests to artifact and reference in turns, timed at their tokens.
 
         Raises:
@@ -247,7 +247,7 @@ class Measurer:
             (serving.artifact.id, "latency"), lambda: self._time(serving)
         )
 
-    def _weigh(self, serving: Serving) -> MemorySamples:
+    def _weigh(self, serving: ServedModel) -> MemorySamples:
         from qgate.measure.memory import rows as memory
 
         artifact, settings = serving.artifact, self._plan.thresholds.memory
@@ -273,15 +273,15 @@ class Measurer:
                 is_decided if rows.can_stop else None,
             )
         samples = memory.MemorySamples.of(artifact, own, theirs, growth)
-        self._book(artifact.id, samples.headline())
-        self.references.book(artifact, samples.reference_headline())
+        self._record_summary(artifact.id, samples.headline())
+        self.references.record_summary(artifact, samples.reference_headline())
         return samples
 
-    def _weigh_reference(self, serving: Serving) -> Footprint:
+    def _weigh_reference(self, serving: ServedModel) -> Footprint:
         with named(serving):
             return self._footprint(serving)
 
-    def _footprint(self, serving: Serving) -> Footprint:
+    def _footprint(self, serving: ServedModel) -> Footprint:
         from qgate.measure.memory.nvml import DeviceMeter
         from qgate.measure.memory.rows import measure_footprint
 
@@ -300,7 +300,7 @@ class Measurer:
         with serving.phase("memory"):
             return measure_footprint(serving.host, tokens, meter)
 
-    def _time(self, serving: Serving) -> LatencySamples:
+    def _time(self, serving: ServedModel) -> LatencySamples:
         from qgate.measure.latency.rows import CHECKS, measure_latency
 
         rows = self._rows(serving.artifact, CHECKS)
@@ -317,13 +317,13 @@ class Measurer:
                 # a percentile takes all the requests that its settings ask for
                 rows.are_decided if rows.can_stop and not rows.have("percentile") else None,
             )
-        self._book(serving.artifact.id, samples.headline())
-        self.references.book(serving.artifact, samples.reference_headline())
+        self._record_summary(serving.artifact.id, samples.headline())
+        self.references.record_summary(serving.artifact, samples.reference_headline())
         return samples
 
     # --- for the report -----------------------------------------------------------------------
 
-    def _book(self, owner: str, headline: dict[str, float]) -> None:
+    def _record_summary(self, owner: str, headline: dict[str, float]) -> None:
         self._headlines.setdefault(owner, {}).update(headline)
 
     def subject(self, artifact: Artifact) -> Subject:
@@ -357,7 +357,7 @@ class _Sides:
     """An artifact and its reference, as `qgate.measure.parts` asks them."""
 
     measurer: Measurer
-    serving: Serving
+    serving: ServedModel
 
     def ask_reference(self, probe: Asking, label: str) -> tuple[Work, Outcome]:
         return self.measurer.ask_reference_beside(self.serving, probe, label)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qgate.gate.measurer import Measurer
     from qgate.measure.own_prompts import OwnPrompts
     from qgate.runtimes.requests import Outcome
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 _Texts = list[str] | tuple[str, ...]
 
@@ -28,7 +28,7 @@ class Model:
     """An artifact, or the reference that it is held against, and what it can be asked."""
 
     measurer: Measurer
-    serving: Serving
+    serving: ServedModel
     """The artifact's child, for the reference too."""
     is_reference: bool
     errors: Callable[[], AbstractContextManager[None]]

@@ -14,7 +14,7 @@ from qgate import artifacts, errors
 from qgate.planning.runtime_choice import OF_THE_REFERENCE
 from qgate.reference.store import DEFAULT_GIB, Store
 from qgate.runtimes import find_spec
-from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.served_model import LoadOptions, ServedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,8 +64,8 @@ class ModelProcesses:
         self.store = Store(settings.entries, settings.store_gib * 2**30)
         self._digests: dict[tuple[Path, ...], str] = {}
         self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
-        self._servings: dict[str, Serving] = {}
-        self._references: dict[str, Serving] = {}
+        self._servings: dict[str, ServedModel] = {}
+        self._references: dict[str, ServedModel] = {}
 
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
@@ -98,18 +98,18 @@ class ModelProcesses:
 
     # --- the children -------------------------------------------------------------------------
 
-    def serve(self, artifact: Artifact) -> Serving:
+    def serve(self, artifact: Artifact) -> ServedModel:
         """The artifact's one child; nothing starts before it is asked something."""
         runtime = self.plan.runtime_of(artifact).name
         options = self._options(runtime, is_reference=False)
         self._servings[artifact.id] = self._serving(artifact, artifact.id, runtime, options)
         return self._servings[artifact.id]
 
-    def of(self, artifact: Artifact) -> Serving:
+    def of(self, artifact: Artifact) -> ServedModel:
         """The child that `serve` gave for the artifact."""
         return self._servings[artifact.id]
 
-    def serve_reference(self, runtime: str) -> Serving:
+    def serve_reference(self, runtime: str) -> ServedModel:
         """The reference's child in a runtime: one for the run, for all that is held against it."""
         if runtime not in self._references:
             reference = self.plan.require_reference()
@@ -121,7 +121,7 @@ class ModelProcesses:
         return self._references[runtime]
 
     @property
-    def references(self) -> Mapping[str, Serving]:
+    def references(self) -> Mapping[str, ServedModel]:
         """The reference's children by runtime, where something was asked of them."""
         return self._references
 
@@ -155,7 +155,7 @@ class ModelProcesses:
         options: Mapping[str, Any],
         *,
         is_reference: bool = False,
-    ) -> Serving:
+    ) -> ServedModel:
         thresholds, spec = self.plan.thresholds, find_spec(runtime)
         longest = (self.plan.reference or artifact).context_length or 2**31
         text_tokens = max(thresholds.text.window_tokens, thresholds.text.conversation_tokens)
@@ -165,7 +165,7 @@ class ModelProcesses:
             thresholds.memory.context_tokens,
             thresholds.latency.prompt_tokens + thresholds.latency.output_tokens,
         )
-        loading = Loading(
+        loading = LoadOptions(
             window_tokens=min(text_tokens, longest),
             context_tokens=min(wanted, longest),
             threads=thresholds.runtime.threads,
@@ -173,7 +173,7 @@ class ModelProcesses:
             is_remote=spec.is_remote,
             has_fixed_context=spec.has_fixed_context,
         )
-        return Serving(
+        return ServedModel(
             artifact,
             lambda: self._start(runtime, subject),
             loading,
@@ -182,7 +182,7 @@ class ModelProcesses:
         )
 
     def _recall(
-        self, artifact: Artifact, runtime: str, loading: Loading, *, is_reference: bool
+        self, artifact: Artifact, runtime: str, loading: LoadOptions, *, is_reference: bool
     ) -> Recall | None:
         """What it answered before; None where that is not determined by its files."""
         from qgate.runtimes.recall import KINDS, KINDS_OF_THE_REFERENCE, Identity, Recall

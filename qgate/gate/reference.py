@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qgate.gate.processes import ModelProcesses, RunSettings
     from qgate.records import Artifact
     from qgate.reference.distributions import Reference
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
 class References:
@@ -34,7 +34,7 @@ class References:
         self._plan, self._children, self._memo = settings.plan, children, memo
         self._headlines: dict[str, list[dict[str, float]]] = {}
 
-    def serving_for(self, artifact: Artifact) -> Serving:
+    def serving_for(self, artifact: Artifact) -> ServedModel:
         """The reference's child that the artifact is held against.
 
         Raises:
@@ -97,7 +97,7 @@ class References:
 
     # --- for the report -----------------------------------------------------------------------
 
-    def book(self, artifact: Artifact, headline: dict[str, float]) -> None:
+    def record_summary(self, artifact: Artifact, headline: dict[str, float]) -> None:
         """Note numbers that the report shows of the reference that the artifact is held against.
 
         What was measured beside several artifacts is shown as the median of these, so that it does
@@ -156,7 +156,7 @@ class References:
 
 
 @contextlib.contextmanager
-def named(serving: Serving) -> Iterator[None]:
+def named(serving: ServedModel) -> Iterator[None]:
     """Say of an error in the reference's child that it was the reference's."""
     try:
         yield

@@ -11,7 +11,7 @@ from qgate.reference import texts
 if TYPE_CHECKING:
     from qgate.records import Artifact, RuntimeFacts
     from qgate.reference.distributions import Reference
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
 def describe(reference: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str, Any]:
@@ -51,6 +51,6 @@ def runtime_difference(here: Reference, there: Reference) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
-def times(serving: Serving) -> dict[str, float]:
+def times(serving: ServedModel) -> dict[str, float]:
     """`time.<phase>_s` of everything that its child was asked."""
     return {f"time.{name}_s": round(spent, 3) for name, spent in serving.seconds.items()}

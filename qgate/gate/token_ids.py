@@ -13,12 +13,12 @@ import numpy as np
 
 from qgate.errors import ArtifactError, with_subject
 from qgate.reference.prompts import read_languages, read_prompts
-from qgate.runtimes.requests import Speaker
+from qgate.runtimes.requests import TokenizerClient
 from qgate.thresholds import shipped_path
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 _HARD = (
     "  two spaces,\ttab,\r\nlines\n\n\nand more  ",
@@ -33,7 +33,7 @@ _HARD = (
 _SHOWN_CHARACTERS = 40
 
 
-def require_same_ids(serving: Serving, reference: Serving) -> None:
+def require_same_ids(serving: ServedModel, reference: ServedModel) -> None:
     """Encode the same texts on both sides.
 
     Raises:
@@ -64,7 +64,7 @@ def _texts() -> tuple[str, ...]:
     return (*first, *read_prompts(prompts / "open.jsonl"), *_HARD)
 
 
-def _encode(serving: Serving, texts: tuple[str, ...]) -> list[np.ndarray]:
+def _encode(serving: ServedModel, texts: tuple[str, ...]) -> list[np.ndarray]:
     facts = serving.load()
-    speaker = Speaker(serving.host, facts.context_length, facts.first_token)
-    return [*speaker.begin(texts), *speaker.follow(texts)]
+    tokenizer = TokenizerClient(serving.host, facts.context_length, facts.first_token)
+    return [*tokenizer.begin(texts), *tokenizer.follow(texts)]

@@ -31,7 +31,7 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.measurement import Comparison
 from qgate.records import Estimate, Limit, Verdict
 from qgate.verdict import adjust, increase, judge, judge_family
-from qgate.verdict.judge import telling_side
+from qgate.verdict.judge import deciding_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -152,7 +152,7 @@ def _is_open_and_far(found: Estimate, limit: Limit) -> bool:
     # what a lower bound leaves open, no number of samples decides
     if judge(dataclasses.replace(found, is_open=False), limit) is not Verdict.INCONCLUSIVE:
         return False
-    side = telling_side(found, limit)
+    side = deciding_side(found, limit)
     way = abs(side.bound - UNDAMAGED.get(found.unit, 0.0))
     return abs(side.slack(found.value)) > _FAR * way
 
@@ -184,7 +184,7 @@ def estimate_at(looks: Looks, check: str, estimate: Callable[[], Found]) -> Foun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class InterimResult:
     """Samples up to a look, with the intervals that hold although there were looks before."""
 
     measured: Measurement

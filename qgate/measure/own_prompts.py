@@ -16,7 +16,7 @@ from qgate.runtimes.requests import Work
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
-    from qgate.runtimes.requests import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, TokenizerClient
 
 _SHOWN_CHARACTERS = 40
 
@@ -42,31 +42,31 @@ class OwnPrompts:
         asked = [self.prompts, self.continuations, self.max_tokens, self.stops]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         """Token ids.
 
         Raises:
             MeasurementError: more tokens than the model's context, or none to score.
         """
-        prompts = speaker.begin(self.prompts)
+        prompts = tokenizer.begin(self.prompts)
         if self.continuations is not None:
-            return Work(spans=tuple(self._spans(speaker, prompts)))
+            return Work(spans=tuple(self._spans(tokenizer, prompts)))
         for text, ids in zip(self.prompts, prompts, strict=True):
-            _require_room(text, len(ids) + self.max_tokens, speaker)
+            _require_room(text, len(ids) + self.max_tokens, tokenizer)
         asked = tuple(
             Prompt(ids=ids, max_tokens=self.max_tokens, stops=self.stops) for ids in prompts
         )
         return Work(batches=(Batch(prompts=asked),))
 
-    def _spans(self, speaker: Speaker, prompts: tuple[np.ndarray, ...]) -> list[Span]:
-        follow, spans = speaker.follow(self.continuations or ()), []
+    def _spans(self, tokenizer: TokenizerClient, prompts: tuple[np.ndarray, ...]) -> list[Span]:
+        follow, spans = tokenizer.follow(self.continuations or ()), []
         for text, ids, more in zip(self.prompts, prompts, follow, strict=True):
             if not len(ids) or not len(more):
                 raise MeasurementError(
                     f"prompt {quoted(text[:_SHOWN_CHARACTERS])}: got {len(ids)} tokens and"
                     f" {len(more)} of its continuation; expected at least one of each"
                 )
-            _require_room(text, len(ids) + len(more), speaker)
+            _require_room(text, len(ids) + len(more), tokenizer)
             spans.append(Span(ids=np.concatenate([ids, more]), first=len(ids) - 1))
         return spans
 
@@ -83,9 +83,9 @@ class OwnPrompts:
         return [-float(nll.sum()) for nll in outcome.nll_nats]
 
 
-def _require_room(text: str, tokens: int, speaker: Speaker) -> None:
-    if tokens > speaker.context_tokens:
+def _require_room(text: str, tokens: int, tokenizer: TokenizerClient) -> None:
+    if tokens > tokenizer.context_tokens:
         raise MeasurementError(
             f"prompt {quoted(text[:_SHOWN_CHARACTERS])} does not fit the context: got {tokens}"
-            f" tokens with what follows it; expected at most {speaker.context_tokens}"
+            f" tokens with what follows it; expected at most {tokenizer.context_tokens}"
         )

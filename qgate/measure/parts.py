@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from qgate import stats
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.looks import Looked, Rows
+from qgate.measure.looks import InterimResult, Rows
 from qgate.measure.tasks.graded import Graded
 from qgate.runtimes.messages import Answers, Batch
 from qgate.runtimes.requests import Outcome, Pair, Work
@@ -76,7 +76,7 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
         NotApplicable: the reference does not know what is asked; the artifact was not asked then.
     """
     asking = _Asking(probe, _ends(probe, rows), sides)
-    asking.require_known()
+    asking.require_above_chance()
     for look in range(1, len(asking.ends) + 1):
         asking.ask_artifact(look)
         looks = stats.Looks(ends=asking.ends, look=look)
@@ -86,7 +86,9 @@ def ask_in_parts(probe: Probe, rows: Rows, sides: Sides) -> Answered:
             if looks.is_last:
                 raise
             continue  # too little so far; what is wrong with the whole shows at its end
-        looked = measured if len(asking.ends) == 1 else Looked(measured=measured, looks=looks)
+        looked = (
+            measured if len(asking.ends) == 1 else InterimResult(measured=measured, looks=looks)
+        )
         if looks.is_last or rows.are_decided(looked):
             return Answered(measured=looked, reference=asking.of_reference(look))
     raise AssertionError("a plan ends with the last unit")
@@ -128,7 +130,7 @@ class _Asking:
             self._works.append(work)
             self._reading.add("reference", part, work, outcome)
 
-    def require_known(self) -> None:
+    def require_above_chance(self) -> None:
         """Refuse what the reference does not know, before an artifact is asked anything.
 
         A task by all of its items, for its share of right answers decides; so too where all of the
@@ -230,18 +232,18 @@ def join_works(parts: Sequence[Work]) -> Work:
         batches=tuple(
             Batch(
                 prompts=tuple(prompt for batch in same for prompt in batch.prompts),
-                side_by_side=same[0].side_by_side,
+                batch_size=same[0].batch_size,
             )
             for same in zip(*(part.batches for part in parts), strict=True)
         ),
-        marks=tuple(_shifted_marks(parts)),
+        ranges=tuple(_shifted_marks(parts)),
     )
 
 
 def _shifted_marks(parts: Sequence[Work]) -> Iterator[Any]:
     before = 0
     for part in parts:
-        yield from (replace(mark, span=mark.span + before) for mark in part.marks)
+        yield from (replace(scored, span=scored.span + before) for scored in part.ranges)
         before += len(part.spans)
 
 

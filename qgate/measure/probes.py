@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.task_list import TaskList
     from qgate.records import Artifact
     from qgate.reference.prompts import Asked
-    from qgate.runtimes.requests import Pair, Speaker, Work
+    from qgate.runtimes.requests import Pair, TokenizerClient, Work
     from qgate.thresholds import Thresholds
 
 _MATH = "tasks/arithmetic.jsonl"
@@ -44,7 +44,7 @@ class Asking(Protocol):
     def checks(self) -> tuple[str, ...]:
         """The rows that it fills."""
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         """What is asked, as token ids.
 
         Raises:

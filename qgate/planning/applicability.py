@@ -83,7 +83,7 @@ def applicable(
                 f" {area_of(check)}. Remove the limit, or name another runtime"
             )
         if is_measured and not (
-            is_shipped and _is_untrue(check, choice, is_elsewhere=is_elsewhere)
+            is_shipped and _is_not_representative(check, choice, is_elsewhere=is_elsewhere)
         ):
             found[check] = limit
     return found
@@ -94,6 +94,6 @@ def _of_unknown(limit: Limit) -> Limit:
     return replace(limit, band=f"{limit.band}, as its own are unknown") if limit.band else limit
 
 
-def _is_untrue(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:
+def _is_not_representative(check: str, choice: Choice, *, is_elsewhere: bool) -> bool:
     is_of_serving = choice.is_stand_in and area_of(check) in _OF_SERVING
     return is_of_serving or (is_elsewhere and find_check(check).is_ratio_to_reference)

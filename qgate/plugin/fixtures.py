@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qgate.plugin.session import GateSession
     from qgate.records import Artifact, Estimate, Limit, Record, SourceLine
     from qgate.reference.distributions import Reference
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
 def session_of(config: pytest.Config) -> GateSession:
@@ -96,7 +96,7 @@ def task(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serving]:
+def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[ServedModel]:
     """The artifact in its one child process; started when first used, ended after its last row."""
     session = session_of(request.config)
     with measuring(artifact.id):
@@ -109,21 +109,21 @@ def serving(artifact: Artifact, request: pytest.FixtureRequest) -> Iterator[Serv
 
 
 @pytest.fixture(scope="session")
-def reference(serving: Serving, request: pytest.FixtureRequest) -> Reference:
+def reference(serving: ServedModel, request: pytest.FixtureRequest) -> Reference:
     """The reference's likelihoods, from the store or measured now."""
     with measuring(serving.artifact.id):
         return session_of(request.config).measurer.reference(serving)
 
 
 @pytest.fixture(scope="session")
-def perplexity_samples(serving: Serving, request: pytest.FixtureRequest) -> Divergence:
+def perplexity_samples(serving: ServedModel, request: pytest.FixtureRequest) -> Divergence:
     """Likelihoods and divergences of every scored token, artifact and reference paired."""
     with measuring(serving.artifact.id):
         return session_of(request.config).measurer.divergence(serving)
 
 
 @pytest.fixture
-def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
+def answers(serving: ServedModel, request: pytest.FixtureRequest) -> Measurement:
     """Both sides' answers behind this test's row of accuracy or edge cases."""
     session, check = session_of(request.config), check_of(request.node)
     limit = session.limits(serving.artifact).get(check)
@@ -132,7 +132,7 @@ def answers(serving: Serving, request: pytest.FixtureRequest) -> Measurement:
 
 
 @pytest.fixture
-def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> LatencySamples:
+def latency_samples(serving: ServedModel, request: pytest.FixtureRequest) -> LatencySamples:
     """Requests to artifact and reference in turns, timed at their tokens."""
     with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)
@@ -140,7 +140,7 @@ def latency_samples(serving: Serving, request: pytest.FixtureRequest) -> Latency
 
 
 @pytest.fixture
-def memory_samples(serving: Serving, request: pytest.FixtureRequest) -> MemorySamples:
+def memory_samples(serving: ServedModel, request: pytest.FixtureRequest) -> MemorySamples:
     """What serving the artifact takes, and what the reference takes."""
     with measuring(serving.artifact.id):
         _require_undisturbed(request, serving.artifact)

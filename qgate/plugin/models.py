@@ -13,22 +13,22 @@ from qgate.plugin.fixtures import measuring, session_of
 
 if TYPE_CHECKING:
     from qgate.gate.model import Model
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
 @pytest.fixture(scope="session")
-def model(serving: Serving, request: pytest.FixtureRequest) -> Model:
+def model(serving: ServedModel, request: pytest.FixtureRequest) -> Model:
     """The artifact, to be asked by a team's own check."""
     return _model(serving, request, is_reference=False)
 
 
 @pytest.fixture(scope="session")
-def reference_model(serving: Serving, request: pytest.FixtureRequest) -> Model:
+def reference_model(serving: ServedModel, request: pytest.FixtureRequest) -> Model:
     """The reference, asked the same token ids as the artifact."""
     return _model(serving, request, is_reference=True)
 
 
-def _model(serving: Serving, request: pytest.FixtureRequest, *, is_reference: bool) -> Model:
+def _model(serving: ServedModel, request: pytest.FixtureRequest, *, is_reference: bool) -> Model:
     from qgate.gate.model import Model
 
     return Model(

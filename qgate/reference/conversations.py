@@ -32,7 +32,7 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.reference.prompts import Asked, read_conversations, read_prompts
 from qgate.reference.windows import Windows, by_window
 from qgate.runtimes.base import Heat, Sampling, Span, require_context
-from qgate.runtimes.requests import Speaker, Work, perform
+from qgate.runtimes.requests import TokenizerClient, Work, perform
 from qgate.runtimes.verbs import SAMPLE
 from qgate.runtimes.worker.sampling import GIVEN
 from qgate.thresholds import shipped_path
@@ -310,23 +310,23 @@ class _Ids:
     """Whether only an extension asks it."""
 
 
-def _known(recipe: Recipe, host: Host, speaker: Speaker) -> tuple[Asked, ...]:
+def _known(recipe: Recipe, host: Host, tokenizer: TokenizerClient) -> tuple[Asked, ...]:
     """What the reference knows enough of to be asked it."""
-    known = tuple(_read_well(recipe.prompts, host, speaker))
+    known = tuple(_read_well(recipe.prompts, host, tokenizer))
     if len(known) < _FEW:
-        known += tuple(_read_well(recipe.more, host, speaker))
+        known += tuple(_read_well(recipe.more, host, tokenizer))
     return known if len(known) >= _FEW else recipe.prompts
 
 
-def _read_well(asked: Sequence[Asked], host: Host, speaker: Speaker) -> list[Asked]:
+def _read_well(asked: Sequence[Asked], host: Host, tokenizer: TokenizerClient) -> list[Asked]:
     """Those of which the reference predicts the bare text well enough."""
     if not asked:
         return []
-    begin = np.array([speaker.first_token], dtype=np.int32)
+    begin = np.array([tokenizer.first_token], dtype=np.int32)
     spans = []
-    for ids in speaker.begin([one.prompt for one in asked]):
-        cut = ids[: speaker.context_tokens - 1]
-        has_begin = len(cut) > 1 and cut[0] == speaker.first_token
+    for ids in tokenizer.begin([one.prompt for one in asked]):
+        cut = ids[: tokenizer.context_tokens - 1]
+        has_begin = len(cut) > 1 and cut[0] == tokenizer.first_token
         spans.append(Span(ids=cut if has_begin else np.concatenate([begin, cut]), first=0))
     scored = perform(Work(spans=tuple(spans)), host, ())
     return [
@@ -340,12 +340,12 @@ def _ids(
     recipe: Recipe, host: Host, facts: ModelFacts, *, is_extension: bool
 ) -> tuple[list[_Ids], str]:
     """The prompts that are asked, and how they are put."""
-    speaker = Speaker(host, facts.context_length, facts.first_token)
-    old = _known(recipe, host, speaker)
-    prompts = (*old, *_read_well(recipe.fresh, host, speaker)) if is_extension else old
+    tokenizer = TokenizerClient(host, facts.context_length, facts.first_token)
+    old = _known(recipe, host, tokenizer)
+    prompts = (*old, *_read_well(recipe.fresh, host, tokenizer)) if is_extension else old
     framed = frame([one.prompt for one in prompts], recipe.reference)
-    firsts = speaker.begin(framed.firsts)
-    follows = firsts if framed.follows is None else speaker.follow(framed.follows)
+    firsts = tokenizer.begin(framed.firsts)
+    follows = firsts if framed.follows is None else tokenizer.follow(framed.follows)
     found = [
         _Ids(slice=asked.slice, first=first, follow=follow, is_fresh=number >= len(old))
         for number, (asked, first, follow) in enumerate(zip(prompts, firsts, follows, strict=True))

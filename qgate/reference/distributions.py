@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from qgate.records import Artifact, RuntimeFacts
     from qgate.runtimes.base import ModelFacts
     from qgate.runtimes.messages import Scored
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
     from qgate.thresholds import TextSettings
 
 FORMAT = 5
@@ -139,7 +139,7 @@ class ReferenceStore:
     def __init__(self, store: Store | Path) -> None:
         self._store = store if isinstance(store, Store) else Store(store)
 
-    def get_or_measure(self, plan: Plan, serving: Serving) -> Reference:
+    def get_or_measure(self, plan: Plan, serving: ServedModel) -> Reference:
         """The plan's entry, measured if the store has none.
 
         Args:
@@ -179,7 +179,7 @@ def _extension(plan: Plan) -> list[Any]:
     return [plan.first_round, [[one.slice, one.prompt] for one in fresh]]
 
 
-def _measure_into(work: Path, plan: Plan, serving: Serving) -> dict[str, Any]:
+def _measure_into(work: Path, plan: Plan, serving: ServedModel) -> dict[str, Any]:
     facts, host = serving.load(), serving.host
     windows = plan.windows or _mixed(
         cut_windows(plan.text, plan.settings, host, facts, plan.first_round)

@@ -66,7 +66,7 @@ def cost_stride(facts: ModelFacts) -> int:
     return max(1, math.ceil(cost / _AFFORDABLE))
 
 
-def thin_out(stride: int, scored: int) -> int:
+def subsample_stride(stride: int, scored: int) -> int:
     """The stride that is used: never so large that fewer than `MIN_POSITIONS` are compared."""
     return max(1, min(stride, scored // MIN_POSITIONS))
 
@@ -172,4 +172,4 @@ def _stride(settings: TextSettings, windows: Windows, facts: ModelFacts, encodin
     room = MAX_SHARE_OF_BASE_FILE * base_row_bytes - _OTHER_BYTES
     by_storage = math.ceil(row_bytes / max(room, 1.0))
     by_cost = 1 if encoding == "top_k" else cost_stride(facts)
-    return thin_out(max(by_storage, by_cost), int(windows.scored.sum()))
+    return subsample_stride(max(by_storage, by_cost), int(windows.scored.sum()))

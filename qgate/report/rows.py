@@ -12,7 +12,7 @@ from qgate.records import Verdict
 from qgate.report.evidence import evidence_of
 from qgate.report.text import count_cells, cut_middle, escape_line, pad
 from qgate.verdict import (
-    decimals_that_tell,
+    distinguishing_decimals,
     format_bound,
     format_interval,
     format_value,
@@ -141,7 +141,7 @@ def _format_estimate(found: Estimate, record: Record) -> tuple[str, str]:
     """Value and interval; an exact number has none."""
     ends = (found.value, found.low, found.high)
     bounds = [bound for _, bound in _bounds(record)]
-    more = max((decimals_that_tell(ends, bound, found.unit) for bound in bounds), default=0)
+    more = max((distinguishing_decimals(ends, bound, found.unit) for bound in bounds), default=0)
     value, low, high = (format_value(end, found.unit, more) for end in ends)
     is_exact = found.method == "exact" and found.low == found.high
     return value, "" if is_exact else format_interval(value, low, high)

@@ -248,13 +248,13 @@ class Runtime(Protocol):
         """The text of token ids, special tokens left out; what is no UTF-8 is replaced."""
 
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
         """Greedy answers, one for each prompt in their order.
 
         Args:
             prompts: what to answer.
-            side_by_side: how many are decoded at a time; 1: each alone.
+            batch_size: how many are decoded at a time; 1: each alone.
             progress: told now and then, which of the prompts are with the model.
         """
 

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from qgate import errors
-from qgate.errors import QGateError, Reached, RuntimeFailed
+from qgate.errors import QGateError, RequestProgress, RuntimeFailed
 from qgate.runtimes import launch as child
 from qgate.runtimes import wire
 from qgate.untrusted.text import printable, quoted
@@ -69,7 +69,7 @@ class Host:
         self._requests = 0
         self._sender: threading.Thread | None = None
         self._hung = ""
-        self._reached: Reached | None = None
+        self._reached: RequestProgress | None = None
         self._directory = tempfile.mkdtemp(prefix="qgate-child-")
         try:
             self._child = child.start(settings.python, settings.runtime, self._directory)
@@ -249,7 +249,7 @@ def _unseen() -> contextlib.AbstractContextManager[ProgressSink]:
     return contextlib.nullcontext(lambda what, done, total: None)
 
 
-def _read_progress(message: dict[str, Any]) -> tuple[tuple[str, int, int], Reached | None]:
+def _read_progress(message: dict[str, Any]) -> tuple[tuple[str, int, int], RequestProgress | None]:
     try:
         said = message["progress"]
         what, done, total = printable(str(said["what"]))[:60], int(said["done"]), int(said["total"])
@@ -258,7 +258,7 @@ def _read_progress(message: dict[str, Any]) -> tuple[tuple[str, int, int], Reach
         first, stop = map(int, said["at"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise _unreadable(message) from None
-    return (what, done, total), Reached(done=done, total=total, first=first, stop=stop)
+    return (what, done, total), RequestProgress(done=done, total=total, first=first, stop=stop)
 
 
 def _unreadable(message: dict[str, Any]) -> RuntimeFailed:

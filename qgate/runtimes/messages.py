@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from qgate.runtimes.base import Buffers, Prompt
 
-SIDE_BY_SIDE = 16
+BATCH_SIZE = 16
 """Prompts that are answered at a time."""
 NO_END = -1
 
@@ -20,7 +20,7 @@ class Batch:
     """Prompts that are answered, so many at a time."""
 
     prompts: tuple[Prompt, ...]
-    side_by_side: int = SIDE_BY_SIDE
+    batch_size: int = BATCH_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

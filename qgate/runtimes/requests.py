@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from qgate.errors import Reached
+    from qgate.errors import RequestProgress
     from qgate.runtimes.base import Prompt, Span
     from qgate.runtimes.host import Host
 
@@ -32,7 +32,7 @@ _LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ScoredRange:
     """A part of a span that is looked at, and what it is a part of."""
 
     member: str
@@ -51,7 +51,7 @@ class Work:
 
     spans: tuple[Span, ...] = ()
     batches: tuple[Batch, ...] = ()
-    marks: tuple[Mark, ...] = ()
+    ranges: tuple[ScoredRange, ...] = ()
     """How the answers will be read; the child does not see them."""
 
     def digest(self) -> str:
@@ -61,7 +61,7 @@ class Work:
             found.update(f"span {span.first} {len(span.ids)}:".encode())
             found.update(span.ids.astype("<i4").tobytes())
         for batch in self.batches:
-            found.update(f"batch {batch.side_by_side} {len(batch.prompts)}:".encode())
+            found.update(f"batch {batch.batch_size} {len(batch.prompts)}:".encode())
             for prompt in batch.prompts:
                 found.update(f"prompt {prompt.max_tokens} {len(prompt.ids)}:".encode())
                 found.update(prompt.ids.astype("<i4").tobytes())
@@ -93,7 +93,7 @@ class Pair:
     artifact: Outcome
 
 
-class Speaker:
+class TokenizerClient:
     """Texts to token ids, by the tokenizer of a child that holds a model."""
 
     def __init__(self, host: Host, context_tokens: int | None, first_token: int) -> None:
@@ -151,7 +151,7 @@ def perform(work: Work, host: Host, end_tokens: tuple[int, ...]) -> Outcome:
 def _score(
     spans: Sequence[Span], host: Host
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    with naming_asked(spans, "sequence"):
+    with naming_inflight(spans, "sequence"):
         scored = SCORE_SPANS.ask(host, spans)
     nll, tops = scored.nll_nats, scored.is_top
     wanted = [len(span.ids) - 1 - span.first for span in spans]
@@ -165,7 +165,7 @@ def _score(
 
 
 def _answer(batch: Batch, host: Host) -> Answers:
-    with naming_asked(batch.prompts, "prompt"):
+    with naming_inflight(batch.prompts, "prompt"):
         given = ANSWER.ask(host, batch)
     if not len(given.ids) == len(given.texts) == len(given.ends) == len(batch.prompts):
         raise MeasurementError(
@@ -181,7 +181,7 @@ def _answer(batch: Batch, host: Host) -> Answers:
 
 
 @contextmanager
-def naming_asked(pieces: Sequence[Prompt | Span], kind: str) -> Iterator[None]:
+def naming_inflight(pieces: Sequence[Prompt | Span], kind: str) -> Iterator[None]:
     """Name the pieces that were with the model, in the line of an error and in its details.
 
     The row is void whatever the others answered. Nothing is asked again to find the one that does
@@ -206,7 +206,9 @@ def naming_asked(pieces: Sequence[Prompt | Span], kind: str) -> Iterator[None]:
         raise failure from error
 
 
-def _asked(pieces: Sequence[Prompt | Span], kind: str, reached: Reached | None) -> list[str]:
+def _asked(
+    pieces: Sequence[Prompt | Span], kind: str, reached: RequestProgress | None
+) -> list[str]:
     """Names in order, each once; empty where the runtime told nothing that can be so."""
     if reached is None or not 0 <= reached.done <= reached.total == len(pieces):
         return []

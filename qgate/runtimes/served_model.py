@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
+class LoadOptions:
     """How the run wants a model to be loaded, beside what its own files say."""
 
     window_tokens: int = 512
@@ -76,7 +76,7 @@ class PhaseWatch(Protocol):
         """It ends, or another goes on; the seconds are its own."""
 
 
-class Serving:
+class ServedModel:
     """An artifact or the reference, being served.
 
     Args:
@@ -92,7 +92,7 @@ class Serving:
         self,
         artifact: Artifact,
         start: Callable[[], Host],
-        loading: Loading | None = None,
+        loading: LoadOptions | None = None,
         recall: Recall | None = None,
         watch: PhaseWatch | None = None,
     ) -> None:
@@ -100,7 +100,7 @@ class Serving:
         self.seconds: dict[str, float] = {}
         """Spent in each phase, by its name."""
         self._start = start
-        self._loading = loading or Loading()
+        self._loading = loading or LoadOptions()
         self._watch = watch
         self._recall = recall
         self._host: Host | None = None

@@ -86,7 +86,7 @@ class ServedChild:
     def answer(self, prompts: Sequence[np.ndarray]) -> Answers:
         """Greedy answers of at most `ANSWER_TOKENS`."""
         asked = tuple(Prompt(ids=ids, max_tokens=ANSWER_TOKENS) for ids in prompts)
-        return ANSWER.ask(self.host, Batch(prompts=asked, side_by_side=1))
+        return ANSWER.ask(self.host, Batch(prompts=asked, batch_size=1))
 
     def is_near(self, one: np.ndarray, other: np.ndarray) -> bool:
         """Whether these are the same numbers, as far as this runtime's calls are alike."""

@@ -89,7 +89,7 @@ class LimitForm:
     model: type[Section]
     bounds: tuple[str, ...]
     """Exactly one of these is written."""
-    misnomers: Mapping[str, str]
+    near_misses: Mapping[str, str]
     """Keys that read like a bound and are none here: what to say of each."""
 
     @property
@@ -126,15 +126,15 @@ def limit_form(check: Check) -> LimitForm:
     """What may be written for a limit on this check."""
     if check.conditions == "budget":
         instead = "vram_gib or ram_gib. Write vram_gib: 24 or ram_gib: 24, in GiB"
-        misnomers = {key: f"got {key}; expected {instead}." for key in _BUDGETS_WITHOUT_UNIT}
-        return LimitForm(check=check, model=Budget, bounds=_BUDGETS, misnomers=misnomers)
+        near_misses = {key: f"got {key}; expected {instead}." for key in _BUDGETS_WITHOUT_UNIT}
+        return LimitForm(check=check, model=Budget, bounds=_BUDGETS, near_misses=near_misses)
     key, bounds, what, instead = _bound(check)
-    misnomers = {other: f"got {other}; expected {instead}." for other in _BOUNDS if other != key}
+    near_misses = {other: f"got {other}; expected {instead}." for other in _BOUNDS if other != key}
     unit = Field(default=check.unit, description="For readers; must be the check's unit.")
     of_unit: dict[str, Any] = {"unit": (Literal[check.unit], unit)}
     if check.area == "accuracy" and key == "max_drop":
         of_task: type[Section] = create_model(check.name, __base__=TaskLimit, **of_unit)
-        return LimitForm(check=check, model=of_task, bounds=(key,), misnomers=misnomers)
+        return LimitForm(check=check, model=of_task, bounds=(key,), near_misses=near_misses)
     fields: dict[str, Any] = {
         key: (
             Annotated[float, Unit(check.unit)],
@@ -150,7 +150,7 @@ def limit_form(check: Check) -> LimitForm:
     fields["rule"] = (Literal["certify", "alarm"], Field(default="certify", description=_RULES))
     fields["level"] = (float, coverage)
     model = create_model(check.name, __base__=Section, **fields, **of_unit)
-    return LimitForm(check=check, model=model, bounds=(key,), misnomers=misnomers)
+    return LimitForm(check=check, model=model, bounds=(key,), near_misses=near_misses)
 
 
 def _bound(check: Check) -> tuple[str, dict[str, Any], str, str]:

@@ -101,7 +101,7 @@ def _limits(
             form.model,
             example=form.example,
             inherited="limit",
-            misnomers=form.misnomers,
+            near_misses=form.near_misses,
         )
         if isinstance(found, str):
             limits[one.key] = None

@@ -60,7 +60,7 @@ class Reader:
         node: yaml.Node,
         where: str,
         valid: Iterable[str] | None = None,
-        misnomers: Mapping[str, str] = _NONE,
+        near_misses: Mapping[str, str] = _NONE,
     ) -> dict[str, Entry]:
         """The entries of a mapping by key, in file order, without those that are wrong.
 
@@ -68,7 +68,7 @@ class Reader:
             node: what should be a mapping.
             where: its dotted name, empty for the whole file.
             valid: the keys that it may have; None: any.
-            misnomers: what to say of keys that are easily mistaken for a valid one.
+            near_misses: what to say of keys that are easily mistaken for a valid one.
         """
         entries: dict[str, Entry] = {}
         if not isinstance(node, yaml.MappingNode):
@@ -83,8 +83,8 @@ class Reader:
             elif key in entries:
                 first = f"first on line {entries[key].line}"
                 self.note(line, f"duplicate key {shown(key)}{inside}, {first}. Remove one.")
-            elif key in misnomers:
-                self.note(line, f"{_of(where)}{misnomers[key]}")
+            elif key in near_misses:
+                self.note(line, f"{_of(where)}{near_misses[key]}")
             elif valid is not None and key not in valid:
                 hint = f"{did_you_mean(key, valid)} Valid: {', '.join(valid)}."
                 self.note(line, f"unknown key {shown(key)}{inside}.{hint}")
@@ -100,12 +100,12 @@ class Reader:
         *,
         example: str,
         inherited: str,
-        misnomers: Mapping[str, str],
+        near_misses: Mapping[str, str],
         valid: Iterable[str] | None = None,
     ) -> _Model | Literal["off"] | None:
         """As `read`; or `off`, which drops something that is inherited."""
         if not isinstance(entry.node, yaml.ScalarNode):
-            return self.read(entry, where, model, misnomers, valid)
+            return self.read(entry, where, model, near_misses, valid)
         if entry.node.value == OFF:
             return OFF
         self.note(
@@ -120,12 +120,12 @@ class Reader:
         entry: Entry,
         where: str,
         model: type[_Model],
-        misnomers: Mapping[str, str] = _NONE,
+        near_misses: Mapping[str, str] = _NONE,
         valid: Iterable[str] | None = None,
     ) -> _Model | None:
         """The model of a mapping of scalars; None where something in it is wrong."""
         before = len(self._mistakes)
-        entries = self.mapping(entry.node, where, valid or model.model_fields, misnomers)
+        entries = self.mapping(entry.node, where, valid or model.model_fields, near_misses)
         found = self.check(entries, entry.line, where, model, before=before)
         return found if len(self._mistakes) == before else None
 

@@ -101,7 +101,7 @@ def _read_task(
         model,
         example="{file: ..., max_drop: ...}",
         inherited="task",
-        misnomers={**of_other, **limit_form(accuracy_check(entry.key)).misnomers},
+        near_misses={**of_other, **limit_form(accuracy_check(entry.key)).near_misses},
         valid=_EVERY_KEY,
     )
 

@@ -6,7 +6,7 @@ from qgate.verdict.judge import judge, judge_family
 from qgate.verdict.message import explain, would_have_seen
 from qgate.verdict.multiplicity import adjust, family_size
 from qgate.verdict.numbers import (
-    decimals_that_tell,
+    distinguishing_decimals,
     format_bound,
     format_interval,
     format_value,
@@ -15,7 +15,7 @@ from qgate.verdict.numbers import (
 
 __all__ = [
     "adjust",
-    "decimals_that_tell",
+    "distinguishing_decimals",
     "explain",
     "family_size",
     "format_bound",

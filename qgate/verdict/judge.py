@@ -73,7 +73,7 @@ def judge(estimate: Estimate, limit: Limit) -> Verdict:
             f"{limit.check}: got an interval at level {estimate.level:g}; expected {limit.level:g} "
             f"({limit.source})."
         )
-    p_value = telling_p_value(estimate, limit)
+    p_value = deciding_p_value(estimate, limit)
     if p_value is not None:
         is_beyond = sides[0].slack(estimate.value) < 0
         return Verdict.FAIL if is_beyond and is_shown(p_value, limit) else Verdict.PASS
@@ -136,7 +136,7 @@ def sides_of(limit: Limit) -> list[Side]:
     return sides
 
 
-def telling_side(estimate: Estimate, limit: Limit) -> Side:
+def deciding_side(estimate: Estimate, limit: Limit) -> Side:
     """The bound that decides: the one that the interval's bad end is worst against."""
     sides = sides_of(limit)
     return min(
@@ -145,7 +145,7 @@ def telling_side(estimate: Estimate, limit: Limit) -> Side:
     )
 
 
-def telling_p_value(estimate: Estimate, limit: Limit) -> float | None:
+def deciding_p_value(estimate: Estimate, limit: Limit) -> float | None:
     """The p-value that an alarm goes by; None where the interval decides.
 
     Raises:

@@ -13,9 +13,9 @@ from statistics import NormalDist
 
 from qgate.checks import CHECKS, Check, find_check
 from qgate.records import Estimate, Limit, Verdict
-from qgate.verdict.judge import Side, excludes_no_damage, is_shown, telling_p_value, telling_side
+from qgate.verdict.judge import Side, deciding_p_value, deciding_side, excludes_no_damage, is_shown
 from qgate.verdict.numbers import (
-    decimals_that_tell,
+    distinguishing_decimals,
     format_bound,
     format_interval,
     format_value,
@@ -52,9 +52,9 @@ def explain(
         asked: how many windows of text, of a row whose n counts their tokens; 0: nobody said.
     """
     row = find_check(check) if isinstance(check, str) else check
-    side = telling_side(estimate, limit)
+    side = deciding_side(estimate, limit)
     ends = (estimate.low, estimate.value, estimate.high)
-    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    more = distinguishing_decimals(ends, side.bound, estimate.unit)
     before, after = name_conditions(limit.parameters)
     name = _name(row.name, member, member_count if verdict is Verdict.PASS else 1)
     observed = f"{name}: {before}{_observed(estimate, more)}"
@@ -84,8 +84,8 @@ def explain_vacuous(check: str, worst: Estimate, limit: Limit) -> str:
         worst: of an artifact that lost everything.
         limit: which that holds.
     """
-    side = telling_side(worst, limit)
-    more = decimals_that_tell((worst.value,), side.bound, worst.unit)
+    side = deciding_side(worst, limit)
+    more = distinguishing_decimals((worst.value,), side.bound, worst.unit)
     value, bound = (format_value(end, worst.unit, more) for end in (worst.value, side.bound))
     got = f"got {value} of an artifact that loses all it can"
     if side.slack(worst.value) >= 0:
@@ -166,7 +166,7 @@ def _is_exact(estimate: Estimate) -> bool:
 def _basis(row: Check, estimate: Estimate, limit: Limit, family: int) -> str:
     if _is_exact(estimate):
         return f"(exact; {_source(limit)})"
-    p_value = telling_p_value(estimate, limit)
+    p_value = deciding_p_value(estimate, limit)
     look = f", look {estimate.look[0]} of {estimate.look[1]}" if estimate.look else ""
     how = f"{estimate.level * 100:g} % CI{look}"
     if p_value is not None:
@@ -186,7 +186,7 @@ def _source(limit: Limit) -> str:
 
 def _silence(estimate: Estimate, limit: Limit, side: Side) -> str:
     """What an alarm that did not go off saw; never "none" of an interval that excludes none."""
-    p_value = telling_p_value(estimate, limit)
+    p_value = deciding_p_value(estimate, limit)
     is_excluded = excludes_no_damage(estimate, is_upper=side.is_upper)
     if p_value is not None and is_shown(p_value, limit):
         return "damage is seen, but not beyond the limit"
@@ -213,16 +213,16 @@ def would_have_seen(
     """
     if limit.rule != "alarm" or _is_exact(estimate):
         return ""
-    side = telling_side(estimate, limit)
+    side = deciding_side(estimate, limit)
     ends = (estimate.low, estimate.value, estimate.high)
-    of = dataclasses.replace(estimate, p_value=telling_p_value(estimate, limit))
+    of = dataclasses.replace(estimate, p_value=deciding_p_value(estimate, limit))
     near = smallest_detectable(of, side.bound, is_upper=side.is_upper, family=family)
     # of few flips the interval's normal approximation promises too much
     far = detectable if side.is_upper else -detectable
     seen = max(near, far, key=abs) if detectable else near
     if estimate.unit == "ratio" and seen <= 0:
         return ""  # so wide an interval would have seen nothing
-    more = decimals_that_tell(ends, side.bound, estimate.unit)
+    more = distinguishing_decimals(ends, side.bound, estimate.unit)
     return f"{format_value(seen, estimate.unit, more)} or {'more' if side.is_upper else 'less'}"
 
 

@@ -78,7 +78,7 @@ def format_interval(value: str, low: str, high: str) -> str:
     return f"[{low}, {high}]"
 
 
-def decimals_that_tell(values: Sequence[float], bound: float, unit: str) -> int:
+def distinguishing_decimals(values: Sequence[float], bound: float, unit: str) -> int:
     """How many extra decimals keep these values and the bound from reading alike."""
     others = [value for value in values if value != bound]
     for more in range(_MOST_MORE_DECIMALS):

@@ -30,7 +30,7 @@ WORK = Work(
     spans=tuple(Span(ids=np.arange(n, n + 4, dtype=np.int32), first=1) for n in range(5)),
     batches=(
         Batch(prompts=tuple(Prompt(ids=np.array([n]), max_tokens=n + 1) for n in range(7))),
-        Batch(prompts=(Prompt(ids=np.array([9]), max_tokens=3),), side_by_side=1),
+        Batch(prompts=(Prompt(ids=np.array([9]), max_tokens=3),), batch_size=1),
     ),
 )
 
@@ -59,7 +59,7 @@ def echoed(work: Work) -> Outcome:
 
 def test_the_second_run_is_asked_last_to_first_and_fewer_side_by_side() -> None:
     asked = [
-        ([int(prompt.ids[0]) for prompt in batch.prompts], batch.side_by_side)
+        ([int(prompt.ids[0]) for prompt in batch.prompts], batch.batch_size)
         for batch in in_another_order(WORK).batches
     ]
     assert asked == [([6, 5, 4, 3, 2, 1, 0], 8), ([9], 1)]

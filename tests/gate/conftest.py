@@ -27,7 +27,7 @@ from tests.support.references import SETTINGS
 
 if TYPE_CHECKING:
     from qgate.measure.probes import Probe
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 Toys = Callable[..., Path]
 Planted = Callable[[str], str]
@@ -104,7 +104,7 @@ class Run:
     """A run over a directory of models."""
 
     measurer: Measurer
-    servings: dict[str, Serving]
+    servings: dict[str, ServedModel]
 
 
 Begin = Callable[..., contextlib.AbstractContextManager[Run]]

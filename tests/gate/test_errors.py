@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.gate.measurer import Measurer
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 
-CALLS: dict[str, Callable[[Measurer, Serving], object]] = {
+CALLS: dict[str, Callable[[Measurer, ServedModel], object]] = {
     "divergence": lambda measurer, serving: measurer.divergence(serving),
     "probe": lambda measurer, serving: measurer.probe(serving, "edge.multilingual"),
     "latency": lambda measurer, serving: measurer.latency(serving),

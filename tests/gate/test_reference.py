@@ -131,8 +131,8 @@ def test_what_was_timed_beside_several_artifacts_does_not_hang_on_the_last(
     measurer.reference(of(measurer, "a"))
     artifact = of(measurer, "a").artifact
     for tps in (100.0, 300.0, 120.0):
-        measurer.references.book(artifact, {"output_tps": tps})
-    measurer.references.book(artifact, {"weights_bytes": 5.0})
+        measurer.references.record_summary(artifact, {"output_tps": tps})
+    measurer.references.record_summary(artifact, {"weights_bytes": 5.0})
 
     measured = measurer.references.describe()["measured"]
     assert (measured["output_tps"], measured["weights_bytes"]) == (120.0, 5.0)

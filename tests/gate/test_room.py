@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from qgate.errors import NotApplicable
 from qgate.gate.row import judge_row
 from qgate.measure.edge.free_running import FreeRunning
-from qgate.measure.looks import Looked
+from qgate.measure.looks import InterimResult
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.measure.tasks.paired_scores import PairedScores
 from qgate.records import Limit, SourceLine, Verdict
@@ -155,7 +155,7 @@ def test_what_is_certified_has_room_where_so_much_is_there_as_may_not_be_lost(
 ) -> None:
     ends = look_ends(500)
     answers = flags(good, 500)
-    staged = Looked(measured=answers, looks=Looks(ends=ends, look=len(ends)))
+    staged = InterimResult(measured=answers, looks=Looks(ends=ends, look=len(ends)))
 
     assert is_judged("accuracy.a", answers, rule="certify") is expected
     assert is_judged("accuracy.a", staged, rule="certify") is expected

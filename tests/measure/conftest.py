@@ -9,7 +9,7 @@ import pytest
 
 from qgate.measure.tasks.items import ItemFile, read_items
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import Speaker
+from qgate.runtimes.requests import TokenizerClient
 from tests.conftest import Toy, write_toy
 from tests.support.children import load
 
@@ -32,9 +32,9 @@ def bytes_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def speak(bytes_child: Host) -> Callable[[int], Speaker]:
-    """speak(context_tokens) -> a speaker of that child."""
-    return lambda context_tokens: Speaker(bytes_child, context_tokens, 1)
+def speak(bytes_child: Host) -> Callable[[int], TokenizerClient]:
+    """speak(context_tokens) -> a tokenizer of that child."""
+    return lambda context_tokens: TokenizerClient(bytes_child, context_tokens, 1)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from qgate.errors import NotApplicable
 from qgate.gate.row import judge_row
-from qgate.measure.looks import Looked, Rows
+from qgate.measure.looks import InterimResult, Rows
 from qgate.measure.parts import ask_in_parts, join_outcomes, join_works
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.items import read_items
@@ -20,11 +20,11 @@ from qgate.measure.tasks.task import Task
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
-from qgate.runtimes.requests import Mark, Outcome, Work
+from qgate.runtimes.requests import Outcome, ScoredRange, Work
 from tests.support.outcomes import make_answers, make_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
 
 CHECK = "accuracy.sums"
@@ -72,9 +72,9 @@ class Answering:
         return make_outcome(make_answers(*own))
 
 
-def ask(task: Task, limit: Limit, sides: Answering, family: int = 1) -> Looked:
+def ask(task: Task, limit: Limit, sides: Answering, family: int = 1) -> InterimResult:
     found = ask_in_parts(task, Rows.of([CHECK], {CHECK: limit}, family), sides).measured
-    assert isinstance(found, Looked)
+    assert isinstance(found, InterimResult)
     return found
 
 
@@ -236,19 +236,19 @@ def test_parts_are_joined_in_the_order_in_which_they_were_asked() -> None:
     parts = [
         Work(
             spans=(spans[0], spans[1]),
-            batches=(Batch(prompts=(prompts[0],), side_by_side=1), Batch(prompts=(prompts[0],))),
-            marks=(Mark(member="en", span=1, start=1, stop=4),),
+            batches=(Batch(prompts=(prompts[0],), batch_size=1), Batch(prompts=(prompts[0],))),
+            ranges=(ScoredRange(member="en", span=1, start=1, stop=4),),
         ),
         Work(
             spans=(spans[2],),
-            batches=(Batch(prompts=(prompts[1],), side_by_side=1), Batch(prompts=(prompts[1],))),
-            marks=(Mark(member="de", span=0, start=1, stop=5),),
+            batches=(Batch(prompts=(prompts[1],), batch_size=1), Batch(prompts=(prompts[1],))),
+            ranges=(ScoredRange(member="de", span=0, start=1, stop=5),),
         ),
     ]
     whole = join_works(parts)
     assert [len(span.ids) for span in whole.spans] == [3, 4, 5]
-    assert [(mark.member, mark.span) for mark in whole.marks] == [("en", 1), ("de", 2)]
-    assert [batch.side_by_side for batch in whole.batches] == [1, 16]
+    assert [(scored.member, scored.span) for scored in whole.ranges] == [("en", 1), ("de", 2)]
+    assert [batch.batch_size for batch in whole.batches] == [1, 16]
     assert [[len(one.ids) for one in batch.prompts] for batch in whole.batches] == [[1, 2]] * 2
 
     said = join_outcomes([make_outcome(make_answers("a", "b")), make_outcome(make_answers("c"))])
@@ -256,7 +256,7 @@ def test_parts_are_joined_in_the_order_in_which_they_were_asked() -> None:
     assert len(said.answers[0].ends) == len(said.answers[0].ids) == 3
 
 
-def by_chance(task: Task, rng: np.random.Generator, lost: float) -> Looked:
+def by_chance(task: Task, rng: np.random.Generator, lost: float) -> InterimResult:
     forgotten = {item.id for item in task.file.items if rng.random() < lost}
     return ask(task, certified(), Answering(forgotten))
 
@@ -265,6 +265,9 @@ def by_chance(task: Task, rng: np.random.Generator, lost: float) -> Looked:
 def test_peeking_certifies_what_lost_the_margin_no_more_often_than_stated(task: Task) -> None:
     """400 artifacts that truly lost 2 points, through the whole of it: at most 2.5 % may pass."""
     rng = np.random.default_rng(20_261_126)
-    judge: Callable[[Looked], Verdict] = lambda found: judge_row(CHECK, certified(), found).verdict  # noqa: E731
+
+    def judge(found: InterimResult) -> Verdict:
+        return judge_row(CHECK, certified(), found).verdict
+
     passed = sum(judge(by_chance(task, rng, 0.02)) is Verdict.PASS for _ in range(400))
     assert passed / 400 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 400)

@@ -28,7 +28,7 @@ from qgate.artifacts import digest, discover
 from qgate.reference.distributions import Plan, Reference, ReferenceStore, score_request
 from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.served_model import LoadOptions, ServedModel
 from qgate.runtimes.verbs import SCORE
 from qgate.thresholds import TextSettings
 from tests.support.children import load
@@ -89,9 +89,9 @@ def _reference(scene: Scene) -> Reference:
         text=find_text(settings, scene.text.parent),
         settings=settings,
     )
-    loading = Loading(window_tokens=WINDOW_TOKENS, threads=THREADS)
+    loading = LoadOptions(window_tokens=WINDOW_TOKENS, threads=THREADS)
     start = lambda: Host(HostSettings(runtime="llama_cpp"))  # noqa: E731
-    with contextlib.closing(Serving(reference, start, loading)) as serving:
+    with contextlib.closing(ServedModel(reference, start, loading)) as serving:
         return ReferenceStore(scene.store).get_or_measure(plan, serving)
 
 

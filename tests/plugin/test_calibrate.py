@@ -33,9 +33,9 @@ class Planted(Fake):
     def describe(self):
         return RuntimeFacts(name="planted", version="1", device="cpu")
 
-    def answer(self, prompts, side_by_side, progress):
+    def answer(self, prompts, batch_size, progress):
         with open(LOG, "a") as log:
-            log.write(f"{len(prompts)} by {side_by_side}\\n")
+            log.write(f"{len(prompts)} by {batch_size}\\n")
         return [self._say(prompt, place) for place, prompt in enumerate(prompts)]
 
     def _say(self, prompt, place):

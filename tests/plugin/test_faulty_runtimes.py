@@ -128,10 +128,10 @@ class Planted(Fake):
         self.is_broken = "broken" in Path(settings.path).name
         return super().load(settings)
 
-    def answer(self, prompts, side_by_side, progress):
+    def answer(self, prompts, batch_size, progress):
         self.is_answering = True
         try:
-            return super().answer(prompts, side_by_side, progress)
+            return super().answer(prompts, batch_size, progress)
         finally:
             self.is_answering = False
 

@@ -21,8 +21,8 @@ ITEMS, PART = 160, 40
 """Of each task, and of its first part: there are four looks."""
 ORDER = random.Random(0).sample(range(ITEMS), ITEMS)
 """In which items are asked: always the same."""
-SIDE_BY_SIDE = 16
-POISONED = ORDER[SIDE_BY_SIDE + 4]
+BATCH_SIZE = 16
+POISONED = ORDER[BATCH_SIZE + 4]
 STALL_S = 2
 LIMITS = f"""
 version: 1
@@ -46,10 +46,10 @@ class Planted(Fake):
         self.is_victim = Path(settings.path).stem == {victim!r}
         return super().load(settings)
 
-    def answer(self, prompts, side_by_side, progress):
+    def answer(self, prompts, batch_size, progress):
         answers = []
-        for start in range(0, len(prompts), side_by_side):
-            group = prompts[start : start + side_by_side]
+        for start in range(0, len(prompts), batch_size):
+            group = prompts[start : start + batch_size]
             progress("answering", start, len(prompts), (start, start + len(group)))
             progress("answering", 3, 500)  # tokens, as llama_cpp tells beside
             self.read(group)
@@ -66,10 +66,10 @@ class Planted(Fake):
 """
 CRASH, HANG = "os.kill(os.getpid(), signal.SIGSEGV)", "time.sleep(3600)"
 RAISE = "raise KeyError('slot 7')"
-GROUP = [f"item q{number}" for number in ORDER[SIDE_BY_SIDE : 2 * SIDE_BY_SIDE]]
+GROUP = [f"item q{number}" for number in ORDER[BATCH_SIZE : 2 * BATCH_SIZE]]
 ASKED = (
-    f"(asked at the time: {', '.join(GROUP[:3])} and {SIDE_BY_SIDE - 3} more,"
-    f" after {SIDE_BY_SIDE} of {PART} prompts)"
+    f"(asked at the time: {', '.join(GROUP[:3])} and {BATCH_SIZE - 3} more,"
+    f" after {BATCH_SIZE} of {PART} prompts)"
 )
 
 Gate = Callable[..., "Outcome"]
@@ -126,7 +126,7 @@ def test_a_prompt_that_ends_the_runtime_is_named_with_those_beside_it(
     assert found["verdict"] == "error"
     assert found["message"] == f"broken: {FAULTS[fault]} {ASKED}"
     assert found["message"] in seen.text
-    assert found["details"] == {"asked_when_failed": GROUP, "done": SIDE_BY_SIDE, "total": PART}
+    assert found["details"] == {"asked_when_failed": GROUP, "done": BATCH_SIZE, "total": PART}
     assert f"item q{POISONED}" in GROUP
     # rows before it and other artifacts are as if nothing were; one after it accuses no prompt
     assert set(seen.verdicts("good").values()) == {"pass"}

@@ -129,10 +129,10 @@ class Planted(Fake):
             self._note("score_spans", span.ids)
         return super().logits_of_spans(spans)
 
-    def answer(self, prompts, side_by_side, progress):
+    def answer(self, prompts, batch_size, progress):
         for prompt in prompts:
-            self._note(f"answer {side_by_side} {prompt.max_tokens}", prompt.ids)
-        return super().answer(prompts, side_by_side, progress)
+            self._note(f"answer {batch_size} {prompt.max_tokens}", prompt.ids)
+        return super().answer(prompts, batch_size, progress)
 
     def stream(self, ids, count):
         self._note("stream", ids)

@@ -13,7 +13,7 @@ from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.lm_eval.tasks import load_task
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
+from qgate.runtimes.requests import Outcome, Pair, TokenizerClient, perform
 from tests.plugin.conftest import CLOSED_PORT
 from tests.plugin.lm_eval_tasks import FEW, KNOWN, METRICS, rows_of, settings_of, write_tasks
 from tests.support.children import load
@@ -68,7 +68,7 @@ class Side:
     def __init__(self, host: Host) -> None:
         facts = load(host, model_directory())
         self._host, self._ends = host, facts.end_tokens
-        self.speaker = Speaker(host, facts.context_length, facts.first_token)
+        self.tokenizer = TokenizerClient(host, facts.context_length, facts.first_token)
 
     def ask(self, work: HarnessWork) -> Outcome:
         return perform(work, self._host, self._ends)
@@ -96,7 +96,7 @@ def test_vllm_answers_each_item_as_transformers_does_but_for_ties(
     write_tasks(tmp_path, "")
     loaded = load_task(settings_of(name, tmp_path))
     probe = HarnessTask(check=f"accuracy.{name}", loaded=loaded, min_reference=0)
-    works = {runtime: probe.work(side.speaker) for runtime, side in sides.items()}
+    works = {runtime: probe.work(side.tokenizer) for runtime, side in sides.items()}
     work = works["transformers"]
     assert work.digest() == works["vllm"].digest()
     wanted, found = (sides[runtime].ask(work) for runtime in ("transformers", "vllm"))

@@ -17,7 +17,7 @@ from qgate.reference.entries import read_entry
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import Batch
-from qgate.runtimes.requests import Mark, Outcome, Work, perform
+from qgate.runtimes.requests import Outcome, ScoredRange, Work, perform
 from tests.support.children import load
 from tests.support.outcomes import make_answers, make_outcome, written
 from tests.support.references import entries
@@ -104,7 +104,7 @@ def test_how_answers_are_read_is_no_part_of_the_entry(store: Path) -> None:
     get(
         store,
         reference,
-        dataclasses.replace(WORK, marks=(Mark(member="a", span=0, start=2, stop=3),)),
+        dataclasses.replace(WORK, ranges=(ScoredRange(member="a", span=0, start=2, stop=3),)),
     )
 
     assert reference.asked == 1

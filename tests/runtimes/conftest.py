@@ -177,8 +177,8 @@ class Served:
         """All rows of `logits_of_spans`, whichever parts they come in."""
         return np.concatenate([part.copy() for part in self._scorer.logits_of_spans(spans)])
 
-    def answer(self, prompts: list[Prompt], side_by_side: int = 1) -> list[Answer]:
-        return self.runtime.answer(prompts, side_by_side, lambda *_: None)
+    def answer(self, prompts: list[Prompt], batch_size: int = 1) -> list[Answer]:
+        return self.runtime.answer(prompts, batch_size, lambda *_: None)
 
     def say(self, ids: np.ndarray, count: int) -> list[int]:
         """What greedy decoding says, whatever it means."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.messages import Batch
-from qgate.runtimes.requests import Mark, Work
+from qgate.runtimes.requests import ScoredRange, Work
 
 
 def ids(*tokens: int) -> np.ndarray:
@@ -25,6 +25,6 @@ SPANS = (
 )
 WORK = Work(
     spans=SPANS,
-    batches=(Batch(prompts=PROMPTS), Batch(prompts=PROMPTS[:2], side_by_side=1)),
-    marks=(Mark(member="en", span=0, start=3, stop=5),),
+    batches=(Batch(prompts=PROMPTS), Batch(prompts=PROMPTS[:2], batch_size=1)),
+    ranges=(ScoredRange(member="en", span=0, start=3, stop=5),),
 )

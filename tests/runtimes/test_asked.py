@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from qgate.demo.__main__ import model_directory
-from qgate.errors import MeasurementError, QGateError, Reached, RuntimeFailed, with_subject
+from qgate.errors import MeasurementError, QGateError, RequestProgress, RuntimeFailed, with_subject
 from qgate.runtimes.base import Prompt, Span
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import Batch
-from qgate.runtimes.requests import Work, naming_asked, perform
+from qgate.runtimes.requests import Work, naming_inflight, perform
 from tests.support.children import load
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ PROMPTS = [Prompt(ids=IDS, max_tokens=4, name=f"item {letter}") for letter in "a
 def fail(error: QGateError, pieces: list[Any], kind: str = "prompt", **reached: int) -> QGateError:
     """What becomes of an error on the way."""
     if reached:
-        error.reached = Reached(**reached)
-    with pytest.raises(QGateError) as caught, naming_asked(pieces, kind):
+        error.reached = RequestProgress(**reached)
+    with pytest.raises(QGateError) as caught, naming_inflight(pieces, kind):
         raise error
     return caught.value
 
@@ -121,12 +121,12 @@ from qgate import runtimes
 class Planted(type(runtimes.make({name!r}))):
     packs = 0
 
-    def answer(self, prompts, side_by_side, progress):
+    def answer(self, prompts, batch_size, progress):
         def tell(what, done, total, at=None):
             progress(what, done, total, at)
-            if at and at[0] == side_by_side:
+            if at and at[0] == batch_size:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return super().answer(prompts, side_by_side, tell)
+        return super().answer(prompts, batch_size, tell)
 
     def logits_of_spans(self, spans):
         self.packs += 1
@@ -158,7 +158,7 @@ def test_a_runtime_that_is_killed_while_it_answers_was_asked_these(mortal: Host)
         Prompt(ids=np.array([1, 5 + number], dtype=np.int32), max_tokens=20, name=f"item {number}")
         for number in range(10)
     )
-    work = Work(batches=(Batch(prompts=prompts, side_by_side=4),))
+    work = Work(batches=(Batch(prompts=prompts, batch_size=4),))
 
     with pytest.raises(RuntimeFailed) as caught:
         perform(work, mortal, ())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.runtimes.conftest import Served
 
 
-class Told:
+class JsonFields:
     """Progress as it came, and what was with the model by it."""
 
     def __init__(self) -> None:
@@ -32,21 +32,21 @@ class Told:
         return [said[3] for said in found]
 
 
-@pytest.mark.parametrize("side_by_side", [1, 4, 16])
-def test_every_prompt_is_told_of_before_it_is_answered(served: Served, side_by_side: int) -> None:
-    told, count = Told(), 10
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_every_prompt_is_told_of_before_it_is_answered(served: Served, batch_size: int) -> None:
+    told, count = JsonFields(), 10
     prompts = [Prompt(ids=served.ids(number, 5), max_tokens=20) for number in range(count)]
 
-    served.runtime.answer(prompts, side_by_side, told)
+    served.runtime.answer(prompts, batch_size, told)
 
     places = told.places("answering", count)
     assert [begin for begin, _ in places] == [0, *(stop for _, stop in places[:-1])]
     assert places[-1][1] == count
-    assert all(0 < stop - begin <= side_by_side for begin, stop in places)
+    assert all(0 < stop - begin <= batch_size for begin, stop in places)
 
 
 def test_every_sequence_is_told_of_before_it_is_scored(served: Served) -> None:
-    told, count = Told(), 150
+    told, count = JsonFields(), 150
     spans = [Span(ids=served.ids(number, 40), first=3) for number in range(count)]
 
     sequences.score_spans(served.runtime, spans, told)
@@ -59,16 +59,16 @@ def test_every_sequence_is_told_of_before_it_is_scored(served: Served) -> None:
 def test_a_failure_comes_after_its_prompt_was_told_of(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Told()
+    told = JsonFields()
     spans = [Span(ids=served.ids(number, 40), first=3) for number in range(150)]
     once = sequences._score_pack
     packs: list[int] = []
 
-    def fail_in_the_second(runtime: Any, pack: Any, crew: Any) -> Any:
+    def fail_in_the_second(runtime: Any, pack: Any, team: Any) -> Any:
         packs.append(len(pack))
         if len(packs) == 2:
             raise MeasurementError("it fails")
-        return once(runtime, pack, crew)
+        return once(runtime, pack, team)
 
     monkeypatch.setattr(sequences, "_score_pack", fail_in_the_second)
     with pytest.raises(MeasurementError, match="it fails"):

@@ -36,16 +36,16 @@ def with_stops(prompts: list[Prompt], stops: list[tuple[str, ...]]) -> list[Prom
     ]
 
 
-@pytest.mark.parametrize("side_by_side", [1, 3, 16])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_an_answer_that_stops_is_the_beginning_of_the_whole_one_to_the_bit(
-    served: Served, side_by_side: int
+    served: Served, batch_size: int
 ) -> None:
     prompts = prompts_of(served)
-    whole = served.answer(prompts, side_by_side)
+    whole = served.answer(prompts, batch_size)
     stops = stops_in(served, whole)
     assert sum(map(bool, stops)) >= 2
 
-    found = served.answer(with_stops(prompts, stops), side_by_side)
+    found = served.answer(with_stops(prompts, stops), batch_size)
 
     assert len(found) == len(prompts)
     for short, long, until in zip(found, whole, stops, strict=True):

@@ -39,14 +39,14 @@ def shortfall(served: Served, prompt: Prompt, answer: np.ndarray) -> float:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("side_by_side", [1, 4, 16, 64])
+    @pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
     @pytest.mark.parametrize("count", [1, 5, 17])
     def test_every_prompt_gets_the_most_likely_answer_in_its_order(
-        self, served: Served, count: int, side_by_side: int
+        self, served: Served, count: int, batch_size: int
     ) -> None:
         prompts = prompts_of(served, PROMPTS[:count])
 
-        answers = served.answer(prompts, side_by_side)
+        answers = served.answer(prompts, batch_size)
 
         assert len(answers) == count
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -55,22 +55,22 @@ class TestAnswers:
             assert shortfall(served, prompt, answer.ids) <= PACKED
         assert len({answer.ids.tobytes() for answer in answers}) > count // 2
 
-    @pytest.mark.parametrize("side_by_side", [1, 16])
+    @pytest.mark.parametrize("batch_size", [1, 16])
     def test_answers_repeat_themselves_to_the_bit_whatever_came_between(
-        self, served: Served, side_by_side: int
+        self, served: Served, batch_size: int
     ) -> None:
         prompts = prompts_of(served, PROMPTS)
 
-        once = served.answer(prompts, side_by_side)
+        once = served.answer(prompts, batch_size)
         served.logits(served.ids(2), 5)
         served.score(served.ids(3)[None])
         served.sample(sequences=3, tokens=10, seed=0)
         served.rows(spans_of(served, [12, 40]))
         served.say(served.ids(4), 5)
         served.answer(prompts[:3], 2)
-        again = served.answer(prompts, side_by_side)
+        again = served.answer(prompts, batch_size)
         with closing(open_model(served.name, served.path).runtime) as fresh:
-            elsewhere = fresh.answer(prompts, side_by_side, lambda *_: None)
+            elsewhere = fresh.answer(prompts, batch_size, lambda *_: None)
 
         for one, *others in zip(once, again, elsewhere, strict=True):
             assert all(one.ids.tobytes() == other.ids.tobytes() for other in others)
@@ -78,27 +78,27 @@ class TestAnswers:
             margins = [other.margins_nats.tobytes() for other in others]
             assert margins == [one.margins_nats.tobytes()] * len(others)
 
-    @pytest.mark.parametrize("side_by_side", [1, 3])
+    @pytest.mark.parametrize("batch_size", [1, 3])
     def test_an_answer_is_never_longer_than_asked_for(
-        self, served: Served, side_by_side: int
+        self, served: Served, batch_size: int
     ) -> None:
         lengths = [1, 20, 2, 7, 1, 3]
         prompts = [Prompt(ids=served.ids(300 + length, 5), max_tokens=length) for length in lengths]
 
-        answers = served.answer(prompts, side_by_side)
+        answers = served.answer(prompts, batch_size)
 
         for length, answer in zip(lengths, answers, strict=True):
             assert len(answer.ids) <= length
             assert (answer.end is None) == (len(answer.ids) == length)
 
-    @pytest.mark.parametrize("side_by_side", [1, 4, 16])
+    @pytest.mark.parametrize("batch_size", [1, 4, 16])
     def test_every_prompt_is_told_of_before_it_is_answered(
-        self, served: Served, side_by_side: int
+        self, served: Served, batch_size: int
     ) -> None:
         told: list[tuple[Any, ...]] = []
 
         served.runtime.answer(
-            prompts_of(served, [5] * 10), side_by_side, lambda *said: told.append(said)
+            prompts_of(served, [5] * 10), batch_size, lambda *said: told.append(said)
         )
 
         places = [said for said in told if len(said) == 4 and said[3] is not None]
@@ -106,7 +106,7 @@ class TestAnswers:
         stops = [stop for *_, (_, stop) in places]
         assert [done for _, done, _, _ in places] == [0, *stops[:-1]]
         assert stops[-1] == 10
-        assert all(0 < stop - first <= side_by_side for *_, (first, stop) in places)
+        assert all(0 < stop - first <= batch_size for *_, (first, stop) in places)
 
     def test_every_token_of_an_answer_has_its_lead_over_the_next_best(self, served: Served) -> None:
         prompt = Prompt(ids=served.ids(5, 9), max_tokens=10)

@@ -78,7 +78,7 @@ def test_a_failure_tells_what_was_with_the_model(planted: Planted, seed: int) ->
     with start(planted(TELLING)) as host, pytest.raises(errors.QGateError) as caught:
         SAMPLE.ask(host, Sampling(sequences=1, tokens=4, seed=seed))
 
-    assert caught.value.reached == errors.Reached(done=4, total=10, first=4, stop=7)
+    assert caught.value.reached == errors.RequestProgress(done=4, total=10, first=4, stop=7)
 
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["a living child", "a dead child"])

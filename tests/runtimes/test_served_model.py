@@ -19,7 +19,7 @@ from qgate.runtimes import served_model as serving_module
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import TimedRequest
-from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.served_model import LoadOptions, ServedModel
 from qgate.runtimes.verbs import TIME
 from tests.conftest import Toy
 from tests.support.references import Recording
@@ -42,9 +42,9 @@ class Starts:
         return Recording(self.settings, self.asked[-1])
 
 
-def serve(path: Path, start: Starts, **settings: Any) -> contextlib.closing[Serving]:
+def serve(path: Path, start: Starts, **settings: Any) -> contextlib.closing[ServedModel]:
     [artifact] = discover([path])
-    return contextlib.closing(Serving(artifact, start, Loading(**settings)))
+    return contextlib.closing(ServedModel(artifact, start, LoadOptions(**settings)))
 
 
 @pytest.fixture
@@ -100,9 +100,9 @@ def test_a_model_is_loaded_as_the_run_was_told(
 
     monkeypatch.chdir(toy.parent)
     [artifact] = discover([Path("toy.gguf")])
-    loading = Loading(window_tokens=128, context_tokens=96, threads=3)
+    loading = LoadOptions(window_tokens=128, context_tokens=96, threads=3)
     artifact = dataclasses.replace(artifact, quantize={"method": "bitsandbytes"}, runs_code=True)
-    serving = Serving(artifact, lambda: Listening(HostSettings(runtime="fake")), loading)
+    serving = ServedModel(artifact, lambda: Listening(HostSettings(runtime="fake")), loading)
     with contextlib.closing(serving):
         serving.load()
 
@@ -202,14 +202,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def idle(toy: Path, start: Starts) -> Iterator[Serving]:
+def idle(toy: Path, start: Starts) -> Iterator[ServedModel]:
     """A serving that nobody asks for a child."""
     with serve(toy, start) as serving:
         yield serving
     assert start.asked == []
 
 
-def test_time_is_booked_by_phase_and_adds_up(idle: Serving, clock: Clock) -> None:
+def test_time_is_booked_by_phase_and_adds_up(idle: ServedModel, clock: Clock) -> None:
     for name, seconds in (("perplexity", 3.0), ("memory", 2.0), ("perplexity", 4.0)):
         with idle.phase(name):
             clock.wait(seconds)
@@ -218,7 +218,7 @@ def test_time_is_booked_by_phase_and_adds_up(idle: Serving, clock: Clock) -> Non
     assert idle.seconds == {"perplexity": 7.0, "memory": 2.0}
 
 
-def test_a_phase_within_another_is_not_counted_twice(idle: Serving, clock: Clock) -> None:
+def test_a_phase_within_another_is_not_counted_twice(idle: ServedModel, clock: Clock) -> None:
     began_s = clock.now_s
     with idle.phase("outer"):
         clock.wait(1.0)
@@ -235,7 +235,7 @@ def test_a_phase_within_another_is_not_counted_twice(idle: Serving, clock: Clock
     assert sum(idle.seconds.values()) == clock.now_s - began_s
 
 
-def test_a_phase_within_itself_is_not_counted_twice(idle: Serving, clock: Clock) -> None:
+def test_a_phase_within_itself_is_not_counted_twice(idle: ServedModel, clock: Clock) -> None:
     with idle.phase("edge"):
         clock.wait(1.0)
         with idle.phase("edge"):
@@ -244,7 +244,7 @@ def test_a_phase_within_itself_is_not_counted_twice(idle: Serving, clock: Clock)
     assert idle.seconds == {"edge": 3.0}
 
 
-def test_time_that_ended_in_an_error_is_booked(idle: Serving, clock: Clock) -> None:
+def test_time_that_ended_in_an_error_is_booked(idle: ServedModel, clock: Clock) -> None:
     def crash() -> None:
         with idle.phase("outer"):
             clock.wait(1.0)

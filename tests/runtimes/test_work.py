@@ -16,7 +16,7 @@ from qgate.errors import MeasurementError, RuntimeFailed
 from qgate.runtimes import requests as works
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import NO_END
-from qgate.runtimes.requests import Outcome, Speaker, Work, perform
+from qgate.runtimes.requests import Outcome, TokenizerClient, Work, perform
 from tests.conftest import Toy, write_toy
 from tests.measure.conftest import bytes_child, speak
 from tests.runtimes.small_requests import SPANS, WORK
@@ -176,10 +176,10 @@ def test_a_model_that_fails_answers_nothing(
 # --- texts to ids ---------------------------------------------------------------------------------
 
 
-def test_texts_become_ids_in_their_order(speak: Callable[[int], Speaker]) -> None:
-    speaker = speak(64)
+def test_texts_become_ids_in_their_order(speak: Callable[[int], TokenizerClient]) -> None:
+    tokenizer = speak(64)
 
-    begun, followed = speaker.begin(["ab", "", "c"]), speaker.follow(["ab", "", "c"])
+    begun, followed = tokenizer.begin(["ab", "", "c"]), tokenizer.follow(["ab", "", "c"])
 
     assert [one.tolist() for one in begun] == [[1, 97, 98], [1], [1, 99]]
     assert [one.tolist() for one in followed] == [[97, 98], [], [99]]
@@ -189,7 +189,7 @@ def test_a_lost_text_is_refused(toy: Path) -> None:
     with Losing(("encode", "")) as host:
         load(host, toy)
         with pytest.raises(MeasurementError, match=r"^lost texts: got ids of 1; expected 2$"):
-            Speaker(host, 64, 1).begin(["a", "b"])
+            TokenizerClient(host, 64, 1).begin(["a", "b"])
 
 
 # --- on disk --------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ OTHERS = {
         WORK, batches=(Batch(prompts=PROMPTS[::-1]), WORK.batches[1])
     ),
     "how many side by side": dataclasses.replace(
-        WORK, batches=(Batch(prompts=PROMPTS, side_by_side=8), WORK.batches[1])
+        WORK, batches=(Batch(prompts=PROMPTS, batch_size=8), WORK.batches[1])
     ),
     "the order of the batches": dataclasses.replace(WORK, batches=WORK.batches[::-1]),
     "a batch less": dataclasses.replace(WORK, batches=WORK.batches[:1]),
@@ -70,7 +70,7 @@ def test_the_digest_is_of_contents() -> None:
 
 
 def test_how_answers_are_read_is_not_what_is_asked() -> None:
-    assert dataclasses.replace(WORK, marks=()).digest() == WORK.digest()
+    assert dataclasses.replace(WORK, ranges=()).digest() == WORK.digest()
 
 
 def test_what_it_is_called_is_not_what_is_asked() -> None:

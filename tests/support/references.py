@@ -12,7 +12,7 @@ from qgate.artifacts import digest, discover
 from qgate.reference.distributions import Plan, Reference, ReferenceStore
 from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.served_model import Loading, Serving
+from qgate.runtimes.served_model import LoadOptions, ServedModel
 from qgate.thresholds import TextSettings
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def measure(
     return found, verbs
 
 
-def serve(plan: Plan, start: Callable[[], Host]) -> contextlib.closing[Serving]:
+def serve(plan: Plan, start: Callable[[], Host]) -> contextlib.closing[ServedModel]:
     """The plan's reference, being served until the end of the block."""
     size = min(plan.settings.window_tokens, plan.artifact.context_length or 2**31)
-    return contextlib.closing(Serving(plan.artifact, start, Loading(window_tokens=size)))
+    return contextlib.closing(ServedModel(plan.artifact, start, LoadOptions(window_tokens=size)))
 
 
 def arrays(reference: Reference) -> dict[str, bytes]:

@@ -77,11 +77,11 @@ def answer(
     host: Host,
     ids: tuple[np.ndarray, ...],
     most: int,
-    side_by_side: int,
+    batch_size: int,
     stops: Sequence[tuple[str, ...]] | None = None,
 ) -> Answers:
     until = stops or [()] * len(ids)
     asked = tuple(
         Prompt(ids=one, max_tokens=most, stops=own) for one, own in zip(ids, until, strict=True)
     )
-    return ANSWER.ask(host, Batch(prompts=asked, side_by_side=side_by_side))
+    return ANSWER.ask(host, Batch(prompts=asked, batch_size=batch_size))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qgate.planning.plan import RunPlan
     from qgate.records import Estimate
     from qgate.runtimes.messages import Answers, Batch
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 LEVEL = 0.95
 """One-sided of the flips' upper ends, two-sided of everything else."""
@@ -44,18 +44,18 @@ class TwinMeasurer(Measurer):
     Where a runtime's sums depend on who is beside whom in a call, its answers do.
     """
 
-    def ask_artifact(self, serving: Serving, probe: Asking, work: Work) -> Outcome:
+    def ask_artifact(self, serving: ServedModel, probe: Asking, work: Work) -> Outcome:
         """What it answers, in the order of the work."""
         return back_in_order(super().ask_artifact(serving, probe, in_another_order(work)))
 
-    def plan(self, serving: Serving, probe: Asking, part: str = "") -> Work:
+    def plan(self, serving: ServedModel, probe: Asking, part: str = "") -> Work:
         """What is asked; a task that does not fit the model is left out and fails nothing."""
         try:
             return super().plan(serving, probe, part)
         except errors.MeasurementError as error:
             raise errors.NotApplicable(str(error)) from error
 
-    def _narrowed(self, serving: Serving, probe: Probe) -> Probe:
+    def _narrowed(self, serving: ServedModel, probe: Probe) -> Probe:
         return probe  # the whole of it is asked, and no scout before
 
 
@@ -68,8 +68,8 @@ def in_another_order(work: Work) -> Work:
 
 
 def _turned(batch: Batch) -> Batch:
-    side_by_side = max(1, batch.side_by_side // 2)
-    return dataclasses.replace(batch, prompts=batch.prompts[::-1], side_by_side=side_by_side)
+    batch_size = max(1, batch.batch_size // 2)
+    return dataclasses.replace(batch, prompts=batch.prompts[::-1], batch_size=batch_size)
 
 
 def back_in_order(outcome: Outcome) -> Outcome:
@@ -112,7 +112,7 @@ def measure(measurer: TwinMeasurer, plan: RunPlan, **known: Any) -> Noise:  # no
 
 
 def _measure(
-    measurer: TwinMeasurer, plan: RunPlan, second: Serving, known: dict[str, Any]
+    measurer: TwinMeasurer, plan: RunPlan, second: ServedModel, known: dict[str, Any]
 ) -> Noise:
     latency = measurer.latency(second)  # first: nothing has been cached or fragmented yet
     divergence = measurer.divergence(second)

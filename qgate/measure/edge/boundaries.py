@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
-from qgate.measure.edge.free_running import SIDE_BY_SIDE, PromptProbe, is_loop
+from qgate.measure.edge.free_running import BATCH_SIZE, PromptProbe, is_loop
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.base import Prompt
 from qgate.runtimes.messages import Batch
 from qgate.runtimes.requests import Work
 
 if TYPE_CHECKING:
-    from qgate.runtimes.requests import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Pair, TokenizerClient
 
 _ROW = "edge.empty_prompt"
 _ANSWER_TOKENS = 32
@@ -43,17 +43,17 @@ class Boundaries(PromptProbe):
     is_sequential: ClassVar[bool] = False  # all side by side take hardly longer than some of them
     prompts: tuple[str, ...] = BEGINNINGS
 
-    def work(self, speaker: Speaker) -> Work:
-        nothing = np.array([speaker.first_token], dtype=np.int32)
+    def work(self, tokenizer: TokenizerClient) -> Work:
+        nothing = np.array([tokenizer.first_token], dtype=np.int32)
         prompts = []
-        for ids in speaker.begin(self.prompts):
-            if len(ids) + _ANSWER_TOKENS > speaker.context_tokens:
+        for ids in tokenizer.begin(self.prompts):
+            if len(ids) + _ANSWER_TOKENS > tokenizer.context_tokens:
                 raise MeasurementError(
-                    f"{_ROW}: got a context of {speaker.context_tokens} tokens;"
+                    f"{_ROW}: got a context of {tokenizer.context_tokens} tokens;"
                     f" expected at least {len(ids) + _ANSWER_TOKENS}"
                 )
             prompts.append(Prompt(ids=ids if len(ids) else nothing, max_tokens=_ANSWER_TOKENS))
-        return Work(batches=(Batch(prompts=tuple(prompts), side_by_side=SIDE_BY_SIDE),))
+        return Work(batches=(Batch(prompts=tuple(prompts), batch_size=BATCH_SIZE),))
 
     def read(self, pair: Pair) -> PairedAnswers:
         """Which answers are empty or loop.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qgate.measure.measurement import Estimates
     from qgate.records import Estimate
-    from qgate.runtimes.requests import Mark, Pair
+    from qgate.runtimes.requests import Pair, ScoredRange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +39,18 @@ class Tokens:
     """How much of the logarithm of the ratio counts."""
 
     @classmethod
-    def of(cls, pair: Pair, marks: Sequence[Mark]) -> Tokens:
+    def of(cls, pair: Pair, ranges: Sequence[ScoredRange]) -> Tokens:
         """The tokens that are marked; those of one span or cluster are one document."""
         return cls(
             artifact_nll=np.concatenate(
-                [_part(pair.artifact.nll_nats, pair, mark) for mark in marks]
+                [_part(pair.artifact.nll_nats, pair, scored) for scored in ranges]
             ),
             reference_nll=np.concatenate(
-                [_part(pair.reference.nll_nats, pair, mark) for mark in marks]
+                [_part(pair.reference.nll_nats, pair, scored) for scored in ranges]
             ),
             documents=np.repeat(
-                [mark.span if mark.cluster is None else mark.cluster for mark in marks],
-                [mark.stop - mark.start for mark in marks],
+                [scored.span if scored.cluster is None else scored.cluster for scored in ranges],
+                [scored.stop - scored.start for scored in ranges],
             ),
         )
 
@@ -74,11 +74,11 @@ class PerplexityFamily:
 
     @classmethod
     def read(cls, pair: Pair) -> PerplexityFamily:
-        """One member for each name that the work's marks have."""
-        marks: dict[str, list[Mark]] = {}
-        for mark in pair.work.marks:
-            marks.setdefault(mark.member, []).append(mark)
-        return cls(members={name: Tokens.of(pair, own) for name, own in marks.items()})
+        """One member for each name that the work's ranges have."""
+        ranges: dict[str, list[ScoredRange]] = {}
+        for scored in pair.work.ranges:
+            ranges.setdefault(scored.member, []).append(scored)
+        return cls(members={name: Tokens.of(pair, own) for name, own in ranges.items()})
 
     def estimate(self, check: str, level: float, parameters: Mapping[str, float]) -> Estimates:
         each = {name: partial(Tokens.ratio, tokens) for name, tokens in self.members.items()}
@@ -96,7 +96,7 @@ class PerplexityFamily:
         return {"perplexities": perplexities, **self.more}
 
 
-def _part(values: Sequence[np.ndarray], pair: Pair, mark: Mark) -> np.ndarray:
+def _part(values: Sequence[np.ndarray], pair: Pair, scored: ScoredRange) -> np.ndarray:
     """What was found at the marked positions; the first value is that of position first + 1."""
-    begin = pair.work.spans[mark.span].first + 1
-    return values[mark.span][mark.start - begin : mark.stop - begin]
+    begin = pair.work.spans[scored.span].first + 1
+    return values[scored.span][scored.start - begin : scored.stop - begin]

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from qgate.records import Artifact, Estimate
     from qgate.runtimes.messages import Answers
-    from qgate.runtimes.requests import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Pair, TokenizerClient
 
-SIDE_BY_SIDE = 32
+BATCH_SIZE = 32
 """A token costs least so: on a CPU half of what it costs beside 15 others."""
 _LOOP_TOKENS = 24
 _LONGEST_PERIOD = _LOOP_TOKENS // 3
@@ -84,17 +84,17 @@ class FreeRunning(PromptProbe):
     reference: Artifact | None = None
     """Whose chat frame the prompts are asked in; None: they are continued as plain text."""
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         prompts = []
-        for ids in speaker.begin(frame(self.prompts, self.reference).firsts):
-            room = min(self.answer_tokens, speaker.context_tokens - len(ids))
+        for ids in tokenizer.begin(frame(self.prompts, self.reference).firsts):
+            room = min(self.answer_tokens, tokenizer.context_tokens - len(ids))
             if room < _LOOP_TOKENS:
                 raise MeasurementError(
                     f"edge: a prompt of {len(ids)} tokens leaves no room for an answer: got a"
-                    f" context of {speaker.context_tokens}; expected {_LOOP_TOKENS} tokens more"
+                    f" context of {tokenizer.context_tokens}; expected {_LOOP_TOKENS} tokens more"
                 )
             prompts.append(Prompt(ids=ids, max_tokens=room))
-        return Work(batches=(Batch(prompts=tuple(prompts), side_by_side=SIDE_BY_SIDE),))
+        return Work(batches=(Batch(prompts=tuple(prompts), batch_size=BATCH_SIZE),))
 
     def read(self, pair: Pair) -> FreeAnswers:
         return FreeAnswers(prompts=self.prompts, pair=pair)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.runtimes.messages import Answers
-    from qgate.runtimes.requests import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Pair, TokenizerClient
 
 _ANSWER_TOKENS = 8
 _PROMPTS = 48
 """Of those that there are: one alone takes as long as eight beside each other, and what a batch
 does to an answer by mistake shows in many of them."""
-_SIDE_BY_SIDE = 8
+_BATCH_SIZE = 8
 _ROUNDING_NATS = 0.5
 """An answer has changed where its first different token and the one in its place swapped a lead of
 more than so much, added up over both ways."""
@@ -54,25 +54,26 @@ class BatchInvariance(PromptProbe):
         count = min(_PROMPTS, len(prompts))
         return cls(prompts=tuple(prompts[int(step * number)] for number in range(count)))
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         if not self.prompts:
             raise NotApplicable(
                 "edge.batch_invariance: quick effort does not ask it. Run with"
                 " --qgate-effort=standard, or write edge: {batch_prompts: 32}"
             )
-        room = speaker.context_tokens - _ANSWER_TOKENS
+        room = tokenizer.context_tokens - _ANSWER_TOKENS
         if room < 1:
             raise MeasurementError(
-                f"edge.batch_invariance: got a context of {speaker.context_tokens} tokens;"
+                f"edge.batch_invariance: got a context of {tokenizer.context_tokens} tokens;"
                 f" expected more than {_ANSWER_TOKENS}"
             )
         prompts = tuple(
-            Prompt(ids=ids[:room], max_tokens=_ANSWER_TOKENS) for ids in speaker.begin(self.prompts)
+            Prompt(ids=ids[:room], max_tokens=_ANSWER_TOKENS)
+            for ids in tokenizer.begin(self.prompts)
         )
         return Work(
             batches=(
-                Batch(prompts=prompts, side_by_side=1),
-                Batch(prompts=prompts, side_by_side=_SIDE_BY_SIDE),
+                Batch(prompts=prompts, batch_size=1),
+                Batch(prompts=prompts, batch_size=_BATCH_SIZE),
             )
         )
 
@@ -84,7 +85,7 @@ class BatchInvariance(PromptProbe):
             prompts=self.prompts,
             artifact_texts=_both_ways(pair.artifact),
             reference_texts=_both_ways(pair.reference),
-            more={"side_by_side": _SIDE_BY_SIDE, "rounding_nats": _ROUNDING_NATS},
+            more={"side_by_side": _BATCH_SIZE, "rounding_nats": _ROUNDING_NATS},
         )
 
 

@@ -41,12 +41,12 @@ from typing import TYPE_CHECKING, ClassVar
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily
 from qgate.runtimes.base import Span
-from qgate.runtimes.requests import Mark, Work
+from qgate.runtimes.requests import ScoredRange, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.runtimes.requests import Outcome, Pair, Speaker
+    from qgate.runtimes.requests import Outcome, Pair, TokenizerClient
 
 _ROW = "edge.multilingual"
 _YARDSTICK = "en"
@@ -128,17 +128,17 @@ class Multilingual:
             self, documents=tuple(self.documents[number] for number in numbers)
         )
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         # what does not fit is cut: a document has no answer at its end that could be lost
-        texts = speaker.begin([document.text for document in self.documents])
-        ids = [one[: speaker.context_tokens] for one in texts]
+        texts = tokenizer.begin([document.text for document in self.documents])
+        ids = [one[: tokenizer.context_tokens] for one in texts]
         if min(len(one) for one in ids) < 3:
             raise MeasurementError(f"{_ROW}: got a document of fewer than 3 tokens")
-        marks = [
-            Mark(member=document.member, span=number, start=1, stop=len(one))
+        ranges = [
+            ScoredRange(member=document.member, span=number, start=1, stop=len(one))
             for number, (document, one) in enumerate(zip(self.documents, ids, strict=True))
         ]
-        return Work(spans=tuple(Span(ids=one, first=0) for one in ids), marks=tuple(marks))
+        return Work(spans=tuple(Span(ids=one, first=0) for one in ids), ranges=tuple(ranges))
 
     def scout(self) -> Multilingual:
         """What the reference is asked first: a few documents of each member."""

@@ -50,13 +50,13 @@ import numpy as np
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily, Tokens
 from qgate.runtimes.base import Span
-from qgate.runtimes.requests import Mark, Pair, Work
+from qgate.runtimes.requests import Pair, ScoredRange, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from qgate.measure.measurement import Estimates
-    from qgate.runtimes.requests import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, TokenizerClient
 
 _KEYS = (
     *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),
@@ -131,28 +131,28 @@ class LongInput:
         """The same probe with these of its parts, in this order."""
         return dataclasses.replace(self, units=tuple(self.units[number] for number in numbers))
 
-    def work(self, speaker: Speaker) -> Work:
-        """Texts, and marks on their prose and their facts.
+    def work(self, tokenizer: TokenizerClient) -> Work:
+        """Texts, and ranges of their prose and their facts.
 
         Raises:
             MeasurementError: the context is too short to hold anything.
         """
-        length = min(self.most_tokens, speaker.context_tokens)
+        length = min(self.most_tokens, tokenizer.context_tokens)
         if length < _SHORTEST:
             raise MeasurementError(
                 f"edge.long_input: the context is too short: got {length} tokens;"
                 f" expected at least {_SHORTEST}"
             )
         each = self._texts_a_part(length)
-        writer = _Writer(speaker, self.fillers, is_short=each >= _MANY_TEXTS)
+        writer = _Writer(tokenizer, self.fillers, is_short=each >= _MANY_TEXTS)
         spans: list[Span] = []
-        marks: list[Mark] = []
+        ranges: list[ScoredRange] = []
         for unit in self.units:
             for number in range(unit * each, (unit + 1) * each):
                 ids, own = writer.write(length, seed=number + self.seed * _UNITS * _MOST_TEXTS)
-                marks += [_placed(mark, len(spans), number) for mark in own]
+                ranges += [_placed(scored, len(spans), number) for scored in own]
                 spans.append(Span(ids=ids, first=0))
-        return Work(spans=tuple(spans), marks=tuple(marks))
+        return Work(spans=tuple(spans), ranges=tuple(ranges))
 
     def _texts_a_part(self, length: int) -> int:
         """One; of a model that knows no longer ones: as many as take the time of one of these.
@@ -313,10 +313,10 @@ class LongAnswers:
         return self.limit if check == _LIMIT else self.inside
 
 
-def _placed(mark: Mark, span: int, text: int) -> Mark:
-    """A mark of one text among those of all; clusters of different texts are different."""
-    assert mark.cluster is not None
-    return dataclasses.replace(mark, span=span, cluster=mark.cluster + text * _UNIT_TOKENS * 16)
+def _placed(scored: ScoredRange, span: int, text: int) -> ScoredRange:
+    """A range of one text among those of all; clusters of different texts are different."""
+    assert scored.cluster is not None
+    return dataclasses.replace(scored, span=span, cluster=scored.cluster + text * _UNIT_TOKENS * 16)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,7 +324,7 @@ class _Draft:
     """A text as far as it is written."""
 
     parts: list[np.ndarray] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    ranges: list[ScoredRange] = field(default_factory=list)
     size: int = 0
 
     def add(self, ids: np.ndarray) -> tuple[int, int]:
@@ -334,30 +334,34 @@ class _Draft:
         self.size += len(ids)
         return start, self.size
 
-    def mark(self, member: str, start: int, stop: int) -> None:
-        """Each mark is a cluster of its own."""
-        self.marks.append(Mark(member=member, span=0, start=start, stop=stop, cluster=start))
+    def add_range(self, member: str, start: int, stop: int) -> None:
+        """Each range is a cluster of its own."""
+        self.ranges.append(
+            ScoredRange(member=member, span=0, start=start, stop=stop, cluster=start)
+        )
 
 
 class _Writer:
     """Composes texts of a given length out of facts and prose.
 
     Args:
-        speaker: of the tokenizer.
+        tokenizer: of the tokenizer.
         fillers: the prose.
         is_short: whether texts are short and many; each then has few facts and passages.
     """
 
-    def __init__(self, speaker: Speaker, fillers: Sequence[str], *, is_short: bool) -> None:
-        self._speaker = speaker
-        self._fillers = speaker.follow([f"{text}\n" for text in fillers])
+    def __init__(
+        self, tokenizer: TokenizerClient, fillers: Sequence[str], *, is_short: bool
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._fillers = tokenizer.follow([f"{text}\n" for text in fillers])
         self._is_short = is_short
-        (self._start,) = speaker.begin([""])
+        (self._start,) = tokenizer.begin([""])
         if not len(self._start):
-            self._start = np.array([speaker.first_token], dtype=np.int32)
+            self._start = np.array([tokenizer.first_token], dtype=np.int32)
 
-    def write(self, length: int, *, seed: int) -> tuple[np.ndarray, list[Mark]]:
-        """As many token ids, and marks whose `span` is still to be set.
+    def write(self, length: int, *, seed: int) -> tuple[np.ndarray, list[ScoredRange]]:
+        """As many token ids, and ranges whose `span` is still to be set.
 
         Raises:
             MeasurementError: the facts alone take more.
@@ -367,8 +371,8 @@ class _Writer:
         facts = len(bounds) if self._is_short else 0
         planted = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, facts)]
         told = [f"Note: the {key} has{number}.\n" for key, number in planted]
-        notes = self._speaker.follow(told) if told else ()
-        (line_end,) = self._speaker.follow(["\n"])
+        notes = self._tokenizer.follow(told) if told else ()
+        (line_end,) = self._tokenizer.follow(["\n"])
         questions = self._questions(planted, line_end)
         tail = sum(sum(map(len, question)) for question in questions)
         again = self._passages(seed, length, len(bounds))
@@ -386,7 +390,7 @@ class _Writer:
             ahead = sum(map(len, notes[quarter + 1 :]))
             begun = self._fill(draft, prose, min(stop, end - ahead), bounds)
             for begin, ids in begun[: again[quarter]]:
-                draft.mark(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
+                draft.add_range(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
                 passages.append((bounds[-1 - quarter], ids))
         if draft.size > end:
             raise MeasurementError(
@@ -398,8 +402,8 @@ class _Writer:
         for number in rng.sample(range(facts), facts):
             self._ask(draft, questions[number], bounds[-1 - number])
         for piece in _pieces(draft, prose, length):
-            draft.mark(_LAST, *piece)
-        return np.concatenate(draft.parts).astype(np.int32), draft.marks
+            draft.add_range(_LAST, *piece)
+        return np.concatenate(draft.parts).astype(np.int32), draft.ranges
 
     def _passages(self, seed: int, length: int, quarters: int) -> list[int]:
         """How many documents of each quarter begin again."""
@@ -414,8 +418,8 @@ class _Writer:
         """Question, number and line end of each fact."""
         if not facts:
             return []
-        asked = self._speaker.follow([f"Recall: the {key} has" for key, _ in facts])
-        told = self._speaker.follow([number for _, number in facts])
+        asked = self._tokenizer.follow([f"Recall: the {key} has" for key, _ in facts])
+        told = self._tokenizer.follow([number for _, number in facts])
         return [(ask, tell, line_end) for ask, tell in zip(asked, told, strict=True)]
 
     def _prose(self, rng: random.Random) -> Iterator[np.ndarray]:
@@ -436,12 +440,12 @@ class _Writer:
             for low, high in itertools.pairwise([0, *bounds]):
                 cut = max(begin, low), min(end, high)
                 if cut[0] < cut[1]:
-                    draft.mark(f"text at {low}-{high} tokens", *cut)
+                    draft.add_range(f"text at {low}-{high} tokens", *cut)
         return begun
 
     def _repeat(self, draft: _Draft, ids: np.ndarray, back: int, line_end: np.ndarray) -> None:
         begin, end = draft.add(ids)
-        draft.mark(f"passages about {back} tokens back", begin + _CUE_TOKENS, end)
+        draft.add_range(f"passages about {back} tokens back", begin + _CUE_TOKENS, end)
         draft.add(line_end)
 
     def _ask(
@@ -449,7 +453,7 @@ class _Writer:
     ) -> None:
         ask, tell, line_end = question
         draft.add(ask)
-        draft.mark(f"facts about {back} tokens back", *draft.add(tell))
+        draft.add_range(f"facts about {back} tokens back", *draft.add(tell))
         draft.add(line_end)
 
 
@@ -464,21 +468,22 @@ def _pieces(draft: _Draft, prose: Iterator[np.ndarray], length: int) -> Iterator
 
 def _recall(pair: Pair) -> dict[str, dict[str, int]]:
     """By member, how many facts there are, and how many greedy decoding would have told."""
-    facts: dict[str, list[Mark]] = {}
-    for mark in pair.work.marks:
-        if mark.member.startswith("facts"):
-            facts.setdefault(mark.member, []).append(mark)
+    facts: dict[str, list[ScoredRange]] = {}
+    for scored in pair.work.ranges:
+        if scored.member.startswith("facts"):
+            facts.setdefault(scored.member, []).append(scored)
     return {
         name: {
-            "facts": len(marks),
-            "said": _count_said(pair.artifact, marks),
-            "reference_said": _count_said(pair.reference, marks),
+            "facts": len(ranges),
+            "said": _count_said(pair.artifact, ranges),
+            "reference_said": _count_said(pair.reference, ranges),
         }
-        for name, marks in facts.items()
+        for name, ranges in facts.items()
     }
 
 
-def _count_said(outcome: Outcome, marks: Sequence[Mark]) -> int:
+def _count_said(outcome: Outcome, ranges: Sequence[ScoredRange]) -> int:
     return sum(
-        bool(outcome.is_top[mark.span][mark.start - 1 : mark.stop - 1].all()) for mark in marks
+        bool(outcome.is_top[scored.span][scored.start - 1 : scored.stop - 1].all())
+        for scored in ranges
     )

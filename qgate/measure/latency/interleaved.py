@@ -98,7 +98,7 @@ def fit(settings: LatencySettings, context_tokens: int) -> Lengths:
     )
 
 
-def take_turns(
+def measure_interleaved(
     artifact: Host,
     reference: Host,
     settings: LatencySettings,

@@ -28,7 +28,7 @@ import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
-from qgate.measure.latency.interleaved import Timings, fit, take_turns
+from qgate.measure.latency.interleaved import Timings, fit, measure_interleaved
 from qgate.runtimes.base import require_context
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def measure_latency(
     """
     ends = (settings.pairs,) if is_decided is None else pair_ends(settings.pairs)
     lengths = fit(settings, require_context(facts.context_length))
-    turns = take_turns(artifact, reference, settings, facts, ends)
+    turns = measure_interleaved(artifact, reference, settings, facts, ends)
     for look, (own, theirs) in enumerate(turns, 1):
         looks = stats.Looks(ends=ends, look=look)
         samples = LatencySamples(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qgate.records import Estimate
     from qgate.reference.distributions import Reference
     from qgate.reference.samples import Samples
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
     from qgate.stats import Looks
 
 _SHARES = (0.5, 1.0)
@@ -82,7 +82,7 @@ class Divergence:
 
 
 def measure_divergence(
-    serving: Serving,
+    serving: ServedModel,
     reference: Reference,
     rows: Rows | None = None,
     extension: Callable[[], Reference] | None = None,
@@ -112,7 +112,7 @@ def measure_divergence(
 
 
 def _until_decided(
-    serving: Serving, reference: Reference, rows: Rows, *, can_extend: bool
+    serving: ServedModel, reference: Reference, rows: Rows, *, can_extend: bool
 ) -> Divergence:
     """Score part after part until every row is certain, or no window is left."""
     count = len(reference.windows.ids)
@@ -129,7 +129,7 @@ def _until_decided(
 
 
 def _extended(
-    serving: Serving, found: Divergence, more: Reference, settled: Mapping[str, Divergence]
+    serving: ServedModel, found: Divergence, more: Reference, settled: Mapping[str, Divergence]
 ) -> Divergence:
     """What was found, with the windows of an extension."""
     count = len(more.windows.ids)
@@ -153,7 +153,7 @@ def window_ends(count: int) -> tuple[int, ...]:
     return tuple(end for end in ends if end >= _FEWEST_WINDOWS or end == count)
 
 
-def score_part(serving: Serving, reference: Reference, begin: int, end: int) -> Scored:
+def score_part(serving: ServedModel, reference: Reference, begin: int, end: int) -> Scored:
     """What comes of windows begin..end in the artifact's child.
 
     Raises:

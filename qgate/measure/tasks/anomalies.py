@@ -23,7 +23,7 @@ LENGTHS = (0.9, 1.1)
 """MLPerf's inference rules: within 10 % of the reference's tokens."""
 
 
-def odd_gain(lost: int, gained: int) -> list[str]:
+def implausible_gain(lost: int, gained: int) -> list[str]:
     """A finding where more was gained than chance explains."""
     if stats.mcnemar_exact(gained, lost) > IMPLAUSIBLE:
         return []

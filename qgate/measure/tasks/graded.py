@@ -103,7 +103,7 @@ def compare(
         artifact=artifact.values == 1,
         reference=reference.values == 1,
         is_good=True,
-        severity=artifact.margins_nats,
+        margins_nats=artifact.margins_nats,
         **shown,
     )
 

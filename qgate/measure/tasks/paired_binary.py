@@ -17,7 +17,7 @@ import numpy as np
 
 from qgate import stats
 from qgate.errors import MeasurementError
-from qgate.measure.tasks.anomalies import odd_gain
+from qgate.measure.tasks.anomalies import implausible_gain
 from qgate.measure.tasks.paired_items import PairedItems
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class PairedAnswers(PairedItems):
 
     is_good: bool
     """Whether a set flag is good: a right answer is, a loop is not."""
-    severity: np.ndarray | None = None
+    margins_nats: np.ndarray | None = None
     """Which flips are worst, shape (n,); None: those that come first."""
 
     @property
@@ -70,11 +70,11 @@ class PairedAnswers(PairedItems):
         return {
             **self.shares(lost, gained),
             **self._detectable(lost, gained),
-            "worst": self.side_by_side(self._worst()),
+            "worst": self.both_answers(self._worst()),
             **self.told(),
             "findings": [
                 *self.more.get("findings", ()),
-                *(odd_gain(lost, gained) if self.expected else ()),
+                *(implausible_gain(lost, gained) if self.expected else ()),
             ],
         }
 
@@ -98,8 +98,8 @@ class PairedAnswers(PairedItems):
 
     def _worst(self) -> list[int]:
         numbers = np.flatnonzero(self.is_lost)
-        if self.severity is not None:
-            numbers = numbers[np.argsort(-self.severity[numbers], kind="stable")]
+        if self.margins_nats is not None:
+            numbers = numbers[np.argsort(-self.margins_nats[numbers], kind="stable")]
         return [int(number) for number in numbers]
 
 

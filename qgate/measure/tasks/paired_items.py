@@ -53,7 +53,7 @@ class PairedItems:
         least = {} if self.min_reference is None else {"min_reference": self.min_reference}
         return {**least, **self.more}
 
-    def side_by_side(self, numbers: Iterable[int]) -> list[dict[str, str]]:
+    def both_answers(self, numbers: Iterable[int]) -> list[dict[str, str]]:
         """The first five of these items, texts cut.
 
         Prompts are cut at their beginning, for what is asked stands at their end.

@@ -40,6 +40,6 @@ class PairedScores(PairedItems):
         worst = [int(number) for number in np.argsort(delta, kind="stable") if delta[number] < 0]
         return {
             **self.shares(int((delta < 0).sum()), int((delta > 0).sum())),
-            "worst": self.side_by_side(worst),
+            "worst": self.both_answers(worst),
             **self.told(),
         }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.items import Item, ItemFile
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.measure.tasks.paired_scores import PairedScores
-    from qgate.runtimes.requests import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, TokenizerClient
 
 _ROOM_TOKENS = 8
 """Generated beyond the length of the expected answer, so that one which goes on is seen to."""
@@ -51,7 +51,7 @@ class Task(GradedTask):
     """None: by the length of the expected answer, or 256 where the metric is numeric, 512 for
     code."""
 
-    def work(self, speaker: Speaker) -> Work:
+    def work(self, tokenizer: TokenizerClient) -> Work:
         """Token ids of the items.
 
         Raises:
@@ -65,14 +65,14 @@ class Task(GradedTask):
                 f"{self.check}: quick effort does not ask it. Run with --qgate-effort=standard, or"
                 " write edge: {math_items: 150}"
             )
-        prompts = speaker.begin([item.prompt for item in items])
+        prompts = tokenizer.begin([item.prompt for item in items])
         if self.file.has_choices:
-            return Work(spans=self._choices(speaker, prompts))
+            return Work(spans=self._choices(tokenizer, prompts))
         self.grading.require_telling(items)
-        expected = speaker.follow([item.answer for item in items])
+        expected = tokenizer.follow([item.answer for item in items])
         lengths = [self._answer_tokens(len(answer)) for answer in expected]
         for item, ids, most in zip(items, prompts, lengths, strict=True):
-            self._require_room(item, len(ids) + most, speaker.context_tokens)
+            self._require_room(item, len(ids) + most, tokenizer.context_tokens)
         batch = Batch(
             prompts=tuple(
                 Prompt(ids=ids, max_tokens=most, name=f"item {item.id}")
@@ -88,14 +88,16 @@ class Task(GradedTask):
             return 2 * expected + _ROOM_TOKENS
         return _LONGEST_TOKENS.get(self.grading.metric, expected + _ROOM_TOKENS)
 
-    def _choices(self, speaker: Speaker, prompts: tuple[np.ndarray, ...]) -> tuple[Span, ...]:
+    def _choices(
+        self, tokenizer: TokenizerClient, prompts: tuple[np.ndarray, ...]
+    ) -> tuple[Span, ...]:
         items = self.file.items
-        choices = iter(speaker.follow([choice for item in items for choice in item.choices]))
+        choices = iter(tokenizer.follow([choice for item in items for choice in item.choices]))
         spans = []
         for item, prompt in zip(items, prompts, strict=True):
             for _ in item.choices:
                 ids = np.concatenate([prompt, next(choices)])
-                self._require_room(item, len(ids), speaker.context_tokens)
+                self._require_room(item, len(ids), tokenizer.context_tokens)
                 spans.append(Span(ids=ids, first=len(prompt) - 1, name=f"item {item.id}"))
         return tuple(spans)
 

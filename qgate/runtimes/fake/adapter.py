@@ -137,7 +137,7 @@ class Fake:
             yield self.logits(span.ids[:-1], span.first)
 
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
         answers = []
         for number, prompt in enumerate(prompts):

@@ -230,16 +230,16 @@ class LlamaCpp:
         return llama_generate.draw_text(context, sampling, self._vocab.first_token, progress)
 
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
-        starts = range(0, len(prompts), side_by_side)
-        groups = [prompts[start : start + side_by_side] for start in starts]
+        starts = range(0, len(prompts), batch_size)
+        groups = [prompts[start : start + batch_size] for start in starts]
         longest = max(sum(len(p.ids) + p.max_tokens for p in group) for group in groups)
         context = self._context(
             Shape(
                 tokens=longest,
                 # llama.cpp aborts where there are more of them than tokens
-                sequences=min(side_by_side, len(prompts)),
+                sequences=min(batch_size, len(prompts)),
                 per_call=_TOKENS_PER_CALL,
                 is_shared=True,
             )

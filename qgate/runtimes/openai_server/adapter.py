@@ -21,7 +21,7 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import Answer, LoadSettings, ModelFacts
-from qgate.runtimes.openai_server.dialect import UNTOLD_NATS
+from qgate.runtimes.openai_server.dialect import UNKNOWN_MARGIN_NATS
 from qgate.runtimes.openai_server.discovery import find_model
 from qgate.runtimes.openai_server.http import Server
 from qgate.runtimes.openai_server.options import ServerOptions, read_address, read_key
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qgate.runtimes.base import Progress, Prompt
-    from qgate.runtimes.openai_server.dialect import Said
+    from qgate.runtimes.openai_server.dialect import Completion
     from qgate.runtimes.openai_server.discovery import Served
 
 _TIMEOUT_S = 300.0
@@ -96,10 +96,10 @@ class OpenAIServer:
     # --- text ---------------------------------------------------------------------------------
 
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
         self._texts.clear()
-        with ThreadPoolExecutor(max_workers=side_by_side) as pool:
+        with ThreadPoolExecutor(max_workers=batch_size) as pool:
             asked = [pool.submit(self._answer, prompt) for prompt in prompts]
             try:
                 for done, one in enumerate(as_completed(asked), start=1):
@@ -126,7 +126,7 @@ class OpenAIServer:
                 f"openai_server: token ids: got {int(ids.max())};"
                 f" expected less than the {served.n_vocab} of the vocabulary"
             )
-        leads = said.leads_nats or [UNTOLD_NATS] * (len(ids) + said.has_ended)
+        leads = said.margins_nats or [UNKNOWN_MARGIN_NATS] * (len(ids) + said.has_ended)
         answer = Answer(
             ids=ids, end=self._end_of(said), margins_nats=np.array(leads, dtype=np.float32)
         )
@@ -145,7 +145,7 @@ class OpenAIServer:
         self._texts[_key(answer.ids)] = text
         return answer
 
-    def _end_of(self, said: Said) -> int | None:
+    def _end_of(self, said: Completion) -> int | None:
         """A server that tells no ids stops at an end that the files declare: the first of them."""
         ends = self._model.known.end_tokens
         if not said.has_ended or said.end is not None:
@@ -186,7 +186,7 @@ class OpenAIServer:
         return self._served
 
 
-def _require_whole(said: Said, prompt: Prompt) -> None:
+def _require_whole(said: Completion, prompt: Prompt) -> None:
     """Refuse an answer to another prompt, or to less of it, or one that was cut short."""
     if said.prompt_tokens not in (None, len(prompt.ids)):
         raise MeasurementError(
@@ -201,16 +201,16 @@ def _require_whole(said: Said, prompt: Prompt) -> None:
         raise MeasurementError(
             f"openai_server: lost tokens: got {told} of an answer that finished"
             f" {'at its end' if said.has_ended else 'at its length'} and counts"
-            f" {said.answer_tokens}, with leads of {len(said.leads_nats)};"
+            f" {said.answer_tokens}, with leads of {len(said.margins_nats)};"
             f" expected {prompt.max_tokens}, or an end before"
         )
 
 
-def _agrees(said: Said) -> bool:
+def _agrees(said: Completion) -> bool:
     """Whether ids, leads and the server's own count are of the same tokens."""
     assert said.ids is not None
     size = len(said.ids) + said.has_ended
-    return len(said.leads_nats) == size and said.answer_tokens in (None, size)
+    return len(said.margins_nats) == size and said.answer_tokens in (None, size)
 
 
 def _key(ids: np.ndarray) -> bytes:

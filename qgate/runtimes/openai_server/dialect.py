@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.openai_server.model_files import Known
-from qgate.runtimes.openai_server.response import Told
+from qgate.runtimes.openai_server.model_files import ServerFacts
+from qgate.runtimes.openai_server.response import JsonFields
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Prompt = list[int] | str
 
-UNTOLD_NATS = math.inf
+UNKNOWN_MARGIN_NATS = math.inf
 """The lead of a token of which the server tells none: any other token in its place then counts as
 a change, near tie or not. With a finite number `edge.batch_invariance` would overlook changes."""
 _NEVER = -100.0
@@ -37,7 +37,7 @@ _LEAST_LEAD_NATS = -0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Completion:
     """One answer as it was told."""
 
     text: str
@@ -46,7 +46,7 @@ class Said:
     has_ended: bool
     end: int | None
     """The token that ended it, where that is told."""
-    leads_nats: tuple[float, ...]
+    margins_nats: tuple[float, ...]
     """As many as ids, and one more where an end is told; empty where no ids are."""
     prompt_tokens: int | None
     answer_tokens: int | None
@@ -79,9 +79,9 @@ class Dialect:
         """Where completions are asked for."""
         return f"{self.server.address.api}/completions"
 
-    def known(self, listed: Told) -> Known:
+    def known(self, listed: JsonFields) -> ServerFacts:
         """What the server says of its model; `listed`: its entry in the list of models."""
-        return Known()
+        return ServerFacts()
 
     def body(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
         """A request for a greedy answer."""
@@ -96,21 +96,21 @@ class Dialect:
             "frequency_penalty": 0.0,
         }
 
-    def endless(self, known: Known) -> dict[str, Any]:
+    def endless(self, known: ServerFacts) -> dict[str, Any]:
         """What to add so that no end of text ends the answer, and nothing is reused for it."""
         never = {str(end): _NEVER for end in known.end_tokens}
         return {"logit_bias": never} if never else {}
 
-    def answer(self, prompt: Prompt, tokens: int) -> Said:
+    def answer(self, prompt: Prompt, tokens: int) -> Completion:
         told = self.told(self.server.post(self.path, self.body(prompt, tokens)))
         choice = told.only("choices")
         usage = told.inner("usage") if told.has("usage") else None
-        return Said(
+        return Completion(
             text=choice.text("text"),
             ids=None,
             has_ended=self.has_ended(choice.text("finish_reason")),
             end=None,
-            leads_nats=(),
+            margins_nats=(),
             prompt_tokens=usage.count("prompt_tokens") if usage else None,
             answer_tokens=usage.count("completion_tokens") if usage else None,
         )
@@ -126,8 +126,8 @@ class Dialect:
             finish=choice.text("finish_reason") if choice.has("finish_reason") else "",
         )
 
-    def told(self, value: object) -> Told:
-        return Told(value, f"openai_server: {self.server.address.origin}{self.path}")
+    def told(self, value: object) -> JsonFields:
+        return JsonFields(value, f"openai_server: {self.server.address.origin}{self.path}")
 
     def has_ended(self, finish: str) -> bool:
         """Whether the model ended the answer; else it has reached its length."""
@@ -155,7 +155,7 @@ def lead(own: float, others: Mapping[str, float]) -> float:
         MeasurementError: another one was likelier: then the answer is not greedy.
     """
     if not others:
-        return UNTOLD_NATS
+        return UNKNOWN_MARGIN_NATS
     found = own - max(others.values())
     if found < _LEAST_LEAD_NATS:
         raise MeasurementError(

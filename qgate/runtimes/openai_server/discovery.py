@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from qgate.errors import ArtifactError, MeasurementError, RuntimeUnavailable
 from qgate.runtimes.openai_server.dialect import Dialect
 from qgate.runtimes.openai_server.llama_server import LlamaCppPython, LlamaServer
-from qgate.runtimes.openai_server.model_files import Known, known_from
-from qgate.runtimes.openai_server.response import Told
+from qgate.runtimes.openai_server.model_files import ServerFacts, known_from
+from qgate.runtimes.openai_server.response import JsonFields
 from qgate.runtimes.openai_server.tokens import LocalTokenizer, Text, Tokenizer
 from qgate.runtimes.openai_server.vllm_serve import Vllm
 from qgate.untrusted.text import listed as names_of
@@ -29,7 +29,7 @@ class Served:
 
     dialect: Dialect
     text: Text
-    known: Known
+    known: ServerFacts
 
     @property
     def n_vocab(self) -> int:
@@ -63,14 +63,14 @@ def find_model(server: Server, model: str | None, path: Path) -> Served:
         MeasurementError: neither it nor the files tell what has to be known.
     """
     api, shown = server.address.api, server.address.shown
-    entry = _pick(Told(server.get(f"{api}/models"), f"openai_server: {shown}"), model, shown)
+    entry = _pick(JsonFields(server.get(f"{api}/models"), f"openai_server: {shown}"), model, shown)
     dialect = _recognise(server, entry)
     known = _join(dialect.known(entry), known_from(path), f"openai_server: {shown}", path.name)
     local = dialect if isinstance(dialect, Tokenizer) else LocalTokenizer(path, shown)
     return Served(dialect=dialect, text=Text(local), known=known)
 
 
-def _pick(models: Told, wanted: str | None, shown: str) -> Told:
+def _pick(models: JsonFields, wanted: str | None, shown: str) -> JsonFields:
     entries = {entry.text("id"): entry for entry in models.objects("data")}
     there = f"got {names_of(sorted(entries), 10) or 'none'}"
     if wanted is None and len(entries) != 1:
@@ -87,7 +87,7 @@ def _pick(models: Told, wanted: str | None, shown: str) -> Told:
     return entries[name]
 
 
-def _recognise(server: Server, entry: Told) -> Dialect:
+def _recognise(server: Server, entry: JsonFields) -> Dialect:
     root, name = server.address.root, entry.text("id")
     owner = entry.text("owned_by") if entry.has("owned_by") else ""
     if owner == Vllm.name:
@@ -106,7 +106,7 @@ def _version(told: object, name: str) -> str:
     return printable(version)[:_LONGEST_VERSION] if isinstance(version, str) else ""
 
 
-def _join(told: Known, on_disk: Known, where: str, name: str) -> Known:
+def _join(told: ServerFacts, on_disk: ServerFacts, where: str, name: str) -> ServerFacts:
     """The server's word first; of the two contexts the shorter one."""
     if None not in (told.n_vocab, on_disk.n_vocab) and told.n_vocab != on_disk.n_vocab:
         raise ArtifactError(
@@ -121,7 +121,7 @@ def _join(told: Known, on_disk: Known, where: str, name: str) -> Known:
             f"{where}: what is the model? got no size of its vocabulary or of its context; expected"
             f" them from the server, or from the files of {printable(name)}"
         )
-    return Known(
+    return ServerFacts(
         n_vocab=n_vocab,
         context_tokens=min(contexts),
         bos=told.bos if told.bos is not None else on_disk.bos,

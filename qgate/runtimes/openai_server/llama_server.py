@@ -15,15 +15,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.openai_server.dialect import UNTOLD_NATS, Dialect, Event, Said, lead, split_end
-from qgate.runtimes.openai_server.model_files import Known
+from qgate.runtimes.openai_server.dialect import (
+    UNKNOWN_MARGIN_NATS,
+    Completion,
+    Dialect,
+    Event,
+    lead,
+    split_end,
+)
+from qgate.runtimes.openai_server.model_files import ServerFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qgate.runtimes.openai_server.dialect import Prompt
     from qgate.runtimes.openai_server.http import Server
-    from qgate.runtimes.openai_server.response import Told
+    from qgate.runtimes.openai_server.response import JsonFields
 
 _FINISH = (("eos", "stop"), ("limit", "length"))
 _FENCE = "<qgate>"
@@ -46,13 +53,13 @@ class LlamaServer(Dialect):
     def path(self) -> str:
         return f"{self.server.address.root}/completion"
 
-    def known(self, listed: Told) -> Known:
+    def known(self, listed: JsonFields) -> ServerFacts:
         props = self.told(self.server.get(f"{self.server.address.root}/props"))
         settings = props.inner("default_generation_settings")
         end = props.text("eos_token") if props.has("eos_token") else ""
         ends = self.tokenize(end, begins=False) if end else ()
         meta = listed.inner("meta") if listed.has("meta") else None
-        return Known(
+        return ServerFacts(
             n_vocab=meta.count("n_vocab") if meta else None,
             context_tokens=settings.count("n_ctx") if settings.has("n_ctx") else None,
             end_tokens=ends if len(ends) == 1 else (),
@@ -81,12 +88,12 @@ class LlamaServer(Dialect):
             "return_tokens": True,
         }
 
-    def endless(self, known: Known) -> dict[str, Any]:
+    def endless(self, known: ServerFacts) -> dict[str, Any]:
         if self._halves is None:
             self._halves = tuple(self._find_halves(known))
         return {"ignore_eos": True, "logit_bias": [[token, False] for token in self._halves]}
 
-    def _find_halves(self, known: Known) -> Iterator[int]:
+    def _find_halves(self, known: ServerFacts) -> Iterator[int]:
         """Tokens that are no whole characters.
 
         The texts of many are asked for at a time, each between two tokens of which the text is
@@ -104,18 +111,18 @@ class LlamaServer(Dialect):
             pairs = zip(tokens, texts, strict=True)
             yield from (token for token, text in pairs if _REPLACED in text)
 
-    def answer(self, prompt: Prompt, tokens: int) -> Said:
+    def answer(self, prompt: Prompt, tokens: int) -> Completion:
         body = {**self.body(prompt, tokens), "n_probs": 2}
         told = self.told(self.server.post(self.path, body))
         has_ended = self.has_ended(_finish(told))
         ids, end = split_end(told.ids("tokens"), has_ended=has_ended)
         name = "completion_probabilities"
-        return Said(
+        return Completion(
             text=told.text("content"),
             ids=ids,
             has_ended=has_ended,
             end=end,
-            leads_nats=_leads(told.ids("tokens"), told.objects(name) if told.has(name) else ()),
+            margins_nats=_leads(told.ids("tokens"), told.objects(name) if told.has(name) else ()),
             prompt_tokens=told.count("tokens_evaluated"),
             answer_tokens=told.count("tokens_predicted"),
         )
@@ -154,7 +161,7 @@ class LlamaCppPython(Dialect):
     def body(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
         return {**super().body(prompt, tokens), "top_k": 1, "min_p": 0.0, "repeat_penalty": 1.0}
 
-    def answer(self, prompt: Prompt, tokens: int) -> Said:
+    def answer(self, prompt: Prompt, tokens: int) -> Completion:
         """What begins an empty prompt it counts as a token of the answer.
 
         An answer that would be cut within a character gets the tokens that complete it: of those
@@ -169,17 +176,17 @@ class LlamaCppPython(Dialect):
         return replace(said, answer_tokens=count)
 
 
-def _finish(told: Told) -> str:
+def _finish(told: JsonFields) -> str:
     kind = told.text("stop_type")
     return dict(_FINISH).get(kind, kind)
 
 
-def _leads(ids: Sequence[int], entries: Sequence[Told]) -> tuple[float, ...]:
+def _leads(ids: Sequence[int], entries: Sequence[JsonFields]) -> tuple[float, ...]:
     """Each token's lead; of tokens that were held back none is told."""
     left, found = list(entries), []
     for token in ids:
         if not left or left[0].count("id") != token:
-            found.append(UNTOLD_NATS)
+            found.append(UNKNOWN_MARGIN_NATS)
             continue
         entry = left.pop(0)
         tops = entry.objects("top_logprobs")

@@ -20,7 +20,7 @@ _ENDS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class ServerFacts:
     """Facts of a model; None and empty where nobody tells."""
 
     n_vocab: int | None = None
@@ -31,7 +31,7 @@ class Known:
     n_params: int | None = None
 
 
-def known_from(path: Path) -> Known:
+def known_from(path: Path) -> ServerFacts:
     """Of a GGUF file or of a Hugging Face directory; nothing where there is neither.
 
     Raises:
@@ -44,7 +44,7 @@ def known_from(path: Path) -> Known:
     model = {**config, **inner} if isinstance(inner, dict) else config
     ends = config.get("eos_token_id", model.get("eos_token_id"))
     listed = ends if isinstance(ends, list) else [ends]
-    return Known(
+    return ServerFacts(
         n_vocab=_count(model.get("vocab_size")),
         context_tokens=_count(model.get("max_position_embeddings")),
         bos=_count(model.get("bos_token_id")),
@@ -53,11 +53,11 @@ def known_from(path: Path) -> Known:
     )
 
 
-def _from_gguf(metadata: Mapping[str, Any]) -> Known:
+def _from_gguf(metadata: Mapping[str, Any]) -> ServerFacts:
     tokens = metadata.get("tokenizer.ggml.tokens")
     family = metadata.get("general.architecture")
     ends = {_count(metadata.get(key)) for key in _ENDS}
-    return Known(
+    return ServerFacts(
         n_vocab=tokens.count if isinstance(tokens, ArrayFacts) else None,
         context_tokens=_count(metadata.get(f"{family}.context_length")),
         bos=_count(metadata.get("tokenizer.ggml.bos_token_id")),

@@ -40,7 +40,7 @@ def reason_of(raw: bytes) -> str:
     return quoted(" ".join(text.split()), _LONGEST_SHOWN) if text else "without a word"
 
 
-class Told(Fields):
+class JsonFields(Fields):
     """One JSON object of an answer; what is missing or something else is a MeasurementError."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Told(Fields):
     def is_set(self, name: str) -> bool:
         return self.values.get(name) is True
 
-    def only(self, name: str) -> Told:
+    def only(self, name: str) -> JsonFields:
         """The one entry of a list."""
         entries = self.objects(name)
         if len(entries) != 1:

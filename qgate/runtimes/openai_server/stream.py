@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from qgate.runtimes.openai_server.dialect import Event
 
-UNTOLD_TOKEN = -1
+UNKNOWN_TOKEN = -1
 """Of a stream that tells that a token came, but not which."""
 _TOGETHER_S = 1e-4
 """No model says two tokens of one answer within that: they were held back and came together."""
@@ -72,7 +72,7 @@ def _ids_of(event: Event) -> tuple[int, ...]:
     """The token of an event, if it has one."""
     ids = event.ids
     if ids is None:
-        return (UNTOLD_TOKEN,) if event.text else ()
+        return (UNKNOWN_TOKEN,) if event.text else ()
     if len(ids) > 1:
         raise MeasurementError(
             f"openai_server: got {len(ids)} tokens in one event of the stream; expected one:"

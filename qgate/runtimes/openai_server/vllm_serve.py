@@ -11,15 +11,15 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.openai_server.dialect import Dialect, Said, lead, split_end
-from qgate.runtimes.openai_server.model_files import Known
+from qgate.runtimes.openai_server.dialect import Completion, Dialect, lead, split_end
+from qgate.runtimes.openai_server.model_files import ServerFacts
 from qgate.untrusted.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.runtimes.openai_server.dialect import Prompt
-    from qgate.runtimes.openai_server.response import Told
+    from qgate.runtimes.openai_server.response import JsonFields
 
 _ID = "token_id:"
 
@@ -30,9 +30,9 @@ class Vllm(Dialect):
     name = "vllm"
     speaks_ids = True
 
-    def known(self, listed: Told) -> Known:
+    def known(self, listed: JsonFields) -> ServerFacts:
         name = "max_model_len"
-        return Known(context_tokens=listed.count(name) if listed.has(name) else None)
+        return ServerFacts(context_tokens=listed.count(name) if listed.has(name) else None)
 
     def tokenize(self, text: str, *, begins: bool) -> tuple[int, ...]:
         body = {"model": self.model, "prompt": text, "add_special_tokens": begins}
@@ -53,10 +53,10 @@ class Vllm(Dialect):
             "return_token_ids": True,
         }
 
-    def endless(self, known: Known) -> dict[str, Any]:
+    def endless(self, known: ServerFacts) -> dict[str, Any]:
         return {"ignore_eos": True, "cache_salt": uuid.uuid4().hex}
 
-    def answer(self, prompt: Prompt, tokens: int) -> Said:
+    def answer(self, prompt: Prompt, tokens: int) -> Completion:
         more = {"logprobs": 2, "return_tokens_as_token_ids": True}
         told = self.told(self.server.post(self.path, {**self.body(prompt, tokens), **more}))
         choice = told.only("choices")
@@ -69,18 +69,18 @@ class Vllm(Dialect):
             )
         usage, has_ended = told.inner("usage"), self.has_ended(choice.text("finish_reason"))
         given, end = split_end(ids, has_ended=has_ended)
-        return Said(
+        return Completion(
             text=choice.text("text"),
             ids=given,
             has_ended=has_ended,
             end=end,
-            leads_nats=leads,
+            margins_nats=leads,
             prompt_tokens=usage.count("prompt_tokens"),
             answer_tokens=usage.count("completion_tokens"),
         )
 
 
-def _read_logprobs(told: Told) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _read_logprobs(told: JsonFields) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The tokens that were chosen, and how far each was ahead."""
     names, tops = told.texts("tokens"), told.objects("top_logprobs")
     if len(names) != len(tops):

@@ -104,21 +104,21 @@ class Transformers:
                 kernel=transformers_memory.kernels(loaded.model) if loaded.scheme else "",
             )
 
-    @door.behind_the_door
+    @door.translate_errors
     def tokenize(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         return self._vocab.tokenize(text)
 
-    @door.behind_the_door
+    @door.translate_errors
     def encode(self, text: str, *, begins: bool) -> np.ndarray:
         return self._vocab.encode(text, begins=begins)
 
-    @door.behind_the_door
+    @door.translate_errors
     def decode(self, ids: np.ndarray) -> str:
         return self._vocab.decode(ids)
 
     # --- likelihoods --------------------------------------------------------------------------
 
-    @door.steps_behind_the_door
+    @door.translate_errors_while_iterating
     def logits_of_windows(
         self, windows: np.ndarray, first: int, *, with_hidden: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -144,7 +144,7 @@ class Transformers:
     def tokens_per_pack(self) -> int:
         return _TOKENS_PER_PACK
 
-    @door.steps_behind_the_door
+    @door.translate_errors_while_iterating
     def logits_of_spans(self, spans: Sequence[Span]) -> Iterator[np.ndarray]:
         forks = find_forks(spans) if self._body.shares_cache else []
         states = self._shared(spans, forks) if forks else self._apart(spans)
@@ -174,31 +174,31 @@ class Transformers:
 
     # --- text ---------------------------------------------------------------------------------
 
-    @door.behind_the_door
+    @door.translate_errors
     def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         first = self._vocab.first_token
         return transformers_generate.draw_text(self._body, sampling, first, progress)
 
-    @door.behind_the_door
+    @door.translate_errors
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
         answers: list[Answer] = []
-        for start in range(0, len(prompts), side_by_side):
-            group = prompts[start : start + side_by_side]
+        for start in range(0, len(prompts), batch_size):
+            group = prompts[start : start + batch_size]
             progress("answering", start, len(prompts), (start, start + len(group)))
             answers += transformers_generate.answer_together(
                 self._body, group, self._vocab, progress
             )
         return answers
 
-    @door.steps_behind_the_door
+    @door.translate_errors_while_iterating
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
         yield from transformers_generate.stream(self._body, ids, count)
 
     # --- memory -------------------------------------------------------------------------------
 
-    @door.behind_the_door
+    @door.translate_errors
     def fill_context(self, tokens: int) -> Buffers:
         drawn = np.random.default_rng(0).integers(0, self._body.n_vocab, tokens)
         kept: list[Any] = []

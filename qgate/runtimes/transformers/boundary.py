@@ -76,7 +76,7 @@ def silence() -> Iterator[None]:
             logging.disable(before)
 
 
-def behind_the_door(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def translate_errors(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The function, silent; what a library raises in it is a RuntimeFailed."""
 
     @functools.wraps(work)
@@ -87,7 +87,7 @@ def behind_the_door(work: Callable[Arguments, Result]) -> Callable[Arguments, Re
     return inside
 
 
-def steps_behind_the_door(
+def translate_errors_while_iterating(
     work: Callable[Arguments, Iterator[Result]],
 ) -> Callable[Arguments, Iterator[Result]]:
     """The same for a generator: each of its steps."""

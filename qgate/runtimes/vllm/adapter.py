@@ -38,7 +38,7 @@ from qgate.runtimes.hf_vocabulary import Vocabulary
 from qgate.runtimes.torch_memory import peak_bytes
 from qgate.runtimes.vllm import engine as vllm_engine
 from qgate.runtimes.vllm import introspection as vllm_facts
-from qgate.runtimes.vllm import prompt_logprobs as vllm_readings
+from qgate.runtimes.vllm import prompt_logprobs
 from qgate.runtimes.vllm import whole_rows as vllm_whole
 from qgate.runtimes.vllm.engine import TOKENS_PER_STEP, Asked, Engine
 from qgate.runtimes.vllm.self_check import check_log_probabilities, check_named_tokens
@@ -161,11 +161,11 @@ class Vllm:
     ) -> Iterator[Reading]:
         names = [None] * len(spans) if named is None else named
         asked = [
-            Asked(ids=span.ids, parameters=vllm_readings.scoring_parameters(span, top, one))
+            Asked(ids=span.ids, parameters=prompt_logprobs.scoring_parameters(span, top, one))
             for span, one in zip(spans, names, strict=True)
         ]
         for span, output in zip(spans, self._engine.finished(asked), strict=True):
-            yield vllm_readings.read_output(output, span, top, is_named=named is not None)
+            yield prompt_logprobs.read_output(output, span, top, is_named=named is not None)
 
     def watch(self, request: ScoreRequest) -> None:
         vllm_whole.begin(self._engine, request)
@@ -220,11 +220,11 @@ class Vllm:
         yield from self._engine.finished(group)
 
     def answer(
-        self, prompts: Sequence[Prompt], side_by_side: int, progress: Progress
+        self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
     ) -> list[Answer]:
         answers: list[Answer] = []
-        for start in range(0, len(prompts), side_by_side):
-            group = prompts[start : start + side_by_side]
+        for start in range(0, len(prompts), batch_size):
+            group = prompts[start : start + batch_size]
             stop = start + len(group)
             progress("answering", start, len(prompts), (start, stop))
             at_work = partial(progress, "answering", start, len(prompts))

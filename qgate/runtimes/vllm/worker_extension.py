@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import QGateError
 from qgate.runtimes import wire
 from qgate.runtimes.worker.scoring import ScoreRequest
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 from qgate.runtimes.worker.whole_rows import Watch
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class _Tap:
 
     def __init__(self, runner: Any, names: Mapping[str, int], request: ScoreRequest) -> None:  # noqa: ANN401
         self._runner, self._names = runner, names
-        self._crew = Crew()
+        self._crew = ThreadTeam()
         self._watch = Watch(request, self._crew)
         self._wrapped: list[tuple[Any, str, Any]] = []
         self._step: tuple[Any, Sequence[Part]] | None = None

@@ -20,7 +20,7 @@ from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker.logprob_store import TopKeeper, TopRows, find_top_rows, read_top_rows
 from qgate.runtimes.worker.partition_kl import look_up, partition_divergence
 from qgate.runtimes.worker.prompt_logprobs import SEARCHED, TOP, checked_readings
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,8 +91,8 @@ class TopKScorer:
         def report(done: int) -> None:
             progress("reading the reference", done, count)
 
-        with Crew() as crew:
-            return find_top_rows(request.stored, request.anchors[:count], TOP, crew, report)
+        with ThreadTeam() as team:
+            return find_top_rows(request.stored, request.anchors[:count], TOP, team, report)
 
     def _compare(
         self, reference: TopRows, tops: np.ndarray, progress: Progress, *, is_reversed: bool = False
@@ -157,7 +157,7 @@ class TopRowsOfReference:
     def __init__(self, stored: Stored, positions: int, tops: np.ndarray) -> None:
         self._reference, self._tops = read_top_rows(stored, positions), tops
 
-    def compare(self, begin: int, rows: Rows, _: Crew) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, _: ThreadTeam) -> dict[str, np.ndarray]:
         """What `Scorer` asks of whatever it compares with."""
         end = begin + rows.normalizers.size
         theirs = self._reference.part(begin, end)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qgate.runtimes.worker.reference_logits import Stored
-    from qgate.runtimes.worker.threads import Crew
+    from qgate.runtimes.worker.threads import ThreadTeam
 
 _COLUMNS_AT_ONCE = 4096
 _POSITIONS_AT_ONCE = 256
@@ -85,7 +85,7 @@ def find_top_rows(
     stored: Stored,
     anchors: np.ndarray,
     k: int,
-    crew: Crew,
+    team: ThreadTeam,
     report: Callable[[int], None],
 ) -> TopRows:
     """The likeliest tokens of a reference that is stored as states or rows.
@@ -94,7 +94,7 @@ def find_top_rows(
         stored: in the encoding `hidden` or `rows`.
         anchors: a number near logsumexp of each kept row, shape (kept positions,).
         k: how many tokens; fewer where the vocabulary has fewer.
-        crew: threads to spread the positions over.
+        team: threads to spread the positions over.
         report: told how many positions are done.
     """
     reference, count = Reference(stored), len(anchors)
@@ -106,7 +106,7 @@ def find_top_rows(
         ids[rows], logprobs[rows] = _likeliest(reference, rows, anchors[rows], k)
         report(rows.stop)
 
-    crew.map(find, range(0, count, _POSITIONS_AT_ONCE))
+    team.map(find, range(0, count, _POSITIONS_AT_ONCE))
     return TopRows(ids=ids, logprobs=logprobs)
 
 

@@ -184,7 +184,7 @@ class _Worker:
         import numpy as np
 
         count = len(batch.prompts)
-        answers = self._adapter().answer(batch.prompts, batch.side_by_side, self._progress)
+        answers = self._adapter().answer(batch.prompts, batch.batch_size, self._progress)
         self._progress("answering", count, count, (count, count))
         ends = [NO_END if answer.end is None else answer.end for answer in answers]
         return Answers(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from qgate.runtimes.worker.threads import Crew
+    from qgate.runtimes.worker.threads import ThreadTeam
 
 NUMBERS_PER_BLOCK = 1 << 17
 """Logits whose exponentials one thread takes at once: half a megabyte stays in cache."""
@@ -38,12 +38,12 @@ _NEAR = 0.25
 log-probabilities: what float32 loses of it stays near 1e-7."""
 
 
-def log_normalizers(logits: np.ndarray, crew: Crew) -> np.ndarray:
+def log_normalizers(logits: np.ndarray, team: ThreadTeam) -> np.ndarray:
     """Logsumexp of each row.
 
     Args:
         logits: shape (windows, rows, n_vocab), float32.
-        crew: threads to spread the rows over; numpy releases the interpreter lock.
+        team: threads to spread the rows over; numpy releases the interpreter lock.
 
     Returns:
         Shape (windows, rows), float64.
@@ -52,7 +52,7 @@ def log_normalizers(logits: np.ndarray, crew: Crew) -> np.ndarray:
     blocks = [
         window[start : start + rows] for window in logits for start in range(0, len(window), rows)
     ]
-    return np.concatenate(crew.map(_logsumexp, blocks)).reshape(logits.shape[:2])
+    return np.concatenate(team.map(_logsumexp, blocks)).reshape(logits.shape[:2])
 
 
 def _logsumexp(block: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def divergence(
     anchors: np.ndarray,
     logits: np.ndarray,
     normalizers: np.ndarray,
-    crew: Crew,
+    team: ThreadTeam,
 ) -> np.ndarray:
     """KL(reference || artifact) of each row, exact over the whole vocabulary.
 
@@ -99,7 +99,7 @@ def divergence(
         logits: the artifact's, shape (windows, rows, n_vocab), float32; positions are windows x
             rows.
         normalizers: logsumexp of `logits`, shape (windows, rows).
-        crew: threads to spread the tiles over.
+        team: threads to spread the tiles over.
 
     Returns:
         Shape (positions,), float64, nats; never below zero but for rounding.
@@ -121,7 +121,7 @@ def divergence(
         np.exp(weights, out=weights)
         return weights.sum(axis=-1), np.einsum("...v,...v->...", weights, gaps)
 
-    parts = crew.map(tile, range(0, n_vocab, COLUMNS_PER_TILE))
+    parts = team.map(tile, range(0, n_vocab, COLUMNS_PER_TILE))
     mass = np.sum([part[0] for part in parts], axis=0, dtype=np.float64)
     excess = np.sum([part[1] for part in parts], axis=0, dtype=np.float64)
     rest = normalizers if is_plain else normalizers - level[..., 0]

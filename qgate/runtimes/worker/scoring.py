@@ -15,7 +15,7 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.reference_logits import Keeper, Reference, Stored, centred
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ class _Place:
 class Comparing(Protocol):
     """What looks at rows of kept positions."""
 
-    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, team: ThreadTeam) -> dict[str, np.ndarray]:
         """A few numbers for each position; the first is the `begin`-th of those that are kept."""
 
 
@@ -124,25 +124,29 @@ class _AgainstReference:
         self._reference, self._anchors, self._tops = Reference(stored), anchors, tops
         self._compared = compared
 
-    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, team: ThreadTeam) -> dict[str, np.ndarray]:
         end = begin + rows.normalizers.size
         compared = None if self._compared is None else self._compared[begin:end]
         tiles, anchors = self._reference.tiles(begin, end, compared), self._anchors[begin:end]
-        kl = _divergence(tiles, anchors, rows, compared, crew)
+        kl = _divergence(tiles, anchors, rows, compared, team)
         return {"kl_nats": kl, "same_top": rows.tops() == self._tops[begin:end]}
 
 
 def _divergence(
-    tiles: ReferenceTile, anchors: np.ndarray, rows: Rows, compared: np.ndarray | None, crew: Crew
+    tiles: ReferenceTile,
+    anchors: np.ndarray,
+    rows: Rows,
+    compared: np.ndarray | None,
+    team: ThreadTeam,
 ) -> np.ndarray:
     """Of each row; zero of those that are not compared, which `tiles` does not have either."""
     if compared is None:
-        return reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, crew)
+        return reductions.divergence(tiles, anchors, rows.logits, rows.normalizers, team)
     kl = np.zeros(len(anchors))
     if compared.any():
         some = rows.pick(compared)
         kl[compared] = reductions.divergence(
-            tiles, anchors[compared], some.logits, some.normalizers, crew
+            tiles, anchors[compared], some.logits, some.normalizers, team
         )
     return kl
 
@@ -154,7 +158,7 @@ class _KeepingReference:
         self._stored, self._positions, self._compared = stored, positions, compared
         self._keeper: Keeper | None = None
 
-    def compare(self, begin: int, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+    def compare(self, begin: int, rows: Rows, team: ThreadTeam) -> dict[str, np.ndarray]:
         if (rows.logits == rows.logits[..., :1]).all():
             raise MeasurementError("the reference says nothing: all its logits are equal")
         values, anchors = rows.hidden, rows.normalizers.reshape(-1)
@@ -169,7 +173,7 @@ class _KeepingReference:
         return {
             "kl_nats": np.full(len(anchors), np.inf)
             if tiles is None
-            else _divergence(tiles, anchors, rows, compared, crew),
+            else _divergence(tiles, anchors, rows, compared, team),
             "anchors": anchors,
             "tops": rows.tops(),
             "top_logprobs": rows.top_logprobs(),
@@ -192,10 +196,10 @@ class Scorer:
         """
         total = len(self._request.windows)
         parts: list[dict[str, np.ndarray]] = []
-        with Crew() as crew:
+        with ThreadTeam() as team:
             progress("scoring", 0, total)
-            for place, rows in self._rows(crew):
-                parts.append(self._samples(place, rows, crew))
+            for place, rows in self._rows(team):
+                parts.append(self._samples(place, rows, team))
                 progress("scoring", place.window + len(rows.logits), total)
         names = parts[0].keys()
         samples = {
@@ -204,7 +208,7 @@ class Scorer:
         }
         return {**samples, "decode_s": self._decode_s}
 
-    def _samples(self, place: _Place, rows: Rows, crew: Crew) -> dict[str, np.ndarray]:
+    def _samples(self, place: _Place, rows: Rows, team: ThreadTeam) -> dict[str, np.ndarray]:
         """The samples of one part, compared in one go: the matrix is read once."""
         request = self._request
         samples = {"nll_nats": self._likelihoods(place, rows).reshape(-1)}
@@ -215,7 +219,7 @@ class Scorer:
         if not kept.normalizers.size:
             return samples
         begin = place.window * request.kept_per_window + place.kept(stride)
-        return {**samples, **self._comparing.compare(begin, kept, crew)}
+        return {**samples, **self._comparing.compare(begin, kept, team)}
 
     def _likelihoods(self, place: _Place, rows: Rows) -> np.ndarray:
         first, (windows, count) = self._request.first + place.row, rows.normalizers.shape
@@ -233,7 +237,7 @@ class Scorer:
     def _is_reference(self) -> bool:
         return self._request.stored is not None and self._request.anchors is None
 
-    def _rows(self, crew: Crew) -> Iterator[tuple[_Place, Rows]]:
+    def _rows(self, team: ThreadTeam) -> Iterator[tuple[_Place, Rows]]:
         """What the runtime says at the scored positions of the windows, part by part.
 
         The last row of a window is left out: what it predicts is not in the window.
@@ -253,7 +257,7 @@ class Scorer:
                     Rows(
                         logits=told,
                         hidden=None if hidden is None else hidden[:, :scored],
-                        normalizers=reductions.log_normalizers(told, crew),
+                        normalizers=reductions.log_normalizers(told, team),
                     ),
                 )
         if done != len(self._request.windows) * (wanted + 1):

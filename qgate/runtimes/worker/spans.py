@@ -17,7 +17,7 @@ from qgate.errors import MeasurementError
 from qgate.runtimes.messages import SpanScores
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.scoring import lost_rows
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,10 +31,10 @@ def score_spans(runtime: LogitsScorer, spans: Sequence[Span], progress: Progress
     """Of every scored token."""
     nll: list[np.ndarray] = []
     tops: list[np.ndarray] = []
-    with Crew() as crew:
+    with ThreadTeam() as team:
         for pack in packs(spans, runtime.tokens_per_pack):
             progress("scoring", len(nll), len(spans), (len(nll), len(nll) + len(pack)))
-            found = _score_pack(runtime, pack, crew)
+            found = _score_pack(runtime, pack, team)
             sizes = [len(span.ids) - 1 - span.first for span in pack]
             for values, parts in ((nll, found[0]), (tops, found[1])):
                 values += np.split(parts, np.cumsum(sizes)[:-1])
@@ -55,7 +55,7 @@ def packs(spans: Sequence[Span], tokens: int) -> Iterator[list[Span]]:
 
 
 def _score_pack(
-    runtime: LogitsScorer, pack: Sequence[Span], crew: Crew
+    runtime: LogitsScorer, pack: Sequence[Span], team: ThreadTeam
 ) -> tuple[np.ndarray, np.ndarray]:
     targets = np.concatenate([span.ids[span.first + 1 :] for span in pack])
     nll, tops = np.empty(len(targets)), np.empty(len(targets), dtype=bool)
@@ -66,7 +66,7 @@ def _score_pack(
             raise lost_rows(rows.stop, len(targets))
         if rows.stop == rows.start:
             continue
-        normalizers = reductions.log_normalizers(logits[None], crew)
+        normalizers = reductions.log_normalizers(logits[None], team)
         wanted = targets[rows]
         nll[rows] = reductions.negative_log_likelihood(logits[None], normalizers, wanted[None])[0]
         tops[rows] = logits.argmax(axis=-1) == wanted

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Crew:
+class ThreadTeam:
     """The calling thread and some more; a context manager.
 
     Args:

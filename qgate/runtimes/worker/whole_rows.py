@@ -17,14 +17,14 @@ from qgate.runtimes.worker.scoring import Rows, comparing
 
 if TYPE_CHECKING:
     from qgate.runtimes.worker.scoring import ScoreRequest
-    from qgate.runtimes.worker.threads import Crew
+    from qgate.runtimes.worker.threads import ThreadTeam
 
 
 class Watch:
     """What comes of the rows of one request's windows."""
 
-    def __init__(self, request: ScoreRequest, crew: Crew) -> None:
-        self._request, self._crew = request, crew
+    def __init__(self, request: ScoreRequest, team: ThreadTeam) -> None:
+        self._request, self._crew = request, team
         self._comparing = comparing(request)
         self._stride = request.stored.stride if request.stored else 1
         self._count = len(request.windows) * request.kept_per_window

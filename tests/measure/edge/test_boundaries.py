@@ -10,13 +10,13 @@ import pytest
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.boundaries import BEGINNINGS, Boundaries
 from qgate.runtimes.messages import NO_END
-from qgate.runtimes.requests import Outcome, Pair, Speaker, Work, perform
+from qgate.runtimes.requests import Outcome, Pair, TokenizerClient, Work, perform
 from tests.support.outcomes import make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
-Speak = Callable[[int], Speaker]
+Speak = Callable[[int], TokenizerClient]
 ROW = "edge.empty_prompt"
 PROBE = Boundaries()
 TALK = list(range(65, 97))

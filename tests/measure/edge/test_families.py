@@ -14,7 +14,7 @@ from qgate.errors import MeasurementError
 from qgate.measure.edge.families import PerplexityFamily, Tokens
 from qgate.records import Estimate, Limit, SourceLine, Verdict
 from qgate.runtimes.base import Span
-from qgate.runtimes.requests import Mark, Work
+from qgate.runtimes.requests import ScoredRange, Work
 from qgate.verdict import judge_family
 from tests.support.outcomes import make_outcome, pair
 
@@ -32,11 +32,11 @@ def span(size: int, first: int = 0) -> Span:
 
 WORK = Work(
     spans=(span(10), span(6, first=2), span(8)),
-    marks=(
-        Mark(member="a", span=0, start=1, stop=4),
-        Mark(member="b", span=0, start=6, stop=10),
-        Mark(member="a", span=1, start=3, stop=6),
-        Mark(member="b", span=2, start=2, stop=3),
+    ranges=(
+        ScoredRange(member="a", span=0, start=1, stop=4),
+        ScoredRange(member="b", span=0, start=6, stop=10),
+        ScoredRange(member="a", span=1, start=3, stop=6),
+        ScoredRange(member="b", span=2, start=2, stop=3),
     ),
 )
 

@@ -16,14 +16,14 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.free_running import FreeAnswers, FreeRunning, compresses, is_loop
 from qgate.reference.prompts import read_languages, read_prompts
 from qgate.runtimes.messages import NO_END
-from qgate.runtimes.requests import Outcome, Pair, Speaker, Work, perform
+from qgate.runtimes.requests import Outcome, Pair, TokenizerClient, Work, perform
 from qgate.thresholds import shipped_path
 from tests.support.outcomes import END, make_answers, make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
-Speak = Callable[[int], Speaker]
+Speak = Callable[[int], TokenizerClient]
 SHIPPED = shipped_path().parent / "prompts"
 
 # --- loops ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from qgate.measure.edge.invariance import BatchInvariance
 from qgate.reference.prompts import read_conversations, read_prompts
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.messages import NO_END
-from qgate.runtimes.requests import Outcome, Pair, Speaker, perform
+from qgate.runtimes.requests import Outcome, Pair, TokenizerClient, perform
 from qgate.thresholds import shipped_path
 from tests.conftest import Toy, write_toy
 from tests.support.children import load
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.runtimes.messages import Answers
 
-Speak = Callable[[int], Speaker]
+Speak = Callable[[int], TokenizerClient]
 N = 20
 ALONE = make_answers(*[f"answer {number}" for number in range(N)])
 
@@ -146,7 +146,7 @@ def test_the_same_prompts_are_asked_one_at_a_time_and_together(speak: Speak) -> 
 
     alone, together = BatchInvariance(prompts=prompts).work(speak(64)).batches
 
-    assert (alone.side_by_side, together.side_by_side) == (1, 8)
+    assert (alone.batch_size, together.batch_size) == (1, 8)
     assert alone.prompts == together.prompts
     assert [len(prompt.ids) for prompt in alone.prompts] == [10, 51, 2]
     assert {prompt.max_tokens for prompt in alone.prompts} == {8}
@@ -179,10 +179,10 @@ def test_a_runtime_whose_answers_do_not_depend_on_others_has_no_flag(
 MIXED_UP = """
 from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
-    def answer(self, prompts, side_by_side, progress):
-        answers = super().answer(prompts, side_by_side, progress)
-        if side_by_side > 1:  # the fifth of a batch gets its neighbour's cache
-            for at in range(5, len(answers), side_by_side):
+    def answer(self, prompts, batch_size, progress):
+        answers = super().answer(prompts, batch_size, progress)
+        if batch_size > 1:  # the fifth of a batch gets its neighbour's cache
+            for at in range(5, len(answers), batch_size):
                 answers[at] = answers[at - 1]
         return answers
 """

@@ -12,14 +12,14 @@ import pytest
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.languages import Multilingual, documents_of
 from qgate.reference.prompts import read_languages
-from qgate.runtimes.requests import Pair, Speaker, Work, perform
+from qgate.runtimes.requests import Pair, TokenizerClient, Work, perform
 from qgate.thresholds import shipped_path
 from tests.support.outcomes import make_outcome, pair
 
 if TYPE_CHECKING:
     from qgate.runtimes.host import Host
 
-Speak = Callable[[int], Speaker]
+Speak = Callable[[int], TokenizerClient]
 PROMPTS = shipped_path().parent / "prompts"
 DOCUMENTS = read_languages(PROMPTS / "documents.jsonl")
 EXERCISES = read_languages(PROMPTS / "languages.jsonl")
@@ -32,7 +32,7 @@ def work(speak: Speak) -> Work:
 
 
 def test_every_document_is_scored_from_its_beginning(work: Work) -> None:
-    assert len(work.spans) == len(work.marks) == PROBE.size
+    assert len(work.spans) == len(work.ranges) == PROBE.size
     for span, document in zip(work.spans, PROBE.documents, strict=True):
         assert bytes(span.ids.tolist()).decode() == f"\x01{document.text}"
         assert span.first == 0
@@ -41,9 +41,9 @@ def test_every_document_is_scored_from_its_beginning(work: Work) -> None:
 
 def test_a_member_is_a_language_and_has_all_of_its_tokens(work: Work) -> None:
     documents: dict[str, int] = {}
-    for number, mark in enumerate(work.marks):
-        assert (mark.span, mark.start, mark.stop) == (number, 1, len(work.spans[number].ids))
-        documents[mark.member] = documents.get(mark.member, 0) + 1
+    for number, scored in enumerate(work.ranges):
+        assert (scored.span, scored.start, scored.stop) == (number, 1, len(work.spans[number].ids))
+        documents[scored.member] = documents.get(scored.member, 0) + 1
 
     assert documents == {
         **{language: len(texts) for language, texts in DOCUMENTS.items()},
@@ -117,7 +117,7 @@ def test_of_what_is_half_known_a_quarter_of_the_logarithm_counts(speak: Speak) -
     probe = spoken({"en": 1.0, "de": 2.5})
     work = probe.work(speak(4096))
     rng = np.random.default_rng(0)
-    reference = [rng.gamma(1.0, 2.0, mark.stop - mark.start) for mark in work.marks]
+    reference = [rng.gamma(1.0, 2.0, scored.stop - scored.start) for scored in work.ranges]
     artifact = [nll + 0.2 for nll in reference]
 
     family = probe.read(
@@ -143,7 +143,7 @@ def test_a_document_longer_than_the_context_is_cut(speak: Speak) -> None:
     found = Multilingual(documents=documents_of({"en": ("a" * 50, "b" * 5)}, {})).work(speak(20))
 
     assert [len(span.ids) for span in found.spans] == [20, 6]
-    assert [mark.stop for mark in found.marks] == [20, 6]
+    assert [scored.stop for scored in found.ranges] == [20, 6]
 
 
 @pytest.mark.parametrize(("documents", "context"), [(("a", "bcd"), 64), (("abc", "bcd"), 2)])
@@ -157,10 +157,10 @@ def test_a_document_of_next_to_nothing_is_refused(
 def test_one_damaged_language_is_seen_and_named(work: Work) -> None:
     rng = np.random.default_rng(0)
     reference, artifact = [], []
-    for mark in work.marks:
-        nll = rng.gamma(1.0, 2.0, mark.stop - mark.start)
+    for scored in work.ranges:
+        nll = rng.gamma(1.0, 2.0, scored.stop - scored.start)
         reference.append(nll.tolist())
-        damage = 0.4 if mark.member == "hi" else 0.0
+        damage = 0.4 if scored.member == "hi" else 0.0
         artifact.append((nll + damage + rng.normal(0.0, 0.1, len(nll))).tolist())
 
     family = PROBE.read(pair(make_outcome(nll=artifact), make_outcome(nll=reference), work))

@@ -1,4 +1,4 @@
-"""Long texts fill the context, hold what they say, and their marks lie where they say it."""
+"""Long texts fill the context, hold what they say, and their ranges lie where they say it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.long_input import LongInput
 from qgate.reference.prompts import read_texts
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import Mark, Outcome, Pair, Speaker, Work, perform
+from qgate.runtimes.requests import Outcome, Pair, ScoredRange, TokenizerClient, Work, perform
 from qgate.thresholds import shipped_path
 from tests.support.children import load
 from tests.support.outcomes import make_outcome, pair
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from qgate.measure.edge.long_input import LongAnswers
 
-Speak = Callable[[int], Speaker]
+Speak = Callable[[int], TokenizerClient]
 PROSE = read_texts(shipped_path().parent / "prompts" / "prose.jsonl")
 CONTEXTS = [800, 1024, 1537, 4096]
 PARTS = 4
@@ -55,7 +55,9 @@ def lengths_of(context: int) -> list[int]:
 
 
 @pytest.fixture(scope="module", params=CONTEXTS)
-def planned(request: pytest.FixtureRequest, speak: Callable[[int], Speaker]) -> tuple[int, Work]:
+def planned(
+    request: pytest.FixtureRequest, speak: Callable[[int], TokenizerClient]
+) -> tuple[int, Work]:
     context: int = request.param
     return context, plan(speak, context)
 
@@ -63,8 +65,8 @@ def planned(request: pytest.FixtureRequest, speak: Callable[[int], Speaker]) -> 
 Planned = tuple[int, Work]
 
 
-def marks_of(work: Work, beginning: str) -> list[Mark]:
-    return [mark for mark in work.marks if mark.member.startswith(beginning)]
+def ranges_of(work: Work, beginning: str) -> list[ScoredRange]:
+    return [part for part in work.ranges if part.member.startswith(beginning)]
 
 
 def test_every_text_fills_the_whole_context(planned: Planned) -> None:
@@ -89,19 +91,19 @@ def test_every_fact_is_told_once_and_asked_near_the_end(planned: Planned) -> Non
 
 def test_marks_of_facts_are_the_numbers_and_say_how_far_back_they_are(planned: Planned) -> None:
     context, work = planned
-    marks = marks_of(work, "facts")
+    ranges = ranges_of(work, "facts")
 
-    assert len(marks) == TEXTS[context] * 4 * facts_a_quarter(context)
-    assert {mark.member for mark in marks} == {
-        f"facts about {length} tokens back" for length in lengths_of(context) if marks
+    assert len(ranges) == TEXTS[context] * 4 * facts_a_quarter(context)
+    assert {part.member for part in ranges} == {
+        f"facts about {length} tokens back" for length in lengths_of(context) if ranges
     }
-    for mark in marks:
-        text = text_of(work.spans[mark.span].ids)
-        number = text_of(work.spans[mark.span].ids[mark.start : mark.stop])
+    for part in ranges:
+        text = text_of(work.spans[part.span].ids)
+        number = text_of(work.spans[part.span].ids[part.start : part.stop])
         assert re.fullmatch(r" \d\d", number)
-        key = re.findall(r"Recall: the (\w+) has$", text[: mark.start])[-1]
-        back = mark.start - text.index(f"Note: the {key} has{number}.")
-        [about] = map(int, re.findall(r"\d+", mark.member))
+        key = re.findall(r"Recall: the (\w+) has$", text[: part.start])[-1]
+        back = part.start - text.index(f"Note: the {key} has{number}.")
+        [about] = map(int, re.findall(r"\d+", part.member))
         assert abs(back - about) < context / 3
 
 
@@ -109,16 +111,16 @@ def documents(work: Work, context: int, number: int, quarter: int) -> list[int]:
     """How long those of one quarter of a text are: each ends with its quarter."""
     low, high = [0, *lengths_of(context)][quarter : quarter + 2]
     member = f"text at {low}-{high} tokens"
-    own = [mark for mark in marks_of(work, member) if mark.span == number]
-    return [mark.stop - mark.start for mark in own]
+    own = [part for part in ranges_of(work, member) if part.span == number]
+    return [part.stop - part.start for part in own]
 
 
 def test_marks_of_passages_are_what_came_before(planned: Planned) -> None:
     context, work = planned
-    marks = marks_of(work, "passages about")
+    ranges = ranges_of(work, "passages about")
 
-    assert len(marks_of(work, "passages at first")) == len(marks)
-    found = Counter((mark.span, mark.member) for mark in marks)
+    assert len(ranges_of(work, "passages at first")) == len(ranges)
+    found = Counter((part.span, part.member) for part in ranges)
     for number, quarter in itertools.product(range(len(work.spans)), range(4)):
         # short texts take turns; of bytes a quarter has few documents, the last one hardly any
         wanted = (number + quarter) % 2 if context <= 1024 else 5
@@ -126,13 +128,13 @@ def test_marks_of_passages_are_what_came_before(planned: Planned) -> None:
         could = len([one for one in documents(work, context, number, quarter) if one >= 24])
         assert found.pop((number, back), 0) == min(wanted, could)
     assert not found
-    for mark in marks:
-        ids = work.spans[mark.span].ids
-        again = ids[mark.start - 8 : mark.stop].tobytes()
+    for part in ranges:
+        ids = work.spans[part.span].ids
+        again = ids[part.start - 8 : part.stop].tobytes()
         first = ids.tobytes().index(again) // ids.itemsize
-        assert first < mark.start - 8
-        [about] = map(int, re.findall(r"\d+", mark.member))
-        assert abs(mark.start - first - about) < context / 2
+        assert first < part.start - 8
+        [about] = map(int, re.findall(r"\d+", part.member))
+        assert abs(part.start - first - about) < context / 2
 
 
 def test_marks_of_text_are_cut_at_the_quarters_and_none_lies_behind_the_questions(
@@ -141,17 +143,17 @@ def test_marks_of_text_are_cut_at_the_quarters_and_none_lies_behind_the_question
     context, work = planned
 
     for number in range(len(work.spans)):
-        own = [mark for mark in marks_of(work, "text") if mark.span == number]
-        asked = min(mark.start for mark in marks_of(work, "passages about") if mark.span == number)
+        own = [part for part in ranges_of(work, "text") if part.span == number]
+        asked = min(part.start for part in ranges_of(work, "passages about") if part.span == number)
         assert all(one.stop <= other.start for one, other in itertools.pairwise(own))
         assert own[-1].stop <= asked - 8
-        for mark in own:
-            low, high = map(int, re.findall(r"\d+", mark.member))
+        for part in own:
+            low, high = map(int, re.findall(r"\d+", part.member))
             assert (low, high) in list(itertools.pairwise([0, *lengths_of(context)]))
-            assert low <= mark.start < mark.stop <= high
+            assert low <= part.start < part.stop <= high
 
 
-class Words(Speaker):
+class Words(TokenizerClient):
     """A tokenizer that needs a token where four bytes are, as those of language models do."""
 
     def _encode(self, texts: Sequence[str], *, begins: bool) -> tuple[np.ndarray, ...]:
@@ -163,11 +165,11 @@ def test_every_quarter_of_the_context_is_judged_as_text_and_as_passages(
     bytes_child: Host, context: int
 ) -> None:
     """Of no model's context may what asks take the room of what is asked about."""
-    speaker = Words(bytes_child, context, 1)
-    work = LongInput(fillers=PROSE, most_tokens=10**6, units=(0,)).work(speaker)
+    tokenizer = Words(bytes_child, context, 1)
+    work = LongInput(fillers=PROSE, most_tokens=10**6, units=(0,)).work(tokenizer)
 
     lengths = lengths_of(context)
-    assert {mark.member for mark in work.marks if mark.member.startswith(("text", "pass"))} == {
+    assert {part.member for part in work.ranges if part.member.startswith(("text", "pass"))} == {
         "passages at first",
         *(f"passages about {length} tokens back" for length in lengths),
         *(f"text at {low}-{high} tokens" for low, high in itertools.pairwise([0, *lengths])),
@@ -178,17 +180,17 @@ def test_the_last_tokens_reach_the_limit_of_the_context(planned: Planned) -> Non
     context, work = planned
 
     for number in range(len(work.spans)):
-        own = [mark for mark in marks_of(work, "the last tokens") if mark.span == number]
+        own = [part for part in ranges_of(work, "the last tokens") if part.span == number]
         assert own[-1].stop == context
-        assert sum(mark.stop - mark.start for mark in own) >= max(32, context // 32)
-        assert max(mark.stop - mark.start for mark in own) == 16
+        assert sum(part.stop - part.start for part in own) >= max(32, context // 32)
+        assert max(part.stop - part.start for part in own) == 16
 
 
 def test_each_mark_is_a_cluster_of_its_own(planned: Planned) -> None:
     _, work = planned
 
-    for member in dict.fromkeys(mark.member for mark in work.marks):
-        clusters = [mark.cluster for mark in work.marks if mark.member == member]
+    for member in dict.fromkeys(part.member for part in work.ranges):
+        clusters = [part.cluster for part in work.ranges if part.member == member]
         assert None not in clusters
         assert len(set(clusters)) == len(clusters)
 
@@ -197,7 +199,7 @@ def test_the_same_context_is_the_same_work(speak: Speak) -> None:
     one, other = plan(speak, 1024), plan(speak, 1024)
 
     assert one.digest() == other.digest()
-    assert one.marks == other.marks
+    assert one.ranges == other.ranges
     assert plan(speak, 1028).digest() != one.digest()
 
 
@@ -216,8 +218,8 @@ def test_parts_are_whole_texts_and_together_are_everything(speak: Speak) -> None
     assert probe.size == PARTS
     spans = [span.ids.tobytes() for span in (*first.spans, *last.spans)]
     assert spans == [span.ids.tobytes() for span in whole.spans]
-    clusters = [mark.cluster for mark in (*first.marks, *last.marks)]
-    assert clusters == [mark.cluster for mark in whole.marks]
+    clusters = [part.cluster for part in (*first.ranges, *last.ranges)]
+    assert clusters == [part.cluster for part in whole.ranges]
 
 
 @pytest.mark.parametrize(
@@ -231,17 +233,17 @@ def test_parts_are_whole_texts_and_together_are_everything(speak: Speak) -> None
 def test_a_context_that_is_too_short_is_refused(
     speak: Speak, monkeypatch: pytest.MonkeyPatch, context: int, line: str
 ) -> None:
-    speaker = speak(context)
-    encode = Speaker._encode
+    tokenizer = speak(context)
+    encode = TokenizerClient._encode
 
-    def wordy(self: Speaker, texts: list[str], *, begins: bool) -> tuple[np.ndarray, ...]:
+    def wordy(self: TokenizerClient, texts: list[str], *, begins: bool) -> tuple[np.ndarray, ...]:
         """A tokenizer that needs three tokens where bytes need one."""
         found = encode(self, texts, begins=begins)
         return tuple(np.repeat(ids, 3) for ids in found)
 
-    monkeypatch.setattr(Speaker, "_encode", wordy)
+    monkeypatch.setattr(TokenizerClient, "_encode", wordy)
     with pytest.raises(MeasurementError) as caught:
-        LongInput(fillers=PROSE, most_tokens=10**6).work(speaker)
+        LongInput(fillers=PROSE, most_tokens=10**6).work(tokenizer)
 
     assert str(caught.value).startswith(f"edge.long_input: {line}")
 
@@ -254,12 +256,12 @@ def answered(work: Work, *, nats: Callable[[str], float], said: Callable[[int], 
     nll = [np.full(len(span.ids) - 1, 3.0) for span in work.spans]
     tops = [np.zeros(len(span.ids) - 1, dtype=bool) for span in work.spans]
     rng = np.random.default_rng(0)
-    marks = sorted(work.marks, key=lambda mark: mark.member == "passages at first")
-    for mark in marks:  # the last mark of a place is what it says
-        at = slice(mark.start - 1, mark.stop - 1)
-        nll[mark.span][at] = nats(mark.member) + rng.normal(0, 0.01, mark.stop - mark.start)
-    for number, mark in enumerate(marks_of(work, "facts")):
-        tops[mark.span][mark.start - 1 : mark.stop - 1] = said(number)
+    ranges = sorted(work.ranges, key=lambda part: part.member == "passages at first")
+    for part in ranges:  # the last range of a place is what it says
+        at = slice(part.start - 1, part.stop - 1)
+        nll[part.span][at] = nats(part.member) + rng.normal(0, 0.01, part.stop - part.start)
+    for number, part in enumerate(ranges_of(work, "facts")):
+        tops[part.span][part.start - 1 : part.stop - 1] = said(number)
     return make_outcome(nll=[one.tolist() for one in nll], tops=[one.tolist() for one in tops])
 
 
@@ -285,7 +287,7 @@ def test_each_member_has_its_own_ratio(planned: Planned) -> None:
     found = family.estimate("edge.long_input", 0.95, {})
 
     hidden = {"passages at first", "the last tokens"}
-    assert set(found) == {mark.member for mark in work.marks} - hidden
+    assert set(found) == {part.member for part in work.ranges} - hidden
     for member, estimate in found.items():
         wanted = np.exp(0.5 / 4) if member == far else 1.0
         assert estimate.value == pytest.approx(wanted, abs=0.06)
@@ -348,8 +350,8 @@ def test_a_member_of_one_document_is_left_out_and_the_others_are_judged(speak: S
     work = probe.work(speak(4096))
     alone = {
         member
-        for member, marks in Counter(mark.member for mark in work.marks).items()
-        if marks == 1
+        for member, ranges in Counter(part.member for part in work.ranges).items()
+        if ranges == 1
     }
     reference = answered(work, nats=nats_of, said=lambda _: True)
 
@@ -359,7 +361,7 @@ def test_a_member_of_one_document_is_left_out_and_the_others_are_judged(speak: S
     assert found.details("edge.long_input")["left_out"] == dict.fromkeys(
         alone, "the text is too short for it: got 1 document; expected at least 2"
     )
-    judged = {mark.member for mark in work.marks} - alone
+    judged = {part.member for part in work.ranges} - alone
     hidden = {"passages at first", "the last tokens"}
     assert set(found.estimate("edge.long_input", 0.95, {})) == judged - hidden
 
@@ -396,12 +398,12 @@ def test_a_reference_that_can_do_nothing_of_it_skips_both_rows(speak: Speak) -> 
 def test_a_fact_is_said_where_all_its_tokens_are(speak: Speak) -> None:
     work = plan(speak, 1024)
     outcome = answered(work, nats=nats_of, said=lambda _: True)
-    mark = marks_of(work, "facts")[0]
+    part = ranges_of(work, "facts")[0]
     tops = [one.copy() for one in outcome.is_top]
-    tops[mark.span][mark.stop - 2] = False  # its last digit
+    tops[part.span][part.stop - 2] = False  # its last digit
     spoiled = dataclasses.replace(outcome, is_top=tuple(tops))
 
-    recall = read(work, spoiled, outcome).details("edge.long_input")["recall"][mark.member]
+    recall = read(work, spoiled, outcome).details("edge.long_input")["recall"][part.member]
 
     assert (recall["said"], recall["reference_said"]) == (23, 24)
 
@@ -436,21 +438,24 @@ def children(models: dict[str, Path]) -> Iterator[dict[str, Host]]:
 
 
 def test_a_byte_level_tokenizer_keeps_the_layout(children: dict[str, Host]) -> None:
-    work = LongInput(fillers=PROSE, most_tokens=4096).work(Speaker(children["F16"], 512, 0))
-    marks = marks_of(work, "facts")
-    [digits] = {mark.stop - mark.start for mark in marks}
+    work = LongInput(fillers=PROSE, most_tokens=4096).work(TokenizerClient(children["F16"], 512, 0))
+    ranges = ranges_of(work, "facts")
+    [digits] = {part.stop - part.start for part in ranges}
 
     assert {len(span.ids) for span in work.spans} == {512}
-    for mark in marks:
-        ids, number = work.spans[mark.span].ids, work.spans[mark.span].ids[mark.start : mark.stop]
+    for part in ranges:
+        ids, number = (
+            work.spans[part.span].ids,
+            work.spans[part.span].ids[part.start : part.stop],
+        )
         places = [at for at in range(len(ids)) if ids[at : at + digits].tolist() == number.tolist()]
-        assert places[0] < mark.start
+        assert places[0] < part.start
 
 
 @pytest.mark.slow
 def test_two_bits_are_seen_and_the_model_itself_is_not(children: dict[str, Host]) -> None:
     probe = LongInput(fillers=PROSE, most_tokens=4096)
-    work = probe.work(Speaker(children["F16"], 512, 0))
+    work = probe.work(TokenizerClient(children["F16"], 512, 0))
     reference, again = (perform(work, children["F16"], ()) for _ in range(2))
     broken = perform(work, children["Q2_K"], ())
 

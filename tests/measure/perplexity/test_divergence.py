@@ -18,7 +18,7 @@ from qgate.measure.perplexity.divergence import Divergence, measure_divergence, 
 from qgate.measure.perplexity.rows import MIN_COVERED_MASS, ROWS, explain
 from qgate.records import Limit, SourceLine, Verdict
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.served_model import Serving
+from qgate.runtimes.served_model import ServedModel
 from qgate.runtimes.worker.scoring import ScoreRequest
 from qgate.verdict import judge
 from tests.conftest import Toy
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 Toys = Callable[..., Path]
 
 
-def serve(path: Path, host: type[Host] = Host) -> Serving:
+def serve(path: Path, host: type[Host] = Host) -> ServedModel:
     [found] = list(discover([path]))
-    return Serving(found, lambda: host(HostSettings(runtime="fake", stall_s=30.0)))
+    return ServedModel(found, lambda: host(HostSettings(runtime="fake", stall_s=30.0)))
 
 
 def diverge(

@@ -16,11 +16,11 @@ from qgate.checks import CHECKS
 from qgate.errors import MeasurementError
 from qgate.measure.perplexity.divergence import measure_divergence
 from qgate.measure.perplexity.rows import ROWS, explain
-from qgate.reference.encoding import MIN_POSITIONS, cost_stride, thin_out
+from qgate.reference.encoding import MIN_POSITIONS, cost_stride, subsample_stride
 from qgate.reference.samples import Samples
 from qgate.runtimes.base import ModelFacts
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.served_model import Serving
+from qgate.runtimes.served_model import ServedModel
 from qgate.thresholds import TextSettings
 from tests.conftest import Toy
 from tests.support.references import make_plan, measure
@@ -75,7 +75,7 @@ def measured(toys: Toys, tmp_path: Path) -> tuple[Truth, Samples]:
     directory = toys(damaged=Toy(noise=NOISE))
     reference, _ = measure(tmp_path / "store", make_plan(directory / "original.gguf", SETTINGS))
     [artifact] = discover([directory / "damaged.gguf"])
-    serving = Serving(artifact, lambda: Host(HostSettings(runtime="fake")))
+    serving = ServedModel(artifact, lambda: Host(HostSettings(runtime="fake")))
     try:
         samples = measure_divergence(serving, reference).samples
     finally:
@@ -260,7 +260,7 @@ def test_a_large_model_is_compared_everywhere() -> None:
     ],
 )
 def test_thinning_out_leaves_enough_positions(wanted: int, scored: int, used: int) -> None:
-    assert thin_out(wanted, scored) == used
+    assert subsample_stride(wanted, scored) == used
     assert scored // used >= min(scored, MIN_POSITIONS)
 
 

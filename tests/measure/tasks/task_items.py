@@ -11,10 +11,10 @@ from tests.support.outcomes import make_outcome, pair
 if TYPE_CHECKING:
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.measure.tasks.task import Task
-    from qgate.runtimes.requests import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, TokenizerClient
 
 Write = Callable[[Sequence[dict[str, Any]]], ItemFile]
-Speak = Callable[[int], "Speaker"]
+Speak = Callable[[int], "TokenizerClient"]
 
 
 def sums(count: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.grading import Grading
 from qgate.measure.tasks.task import Task
-from qgate.runtimes.messages import SIDE_BY_SIDE
+from qgate.runtimes.messages import BATCH_SIZE
 from tests.measure.tasks.task_items import Speak, Write, choices, sums
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_generated_answers_have_room_beyond_the_expected_one(write: Write, speak
 
     [batch] = Task(check="accuracy.x", file=file).work(speak(512)).batches
 
-    assert batch.side_by_side == SIDE_BY_SIDE
+    assert batch.batch_size == BATCH_SIZE
     assert [text_of(prompt.ids) for prompt in batch.prompts] == [
         f"\x01{row['prompt']}" for row in rows
     ]

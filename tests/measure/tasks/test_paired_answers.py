@@ -105,11 +105,11 @@ def test_the_first_lost_prompts_are_shown() -> None:
 
 
 def test_the_worst_lost_prompts_come_first_and_equals_in_their_order() -> None:
-    severity = np.zeros(N)
-    severity[[3, 8, 1, 9]] = [5.0, 7.0, 0.5, 5.0]
-    severity[150] = 99.0  # not lost
+    margins_nats = np.zeros(N)
+    margins_nats[[3, 8, 1, 9]] = [5.0, 7.0, 0.5, 5.0]
+    margins_nats[150] = 99.0  # not lost
 
-    worst = make(12, 3, severity=severity).details("edge.math")["worst"]
+    worst = make(12, 3, margins_nats=margins_nats).details("edge.math")["worst"]
 
     assert [one["prompt"] for one in worst] == [f"prompt {number}" for number in (8, 3, 9, 1, 0)]
 

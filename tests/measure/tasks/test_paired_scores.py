@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qgate.measure.tasks.anomalies import odd_answers, odd_gain
+from qgate.measure.tasks.anomalies import implausible_gain, odd_answers
 from qgate.measure.tasks.graded import Graded
 from qgate.measure.tasks.paired_scores import PairedScores
 
@@ -55,9 +55,9 @@ def test_the_five_that_fell_most_are_shown_worst_first() -> None:
 
 
 def test_a_gain_beyond_chance_is_odd_and_one_within_is_not() -> None:
-    assert odd_gain(lost=5, gained=9) == []
-    assert odd_gain(lost=0, gained=6) == []  # p = 1/64
-    [finding] = odd_gain(lost=0, gained=7)
+    assert implausible_gain(lost=5, gained=9) == []
+    assert implausible_gain(lost=0, gained=6) == []  # p = 1/64
+    [finding] = implausible_gain(lost=0, gained=7)
     assert finding == "implausible gain: 7 answers are better than the reference's, 0 are worse"
 
 

@@ -114,14 +114,14 @@ def said(ids: list[int]) -> Answer:
     return Answer(ids=np.array(ids, dtype=np.int32), end=None, margins_nats=margins_nats)
 
 
-@pytest.mark.parametrize("side_by_side", [1, 4])
-def test_so_many_are_asked_at_a_time(toy: Planted, model: Path, side_by_side: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_so_many_are_asked_at_a_time(toy: Planted, model: Path, batch_size: int) -> None:
     toy.gap_s = 0.05
     runtime, _ = load(toy, model)
 
-    runtime.answer([prompt("x", 4) for _ in range(8)], side_by_side, nobody)
+    runtime.answer([prompt("x", 4) for _ in range(8)], batch_size, nobody)
 
-    assert toy.most_at_once == side_by_side
+    assert toy.most_at_once == batch_size
 
 
 def test_a_request_is_greedy_whatever_the_servers_defaults_are(toy: Planted, model: Path) -> None:

@@ -96,10 +96,15 @@ def test_no_proxy_gets_between(toy: Planted, model: Path, monkeypatch: pytest.Mo
 
 def test_a_server_with_another_model_is_refused(tmp_path: Path) -> None:
     from qgate.runtimes.openai_server.discovery import _join
-    from qgate.runtimes.openai_server.model_files import Known
+    from qgate.runtimes.openai_server.model_files import ServerFacts
 
     with pytest.raises(ArtifactError) as caught:
-        _join(Known(n_vocab=7, context_tokens=8), Known(n_vocab=9), "openai_server: URL", "a.gguf")
+        _join(
+            ServerFacts(n_vocab=7, context_tokens=8),
+            ServerFacts(n_vocab=9),
+            "openai_server: URL",
+            "a.gguf",
+        )
     assert str(caught.value) == (
         "openai_server: URL: serves another model: got a vocabulary of 7 tokens; expected 9 as in"
         " a.gguf. Start the server with this artifact, or correct runtimes.openai_server"

@@ -113,12 +113,12 @@ def test_text_becomes_the_models_own_tokens(real: Real, begins: bool) -> None:
         assert ids.tolist() == real.itself.encode(text, begins=begins).tolist(), text
 
 
-@pytest.mark.parametrize("side_by_side", [1, 4])
-def test_answers_are_those_of_the_model_itself(real: Real, side_by_side: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_answers_are_those_of_the_model_itself(real: Real, batch_size: int) -> None:
     prompts = real.prompts()
 
-    answers = real.runtime.answer(prompts, side_by_side, lambda *_: None)
-    expected = real.itself.answer(prompts, side_by_side, lambda *_: None)
+    answers = real.runtime.answer(prompts, batch_size, lambda *_: None)
+    expected = real.itself.answer(prompts, batch_size, lambda *_: None)
 
     assert [answer.end for answer in answers].count(None) < len(answers)
     for answer, own in zip(answers, expected, strict=True):

@@ -11,7 +11,7 @@ import pytest
 from qgate.demo.__main__ import model_directory
 from qgate.errors import MeasurementError
 from qgate.runtimes.openai_server.llama_server import _leads
-from qgate.runtimes.openai_server.response import Told
+from qgate.runtimes.openai_server.response import JsonFields
 from qgate.runtimes.openai_server.tokens import LocalTokenizer, Text
 from tests.runtimes.openai_server.faulty_server import LETTERS, Planted, load, serving, write_model
 
@@ -141,9 +141,9 @@ def test_without_any_tokenizer_nothing_is_guessed(tmp_path: Path) -> None:
 
 
 def test_a_token_that_was_held_back_has_no_known_lead() -> None:
-    def entry(token: int, lead: float) -> Told:
+    def entry(token: int, lead: float) -> JsonFields:
         tops = [{"id": token, "logprob": -1.0}, {"id": 99, "logprob": -1.0 - lead}]
-        return Told({"id": token, "logprob": -1.0, "top_logprobs": tops}, "here")
+        return JsonFields({"id": token, "logprob": -1.0, "top_logprobs": tops}, "here")
 
     leads = _leads((5, 6, 7), [entry(5, 0.5), entry(7, 0.25)])
 

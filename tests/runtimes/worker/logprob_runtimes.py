@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from qgate.errors import MeasurementError
 from qgate.runtimes.fake.adapter import Fake
 from qgate.runtimes.worker.prompt_logprobs import Reading
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 from qgate.runtimes.worker.whole_rows import Watch
 from qgate.runtimes.worker.whole_scoring import NotBelievedError
 
@@ -76,7 +76,7 @@ class WholeFake(TopKFake):
     def watch(self, request: ScoreRequest) -> None:
         if self._fails:
             raise NotBelievedError(self._fails)
-        self._watch = Watch(request, Crew(2))
+        self._watch = Watch(request, ThreadTeam(2))
 
     def read_prompts(
         self, spans: Sequence[Span], top: int, named: Sequence[np.ndarray] | None = None

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -19,8 +19,8 @@ def test_each_item_is_worked_on_once_and_results_keep_the_order(threads: int, co
         seen.append(item)
         return item * item
 
-    with Crew(threads) as crew:
-        assert crew.map(work, range(count)) == [item * item for item in range(count)]
+    with ThreadTeam(threads) as team:
+        assert team.map(work, range(count)) == [item * item for item in range(count)]
 
     assert sorted(seen) == list(range(count))
 
@@ -28,8 +28,8 @@ def test_each_item_is_worked_on_once_and_results_keep_the_order(threads: int, co
 def test_the_threads_work_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=30)
 
-    with Crew(3) as crew:
-        crew.map(lambda _: together.wait(), range(3))
+    with ThreadTeam(3) as team:
+        team.map(lambda _: together.wait(), range(3))
 
 
 def test_a_slow_item_does_not_hold_up_the_others() -> None:
@@ -38,8 +38,8 @@ def test_a_slow_item_does_not_hold_up_the_others() -> None:
             time.sleep(0.3)
         return threading.current_thread().name
 
-    with Crew(2) as crew:
-        names = crew.map(work, range(50))
+    with ThreadTeam(2) as team:
+        names = team.map(work, range(50))
 
     assert len(set(names)) == 2
     assert names.count(names[0]) == 1
@@ -53,8 +53,8 @@ def test_an_error_in_any_thread_reaches_the_caller(bad: int) -> None:
             raise ArithmeticError(item)
         return item
 
-    with Crew(2) as crew:
+    with ThreadTeam(2) as team:
         with pytest.raises(ArithmeticError, match=f"^{bad}$"):
-            crew.map(work, range(100))
+            team.map(work, range(100))
 
-        assert crew.map(str, range(3)) == ["0", "1", "2"]
+        assert team.map(str, range(3)) == ["0", "1", "2"]

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import log_softmax, logsumexp, rel_entr
 
 from qgate.runtimes.worker import reductions
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ RNG = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[Crew]:
-    with Crew(2) as threads:
+def team() -> Iterator[ThreadTeam]:
+    with ThreadTeam(2) as threads:
         yield threads
 
 
@@ -76,13 +76,13 @@ def windows(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(2, -1, rows.shape[-1])
 
 
-def kl_of(reference: np.ndarray, artifact: np.ndarray, crew: Crew) -> np.ndarray:
+def kl_of(reference: np.ndarray, artifact: np.ndarray, team: ThreadTeam) -> np.ndarray:
     return reductions.divergence(
         lambda start, stop: reference[:, start:stop].copy(),
-        reductions.log_normalizers(reference[None], crew)[0],
+        reductions.log_normalizers(reference[None], team)[0],
         windows(artifact),
-        reductions.log_normalizers(windows(artifact), crew),
-        crew,
+        reductions.log_normalizers(windows(artifact), team),
+        team,
     )
 
 
@@ -102,8 +102,8 @@ def test_the_plain_computation_is_scipys_relative_entropy() -> None:
 
 
 @by_pair
-def test_divergence_is_the_relative_entropy(pair: Pair, crew: Crew) -> None:
-    kl = kl_of(*pair, crew)
+def test_divergence_is_the_relative_entropy(pair: Pair, team: ThreadTeam) -> None:
+    kl = kl_of(*pair, team)
 
     assert kl.shape == (ROWS,)
     assert kl.dtype == np.float64
@@ -112,30 +112,30 @@ def test_divergence_is_the_relative_entropy(pair: Pair, crew: Crew) -> None:
 
 
 @by_pair
-def test_a_model_diverges_from_itself_by_nothing(pair: Pair, crew: Crew) -> None:
+def test_a_model_diverges_from_itself_by_nothing(pair: Pair, team: ThreadTeam) -> None:
     for logits in pair:
-        assert np.abs(kl_of(logits, logits, crew)).max() < 1e-6
+        assert np.abs(kl_of(logits, logits, team)).max() < 1e-6
 
 
 @by_pair
-def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, crew: Crew) -> None:
+def test_an_anchor_that_is_not_exact_changes_nothing(pair: Pair, team: ThreadTeam) -> None:
     reference, artifact = pair
-    anchors, normalizers = (reductions.log_normalizers(windows(side), crew) for side in pair)
+    anchors, normalizers = (reductions.log_normalizers(windows(side), team) for side in pair)
 
     def tiles(start: int, stop: int) -> np.ndarray:
         return reference[:, start:stop].copy()
 
     # float16 moves what is stored by about so much from the anchor that was taken before
     anchors = anchors.reshape(-1) + 0.1
-    moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, crew)
+    moved = reductions.divergence(tiles, anchors, windows(artifact), normalizers, team)
 
-    assert moved == pytest.approx(kl_of(reference, artifact, crew), rel=1e-5, abs=1e-6)
+    assert moved == pytest.approx(kl_of(reference, artifact, team), rel=1e-5, abs=1e-6)
 
 
 @by_pair
-def test_normalizers_are_logsumexp(pair: Pair, crew: Crew) -> None:
+def test_normalizers_are_logsumexp(pair: Pair, team: ThreadTeam) -> None:
     for logits in pair:
-        found = reductions.log_normalizers(windows(logits), crew)
+        found = reductions.log_normalizers(windows(logits), team)
         assert found.shape == (2, ROWS // 2)
         assert found.dtype == np.float64
         wanted = logsumexp(windows(logits).astype(np.float64), axis=2)
@@ -143,13 +143,13 @@ def test_normalizers_are_logsumexp(pair: Pair, crew: Crew) -> None:
 
 
 @by_pair
-def test_likelihood_is_minus_log_softmax(pair: Pair, crew: Crew) -> None:
+def test_likelihood_is_minus_log_softmax(pair: Pair, team: ThreadTeam) -> None:
     for logits in pair:
         targets = RNG.integers(0, logits.shape[1], ROWS)
         targets[0] = logits[0].argmin()
         wanted = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(ROWS), targets]
 
-        normalizers = reductions.log_normalizers(windows(logits), crew)
+        normalizers = reductions.log_normalizers(windows(logits), team)
         nll = reductions.negative_log_likelihood(
             windows(logits), normalizers, targets.reshape(2, -1)
         )
@@ -160,17 +160,17 @@ def test_likelihood_is_minus_log_softmax(pair: Pair, crew: Crew) -> None:
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_never_looks_finite(bad: float, crew: Crew) -> None:
+def test_what_is_not_finite_never_looks_finite(bad: float, team: ThreadTeam) -> None:
     logits = normal(5000)
     logits[3, 4321] = bad
 
-    normalizers = reductions.log_normalizers(windows(logits), crew).reshape(-1)
+    normalizers = reductions.log_normalizers(windows(logits), team).reshape(-1)
 
     assert not np.isfinite(normalizers[3])
     assert np.isfinite(np.delete(normalizers, 3)).all()
 
 
-def test_rows_of_a_larger_array_are_reduced_where_they_lie(crew: Crew) -> None:
+def test_rows_of_a_larger_array_are_reduced_where_they_lie(team: ThreadTeam) -> None:
     reference, artifact = PAIRS["tiles and a rest"]
     every = slice(0, None, 3)
     mine = windows(artifact)[:, every]
@@ -178,25 +178,25 @@ def test_rows_of_a_larger_array_are_reduced_where_they_lie(crew: Crew) -> None:
 
     found = reductions.divergence(
         lambda start, stop: theirs[:, start:stop].copy(),
-        reductions.log_normalizers(theirs[None], crew)[0],
+        reductions.log_normalizers(theirs[None], team)[0],
         mine,
-        reductions.log_normalizers(mine, crew),
-        crew,
+        reductions.log_normalizers(mine, team),
+        team,
     )
 
-    wanted = kl_of(reference, artifact, crew).reshape(2, -1)[:, every].reshape(-1)
+    wanted = kl_of(reference, artifact, team).reshape(2, -1)[:, every].reshape(-1)
     assert found.tolist() == wanted.tolist()
     assert artifact.tobytes() == PAIRS["tiles and a rest"][1].tobytes()
 
 
-def test_a_level_that_is_left_out_changes_nothing(crew: Crew) -> None:
+def test_a_level_that_is_left_out_changes_nothing(team: ThreadTeam) -> None:
     """The same pair, near zero and far from it, takes the two ways of computing."""
     reference, artifact = PAIRS["tiles and a rest"]
-    near_zero = kl_of(reference, artifact, crew)
+    near_zero = kl_of(reference, artifact, team)
 
     for offset in (0.2, 0.3, 64.0, -64.0):
-        moved = kl_of(reference, artifact + np.float32(offset), crew)
+        moved = kl_of(reference, artifact + np.float32(offset), team)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)
     for offset in (64.0, -64.0):
-        moved = kl_of(reference + np.float32(offset), artifact + np.float32(offset), crew)
+        moved = kl_of(reference + np.float32(offset), artifact + np.float32(offset), team)
         assert moved == pytest.approx(near_zero, rel=1e-4, abs=2e-6)

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from qgate.errors import MeasurementError
 from qgate.runtimes.worker import reductions
 from qgate.runtimes.worker.reference_logits import Keeper, MatrixPlace, Reference, Stored, centred
-from qgate.runtimes.worker.threads import Crew
+from qgate.runtimes.worker.threads import ThreadTeam
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,8 @@ TypeName = Literal["F32", "F16", "BF16"]
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[Crew]:
-    with Crew(2) as threads:
+def team() -> Iterator[ThreadTeam]:
+    with ThreadTeam(2) as threads:
         yield threads
 
 
@@ -80,7 +80,7 @@ ENCODINGS: list[TypeName | None] = ["F32", "F16", "BF16", None]
 
 @pytest.mark.parametrize("type_name", ENCODINGS)
 def test_what_is_kept_gives_the_divergence_back(
-    tmp_path: Path, crew: Crew, type_name: TypeName | None
+    tmp_path: Path, team: ThreadTeam, type_name: TypeName | None
 ) -> None:
     keeping = stored(tmp_path, type_name)
     logits = logits_of(type_name or "F32") - 40.0  # GPT-2's are as far from zero
@@ -97,10 +97,10 @@ def test_what_is_kept_gives_the_divergence_back(
         for other, wanted_abs in ((artifact, 2e-4), (logits, 1e-6)):
             found = reductions.divergence(
                 tiles,
-                reductions.log_normalizers(rows[None], crew)[0],
+                reductions.log_normalizers(rows[None], team)[0],
                 other[None, begin:end],
-                reductions.log_normalizers(other[None, begin:end], crew),
-                crew,
+                reductions.log_normalizers(other[None, begin:end], team),
+                team,
             )
             wanted = plain_kl(logits[begin:end], other[begin:end])
             assert found == pytest.approx(wanted, abs=wanted_abs)
@@ -201,14 +201,14 @@ def test_windows_from_the_middle_are_read_from_the_middle(
     assert np.array_equal(later, whole)
 
 
-def test_threads_do_not_read_into_each_other(tmp_path: Path, crew: Crew) -> None:
+def test_threads_do_not_read_into_each_other(tmp_path: Path, team: ThreadTeam) -> None:
     keeping = stored(tmp_path, "F16")
     tiles = Keeper(keeping, POSITIONS, WIDTH).keep(0, STATES)
     starts = range(0, VOCABULARY, 1000)
     alone = [tiles(start, start + 1000) for start in starts]
 
     for _ in range(20):
-        together = crew.map(lambda start: tiles(start, start + 1000), starts)
+        together = team.map(lambda start: tiles(start, start + 1000), starts)
         assert all((one == other).all() for one, other in zip(alone, together, strict=True))
 
 

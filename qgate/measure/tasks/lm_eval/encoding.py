@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
 _TEXTS_PER_CALL = 512
 _PROBE = "a"
@@ -18,11 +18,11 @@ _PROBE = "a"
 class Encoder:
     """What is known of many texts after one call for each few hundred of them."""
 
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-        [alone] = speaker.begin([_PROBE])
-        [behind] = speaker.follow([f" {_PROBE}"])
-        self._adds_first = len(alone) > 1 and int(alone[0]) == speaker.first_token
+    def __init__(self, tokenizer: TokenizerClient) -> None:
+        self._tokenizer = tokenizer
+        [alone] = tokenizer.begin([_PROBE])
+        [behind] = tokenizer.follow([f" {_PROBE}"])
+        self._adds_first = len(alone) > 1 and int(alone[0]) == tokenizer.first_token
         self.drops_space = np.array_equal(self._bare(alone), behind)
         """Whether a text begins with a space that is not in it: transformers takes it off again
         where it decodes an answer, llama.cpp does not."""
@@ -33,12 +33,12 @@ class Encoder:
         unknown = list(dict.fromkeys(text for text in texts if text not in self._known))
         for start in range(0, len(unknown), _TEXTS_PER_CALL):
             part = unknown[start : start + _TEXTS_PER_CALL]
-            self._known.update(zip(part, self._speaker.begin(part), strict=True))
+            self._known.update(zip(part, self._tokenizer.begin(part), strict=True))
 
     def whole(self, text: str) -> np.ndarray:
         """A text that begins a sequence; one that spells out its first token gets no second."""
         ids = self._known[text]
-        is_twice = len(ids) > 1 and (ids[:2] == self._speaker.first_token).all()
+        is_twice = len(ids) > 1 and (ids[:2] == self._tokenizer.first_token).all()
         return ids[1:] if self._adds_first and is_twice else ids
 
     def bare(self, text: str) -> np.ndarray:
@@ -50,7 +50,7 @@ class Encoder:
 
     def pair(self, context: str, continuation: str) -> tuple[np.ndarray, np.ndarray]:
         """Both parts of a text, as `TemplateLM.loglikelihood` splits them."""
-        first = np.array([self._speaker.first_token], dtype=np.int32)
+        first = np.array([self._tokenizer.first_token], dtype=np.int32)
         if not context:
             ids = self.bare(continuation)
             return (ids[:1], ids[1:]) if np.array_equal(ids[:1], first) else (first, ids)

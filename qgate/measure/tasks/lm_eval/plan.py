@@ -25,7 +25,7 @@ from qgate.runtimes.worker.stop_strings import cut
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qgate.runtimes.requests import Outcome, Speaker
+    from qgate.runtimes.requests import Outcome, TokenizerClient
 
 Response = tuple[float, bool] | float | str
 """Log-likelihood in nats and whether greedy decoding says the same; the log-likelihood of a whole
@@ -55,8 +55,8 @@ class HarnessWork(Work):
 class _Pieces:
     """Work while it is put together."""
 
-    def __init__(self, speaker: Speaker, names: Mapping[int, str]) -> None:
-        self.encoder, self._speaker, self._names = Encoder(speaker), speaker, names
+    def __init__(self, tokenizer: TokenizerClient, names: Mapping[int, str]) -> None:
+        self.encoder, self._tokenizer, self._names = Encoder(tokenizer), tokenizer, names
         self.spans: list[Span] = []
         self.prompts: list[Prompt] = []
         self.owners: dict[str, list[int]] = {"span": [], "prompt": []}
@@ -83,8 +83,8 @@ class _Pieces:
         (text,) = request.args[:1]
         windows = get_rolling_token_windows(
             token_list=self.encoder.whole(text).tolist(),
-            prefix_token=self._speaker.first_token,
-            max_seq_len=self._speaker.context_tokens,
+            prefix_token=self._tokenizer.first_token,
+            max_seq_len=self._tokenizer.context_tokens,
             context_len=1,
         )
         parts = [make_disjoint_window(window) for window in windows]
@@ -102,7 +102,7 @@ class _Pieces:
         before: np.ndarray,
         behind: np.ndarray,
     ) -> None:
-        most = self._speaker.context_tokens
+        most = self._tokenizer.context_tokens
         if len(behind) > most:
             raise _too_long(self.named(number, request), len(behind), most)
         # the last token is predicted and never read: one more than the context fits
@@ -116,12 +116,12 @@ class _Pieces:
     def add_prompt(self, number: int, request: Any) -> None:  # noqa: ANN401 - an Instance
         text, how = request.args[:2]
         most = length_of(how)
-        room = self._speaker.context_tokens - most
+        room = self._tokenizer.context_tokens - most
         if room < 1:
             raise _too_long(self.named(number, request), most + 1, room + most)
         ids = self.encoder.whole(text)
         if not len(ids):
-            ids = np.array([self._speaker.first_token], dtype=np.int32)
+            ids = np.array([self._tokenizer.first_token], dtype=np.int32)
         if len(ids) > room:
             self.cut.add(number)
         name = self._names.get(number, "")
@@ -131,19 +131,19 @@ class _Pieces:
 
 
 def plan(
-    requests: Sequence[Any], speaker: Speaker, names: Mapping[int, str] | None = None
+    requests: Sequence[Any], tokenizer: TokenizerClient, names: Mapping[int, str] | None = None
 ) -> HarnessWork:
     """The work that answers lm-eval's requests (`lm_eval.api.instance.Instance`).
 
     Args:
         requests: what is asked.
-        speaker: the tokenizer.
+        tokenizer: the tokenizer.
         names: what messages call some of them, by their place.
 
     Raises:
         MeasurementError: a request asks for samples, or does not fit the model's context.
     """
-    pieces = _Pieces(speaker, names or {})
+    pieces = _Pieces(tokenizer, names or {})
     for number, request in enumerate(requests):
         if request.request_type == "generate_until" and (why := refusal(request.args[1])):
             raise MeasurementError(f"{pieces.named(number, request)}: {why}")

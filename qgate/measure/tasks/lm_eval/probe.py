@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.lm_eval.tasks import LoadedTask
     from qgate.measure.tasks.paired_binary import PairedAnswers
     from qgate.measure.tasks.paired_scores import PairedScores
-    from qgate.runtimes.requests import Outcome, Speaker, Work
+    from qgate.runtimes.requests import Outcome, TokenizerClient, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +32,13 @@ class HarnessTask(GradedTask):
 
     loaded: LoadedTask
 
-    def work(self, speaker: Speaker) -> HarnessWork:
+    def work(self, tokenizer: TokenizerClient) -> HarnessWork:
         """Token ids of every request of the task.
 
         Raises:
             MeasurementError: an answer does not fit the model's context.
         """
-        return plan(self.loaded.task.instances, speaker, self._names())
+        return plan(self.loaded.task.instances, tokenizer, self._names())
 
     def _names(self) -> dict[int, str]:
         items = self.loaded.items

@@ -9,7 +9,7 @@ import pytest
 
 from qgate.demo.__main__ import model_directory
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.requests import Outcome, Speaker, Work, perform
+from qgate.runtimes.requests import Outcome, TokenizerClient, Work, perform
 from tests.support.children import load
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Side:
     def __init__(self, host: Host, path: Path) -> None:
         facts = load(host, path)
         self._host, self._ends = host, facts.end_tokens
-        self.speaker = Speaker(host, facts.context_length, facts.first_token)
+        self.tokenizer = TokenizerClient(host, facts.context_length, facts.first_token)
 
     def ask(self, work: Work) -> Outcome:
         return perform(work, self._host, self._ends)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgate.measure.tasks.lm_eval.plan import Response
-    from qgate.runtimes.requests import Outcome, Speaker, Work
+    from qgate.runtimes.requests import Outcome, TokenizerClient, Work
 
 Ask = Callable[["Work"], "Outcome"]
 
@@ -19,9 +19,9 @@ Ask = Callable[["Work"], "Outcome"]
 class _Answering:
     """What an LM has to do; mixed into lm-eval's class, which is imported when one is made."""
 
-    def __init__(self, ask: Ask, speaker: Speaker) -> None:
+    def __init__(self, ask: Ask, tokenizer: TokenizerClient) -> None:
         super().__init__()
-        self._ask, self._speaker = ask, speaker
+        self._ask, self._tokenizer = ask, tokenizer
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[Response]:
         return self._respond(requests)
@@ -33,15 +33,15 @@ class _Answering:
         return self._respond(requests)
 
     def _respond(self, requests: Sequence[Any]) -> list[Response]:
-        work = plan(requests, self._speaker)
+        work = plan(requests, self._tokenizer)
         return responses(work, self._ask(work))
 
 
-def make_model(ask: Ask, speaker: Speaker) -> Any:
+def make_model(ask: Ask, tokenizer: TokenizerClient) -> Any:
     """An `lm_eval.api.model.LM` over a child."""
     from lm_eval.api.model import LM
 
     class HarnessModel(_Answering, LM):  # type: ignore[misc]  # lm-eval has no types
         pass
 
-    return HarnessModel(ask, speaker)
+    return HarnessModel(ask, tokenizer)

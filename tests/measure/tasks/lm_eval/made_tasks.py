@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
     Write = Callable[..., Path]
-    Speak = Callable[[int], Speaker]
+    Speak = Callable[[int], TokenizerClient]
 
 SUMS = [{"prompt": f"{number} + 1 =", "answer": f" {number + 1}"} for number in range(4)]
 QUESTIONS = [

@@ -73,7 +73,7 @@ def test_multiple_choice_is_answered_as_by_lm_evals_hf_model(
     write_task: Callable[..., Path], transformers_side: Side, hf_model: Any
 ) -> None:
     directory = write_task("chosen", CHOICES, rows("classification"))
-    model = make_model(transformers_side.ask, transformers_side.speaker)
+    model = make_model(transformers_side.ask, transformers_side.tokenizer)
 
     ours, theirs = (
         evaluate(one, directory, "chosen")["samples"]["chosen"] for one in (model, hf_model)
@@ -94,7 +94,7 @@ def test_generated_answers_are_those_of_lm_evals_hf_model(
     write_task: Callable[..., Path], transformers_side: Side, hf_model: Any
 ) -> None:
     directory = write_task("generated", GENERATED, rows("arithmetic"), num_fewshot=2)
-    model = make_model(transformers_side.ask, transformers_side.speaker)
+    model = make_model(transformers_side.ask, transformers_side.tokenizer)
 
     ours, theirs = (
         evaluate(one, directory, "generated")["samples"]["generated"] for one in (model, hf_model)
@@ -115,7 +115,7 @@ def test_the_probe_grades_as_lm_eval_does(
 
     loaded = load_task(HarnessSettings(name="generated", include_path=directory))
     probe = HarnessTask(check="accuracy.x", loaded=loaded, min_reference=0)
-    work = probe.work(transformers_side.speaker)
+    work = probe.work(transformers_side.tokenizer)
     outcome = transformers_side.ask(work)
     found = probe.read(Pair(work=work, reference=outcome, artifact=outcome))
 
@@ -139,7 +139,7 @@ PROMPTS = [("Once upon a time", ["."]), (LONG * 200, ["dog"]), ("One day, a", []
 
 
 def compare(side: Side, hf_model: Any) -> None:
-    model = make_model(side.ask, side.speaker)
+    model = make_model(side.ask, side.tokenizer)
     begin = hf_model.tokenizer.decode(hf_model.prefix_token_id)
     pairs = make_requests("loglikelihood", [*PAIRS, (f"{begin}One", " day"), ("", f"{begin}One")])
     for own, other in zip(
@@ -194,9 +194,9 @@ def test_llama_cpp_answers_the_same_requests(
         HarnessSettings(name=name, include_path=write_task(name, config, rows(name)))
     )
     probe = HarnessTask(check="accuracy.x", loaded=loaded, min_reference=0)
-    work = probe.work(llama_side.speaker)
+    work = probe.work(llama_side.tokenizer)
 
-    assert work.digest() == probe.work(transformers_side.speaker).digest()
+    assert work.digest() == probe.work(transformers_side.tokenizer).digest()
     found = probe.read(
         Pair(work=work, reference=transformers_side.ask(work), artifact=llama_side.ask(work))
     )
@@ -211,7 +211,7 @@ def test_llama_cpp_scores_documents_longer_than_its_context(
 ) -> None:
     texts = make_requests("loglikelihood_rolling", [(LONG * 60,)])
 
-    [own] = make_model(llama_side.ask, llama_side.speaker).loglikelihood_rolling(texts)
+    [own] = make_model(llama_side.ask, llama_side.tokenizer).loglikelihood_rolling(texts)
 
     assert own == pytest.approx(
         hf_model.loglikelihood_rolling(texts, disable_tqdm=True)[0], rel=1e-2

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
 
 class FakeSandbox:
@@ -71,7 +71,7 @@ def test_a_task_that_runs_code_needs_to_be_allowed(tmp_path: Path) -> None:
 
 
 def test_programs_run_in_the_sandbox_and_nowhere_else(
-    tmp_path: Path, speak: Callable[[int], Speaker]
+    tmp_path: Path, speak: Callable[[int], TokenizerClient]
 ) -> None:
     sandbox = FakeSandbox()
     loaded = load(tmp_path, sandbox)
@@ -97,7 +97,7 @@ def test_programs_run_in_the_sandbox_and_nowhere_else(
     )
 
 
-def grade(loaded: LoadedTask, speak: Callable[[int], Speaker]) -> PairedAnswers:
+def grade(loaded: LoadedTask, speak: Callable[[int], TokenizerClient]) -> PairedAnswers:
     probe = HarnessTask(check="accuracy.code", loaded=loaded, min_reference=0)
     side = make_outcome(make_answers(*(" # right" for _ in loaded.items)))
     found = probe.read(Pair(work=probe.work(speak(256)), reference=side, artifact=side))
@@ -105,7 +105,9 @@ def grade(loaded: LoadedTask, speak: Callable[[int], Speaker]) -> PairedAnswers:
     return found
 
 
-def test_each_load_gets_its_own_sandbox(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
+def test_each_load_gets_its_own_sandbox(
+    tmp_path: Path, speak: Callable[[int], TokenizerClient]
+) -> None:
     first, second = FakeSandbox(), FakeSandbox()
     loaded = [load(tmp_path, one) for one in (first, second)]
 
@@ -116,7 +118,7 @@ def test_each_load_gets_its_own_sandbox(tmp_path: Path, speak: Callable[[int], S
 
 
 def test_a_task_that_was_imported_before_gets_the_sandbox_all_the_same(
-    tmp_path: Path, speak: Callable[[int], Speaker], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, speak: Callable[[int], TokenizerClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a conftest, say, or by lm-eval itself: its module is kept, with the metric it has."""
     unconfined: list[str] = []
@@ -150,7 +152,7 @@ def run(doc, results):
 
 
 def test_a_task_that_loads_the_metric_when_it_grades_gets_the_sandbox(
-    write_task: Callable[..., Path], speak: Callable[[int], Speaker]
+    write_task: Callable[..., Path], speak: Callable[[int], TokenizerClient]
 ) -> None:
     told = {"metric": "passed", "aggregation": "mean", "higher_is_better": True}
     rows = [{"prompt": f"say {number}", "answer": "assert True"} for number in range(3)]
@@ -213,7 +215,9 @@ def test_a_lost_program_is_an_error() -> None:
         CodeEval(runner=lambda programs: []).compute(references=["t"], predictions=[["x"]], k=[1])
 
 
-def test_a_sandbox_that_fails_is_heard_of(tmp_path: Path, speak: Callable[[int], Speaker]) -> None:
+def test_a_sandbox_that_fails_is_heard_of(
+    tmp_path: Path, speak: Callable[[int], TokenizerClient]
+) -> None:
     loaded = load(tmp_path, fail)
     probe = HarnessTask(check="accuracy.humaneval", loaded=loaded, min_reference=0)
     work = plan(loaded.task.instances, speak(256))

@@ -15,7 +15,7 @@ from qgate.demo.__main__ import model_directory
 from qgate.gate.measurer import Measurer
 from qgate.gate.processes import RunSettings
 from qgate.gate.row import judge_row
-from qgate.measure.looks import Looked
+from qgate.measure.looks import InterimResult
 from qgate.measure.tasks.items import read_items
 from qgate.measure.tasks.lm_eval.probe import HarnessTask
 from qgate.measure.tasks.lm_eval.settings import HarnessSettings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.measure.probes import Probe
-    from qgate.runtimes.served_model import Serving
+    from qgate.runtimes.served_model import ServedModel
 
 pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
 COUNT = 40
@@ -56,7 +56,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def measurer(
     directory: Path, store: Path, *probes: Probe, limits: Sequence[Limit] = ()
-) -> Iterator[tuple[Measurer, Serving]]:
+) -> Iterator[tuple[Measurer, ServedModel]]:
     found = {artifact.path.stem: artifact for artifact in discover([directory])}
     layer = Layer(scope="all", limits={limit.check: limit for limit in limits})
     thresholds = Thresholds(text=SETTINGS, layers=(layer,))
@@ -117,7 +117,7 @@ def test_docs_are_asked_in_parts_until_a_limit_is_decided(
         looked = found.probe(serving, staged.check)
 
     assert isinstance(answers, PairedAnswers)
-    assert isinstance(looked, Looked)
+    assert isinstance(looked, InterimResult)
     assert judge_row(staged.check, limit, looked).verdict is Verdict.FAIL
     seen = looked.measured
     assert isinstance(seen, PairedAnswers)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgate.measure.tasks.lm_eval.probe import HarnessTask
-    from qgate.runtimes.requests import Speaker, Work
+    from qgate.runtimes.requests import TokenizerClient, Work
 
     Write = Callable[..., Path]
-    Speak = Callable[[int], Speaker]
+    Speak = Callable[[int], TokenizerClient]
 
 DOCS = 12
 

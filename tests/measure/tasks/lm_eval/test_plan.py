@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
-    Speak = Callable[[int], Speaker]
+    Speak = Callable[[int], TokenizerClient]
 
 GREEDY = {"until": ["\n"], "max_gen_toks": 8, "do_sample": False}
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
     Write = Callable[..., Path]
-    Speak = Callable[[int], Speaker]
+    Speak = Callable[[int], TokenizerClient]
 
 
 def test_answers_are_paired_with_what_a_report_shows(write_task: Write, speak: Speak) -> None:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgate.runtimes.requests import Speaker
+    from qgate.runtimes.requests import TokenizerClient
 
     Write = Callable[..., Path]
-    Speak = Callable[[int], Speaker]
+    Speak = Callable[[int], TokenizerClient]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def run(side: Side, **settings: Any) -> PairedAnswers:
     loaded = load_task(HarnessSettings(max_samples=FEW, **settings))
     assert len(loaded.items) == FEW
     probe = HarnessTask(check="accuracy.x", loaded=loaded, min_reference=0)
-    work = probe.work(side.speaker)
+    work = probe.work(side.tokenizer)
     found = probe.read(Pair(work=work, reference=side.ask(work), artifact=side.ask(work)))
     assert isinstance(found, PairedAnswers)
     assert np.array_equal(found.artifact, found.reference)

@@ -47,7 +47,7 @@ def test_answers_are_cut_to_the_same_text_of_fewer_tokens(
     how = {"until": until, "max_gen_toks": MOST, "do_sample": False}
     directory = write_task("sums", GENERATED, rows, generation_kwargs=how)
     loaded = load_task(HarnessSettings(name="sums", include_path=directory))
-    work = plan(loaded.task.instances, side.speaker)
+    work = plan(loaded.task.instances, side.tokenizer)
 
     stopped, whole = side.ask(work), side.ask(without_stops(work))
 

@@ -26,9 +26,9 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 def test_greedy_answers_are_repeatable_and_exactly_as_many(served: Host) -> None:
     ids = prompts(served)
 
-    once = answer(served, ids, 24, side_by_side=4)
-    again = answer(served, ids, 24, side_by_side=4)
-    alone = answer(served, ids, 24, side_by_side=1)
+    once = answer(served, ids, 24, batch_size=4)
+    again = answer(served, ids, 24, batch_size=4)
+    alone = answer(served, ids, 24, batch_size=1)
 
     for other in (again, alone):
         assert [one.tolist() for one in other.ids] == [one.tolist() for one in once.ids]
@@ -48,25 +48,25 @@ def test_an_answer_ends_where_the_model_says_so(served: Host, windows: np.ndarra
         for window in windows
         if np.isin(window[1:], ENDS).any()
     ]
-    found = answer(served, tuple(ended), 200, side_by_side=8)
+    found = answer(served, tuple(ended), 200, batch_size=8)
 
     assert len(ended) > 0
     assert set(found.ends.tolist()) & set(ENDS)
 
 
-@pytest.mark.parametrize("side_by_side", [2, 16])
+@pytest.mark.parametrize("batch_size", [2, 16])
 def test_an_answer_that_stops_is_the_beginning_of_the_whole_one_to_the_bit(
-    served: Host, side_by_side: int
+    served: Host, batch_size: int
 ) -> None:
     """In groups that end early and in one that goes on for one of its prompts."""
     ids = prompts(served)
-    whole = answer(served, ids, 48, side_by_side)
+    whole = answer(served, ids, 48, batch_size)
     stops = [(text[14:17], text[4:6]) if len(text) > 24 else () for text in whole.texts]
     assert sum(map(bool, stops)) >= 3
 
     for until in (stops, [stops[0], (), *stops[2:]]):
-        found = answer(served, ids, 48, side_by_side, stops=until)
-        after = answer(served, ids, 48, side_by_side)
+        found = answer(served, ids, 48, batch_size, stops=until)
+        after = answer(served, ids, 48, batch_size)
 
         for some, all_of_it, later in (
             (found.ids, whole.ids, after.ids),

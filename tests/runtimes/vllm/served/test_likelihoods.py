@@ -213,8 +213,8 @@ def test_a_sequence_that_does_not_fit_is_refused_in_words(served: Host) -> None:
     with pytest.raises(MeasurementError, match="sequence too long: got 513 tokens"):
         score_whole(served, [np.full(CONTEXT + 1, 9, dtype=np.int32)])
     with pytest.raises(MeasurementError, match="vllm refuses a request: Token id 5000"):
-        answer(served, (np.array([5000], dtype=np.int32),), 3, side_by_side=1)
-    assert len(answer(served, prompts(served), 3, side_by_side=2).texts) == 5
+        answer(served, (np.array([5000], dtype=np.int32),), 3, batch_size=1)
+    assert len(answer(served, prompts(served), 3, batch_size=2).texts) == 5
 
 
 def test_a_whole_context_can_be_scored(served: Host) -> None:
