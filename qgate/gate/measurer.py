@@ -97,8 +97,6 @@ class Measurer:
         )
 
     def _compare_tokens(self, serving: ServedModel) -> None:
-        from qgate.gate.token_ids import require_same_ids
-
         artifact, reference = serving.artifact, self.references.serving_for(serving.artifact)
         is_same_format = artifact.format == reference.artifact.format
         if is_same_format and (
@@ -112,7 +110,28 @@ class Measurer:
             )
             raise errors.with_subject(other, artifact.id)
         if not is_same_format or serving.describe().name != reference.describe().name:
-            require_same_ids(serving, reference)
+            self._require_same_ids(serving)
+
+    def differing_ids(self, serving: ServedModel) -> str:
+        """A text whose token ids are others than the reference's, told; empty where none is.
+
+        Raises:
+            QGateError: a runtime cannot be asked, or there is no reference; the same each time.
+        """
+        from qgate.gate.token_ids import difference_in_ids
+
+        reference = self.references.serving_for(serving.artifact)
+        return self._memo.get_or_compute(
+            (serving.artifact.id, "ids"), lambda: difference_in_ids(serving, reference)
+        )
+
+    def _require_same_ids(self, serving: ServedModel) -> None:
+        if differs := self.differing_ids(serving):
+            differing = errors.ArtifactError(
+                f"token ids differ between runtimes: {differs}."
+                " Serve both in one runtime with --qgate-runtime"
+            )
+            raise errors.with_subject(differing, serving.artifact.id)
 
     # --- tasks and edge cases -----------------------------------------------------------------
 

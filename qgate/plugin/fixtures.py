@@ -164,9 +164,13 @@ def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
     """What the artifact's own files say about this test's row."""
     from qgate.measure.integrity.rows import find
 
+    session = session_of(request.config)
+
+    def differing_ids() -> str:
+        return session.measurer.differing_ids(request.getfixturevalue("serving"))
+
     with measuring(artifact.id):
-        plan = session_of(request.config).plan
-        return find(check_of(request.node), artifact, plan.require_reference)
+        return find(check_of(request.node), artifact, session.plan.require_reference, differing_ids)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 
 import qgate
 from tests.plugin.conftest import CLOSED_PORT, new_project
+from tests.support.gguf_faults import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,32 @@ def test_sound_artifacts_pass_every_quality_row(seen: Outcome) -> None:
         assert not wrong, name
         assert skipped == NOT_JUDGED, name
         assert len(quality) - len(skipped) > 15
+
+
+def test_a_tokenizer_of_another_format_is_compared_by_what_it_does_to_texts(
+    project: Project, models: Path, tmp_path: Path
+) -> None:
+    """Tokens by id are the same in all of them."""
+    shutil.copytree(models / "original", tmp_path / "original")
+    changes = {
+        "sound": {},
+        "splits-otherwise": {"tokenizer.ggml.pre": "qwen2"},
+        "adds-no-first-token": {"tokenizer.ggml.add_bos_token": False},
+    }
+    for name, values in changes.items():
+        source = models / "qgate-demo-F16.gguf"
+        rewrite(source, tmp_path / f"{name}.gguf", values=values)
+
+    seen = gate(project, tmp_path, "-k", "integrity.tokenizer")
+
+    told = {name: row(seen, name, "integrity.tokenizer")["message"] for name in changes}
+    assert told["sound"] == (
+        "integrity.tokenizer: the reference's (5 keys); the same texts get the same ids"
+    )
+    for name in ("splits-otherwise", "adds-no-first-token"):
+        assert row(seen, name, "integrity.tokenizer")["verdict"] == "fail"
+        assert "in llama_cpp; expected [" in told[name]
+        assert told[name].endswith("as in transformers. Convert it again from the reference.")
 
 
 def test_times_that_are_not_those_of_serving_it_are_shown_and_not_judged(

@@ -4,7 +4,8 @@ Compared by what the files say, value by value; long arrays by the digest of the
 parts, because three rows of the report rest on them: the tokenizer proper, the special tokens
 with the rules that add them, and the chat template. Of two GGUF files, a key that one has and the
 other lacks is a difference, although the runtime's default may be the same. Hugging Face
-directories: `qgate.artifacts.tokenizer.hf`; across formats: `qgate.artifacts.tokenizer.terms`.
+directories: `qgate.artifacts.tokenizer.hf`; across formats: `qgate.artifacts.tokenizer.terms`, and
+what both runtimes make of the same texts (`qgate.gate.token_ids`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """What a GGUF file and a Hugging Face directory both say of one tokenizer, in common terms.
 
-A GGUF header is read with its long arrays hashed (`qgate.artifacts.gguf.header`), so lists are
-compared by the digest that the other side's would have in such a file. Not everything has a
-counterpart: the rule that splits a text is a regular expression in one and a name in the other, the
-order of merges is a list in one and scores in the other. Where no counterpart is known, nothing is
-compared and that is an error.
+That is the list of tokens by id, the ids with a role and the chat templates. How a text is split
+and merged is said in other words in each (a regular expression or a name, a list of merges or
+scores): there both runtimes encode the same texts, and their ids are compared
+(`qgate.gate.token_ids`).
 
-Names and rules: llama-vocab.cpp and gguf-py's SpecialVocab of llama.cpp, October 2026.
+A GGUF header is read with its long arrays hashed (`qgate.artifacts.gguf.header`), so the list is
+compared by the digest that the other side's would have in such a file. llama.cpp's converter
+(convert_hf_to_gguf.py, gguf-py's vocab.py) names ids beyond the vocabulary [PAD<id>]; ▁ in added
+tokens is written as a space by some versions and not by others, so both are right.
 """
 
 from __future__ import annotations
@@ -15,105 +17,98 @@ import hashlib
 import struct
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qgate.artifacts.gguf.header import ArrayFacts
+from qgate.artifacts.tokenizer.hf_json import SPACE
 from qgate.errors import ArtifactError
 from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from qgate.artifacts.gguf.header import Value
+    from qgate.artifacts.tokenizer.hf_json import TokenizerJson
 
 _GGML = "tokenizer.ggml."
 _IDS: Mapping[str, str] = MappingProxyType(
     {"bos": "bos_token_id", "eos": "eos_token_id", "pad": "padding_token_id"}
 )
-_GPT2 = "gpt-2"
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_START = r"[^\r\n\p{L}\p{N}]?"
-SPLITS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion"), _GPT2),
-        **dict.fromkeys(("starcoder", "refact", "command-r", "smollm", "codeshell"), "digits"),
-        **dict.fromkeys(("exaone", "minerva-7b"), "digits"),
-        **dict.fromkeys(
-            ("llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "dbrx", "smaug-bpe"),
-            _CONTRACTIONS + r"\p{N}{1,3}" + _REST,
-        ),
-        **dict.fromkeys(
-            ("qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez"),
-            _CONTRACTIONS + r"\p{N}" + _REST,
-        ),
-        "tekken": f"{_START}{_UPPER}*{_LOWER}+|{_START}{_UPPER}+{_LOWER}*"
-        r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    }
-)
-"""`tokenizer.ggml.pre` to the rule in tokenizer.json: a regular expression, or a name of ours."""
-IGNORES_MERGES = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "tekken"})
-"""Where llama.cpp takes a whole word that is a token before it looks at merges."""
-_ADDS_BOS = frozenset({*IGNORES_MERGES})
-"""Where llama.cpp adds it though the file does not say so."""
+_MOST_PADDING = 65_536
+"""Rows without a token beyond one for each that there is: more is no padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """One side."""
 
-    kind: str
-    """`gpt2` for byte-level BPE, `llama` for SentencePiece's, as in GGUF; else its own word."""
     tokens: frozenset[str]
     """Digests of the list by id; the Hugging Face side has one for each way to write it."""
     n_tokens: int
-    merges: str = ""
-    """Digest of the list; empty where there is none."""
-    scores: frozenset[str] = frozenset()
-    """Digests of the list by id; empty where there is none."""
-    split: str = ""
-    """The rule that splits a text, as in `SPLITS`; empty where it has no name."""
-    ignores_merges: bool = False
-    starts_with_space: bool = False
     special: Mapping[str, int] = field(default_factory=dict)
     """`bos`, `eos`, `pad`."""
     ends: frozenset[int] = frozenset()
     """Tokens that end an answer, as far as the files name them."""
-    adds: Mapping[str, bool] = field(default_factory=dict)
-    """`bos`, `eos`."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """Digests of chat templates by name; `default` is the one in use."""
 
 
 def terms_of_metadata(metadata: Mapping[str, Value]) -> Terms:
     """The GGUF side."""
-    kind, pre = (str(metadata.get(f"{_GGML}{key}", "")) for key in ("model", "pre"))
-    tokens, merges, scores = (
-        metadata.get(f"{_GGML}{key}") for key in ("tokens", "merges", "scores")
-    )
+    tokens = metadata.get(f"{_GGML}tokens")
     ids = {name: metadata.get(f"{_GGML}{key}") for name, key in _IDS.items()}
     ends = (metadata.get(f"{_GGML}{name}_token_id") for name in ("eos", "eot", "eom"))
-    is_llama = kind == "llama"
     return Terms(
-        kind=kind,
         tokens=frozenset({array_digest(tokens, "string")}),
         n_tokens=_count(tokens),
-        merges=array_digest(merges, "string") if merges is not None else "",
-        scores=frozenset({array_digest(scores, "float32")}) if scores is not None else frozenset(),
-        split=SPLITS.get(pre, ""),
-        ignores_merges=pre in IGNORES_MERGES,
-        starts_with_space=metadata.get(f"{_GGML}add_space_prefix", is_llama) is True,
         special=MappingProxyType({key: one for key, one in ids.items() if type(one) is int}),
         ends=frozenset(one for one in ends if type(one) is int),
-        adds=MappingProxyType(
-            {
-                "bos": metadata.get(f"{_GGML}add_bos_token", is_llama or pre in _ADDS_BOS) is True,
-                "eos": metadata.get(f"{_GGML}add_eos_token", False) is True,
-            }
-        ),
         templates=MappingProxyType(_templates(metadata)),
     )
+
+
+def terms_of_tokenizer(
+    tokenizer: TokenizerJson,
+    *,
+    n_rows: int | None,
+    special: Mapping[str, int],
+    ends: frozenset[int],
+    templates: Mapping[str, str],
+) -> Terms:
+    """The Hugging Face side.
+
+    Args:
+        tokenizer: tokenizer.json.
+        n_rows: how many tokens the model has rows for.
+        special: ids of tokens with a role.
+        ends: ids that end an answer.
+        templates: digests of chat templates by name.
+    """
+    n_tokens = 1 + max(tokenizer.tokens, default=-1)
+    most_rows = 2 * n_tokens + _MOST_PADDING
+    n_rows = max(n_tokens, n_rows if n_rows is not None and n_rows <= most_rows else 0)
+    return Terms(
+        tokens=frozenset(
+            strings_digest(_texts(tokenizer, rows, with_spaces=with_spaces))
+            for rows in (n_tokens, n_rows)
+            for with_spaces in (False, True)
+        ),
+        n_tokens=n_tokens,
+        special=MappingProxyType(dict(special)),
+        ends=ends,
+        templates=MappingProxyType(dict(templates)),
+    )
+
+
+def _texts(tokenizer: TokenizerJson, n_rows: int, *, with_spaces: bool) -> Iterator[str]:
+    for number in range(n_rows):
+        text = tokenizer.tokens.get(number)
+        if text is None:
+            yield f"[PAD{number}]"
+        elif with_spaces and number in tokenizer.added and number not in tokenizer.special:
+            yield text.replace(SPACE, " ")
+        else:
+            yield text
 
 
 def _templates(metadata: Mapping[str, Value]) -> dict[str, str]:
@@ -134,12 +129,10 @@ def _count(value: Value | None) -> int:
     return len(value) if isinstance(value, tuple) else 0
 
 
-def array_digest(value: Value | None, element_type: Literal["string", "float32", "byte"]) -> str:
+def array_digest(value: Value | None, element_type: Literal["string", "byte"]) -> str:
     """Of an array in a header, however long it is."""
     if isinstance(value, ArrayFacts) and value.element_type == element_type:
         return value.digest
-    if isinstance(value, tuple) and element_type == "float32":
-        return floats_digest(value)
     return "absent"
 
 
@@ -154,12 +147,6 @@ def strings_digest(strings: Iterable[str]) -> str:
         raw = string.encode("utf-8", "surrogatepass")
         sha.update(struct.pack("<Q", len(raw)) + raw)
     return f"sha256:{sha.hexdigest()}"
-
-
-def floats_digest(numbers: Iterable[float]) -> str:
-    """Of a list of scores; a short one is not hashed in the header, so it is here."""
-    listed = [float(number) for number in numbers]
-    return f"sha256:{hashlib.sha256(struct.pack(f'<{len(listed)}f', *listed)).hexdigest()}"
 
 
 def difference_in_terms(artifact: Terms, reference: Terms, part: str) -> str | None:
@@ -181,27 +168,6 @@ def _tokenizer_difference(ours: Terms, theirs: Terms) -> str | None:
         raise _incomparable("one of the two has no list of tokens")
     if not ours.tokens & theirs.tokens:
         return f"tokens by id differ ({ours.n_tokens} and {theirs.n_tokens} of them)"
-    if ours.kind != theirs.kind:
-        return f"kind: {_named(ours.kind)}, the reference has {_named(theirs.kind)}"
-    if ours.kind == "gpt2":
-        if ours.merges != theirs.merges:
-            return "merges differ"
-        if not ours.split or not theirs.split:
-            raise _incomparable("the rule that splits a text has no name that both know")
-        if ours.split != theirs.split:
-            return "the rule that splits a text before merging (pre) differs"
-        if ours.ignores_merges != theirs.ignores_merges:
-            return "whole words as tokens (ignore_merges) in one of them only"
-    elif ours.kind == "llama":
-        if not ours.scores or not theirs.scores:
-            raise _incomparable("the order of merges is a list in one and scores in the other")
-        if not ours.scores & theirs.scores:
-            return "scores of tokens differ"
-    else:
-        raise _incomparable(f"tokenizers of kind {_named(ours.kind)}")
-    if ours.starts_with_space != theirs.starts_with_space:
-        got, expected = ours.starts_with_space, theirs.starts_with_space
-        return f"a space before a text: {got}, the reference has {expected}"
     return None
 
 
@@ -211,9 +177,6 @@ def _special_difference(ours: Terms, theirs: Terms) -> str | None:
             got, expected = ours.special[name], theirs.special[name]
             if got != expected:
                 return f"{name} token: {got}, the reference has {expected}"
-    for name in sorted(ours.adds.keys() & theirs.adds.keys()):
-        if ours.adds[name] != theirs.adds[name]:
-            return f"add_{name}: {ours.adds[name]}, the reference has {theirs.adds[name]}"
     if ours.ends and theirs.ends and not (ours.ends <= theirs.ends or theirs.ends <= ours.ends):
         return f"tokens that end: {sorted(ours.ends)}, the reference has {sorted(theirs.ends)}"
     if not ours.special or not theirs.special:
@@ -241,22 +204,3 @@ def _incomparable(why: str) -> ArtifactError:
         f"tokenizer: cannot be compared by files: {why}. Name a reference of the same format with"
         " --qgate-reference PATH"
     )
-
-
-def split_of(pre_tokenizer: Any) -> str:  # noqa: ANN401 - JSON
-    """The rule in a tokenizer.json, as in `SPLITS`; empty where it has no name."""
-    steps = pre_tokenizer if isinstance(pre_tokenizer, list) else []
-    kinds = [step.get("type") for step in steps]
-    if not steps or kinds[-1] != "ByteLevel" or steps[-1].get("add_prefix_space"):
-        return ""
-    by_regex = bool(steps[-1].get("use_regex"))
-    if kinds == ["ByteLevel"]:
-        return _GPT2 if by_regex else ""
-    if kinds == ["Digits", "ByteLevel"]:
-        return "digits" if by_regex and steps[0].get("individual_digits") else ""
-    if kinds == ["Split", "ByteLevel"] and not by_regex:
-        pattern, is_plain = steps[0].get("pattern"), not steps[0].get("invert")
-        isolated = is_plain and steps[0].get("behavior") == "Isolated"
-        found = pattern.get("Regex", "") if isinstance(pattern, dict) and isolated else ""
-        return found if found in SPLITS.values() else ""
-    return ""

@@ -9,6 +9,7 @@ and the row is an error, never a pass.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections import Counter
@@ -285,6 +286,14 @@ def compare_part(part: Part, artifact: TokenizerFacts, reference: TokenizerFacts
     holds = differs is None and (n_keys > 0 or part != "tokenizer")
     details = {"digest": artifact.digests[part], "reference_digest": reference.digests[part]}
     return Finding(check=f"integrity.{part}", holds=holds, text=text, details=details)
+
+
+def by_ids(found: Finding, differing: str) -> Finding:
+    """What `compare_part` found of tokenizers of different formats, and the ids of texts."""
+    if differing:
+        text = f"not the reference's: {differing}. Convert it again from the reference."
+        return dataclasses.replace(found, holds=False, text=text)
+    return dataclasses.replace(found, text=f"{found.text}; the same texts get the same ids")
 
 
 def counted(number: int, noun: str) -> str:

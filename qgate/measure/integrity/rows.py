@@ -26,16 +26,30 @@ _HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
 )
 
 
-def find(check: str, artifact: Artifact, reference: Callable[[], Artifact]) -> Finding:
+def find(
+    check: str,
+    artifact: Artifact,
+    reference: Callable[[], Artifact],
+    differing_ids: Callable[[], str],
+) -> Finding:
     """What an integrity row finds.
 
+    Args:
+        check: the row.
+        artifact: what is looked at.
+        reference: what it is held against.
+        differing_ids: has both sides' runtimes encode the same texts, and names the first whose ids
+            differ; empty where none does. Called where the two are of different formats.
+
     Raises:
-        ArtifactError: a header cannot be read, there is no reference to compare with, or the files
-            do not say enough.
+        QGateError: a header cannot be read, there is no reference to compare with, the files do
+            not say enough, or a runtime cannot be asked.
     """
     for part in PARTS:
         if check == f"integrity.{part}":
-            return integrity.compare_part(part, tokenizer_of(artifact), tokenizer_of(reference()))
+            found = integrity.compare_part(part, tokenizer_of(artifact), tokenizer_of(reference()))
+            is_by_ids = part == "tokenizer" and artifact.format != reference().format
+            return integrity.by_ids(found, differing_ids()) if found.holds and is_by_ids else found
     if artifact.format == "hf":
         return _HF[check](artifact)
     if check == "integrity.files":

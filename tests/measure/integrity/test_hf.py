@@ -33,7 +33,7 @@ def artifact_at(path: Path) -> Artifact:
 
 
 def rows(artifact: Artifact, reference: Artifact) -> dict[str, Finding]:
-    return {row: find(f"integrity.{row}", artifact, lambda: reference) for row in ROWS}
+    return {row: find(f"integrity.{row}", artifact, lambda: reference, str) for row in ROWS}
 
 
 def test_a_real_model_holds_every_row_against_itself() -> None:
@@ -219,8 +219,8 @@ def test_without_a_tokenizer_the_row_is_an_error_or_fails(tmp_path: Path) -> Non
     directory = write_model(tmp_path / "m", {"a.weight": ("F16", (8, 8))}, dtype="float16")
     artifact, reference = artifact_at(directory), artifact_at(DEMO)
     with pytest.raises(ArtifactError, match=r"got it in no file and tokenizer\.json"):
-        find("integrity.tokenizer", artifact, lambda: reference)
-    finding = find("integrity.tokenizer", artifact, lambda: artifact)
+        find("integrity.tokenizer", artifact, lambda: reference, str)
+    finding = find("integrity.tokenizer", artifact, lambda: artifact, str)
     assert (finding.holds, finding.message) == (
         False,
         "integrity.tokenizer: no tokenizer in either file",

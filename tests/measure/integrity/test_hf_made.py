@@ -77,7 +77,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def rows(path: Path) -> dict[str, Finding]:
     (artifact,), (reference,) = discover([path]), discover([DEMO])
-    return {row: find(f"integrity.{row}", artifact, lambda: reference) for row in ROWS}
+    return {row: find(f"integrity.{row}", artifact, lambda: reference, str) for row in ROWS}
 
 
 def test_what_the_tool_saves_holds_every_row(made: Path) -> None:
