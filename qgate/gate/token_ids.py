@@ -1,8 +1,8 @@
 """Do two runtimes turn the same text into the same token ids?
 
 Headers can agree where programs do not: a tokenizer is data and the code that reads it. Asked where
-artifact and reference are served by different runtimes, of text in every language that the shipped
-prompts are in, of chats, numbers, white space and code.
+artifact and reference are of different formats or served by different runtimes, of text in every
+language that the shipped prompts are in, of chats, numbers, white space and code.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ _HARD = (
     "def f(x):\n    return {'a': [x, x ** 2]}  # why?",
     "Straße, naïve, I'm, we'll, ﬁ, Å, é",
     "👍🏽 🇩🇪 日本語 العربية हिन्दी",
+    # where rules that split a text are known to differ: case, contractions, slashes, other digits
+    "camelCase HTTPServer snake_case iPhone12 I'LL DON'T it's",
+    "path/to\n/file  \r\n\r\n\t\tend",
+    "١٢٣ \uff14\uff15 ² x12345y 100000000000 12,345.67",
     "<|im_start|>user\nHi<|im_end|>\n<s>[INST] x [/INST]</s>",
     # every sign on its own: two whose ids are swapped are hardly seen in words
     "\n".join(map(chr, range(33, 127))),

@@ -120,7 +120,7 @@ def test_a_tokenizer_of_another_format_is_compared_by_what_it_does_to_texts(
     shutil.copytree(models / "original", tmp_path / "original")
     changes = {
         "sound": {},
-        "splits-otherwise": {"tokenizer.ggml.pre": "qwen2"},
+        "splits-otherwise": {"tokenizer.ggml.pre": "default"},
         "adds-no-first-token": {"tokenizer.ggml.add_bos_token": False},
     }
     for name, values in changes.items():
