@@ -140,7 +140,10 @@ class References:
         if reference is None:
             return {**facts, "measured": measured}
         told = self._memo.get_or_compute(("measurements", runtime), lambda: measurements(reference))
-        return {**facts, **told, **self._difference(runtime, home), "measured": measured}
+        more = self._memo.peek(("extension", runtime))
+        extension = {} if more is None else {"extension": measurements(more)}
+        difference = self._difference(runtime, home)
+        return {**facts, **told, **extension, **difference, "measured": measured}
 
     def _difference(self, runtime: str, home: str) -> dict[str, Any]:
         """How the reference's perplexity in one runtime differs from that at home."""

@@ -69,7 +69,9 @@ def test_an_open_row_has_the_reference_write_more_and_the_next_run_finds_it(
         project.write("team.yaml", core_limits() + rows + limit)
         seen = project.pytest(*gating(models), *CORE, "--qgate-thresholds=team.yaml")
         [found] = [one for one in seen.report()["artifacts"][0]["checks"] if one["name"] == row]
-        return {**found, "asked": from_store(seen, "bad")["likelihoods"]}
+        extension = seen.report()["reference"].get("extension")
+        asked = from_store(seen, "bad")["likelihoods"]
+        return {**found, "asked": asked, "more": extension and extension["perplexity"]["n"]}
 
     most = 1.18 * gate(100.0)["value"]
     shutil.rmtree(project.directory / STORE)
@@ -78,6 +80,8 @@ def test_an_open_row_has_the_reference_write_more_and_the_next_run_finds_it(
     assert [one["details"]["windows"] for one in (found, again, short)] == [12, 12, 6]
     assert again["value"] == found["value"] != short["value"]
     assert short["verdict"] == "inconclusive"
+    assert found["more"] == again["more"] > 0
+    assert short["more"] is None
     assert found["asked"] == {"asked": 2, "from_store": 0}
     assert again["asked"] == {"asked": 2, "from_store": 2}
 

@@ -62,7 +62,7 @@ class TwinMeasurer(Measurer):
 def in_another_order(work: Work) -> Work:
     """The same sequences and prompts; the answers are for `back_in_order`, not for a probe.
 
-    Marks stay out: they count the spans in their first order.
+    Scored ranges stay out: they count the spans in their first order.
     """
     return Work(spans=work.spans[::-1], batches=tuple(map(_turned, work.batches)))
 
