@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgate import artifacts, errors
+from qgate.gate.file_identity import FileIdentity
 from qgate.planning.runtime_choice import OF_THE_REFERENCE
 from qgate.reference.store import DEFAULT_GIB, Store
 from qgate.runtimes import find_spec
@@ -62,39 +62,26 @@ class ModelProcesses:
     def __init__(self, settings: RunSettings) -> None:
         self._settings, self.plan = settings, settings.plan
         self.store = Store(settings.entries, settings.store_gib * 2**30)
-        self._digests: dict[tuple[Path, ...], str] = {}
-        self._stamps: dict[tuple[Path, ...], tuple[artifacts.Stamp, ...]] = {}
+        found = [one.artifact for one in self.plan.artifacts]
+        self.files = FileIdentity([*found, *filter(None, [self.plan.reference])])
         self._servings: dict[str, ServedModel] = {}
         self._references: dict[str, ServedModel] = {}
 
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
-        if artifact.files not in self._digests:
-            self._stamps[artifact.files] = artifacts.stamp(artifact)
-            self._digests[artifact.files] = artifacts.digest(artifact)
-        return self._digests[artifact.files]
+        return self.files.digest(artifact)
 
     def require_unchanged(self, artifact: Artifact) -> None:
-        """Refuse to believe that what was measured was measured of the files of the digest.
+        """Refuse to believe what was measured if its files, or the reference's, are others now.
+
+        What is held against the reference reads the reference's output matrix again.
 
         Raises:
-            ArtifactError: a file was replaced or written to since the digest was taken.
+            ArtifactError: a file was replaced or written to since it was found.
         """
-        before, now = self._stamps.get(artifact.files, ()), artifacts.stamp(artifact)
-        if before == now:
-            return
-        is_linked = len(before) == len(now) and all(
-            one == other or one.is_only_linked(other)
-            for one, other in zip(before, now, strict=True)
-        )
-        if is_linked and artifacts.digest(artifact) == self.digest(artifact):
-            self._stamps[artifact.files] = now
-        else:
-            changed = errors.ArtifactError(
-                "its files changed while it was measured; expected the same files"
-                " from the first row to the last. Run again when nobody writes to them"
-            )
-            raise errors.with_subject(changed, artifact.id)
+        self.files.require_unchanged(artifact)
+        if self._references and self.plan.reference is not None:
+            self.files.require_unchanged(self.plan.reference)
 
     # --- the children -------------------------------------------------------------------------
 

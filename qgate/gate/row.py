@@ -10,7 +10,7 @@ from collections.abc import Mapping  # noqa: TC003 - fields are read by their ty
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qgate.checks import line_of
+from qgate.checks import area_of, line_of
 from qgate.measure.measurement import Comparison
 from qgate.records import (
     Artifact,
@@ -28,7 +28,7 @@ from qgate.verdict.multiplicity import is_in_family
 from qgate.verdict.vacuous import require_non_vacuous
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from qgate.checks import Check
     from qgate.measure.measurement import Estimates, Measurement
@@ -201,6 +201,28 @@ class Ledger:
         if subject is not None:
             self._subjects[artifact_id] = subject
             self.reference = {**self.reference, **subject.reference}
+
+    def digest(self, artifact_id: str) -> str | None:
+        """The digest that the report holds of an artifact; None where it is not known."""
+        return self._subjects.get(artifact_id, Subject()).digest
+
+    def disbelieve(self, artifact_id: str, reason: str, *, but: Collection[str] = ()) -> bool:
+        """Make an ERROR of every row that was entered, judged or not.
+
+        Args:
+            artifact_id: whose rows.
+            reason: why none of them can be believed.
+            but: areas of rows that stay.
+
+        Returns:
+            Whether there was one.
+        """
+        records = self._records[artifact_id]
+        lost = [check for check in records if area_of(check) not in but]
+        for check in lost:
+            message = f"{check}: {reason}"
+            records[check] = Record(name=check, verdict=Verdict.ERROR, message=message)
+        return bool(lost)
 
     def missing(self) -> list[tuple[str, str]]:
         """(artifact, check) of every expected row without a record."""

@@ -234,11 +234,32 @@ class GateSession:
         """Write the report; then, and only then, send it to MLflow."""
         if self.is_silent:
             return
+        self._disbelieve_changed(session)
         self.write_report()
         for note in self.measurer.children.store.notes:
             self._note(note)
         self.notes += self._unmet(session)
         self.notes.append(self._deliver(session))
+
+    def _disbelieve_changed(self, session: pytest.Session) -> None:
+        """Make errors of rows whose files are no longer those that the run began with."""
+        files, reference = self.measurer.children.files, self.plan.reference
+        gated = [one.artifact for one in self.plan.artifacts]
+        lost: list[bool] = []
+        for artifact in filter(files.is_known, gated):
+            try:
+                files.require_unchanged(artifact, self.ledger.digest(artifact.id))
+            except errors.ArtifactError as error:
+                lost.append(self.ledger.disbelieve(artifact.id, str(error)))
+        if reference is not None and files.is_known(reference):
+            digest = self.ledger.reference.get("digest")
+            try:
+                files.require_unchanged(reference, digest)
+            except errors.ArtifactError as error:
+                reason = f"reference {error}"
+                lost += [self.ledger.disbelieve(a.id, reason, but=["integrity"]) for a in gated]
+        if any(lost) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _unmet(self, session: pytest.Session) -> list[str]:
         """What --qgate-strict holds against the run; may only make the exit code stricter."""
