@@ -23,6 +23,7 @@ from qgate import __version__
 from qgate.artifacts.digest import name_entry
 from qgate.errors import RuntimeFailed
 from qgate.runtimes import wire
+from qgate.runtimes.environment import passed_names
 from qgate.runtimes.host import Host
 from qgate.runtimes.worker.scoring import ScoreRequest
 
@@ -219,5 +220,8 @@ def _identify(stored: Stored) -> Stored:
 
 def environment_of(environ: Mapping[str, str]) -> str:
     """The digest of the variables that may change numbers: their values are nobody's business."""
-    said = sorted((name, environ[name]) for name in environ if name.startswith(_ENVIRONMENT))
+    passed = passed_names(environ)
+    said = sorted(
+        (name, environ[name]) for name in environ if name.startswith(_ENVIRONMENT) or name in passed
+    )
     return hashlib.sha256(repr(said).encode(errors="backslashreplace")).hexdigest()[:16]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import qgate
 from qgate.errors import MeasurementError
-from qgate.runtimes.launch import child_environment
+from qgate.runtimes.environment import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -140,7 +140,7 @@ class Planted(Fake):
 
     def _note(self, verb, *ids):
         asked = hashlib.sha256(np.concatenate(ids).tobytes()).hexdigest()
-        with open(os.environ["QUESTIONS"], "a") as log:
+        with open(os.environ["QGATE_TEST_QUESTIONS"], "a") as log:
             log.write(f"{self._model}: {verb}: {asked}\\n")
 """
 
@@ -160,7 +160,7 @@ def attentive(project: Project, planted: Callable[[str], str]) -> Callable[..., 
             "not memory",
             *arguments,
             PYTHONPATH=os.environ["PYTHONPATH"],
-            QUESTIONS=str(log),
+            QGATE_TEST_QUESTIONS=str(log),
         )
         assert seen.code in (0, 1), seen.text
         return log.read_text().splitlines()

@@ -130,10 +130,10 @@ import dataclasses, os
 from qgate.runtimes.fake.adapter import Fake
 class Planted(Fake):
     def describe(self):
-        return dataclasses.replace(super().describe(), build=os.environ["BUILD"])
+        return dataclasses.replace(super().describe(), build=os.environ["QGATE_TEST_BUILD"])
 """)
     for build, wanted in (("AVX2", 1), ("AVX512", 2), ("AVX2", 2)):
-        monkeypatch.setenv("BUILD", build)
+        monkeypatch.setenv("QGATE_TEST_BUILD", build)
         measure(store, make_plan(model), runtime)
         assert len(entries(store)) == wanted
 
@@ -157,7 +157,7 @@ class Planted(Fake):
     def logits_of_windows(self, windows, first, *, with_hidden):
         parts = super().logits_of_windows(windows, first, with_hidden=with_hidden)
         for number, part in enumerate(parts):
-            if number == 2 and "SLOW" in os.environ:
+            if number == 2 and "QGATE_TEST_SLOW" in os.environ:
                 time.sleep(60)
             yield part
 """)
@@ -169,7 +169,9 @@ from tests.support.references import make_plan, measure
 measure(Path({str(store)!r}), make_plan(Path({str(model)!r})), {runtime!r})
 """
     with subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "SLOW": "1"}, stderr=subprocess.PIPE
+        [sys.executable, "-c", script],
+        env={**os.environ, "QGATE_TEST_SLOW": "1"},
+        stderr=subprocess.PIPE,
     ) as process:
         until = time.monotonic() + 20.0
         while not list(store.glob(".measuring-*/kept.npy")) and time.monotonic() < until:

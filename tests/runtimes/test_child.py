@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from qgate import errors
+from qgate.runtimes.environment import child_environment
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.launch import child_environment
 from qgate.runtimes.verbs import DESCRIBE, TOKENIZE
 from tests.conftest import Toy
 
@@ -128,7 +128,7 @@ def test_a_busy_child_dies_with_its_parent(toys: Callable[..., Path], tmp_path: 
     Path(directory).rmdir()
 
 
-def test_secrets_stay_with_the_parent() -> None:
+def test_a_child_gets_the_names_that_it_needs_or_that_the_user_lets_through() -> None:
     secrets = {
         "HF_TOKEN": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
@@ -139,6 +139,9 @@ def test_secrets_stay_with_the_parent() -> None:
         "DEPLOY_PRIVATE_KEY": "x",
         "MLFLOW_TRACKING_URI": "https://me:secret@mlflow.example/api",
         "PIP_INDEX_URL": "https://secret@pypi.example/simple",
+        **dict.fromkeys(("GH_PAT", "PGPASS", "MYSQL_PWD", "WANDB_KEY", "DOCKER_AUTH_CONFIG"), "x"),
+        "SLACK_WEBHOOK": "https://hooks.example/services/x",
+        "VLLM_API_KEY": "x",
     }
     harmless = {
         "PATH": "/bin",
@@ -146,14 +149,16 @@ def test_secrets_stay_with_the_parent() -> None:
         "LD_LIBRARY_PATH": "/opt/cuda",
         "CUDA_VISIBLE_DEVICES": "0",
         "LLAMA_CPP_LIB_PATH": "/opt/llama",
-        "MAIL": "me@example.com",
+        "TOKENIZERS_PARALLELISM": "false",
         "HF_ENDPOINT": "https://hf.example/a@b",
     }
 
-    environment = child_environment({**secrets, **harmless, "OMP_WAIT_POLICY": "active"})
+    named = {"QGATE_PASS_ENV": "MY_RUNTIME_HOME, MY_TOKEN", "MY_RUNTIME_HOME": "x", "MY_TOKEN": "x"}
+
+    environment = child_environment({**secrets, **harmless, **named, "OMP_WAIT_POLICY": "active"})
 
     assert not secrets.keys() & environment.keys()
-    assert harmless.items() <= environment.items()
+    assert {**harmless, **named}.items() <= environment.items()
     assert environment["OMP_WAIT_POLICY"] == "passive"
     assert environment["GOMP_SPINCOUNT"] == "1000"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import qgate
 from qgate.demo.formats.recipes import FormatError
-from qgate.runtimes.launch import child_environment
+from qgate.runtimes.environment import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qgate.errors import RuntimeUnavailable
+from qgate.runtimes.environment import child_environment
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.launch import child_environment
 from qgate.runtimes.openai_server.options import KEY_FILE_VARIABLE, read_address
 from qgate.runtimes.verbs import DESCRIBE
 from tests.runtimes.openai_server.faulty_server import KEY, Planted, load, serving
