@@ -20,6 +20,8 @@ _NAMES = frozenset(
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM"),
         *("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
         *("XDG_RUNTIME_DIR", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        # a server's certificate
+        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
         # libraries, and compilers: Triton and torch.compile start them
         *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
         *("LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "CC", "CXX"),

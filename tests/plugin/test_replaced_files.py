@@ -1,4 +1,4 @@
-"""A model's files are replaced while it is gated: no row of it is believed, none is kept."""
+"""A model's files are replaced while it is gated: no row of it is believed."""
 
 from __future__ import annotations
 
