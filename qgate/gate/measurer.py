@@ -110,7 +110,7 @@ class Measurer:
             )
             raise errors.with_subject(other, artifact.id)
         if not is_same_format or serving.describe().name != reference.describe().name:
-            self._require_same_ids(serving)
+            self._require_same_ids(serving, is_same_format=is_same_format)
 
     def differing_ids(self, serving: ServedModel) -> str:
         """A text whose token ids are others than the reference's, told; empty where none is.
@@ -125,11 +125,15 @@ class Measurer:
             (serving.artifact.id, "ids"), lambda: difference_in_ids(serving, reference)
         )
 
-    def _require_same_ids(self, serving: ServedModel) -> None:
+    def _require_same_ids(self, serving: ServedModel, *, is_same_format: bool) -> None:
         if differs := self.differing_ids(serving):
+            remedy = (
+                "Serve both in one runtime with --qgate-runtime"
+                if is_same_format
+                else "Convert it again from the reference"
+            )
             differing = errors.ArtifactError(
-                f"token ids differ between runtimes: {differs}."
-                " Serve both in one runtime with --qgate-runtime"
+                f"token ids differ between runtimes: {differs}. {remedy}"
             )
             raise errors.with_subject(differing, serving.artifact.id)
 

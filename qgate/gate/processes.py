@@ -67,6 +67,10 @@ class ModelProcesses:
         self._servings: dict[str, ServedModel] = {}
         self._references: dict[str, ServedModel] = {}
 
+    def is_served(self, artifact: Artifact) -> bool:
+        """Whether a child was made for it, started or not."""
+        return artifact.id in self._servings
+
     def digest(self, artifact: Artifact) -> str:
         """`sha256:...` over its files, read once a run."""
         return self.files.digest(artifact)

@@ -117,7 +117,7 @@ class References:
         """The report's `reference` section: what was asked of the reference, at home and elsewhere.
 
         Elsewhere is under `elsewhere`, one entry a runtime, with the ratio of its perplexity there
-        to that at home, where both are known.
+        to that at home, where both are known. An extension's text is under `extension`.
         """
         known = self._children.references
         if not known:
@@ -141,9 +141,12 @@ class References:
             return {**facts, "measured": measured}
         told = self._memo.get_or_compute(("measurements", runtime), lambda: measurements(reference))
         more = self._memo.peek(("extension", runtime))
-        extension = {} if more is None else {"extension": measurements(more)}
+        if more is not None:
+            key = ("measurements of the extension", runtime)
+            found = self._memo.get_or_compute(key, lambda: measurements(more))
+            told = {**told, "extension": found}
         difference = self._difference(runtime, home)
-        return {**facts, **told, **extension, **difference, "measured": measured}
+        return {**facts, **told, **difference, "measured": measured}
 
     def _difference(self, runtime: str, home: str) -> dict[str, Any]:
         """How the reference's perplexity in one runtime differs from that at home."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qgate.gate.reference import named
 from qgate.reference.prompts import read_languages, read_prompts
 from qgate.runtimes.requests import TokenizerClient
 from qgate.thresholds import shipped_path
@@ -43,8 +44,10 @@ def difference_in_ids(serving: ServedModel, reference: ServedModel) -> str:
         QGateError: a runtime cannot be asked.
     """
     texts = _texts()
-    found = [_encode(side, texts) for side in (serving, reference)]
-    for text, own, theirs in zip([*texts, *texts], *found, strict=True):
+    found = _encode(serving, texts)
+    with named(reference):
+        wanted, home = _encode(reference, texts), reference.describe().name
+    for text, own, theirs in zip([*texts, *texts], found, wanted, strict=True):
         if not np.array_equal(own, theirs):
             at = next(
                 (at for at, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b),
@@ -53,7 +56,7 @@ def difference_in_ids(serving: ServedModel, reference: ServedModel) -> str:
             return (
                 f"{quoted(text[:_SHOWN_CHARACTERS])}: got {own[at : at + 4].tolist()} at token"
                 f" {at} in {serving.describe().name}; expected {theirs[at : at + 4].tolist()} as in"
-                f" {reference.describe().name}"
+                f" {home}"
             )
     return ""
 

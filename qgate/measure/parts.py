@@ -236,11 +236,11 @@ def join_works(parts: Sequence[Work]) -> Work:
             )
             for same in zip(*(part.batches for part in parts), strict=True)
         ),
-        ranges=tuple(_shifted_marks(parts)),
+        ranges=tuple(_shifted_ranges(parts)),
     )
 
 
-def _shifted_marks(parts: Sequence[Work]) -> Iterator[Any]:
+def _shifted_ranges(parts: Sequence[Work]) -> Iterator[Any]:
     before = 0
     for part in parts:
         yield from (replace(scored, span=scored.span + before) for scored in part.ranges)

@@ -1,8 +1,8 @@
 """How far a run is, and how long it still takes: what was expected against what was spent.
 
-Phases are those of `runtimes.served_model.ServedModel`: `load`, `perplexity`, the first row of
-each probe, `latency`, `memory`. A phase is over when another of the same model begins, which costs
-nothing to know; one that stopped early is then done, however much of it was expected.
+Phases are those of `qgate.runtimes.served_model.ServedModel`: `load`, `perplexity`, the first row
+of each probe, `latency`, `memory`. A phase is over when another of the same model begins, which
+costs nothing to know; one that stopped early is then done, however much of it was expected.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _require_undisturbed(request: pytest.FixtureRequest, artifact: Artifact) -> 
 
 @pytest.fixture
 def finding(artifact: Artifact, request: pytest.FixtureRequest) -> Finding:
-    """What the artifact's own files say about this test's row."""
+    """What the artifact's own files say about this test's row, and of a tokenizer its runtime."""
     from qgate.measure.integrity.rows import find
 
     session = session_of(request.config)
@@ -250,8 +250,8 @@ class Gate:
         from qgate.records import Verdict
         from qgate.report.worst_samples import show_worst
 
-        is_served = "serving" in getattr(self.item, "fixturenames", ())
-        subject = self.session.measurer.subject(self.artifact) if is_served else None
+        served = self.session.measurer.children.is_served(self.artifact)
+        subject = self.session.measurer.subject(self.artifact) if served else None
         attach(self.item, Row(artifact_id=self.artifact.id, record=record, subject=subject))
         if record.verdict is Verdict.SKIPPED:
             pytest.skip(record.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,9 @@ from qgate.artifacts import discover
 from qgate.artifacts.gguf.header import read_header
 from qgate.artifacts.tokenizer.comparison import PARTS, difference, tokenizer_facts, tokenizer_of
 from qgate.artifacts.tokenizer.hf_json import read_tokenizer_json
-from qgate.errors import ArtifactError
+from qgate.artifacts.tokenizer.scores import piece_scores
+from qgate.errors import ArtifactError, RuntimeFailed
+from qgate.measure.integrity.rows import find
 from tests.artifacts.hf_directories import DEMO, change, copy, facts
 from tests.support.stories260k import STORIES, needs_stories
 
@@ -60,6 +63,12 @@ def test_a_converted_sentencepiece_model_has_its_reference_s_tokenizer() -> None
     (artifact,) = discover([STORIES / "stories260K-q4_0.gguf"])
     ours, theirs = tokenizer_of(artifact), tokenizer_of(reference)
     assert [difference(ours, theirs, part) for part in PARTS] == [None, None, None]
+    scores = tuple(float(number) for number in range(512))
+    changed = gguf_facts(artifact.path, scores=scores)
+    assert difference(changed, theirs, "tokenizer") == "scores of tokens differ"
+    without = gguf_facts(artifact.path, scores=None)
+    with pytest.raises(ArtifactError, match="order of merges is a list in one and scores in"):
+        difference(without, theirs, "tokenizer")
 
 
 def swapped(content: dict[str, Any]) -> None:
@@ -71,6 +80,7 @@ def swapped(content: dict[str, Any]) -> None:
     ("part", "name", "edit", "phrase"),
     [
         ("tokenizer", "tokenizer.json", swapped, "tokens by id differ (1792 and 1792 of them)"),
+        ("tokenizer", "tokenizer.json", lambda c: c["model"]["merges"].pop(), "merges differ"),
         (
             "special_tokens",
             "tokenizer_config.json",
@@ -90,7 +100,7 @@ def swapped(content: dict[str, Any]) -> None:
             None,  # the file wins
         ),
     ],
-    ids=["tokens", "eos", "ends", "template"],
+    ids=["tokens", "merges", "eos", "ends", "template"],
 )
 def test_a_difference_across_formats_is_named_in_its_part(
     part: Part,
@@ -130,6 +140,25 @@ def test_what_the_files_do_not_tell_is_an_error_and_no_pass(
         difference(facts(directory), gguf_facts(converted), "tokenizer")
 
 
+def test_the_row_across_formats_asks_for_ids_where_the_files_agree(converted: Path) -> None:
+    (reference,), (artifact,) = discover([DEMO]), discover([converted])
+
+    def row(differing: str) -> tuple[bool, str]:
+        found = find("integrity.tokenizer", artifact, lambda: reference, lambda: differing)
+        return found.holds, found.text
+
+    def fail() -> str:
+        raise RuntimeFailed("runtime crashed")
+
+    assert row("") == (True, "the reference's (5 keys); the same texts get the same ids")
+    assert row("'a': got [1]") == (
+        False,
+        "not the reference's: 'a': got [1]. Convert it again from the reference.",
+    )
+    with pytest.raises(RuntimeFailed):
+        find("integrity.tokenizer", artifact, lambda: reference, fail)
+
+
 def test_rows_beyond_the_vocabulary_are_padding(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf", reason="a GGUF file is written with the gguf package")
     directory = copy(tmp_path / "m")
@@ -145,3 +174,17 @@ def test_rows_beyond_the_vocabulary_are_padding(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     assert difference(gguf_facts(tmp_path / "m.gguf"), facts(directory), "tokenizer") is None
+
+
+def test_the_scores_of_a_sentencepiece_model_are_read() -> None:
+    def piece(text: bytes, score: float) -> bytes:
+        inner = b"\x0a" + bytes([len(text)]) + text + b"\x15" + struct.pack("<f", score)
+        return b"\x0a" + bytes([len(inner)]) + inner + b"\x12\x02\x08\x01"
+
+    model = piece(b"<unk>", 0.0) + piece("▁the".encode(), -1.5) + piece(b"a", -2.0)
+    assert piece_scores(model) == [0.0, -1.5, -2.0]
+    assert piece_scores(b"") is None
+    assert piece_scores(b"\x0a\xff\xff\xff") is None
+    for cut in range(len(model)):
+        found = piece_scores(model[:cut])
+        assert found is None or found == [0.0, -1.5, -2.0][: len(found)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.errors import ArtifactError
+from qgate.errors import ArtifactError, QGateError
 from qgate.gate.measurer import Measurer
 from qgate.gate.processes import RunSettings
 from qgate.planning.plan import plan_models
@@ -118,6 +118,16 @@ def test_runtimes_that_read_a_text_differently_are_refused(
     assert f"b: token ids differ between runtimes: {told}" in str(caught.value)
     assert "in fake; expected" in str(caught.value)
     assert "as in planted. Serve both in one runtime with --qgate-runtime" in str(caught.value)
+
+
+def test_a_reference_that_cannot_be_asked_for_ids_is_named(
+    planted: Planted, measurer: Measurer
+) -> None:
+    planted(OTHER_IDS.replace("return ids[:-1] if", "assert not").replace(" else ids", ""))
+    with pytest.raises(QGateError) as caught:
+        measurer.differing_ids(of(measurer, "b"))
+
+    assert str(caught.value).startswith("reference original: ")
 
 
 def test_within_one_runtime_no_text_is_compared(planted: Planted, measurer: Measurer) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.runtimes.conftest import Served
 
 
-class JsonFields:
+class ProgressLog:
     """Progress as it came, and what was with the model by it."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class JsonFields:
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
 def test_every_prompt_is_told_of_before_it_is_answered(served: Served, batch_size: int) -> None:
-    told, count = JsonFields(), 10
+    told, count = ProgressLog(), 10
     prompts = [Prompt(ids=served.ids(number, 5), max_tokens=20) for number in range(count)]
 
     served.runtime.answer(prompts, batch_size, told)
@@ -46,7 +46,7 @@ def test_every_prompt_is_told_of_before_it_is_answered(served: Served, batch_siz
 
 
 def test_every_sequence_is_told_of_before_it_is_scored(served: Served) -> None:
-    told, count = JsonFields(), 150
+    told, count = ProgressLog(), 150
     spans = [Span(ids=served.ids(number, 40), first=3) for number in range(count)]
 
     sequences.score_spans(served.runtime, spans, told)
@@ -59,7 +59,7 @@ def test_every_sequence_is_told_of_before_it_is_scored(served: Served) -> None:
 def test_a_failure_comes_after_its_prompt_was_told_of(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = JsonFields()
+    told = ProgressLog()
     spans = [Span(ids=served.ids(number, 40), first=3) for number in range(150)]
     once = sequences._score_pack
     packs: list[int] = []

@@ -5,7 +5,7 @@ parts, because three rows of the report rest on them: the tokenizer proper, the 
 with the rules that add them, and the chat template. Of two GGUF files, a key that one has and the
 other lacks is a difference, although the runtime's default may be the same. Hugging Face
 directories: `qgate.artifacts.tokenizer.hf`; across formats: `qgate.artifacts.tokenizer.terms`, and
-what both runtimes make of the same texts (`qgate.gate.token_ids`).
+what both runtimes make of the same texts, rules that add tokens included (`qgate.gate.token_ids`).
 """
 
 from __future__ import annotations

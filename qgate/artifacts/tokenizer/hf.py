@@ -115,9 +115,11 @@ class HfTokenizer:
         if self.json is None:
             return None
         vocab_size = self._model_config.get("vocab_size")
+        model = self._names.get("tokenizer.model")
         return terms_of_tokenizer(
             self.json,
             n_rows=vocab_size if type(vocab_size) is int else None,
+            sentencepiece=read_bytes(model, _MOST_BYTES) if model else None,
             special={name: one for name, one in self._ids().items() if name != "unk"},
             ends=self.end_ids(),
             templates={name: text_digest(text) for name, text in self._templates().items()},

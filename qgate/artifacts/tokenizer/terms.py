@@ -1,9 +1,10 @@
 """What a GGUF file and a Hugging Face directory both say of one tokenizer, in common terms.
 
-That is the list of tokens by id, the ids with a role and the chat templates. How a text is split
-and merged is said in other words in each (a regular expression or a name, a list of merges or
-scores): there both runtimes encode the same texts, and their ids are compared
-(`qgate.gate.token_ids`).
+That is the list of tokens by id, the order in which they are merged, the ids with a role and the
+chat templates. How a text is split before, and which tokens are put before and after it, is said in
+other words in each: there both runtimes encode the same texts, and their ids are compared
+(`qgate.gate.token_ids`). Where the order of merges is a list in one and scores in the other,
+nothing is compared and that is an error: texts alone use too few merges to tell.
 
 A GGUF header is read with its long arrays hashed (`qgate.artifacts.gguf.header`), so the list is
 compared by the digest that the other side's would have in such a file. llama.cpp's converter
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qgate.artifacts.gguf.header import ArrayFacts
 from qgate.artifacts.tokenizer.hf_json import SPACE
+from qgate.artifacts.tokenizer.scores import floats_digest, scores_of
 from qgate.errors import ArtifactError
 from qgate.untrusted.text import printable
 
@@ -45,6 +47,10 @@ class Terms:
     tokens: frozenset[str]
     """Digests of the list by id; the Hugging Face side has one for each way to write it."""
     n_tokens: int
+    merges: str = ""
+    """Digest of the list; empty where there is none."""
+    scores: frozenset[str] = frozenset()
+    """Digests of the list by id; empty where there is none."""
     special: Mapping[str, int] = field(default_factory=dict)
     """`bos`, `eos`, `pad`."""
     ends: frozenset[int] = frozenset()
@@ -55,12 +61,16 @@ class Terms:
 
 def terms_of_metadata(metadata: Mapping[str, Value]) -> Terms:
     """The GGUF side."""
-    tokens = metadata.get(f"{_GGML}tokens")
+    tokens, merges, scores = (
+        metadata.get(f"{_GGML}{key}") for key in ("tokens", "merges", "scores")
+    )
     ids = {name: metadata.get(f"{_GGML}{key}") for name, key in _IDS.items()}
     ends = (metadata.get(f"{_GGML}{name}_token_id") for name in ("eos", "eot", "eom"))
     return Terms(
         tokens=frozenset({array_digest(tokens, "string")}),
         n_tokens=_count(tokens),
+        merges=array_digest(merges, "string") if merges is not None else "",
+        scores=frozenset({array_digest(scores, "float32")}) if scores is not None else frozenset(),
         special=MappingProxyType({key: one for key, one in ids.items() if type(one) is int}),
         ends=frozenset(one for one in ends if type(one) is int),
         templates=MappingProxyType(_templates(metadata)),
@@ -71,6 +81,7 @@ def terms_of_tokenizer(
     tokenizer: TokenizerJson,
     *,
     n_rows: int | None,
+    sentencepiece: bytes | None,
     special: Mapping[str, int],
     ends: frozenset[int],
     templates: Mapping[str, str],
@@ -80,6 +91,7 @@ def terms_of_tokenizer(
     Args:
         tokenizer: tokenizer.json.
         n_rows: how many tokens the model has rows for.
+        sentencepiece: tokenizer.model, where there is one.
         special: ids of tokens with a role.
         ends: ids that end an answer.
         templates: digests of chat templates by name.
@@ -94,6 +106,8 @@ def terms_of_tokenizer(
             for with_spaces in (False, True)
         ),
         n_tokens=n_tokens,
+        merges=strings_digest(tokenizer.merges) if tokenizer.merges else "",
+        scores=scores_of(tokenizer, sentencepiece, n_rows),
         special=MappingProxyType(dict(special)),
         ends=ends,
         templates=MappingProxyType(dict(templates)),
@@ -129,10 +143,12 @@ def _count(value: Value | None) -> int:
     return len(value) if isinstance(value, tuple) else 0
 
 
-def array_digest(value: Value | None, element_type: Literal["string", "byte"]) -> str:
+def array_digest(value: Value | None, element_type: Literal["string", "float32", "byte"]) -> str:
     """Of an array in a header, however long it is."""
     if isinstance(value, ArrayFacts) and value.element_type == element_type:
         return value.digest
+    if isinstance(value, tuple) and element_type == "float32":
+        return floats_digest(value)
     return "absent"
 
 
@@ -168,6 +184,12 @@ def _tokenizer_difference(ours: Terms, theirs: Terms) -> str | None:
         raise _incomparable("one of the two has no list of tokens")
     if not ours.tokens & theirs.tokens:
         return f"tokens by id differ ({ours.n_tokens} and {theirs.n_tokens} of them)"
+    if ours.merges and theirs.merges:
+        return None if ours.merges == theirs.merges else "merges differ"
+    if not ours.scores or not theirs.scores:
+        raise _incomparable("the order of merges is a list in one and scores in the other")
+    if not ours.scores & theirs.scores:
+        return "scores of tokens differ"
     return None
 
 

@@ -345,7 +345,7 @@ class _Writer:
     """Composes texts of a given length out of facts and prose.
 
     Args:
-        tokenizer: of the tokenizer.
+        tokenizer: of the model.
         fillers: the prose.
         is_short: whether texts are short and many; each then has few facts and passages.
     """

@@ -1,4 +1,7 @@
-"""Integrity rows: what an artifact's own files say, held against the reference's files."""
+"""Integrity rows: what an artifact's own files say, held against the reference's files.
+
+Of tokenizers of different formats, also what both runtimes make of the same texts.
+"""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def _require_whole(said: Completion, prompt: Prompt) -> None:
         raise MeasurementError(
             f"openai_server: lost tokens: got {told} of an answer that finished"
             f" {'at its end' if said.has_ended else 'at its length'} and counts"
-            f" {said.answer_tokens}, with leads of {len(said.margins_nats)};"
+            f" {said.answer_tokens}, with margins of {len(said.margins_nats)};"
             f" expected {prompt.max_tokens}, or an end before"
         )
 

@@ -80,8 +80,8 @@ class _Tap:
 
     def __init__(self, runner: Any, names: Mapping[str, int], request: ScoreRequest) -> None:  # noqa: ANN401
         self._runner, self._names = runner, names
-        self._crew = ThreadTeam()
-        self._watch = Watch(request, self._crew)
+        self._team = ThreadTeam()
+        self._watch = Watch(request, self._team)
         self._wrapped: list[tuple[Any, str, Any]] = []
         self._step: tuple[Any, Sequence[Part]] | None = None
         self._failed = self._refused = ""
@@ -100,7 +100,7 @@ class _Tap:
                 delattr(owner, name)
             else:
                 setattr(owner, name, own)
-        self._crew.__exit__()
+        self._team.__exit__()
         if self._refused or self._failed:
             return {"refused": self._refused, "failed": self._failed}
         try:

@@ -24,7 +24,7 @@ class Watch:
     """What comes of the rows of one request's windows."""
 
     def __init__(self, request: ScoreRequest, team: ThreadTeam) -> None:
-        self._request, self._crew = request, team
+        self._request, self._team = request, team
         self._comparing = comparing(request)
         self._stride = request.stored.stride if request.stored else 1
         self._count = len(request.windows) * request.kept_per_window
@@ -64,13 +64,13 @@ class Watch:
         rows = Rows(
             logits=logits[None],
             hidden=None if states is None else states[None],
-            normalizers=reductions.log_normalizers(logits[None], self._crew),
+            normalizers=reductions.log_normalizers(logits[None], self._team),
         )
         targets = request.windows[window, position + 1 :: self._stride][:count]
         nll = reductions.negative_log_likelihood(rows.logits, rows.normalizers, targets[None])
         values = {"own_nll_nats": nll.reshape(-1)}
         if self._comparing is not None:
-            values |= self._comparing.compare(begin, rows, self._crew)
+            values |= self._comparing.compare(begin, rows, self._team)
         for name, value in values.items():
             if name not in self._found:
                 self._found[name] = np.zeros(self._count, dtype=value.dtype)

@@ -59,7 +59,7 @@ ANSWERS: dict[str, tuple[type[QGateError], str]] = {
     "text is a number": (MeasurementError, "choices[0]: text: got 5; expected a text"),
     "aborted": (MeasurementError, "got 'abort'; expected 'stop' or 'length'"),
     "fewer": (MeasurementError, "lost tokens: got 4 of an answer that finished at its length"),
-    "miscounted": (MeasurementError, "at its length and counts 99, with leads of 5; expected 5"),
+    "miscounted": (MeasurementError, "at its length and counts 99, with margins of 5; expected 5"),
     "other prompt": (MeasurementError, "prompt: the server read 5 tokens; expected 4"),
 }
 
