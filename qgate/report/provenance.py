@@ -14,6 +14,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import qgate
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _GIT_DEADLINE_S = 2.0
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]*[^\s'\":,.;)]")
 
 
 def describe(environ: Mapping[str, str], invocation_dir: Path | None = None) -> dict[str, Any]:
@@ -55,9 +57,28 @@ def until_now(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def strip_credentials(text: str) -> str:
     """Remove user names, passwords and query strings from every address in a text."""
-    # greedy up to the last @ before the path: a password may hold one
-    without_user = re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
-    return re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", without_user)
+    return _ADDRESS.sub(lambda found: strip_uri(found.group()), text)
+
+
+def strip_uri(uri: str) -> str:
+    """One address without user, password and query; its scheme alone where it is not clear.
+
+    The password of a database may hold a slash: an @ right of the first slash is then either a
+    path's or the end of a login, and nothing of such an address is shown.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    try:
+        _ = urlsplit(f"{scheme}://{host}").port
+    except ValueError:
+        return f"{scheme}://"
+    if authority and "@" in rest[len(authority) :]:
+        return f"{scheme}://"
+    path = re.split(r"[?#]", rest[len(authority) :], maxsplit=1)[0]
+    return f"{scheme}://{host}{path}"
 
 
 def describe_git(directory: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -73,7 +94,7 @@ def describe_git(directory: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         "commit": commit,
         "branch": branch,
         "dirty": None if changes is None else bool(changes),
-        "remote": remote and strip_credentials(remote),
+        "remote": remote and strip_uri(remote),
     }
 
 

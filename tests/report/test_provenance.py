@@ -170,6 +170,10 @@ ADDRESSES = [
     ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
     ("failed: http://u:p@h/x?t=1 and 'https://k@h'", "failed: http://h/x and 'https://h'"),
     ("plain text, a?b", "plain text, a?b"),
+    ("postgresql://u:se/cret@host:5432/db", "postgresql://"),
+    ("mysql://u:12/cret@host/db", "mysql://"),
+    ("mysql://u:se?cr#et@host/db", "mysql://"),
+    ("no http://h:5000: refused, http://h/x.", "no http://h:5000: refused, http://h/x."),
 ]
 
 

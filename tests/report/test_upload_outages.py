@@ -184,6 +184,18 @@ def test_a_child_past_its_deadline_is_killed(path: Path, silent_port: int) -> No
     assert read(path).mlflow == outcome.to_json()
 
 
+def test_a_password_with_a_slash_is_not_in_the_report(path: Path) -> None:
+    uri = "postgresql://me:se/cr et@127.0.0.1:1/db"
+
+    outcome = postpone(path, uri, f"cannot connect to {uri}: refused")
+
+    assert (outcome.uri, outcome.reason) == (
+        "postgresql://",
+        "cannot connect to postgresql://: refused",
+    )
+    assert "cr et" not in path.read_text(encoding="utf-8")
+
+
 def test_what_a_newer_qgate_wrote_survives_an_upload(path: Path) -> None:
     known = json.loads(path.read_text())
     row = {**known["artifacts"][0]["checks"][0], "newer": 1}

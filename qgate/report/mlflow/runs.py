@@ -20,7 +20,7 @@ from qgate.errors import QGateError
 from qgate.report.mlflow import content
 from qgate.report.mlflow.server_check import find_outage
 from qgate.report.plots import kl_histogram_png
-from qgate.report.provenance import strip_credentials
+from qgate.report.provenance import strip_uri
 from qgate.report.worst_samples import tabulate_worst
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def upload(report: Report, report_path: Path, uri: str) -> UploadOutcome:
     except Exception as error:
         raise UploadError(f"{type(error).__name__}: {error}") from error
     return UploadOutcome(
-        uri=strip_credentials(uri), uploaded=True, experiment=experiment, parent_run_id=parent
+        uri=strip_uri(uri), uploaded=True, experiment=experiment, parent_run_id=parent
     )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from qgate.errors import QGateError
 from qgate.report import report_file
 from qgate.report.mlflow.runs import UploadError, UploadOutcome, upload
-from qgate.report.provenance import strip_credentials
+from qgate.report.provenance import strip_credentials, strip_uri
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields, strict_json
 
@@ -128,8 +128,9 @@ def _write_outcome(report_path: Path, outcome: UploadOutcome) -> None:
 
 
 def _make_failure(uri: str, reason: str) -> UploadOutcome:
-    shown = escape_line(strip_credentials(" ".join(reason.split())))[:500]
-    return UploadOutcome(uri=strip_credentials(uri), uploaded=False, reason=shown)
+    without = reason.replace(uri, strip_uri(uri))  # whole: in a text it would end at a space
+    shown = escape_line(strip_credentials(" ".join(without.split())))[:500]
+    return UploadOutcome(uri=strip_uri(uri), uploaded=False, reason=shown)
 
 
 if __name__ == "__main__":
