@@ -69,6 +69,8 @@ class Check:
     """What gives the reference more to lose, as a command; empty: nothing does."""
     is_ratio_to_reference: bool = False
     """Whether it is times or bytes over the reference's, which the same runtime has to serve."""
+    leader: str = ""
+    """The leading row of the same samples: where that one FAILs, this one need not be decided."""
 
     @property
     def area(self) -> str:
@@ -162,12 +164,14 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 name="divergence.kl_p99",
                 unit="nats",
                 bound="max",
+                leader="divergence.kl_mean",
                 claim="99th percentile of that divergence over tokens: the tail users notice.",
             ),
             _of_text(
                 name="divergence.same_top",
                 unit="fraction",
                 bound="min",
+                leader="divergence.kl_mean",
                 claim="Share of tokens where both rank the same token first.",
             ),
             _of_members(

@@ -6,6 +6,7 @@ nothing here measures, and nothing decides how a row is shown.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping  # noqa: TC003 - fields are read by their types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,29 @@ def judge_row(
     message = f"{message}; {said}" if said else message
     return Record(
         name=name, verdict=verdict, message=message, estimate=found, limit=limit, details=details
+    )
+
+
+def leave_to_leader(record: Record, leader: Record | None) -> Record:
+    """The record of an undecided row whose leading row FAILs: its value is shown, not judged.
+
+    More text for it would change nothing: the artifact fails by the leading row. Without that
+    row's FAIL in this run the record stays as it is.
+
+    Args:
+        record: of a row that may have a leader (`qgate.checks.Check.leader`).
+        leader: the leading row's record of the same artifact; None: not judged in this run.
+    """
+    is_open = record.verdict is Verdict.INCONCLUSIVE
+    if not is_open or leader is None or leader.verdict is not Verdict.FAIL:
+        return record
+    observed = record.message.removeprefix("inconclusive: ").rpartition("; ")[0]
+    said = f"not decided: the artifact fails by {leader.name}, on the same text"
+    return dataclasses.replace(
+        record,
+        verdict=Verdict.SKIPPED,
+        message=f"{observed}; {said}",
+        details={**record.details, "not_judged": said},
     )
 
 
@@ -201,6 +225,10 @@ class Ledger:
         if subject is not None:
             self._subjects[artifact_id] = subject
             self.reference = {**self.reference, **subject.reference}
+
+    def record_of(self, artifact_id: str, check: str) -> Record | None:
+        """What became of a row; None where it was not judged yet."""
+        return self._records[artifact_id].get(check)
 
     def digest(self, artifact_id: str) -> str | None:
         """The digest that the report holds of an artifact; None where it is not known."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.checks import area_of
+from qgate.checks import area_of, find_check
 from qgate.errors import MeasurementError, QGateError, RuntimeFailed, with_subject
 from qgate.plugin.rows import check_of
 
@@ -183,7 +183,7 @@ class Gate:
 
     def check(self, found: Measurement | Finding) -> None:
         """Hold this row of the shipped checklist to its limit; a finding holds or not by itself."""
-        from qgate.gate.row import judge_row
+        from qgate.gate.row import judge_row, leave_to_leader
         from qgate.measure.integrity.rows import finding_record
         from qgate.measure.measurement import Finding
 
@@ -193,7 +193,8 @@ class Gate:
         limit = plan.limits.get(name)
         with measuring(self.artifact.id, limit):
             record = judge_row(name, limit, found, plan.family)
-        return self._conclude(record)
+        leader = self.session.ledger.record_of(self.artifact.id, find_check(name).leader)
+        return self._conclude(leave_to_leader(record, leader))
 
     def judge(
         self, estimate: Estimate, *, max: float | None = None, min: float | None = None

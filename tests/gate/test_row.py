@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.errors import MeasurementError
-from qgate.gate.row import Exact, judge_row
+from qgate.gate.row import Exact, judge_row, leave_to_leader
 from qgate.records import Estimate, Limit, SourceLine
-from tests.support.verdicts import FAIL, PASS, SKIPPED, estimate
+from tests.support.verdicts import FAIL, INCONCLUSIVE, PASS, SKIPPED, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,3 +147,27 @@ def test_an_estimate_of_a_teams_own_is_judged_as_it_is() -> None:
     record = judge_row("ours.share", limit_of("ours.share"), Exact(found=estimate(0.1)))
 
     assert (record.verdict, record.estimate, record.details) == (PASS, estimate(0.1), {})
+
+
+def test_an_open_row_is_left_to_a_leading_row_that_fails_and_to_no_other() -> None:
+    tail, mean = limit_of("divergence.kl_p99", max=0.1), limit_of("divergence.kl_mean", max=0.1)
+    wide = Planted(found=lambda level, _: estimate(0.15, level, half_width=0.1))
+    narrow = Planted(found=lambda level, _: estimate(0.15, level))
+    sound = Planted(found=lambda level, _: estimate(0.05, level))
+    still_open = judge_row("divergence.kl_p99", tail, wide)
+    fails, passes = (judge_row("divergence.kl_mean", mean, one) for one in (narrow, sound))
+
+    left = leave_to_leader(still_open, fails)
+
+    assert still_open.verdict is INCONCLUSIVE
+    assert left.verdict is SKIPPED
+    assert (left.estimate, left.limit) == (still_open.estimate, tail)
+    assert left.message.startswith("divergence.kl_p99: 0.15")
+    assert left.message.endswith(
+        "; not decided: the artifact fails by divergence.kl_mean, on the same text"
+    )
+    assert "would decide" not in left.message
+    for leader in (None, passes, still_open):
+        assert leave_to_leader(still_open, leader) is still_open
+    for decided in (fails, passes):
+        assert leave_to_leader(decided, fails) is decided

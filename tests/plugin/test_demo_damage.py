@@ -205,3 +205,33 @@ def test_eight_and_six_bits_hold_every_task_and_edge_case(
     assert skipped == UNKNOWN
     assert {verdict for row, verdict in found.items() if row not in UNKNOWN} == {"pass"}
     assert len(found) == 7 + 9
+
+
+LED = """version: 1
+limits:
+  divergence.kl_mean: {max: 0.02}
+  divergence.kl_p99: {max: 0.6}
+"""
+"""The demo's Q4_K_M is beyond the first, and of its tail 16 conversations cannot tell."""
+
+
+def test_a_tail_that_is_open_is_left_to_the_mean_that_fails_where_that_row_is_run(
+    demo_models: Callable[..., Path], project: Project
+) -> None:
+    models, limits = demo_models("F16", "Q4_K_M"), project.write("led.yaml", LED)
+    asked = (f"--qgate-thresholds={limits}", "--qgate-effort=quick")
+
+    said = "not decided: the artifact fails by divergence.kl_mean, on the same text"
+
+    both = gate(project, models, *asked, "-k", "divergence")
+    assert both.code == 1
+    assert judged(both, "qgate-demo-Q4_K_M") == {
+        "divergence.kl_mean": "fail",
+        "divergence.kl_p99": "skipped",
+        "divergence.same_top": "pass",
+    }
+    assert both.message("qgate-demo-Q4_K_M", "divergence.kl_p99").endswith(said)
+
+    alone = gate(project, models, *asked, "-k", "kl_p99")
+    assert alone.code == 1
+    assert judged(alone, "qgate-demo-Q4_K_M") == {"divergence.kl_p99": "inconclusive"}

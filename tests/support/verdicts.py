@@ -8,11 +8,11 @@ PASS, FAIL, ERROR = Verdict.PASS, Verdict.FAIL, Verdict.ERROR
 INCONCLUSIVE, SKIPPED, INCOMPLETE = Verdict.INCONCLUSIVE, Verdict.SKIPPED, Verdict.INCOMPLETE
 
 
-def estimate(value: float = 0.1, level: float = 0.95) -> Estimate:
+def estimate(value: float = 0.1, level: float = 0.95, half_width: float = 0.01) -> Estimate:
     return Estimate(
         value=value,
-        low=value - 0.01,
-        high=value + 0.01,
+        low=value - half_width,
+        high=value + half_width,
         level=level,
         n=10,
         unit="nats",
