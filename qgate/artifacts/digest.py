@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import ArtifactError
@@ -13,18 +16,23 @@ from qgate.untrusted.files import open_regular
 from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     import numpy as np
 
     from qgate.records import Artifact
 
 _BLOCK_BYTES = 1 << 20
+_MOST_LINKS = 40
+"""As many as Linux follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the file system says of a file: something changes when it is replaced or written to."""
+    """What the file system says of a file: something changes when it is replaced or written to.
+
+    Also of a link by which a file is reached, and of a directory above one.
+    """
 
     device: int
     inode: int
@@ -32,6 +40,19 @@ class Stamp:
     mtime_ns: int
     ctime_ns: int
     links: int
+    above_ns: int | None = None
+    """Of a directory alone: the mtime of the one that it lies in."""
+
+    def is_same(self, later: Stamp) -> bool:
+        """Whether nobody replaced it or wrote to it; a directory: whether nobody renamed it.
+
+        A new name of a directory changes its ctime, not its mtime, and the mtime of the directory
+        that it lies in. What comes and goes in it changes both of its own.
+        """
+        if self.above_ns is None or later.above_ns is None:
+            return self == later
+        is_touched = self.ctime_ns != later.ctime_ns and self.mtime_ns == later.mtime_ns
+        return not (is_touched and self.above_ns != later.above_ns)
 
     def is_only_linked(self, later: Stamp) -> bool:
         """Whether all that happened is that the file got or lost another name.
@@ -59,20 +80,46 @@ def digest(artifact: Artifact) -> str:
 
 
 def stamp(artifact: Artifact) -> tuple[Stamp, ...]:
-    """The stamps of the artifact's files; equal where nobody touched them in between.
+    """The stamps of the artifact's files, of links on the way to them, and of their directories.
+
+    A file that was moved away and back has another ctime. Where a link led to another file for a
+    while, or another directory had the name, the file has not: then link or directory shows it.
 
     Raises:
         ArtifactError: a file cannot be looked at.
     """
-    return tuple(_file_stamp(path) for path in artifact.files)
+    files, links, directories = dict[Path, Stamp](), dict[Path, Stamp](), dict[Path, Stamp]()
+    for path in artifact.files:
+        try:
+            files[path] = _stamp(path.stat())
+            links |= {link: _stamp(link.lstat()) for link in _links(path)}
+            for directory in (path.parent, path.resolve().parent):
+                above_ns = (directory / "..").stat().st_mtime_ns
+                directories[directory] = _stamp(directory.stat(), above_ns)
+        except OSError as error:
+            where = printable(str(path))
+            raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
+    return (*files.values(), *links.values(), *directories.values())
 
 
-def _file_stamp(path: Path) -> Stamp:
-    try:
-        found = path.stat()
-    except OSError as error:
-        where = printable(str(path))
-        raise ArtifactError(f"{where}: cannot be read: {error.strerror or error}.") from error
+def _links(path: Path) -> Iterator[Path]:
+    """The links that are followed, one after the other, where the path is opened."""
+    at, left = Path("/"), [*reversed(path.absolute().parts[1:])]
+    followed = 0
+    while left:
+        part = left.pop()
+        at = at.parent if part == ".." else at / part
+        if at.is_symlink():
+            yield at
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = at.readlink()
+            at = Path("/") if target.is_absolute() else at.parent
+            left += reversed(target.parts[target.is_absolute() :])
+
+
+def _stamp(found: os.stat_result, above_ns: int | None = None) -> Stamp:
     return Stamp(
         device=found.st_dev,
         inode=found.st_ino,
@@ -80,6 +127,7 @@ def _file_stamp(path: Path) -> Stamp:
         mtime_ns=found.st_mtime_ns,
         ctime_ns=found.st_ctime_ns,
         links=found.st_nlink,
+        above_ns=above_ns,
     )
 
 

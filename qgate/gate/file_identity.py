@@ -65,6 +65,9 @@ class FileIdentity:
         before, now = self._stamps.get(artifact.files, ()), artifacts.stamp(artifact)
         if before == now:
             return
+        if _are_same(before, now, or_linked=False):  # something came or went beside them
+            self._stamps[artifact.files] = now
+            return
         known = digest or self._digests.get(artifact.files)
         # a new hard link changes the ctime as a write does; the bytes tell which it was
         if not _are_same(before, now) or known not in (None, artifacts.digest(artifact)):
@@ -76,9 +79,12 @@ class FileIdentity:
         return artifact.files in self._stamps
 
 
-def _are_same(before: tuple[artifacts.Stamp, ...], now: tuple[artifacts.Stamp, ...]) -> bool:
+def _are_same(
+    before: tuple[artifacts.Stamp, ...], now: tuple[artifacts.Stamp, ...], *, or_linked: bool = True
+) -> bool:
     return len(before) == len(now) and all(
-        one == other or one.is_only_linked(other) for one, other in zip(before, now, strict=True)
+        one.is_same(other) or (or_linked and one.is_only_linked(other))
+        for one, other in zip(before, now, strict=True)
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.artifacts.gguf.header import read_header
 from qgate.artifacts.hf.weights import read_weights
-from qgate.runtimes.worker.reference_logits import UNQUANTIZED_TYPES, MatrixPlace
+from qgate.runtimes.worker.reference_logits import UNQUANTIZED_TYPES, MatrixPlace, identify
 from qgate.untrusted.json import read_object
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def find_output_matrix(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | N
         n_vocab=facts.n_vocab,
         width=tensor.shape[0],
         type_name=tensor.type_name,
+        file=identify(path.stat()),
     )
 
 
@@ -67,6 +68,7 @@ def _in_directory(artifact: Artifact, facts: ModelFacts) -> MatrixPlace | None:
         n_vocab=facts.n_vocab,
         width=tensor.shape[1],
         type_name=tensor.dtype,
+        file=identify(header.path.stat()),
     )
 
 

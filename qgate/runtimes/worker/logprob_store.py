@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qgate.errors import MeasurementError
-from qgate.runtimes.worker.reference_logits import Reference
+from qgate.runtimes.worker.reference_logits import Reference, mapped_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +47,8 @@ class TopKeeper:
 
     def __init__(self, stored: Stored, positions: int, k: int) -> None:
         shape = (positions, k)
-        self._logprobs = np.lib.format.open_memmap(
-            stored.array, mode="w+", dtype=np.float32, shape=shape
-        )
-        self._ids = np.lib.format.open_memmap(
-            _ids_beside(stored), mode="w+", dtype=np.int32, shape=shape
-        )
+        self._logprobs = mapped_file(stored.array, np.float32, shape)
+        self._ids = mapped_file(_ids_beside(stored), np.int32, shape)
 
     def keep(self, begin: int, rows: TopRows) -> None:
         self._ids[begin : begin + len(rows.ids)] = rows.ids

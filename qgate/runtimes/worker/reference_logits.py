@@ -21,11 +21,11 @@ import threading
 import weakref
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from qgate.errors import MeasurementError
+from qgate.errors import MeasurementError, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,13 @@ class MatrixPlace:
     width: int
     type_name: str
     """One of `UNQUANTIZED_TYPES`."""
+    file: tuple[int, ...] = ()
+    """What `identify` tells of the file; empty where any will do."""
+
+
+def identify(found: os.stat_result) -> tuple[int, ...]:
+    """Device, inode, size and time of the last write: another file has others."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +100,7 @@ class Keeper:
     """Writes the reference's kept positions while it is scored."""
 
     def __init__(self, stored: Stored, positions: int, columns: int) -> None:
-        self._array = np.lib.format.open_memmap(
-            stored.array, mode="w+", dtype=np.float16, shape=(positions, columns)
-        )
-        _reserve(stored.array)
+        self._array = mapped_file(stored.array, np.float16, (positions, columns))
         self._matrix = _Matrix(stored.matrix) if stored.matrix else None
 
     def keep(
@@ -116,16 +120,22 @@ class Keeper:
         return _tiles(rows if wanted is None else rows[wanted], self._matrix)
 
 
-def _reserve(path: str) -> None:
-    """Take the room of a sparse file now: a mapped page for which there is none kills the process.
+def mapped_file(path: str, dtype: type[np.generic], shape: tuple[int, int]) -> np.memmap[Any, Any]:
+    """A new .npy file as an array.
+
+    Its room is taken now: a mapped page for which there is none kills the process.
 
     Raises:
-        OSError: there is not enough.
+        StoreFull: the file cannot be made, or there is no room for it.
     """
-    with open(path, "r+b") as file:  # noqa: PTH123 - a string, as the parent sent it
-        size = os.fstat(file.fileno()).st_size
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        with open(path, "r+b") as file:  # noqa: PTH123 - a string, as the parent sent it
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise StoreFull(error.strerror or str(error)) from error
+    return array
 
 
 def _tiles(kept: np.ndarray, matrix: _Matrix | None) -> ReferenceTile:
@@ -148,6 +158,11 @@ class _Matrix:
         self._dtype = np.dtype(UNQUANTIZED_TYPES[place.type_name])
         self._file = os.open(place.path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
+        if place.file and tuple(place.file) != identify(os.fstat(self._file)):
+            raise MeasurementError(
+                f"{place.path}: got another file than the reference's when its output matrix was"
+                " read again; expected the same. Run again when nobody writes to it"
+            )
         self._scratch = threading.local()
 
     def rows(self, start: int, stop: int) -> np.ndarray:
