@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qgate.records import RuntimeFacts
     from qgate.runtimes.requests import Outcome, Work
 
-FORMAT = 3
+FORMAT = 4
 """Part of every name: raised when an entry's meaning changes."""
 
 
@@ -61,7 +61,7 @@ class OutcomeStore:
         name = name_entry(made_of)
         entry = self._store.find(name)
         if entry is not None:
-            return work.read(self._store.directory / name, entry)
+            return work.read(entry.place, entry.facts)
         outcome = perform()
         self._store.keep(name, lambda place: {"key_made_of": made_of, **work.save(outcome, place)})
         return outcome

@@ -4,7 +4,7 @@ An entry is a directory named by the digest of everything that could change its 
 weights' digest, the text's digest and windows, the runtime with its version, build and device.
 Another machine, library or text is another entry; nothing is ever overwritten or trusted by date.
 
-    <store>/<key>/entry.json   what the key was made of, digests of the arrays and its own, facts
+    <store>/<key>/entry.json   what the key was made of, digests of the arrays, facts, signature
                   ids.npy      token ids of the windows
                   clusters.npy which of the tokens that were asked about belong together
                   scored.npy   which of them count
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.served_model import ServedModel
     from qgate.thresholds import TextSettings
 
-FORMAT = 5
+FORMAT = 6
 """Part of every key: raised when an entry's meaning changes."""
 _SEED = 0
 

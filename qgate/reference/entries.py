@@ -1,103 +1,144 @@
-"""Entries of the reference store on disk: put in place whole, read only where every byte is intact.
+"""Entries of a store on disk: put in place whole, read only where every byte is what was signed.
 
-An entry is a directory with files and `entry.json`, which holds the files' digests and its own.
+An entry is a directory with files and `entry.json`, which holds the files' digests and a signature
+over them, over itself and over the entry's name. No link is followed, and a file that is not among
+the signed ones makes it no entry.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from qgate.errors import StoreFull
+from qgate.untrusted.files import open_unlinked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from qgate.reference.signing import Key
+
 LOCK_DEADLINE_S = 120.0
 """Who holds the lock of a store longer than this is stopped or hangs: he holds it to read one
 entry."""
+FACTS = "entry.json"
 _LOOK_AGAIN_S = 0.05
+_MOST_FACTS_BYTES = 64 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read_entry(place: Path) -> dict[str, Any] | None:
-    """The entry, if it is there and every byte is what it was; else it is measured again."""
+def read_entry(place: Path, key: Key) -> dict[str, Any] | None:
+    """The entry, if it is there and every byte is what was signed; else it is measured again."""
     try:
-        text = (place / "entry.json").read_text(encoding="utf-8")
-        entry: dict[str, Any] = json.loads(text)
-        if text != _render(entry):
-            return None
-        intact = all(_sha256(place / name) == want for name, want in entry["arrays"].items())
+        with _directory(place) as within:
+            with os.fdopen(open_unlinked(FACTS, within=within), encoding="utf-8") as file:
+                text = file.read(_MOST_FACTS_BYTES)
+            entry: dict[str, Any] = json.loads(text)
+            signed = _render(entry, place.name, key)
+            if not hmac.compare_digest(text.encode(), signed.encode()):
+                return None
+            arrays = entry["arrays"]
+            is_whole = set(_names(within)) == {FACTS, *arrays} and all(
+                _sha256(name, within) == want for name, want in arrays.items()
+            )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return entry if intact else None
+    return entry if is_whole else None
 
 
-def write_entry(work: Path, facts: dict[str, Any]) -> None:
-    """Write `entry.json` beside the files that lie in `work`."""
-    arrays = {path.name: _sha256(path) for path in sorted(work.iterdir())}
-    with (work / "entry.json").open("w", encoding="utf-8") as file:
-        file.write(_render({**facts, "arrays": arrays}))
+def write_entry(work: Path, name: str, facts: dict[str, Any], key: Key) -> None:
+    """Write `entry.json` beside the files that lie in `work`, for an entry of that name."""
+    with _directory(work) as within:
+        arrays = {file: _sha256(file, within) for file in sorted(_names(within))}
+    with (work / FACTS).open("x", encoding="utf-8") as file:
+        file.write(_render({**facts, "arrays": arrays}, name, key))
         file.flush()
         os.fsync(file.fileno())
 
 
-def put_in_place(work: Path, place: Path) -> dict[str, Any]:
+def put_in_place(work: Path, place: Path, key: Key) -> dict[str, Any]:
     """Give a finished entry its name, and return the one that now has it.
 
-    An intact one that is there already stays: the run that wrote it may be reading it. Runs that
-    put at the same time wait for each other; without, one would take away as damaged what another
-    has just mended.
+    An intact one that is there already stays: the run that wrote it may be reading it. Whoever puts
+    is `alone_in` the store; otherwise one would take away as damaged what another has just mended.
 
     Raises:
-        StoreFull: the store cannot be written to, or not be locked.
+        OSError: the store cannot be written to.
     """
-    entry = None
-    with contextlib.suppress(OSError), alone_in(place.parent):
-        entry = read_entry(place)
-        if entry is None:
-            _remove(place)
-            work.replace(place)
-            entry = read_entry(place)
+    entry = read_entry(place, key)
     if entry is None:
-        raise StoreFull(f"{place}: cannot be put into the store: not writable, or not lockable")
+        _remove(place)
+        work.replace(place)
+        entry = read_entry(place, key)
+    if entry is None:
+        raise OSError(errno.EIO, "what was written cannot be read again")
     return entry
 
 
 @contextlib.contextmanager
-def alone_in(store: Path) -> Iterator[None]:
+def alone_in(store: Path, patience_s: float = LOCK_DEADLINE_S) -> Iterator[None]:
     """Keep other threads and processes out; the lock goes with the process that holds it.
 
+    Args:
+        store: the directory.
+        patience_s: so long is waited for whoever is in there.
+
     Raises:
-        OSError: there can be no lock, or somebody else holds it for too long.
+        TimeoutError: somebody else holds it for longer; says who.
+        OSError: there can be no lock.
     """
-    # a link there would have another file opened, and nothing is to be written anyway
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.open(store / ".lock", flags, 0o666)
+    lock = open_unlinked(store / ".lock", os.O_RDWR | os.O_CREAT)
     try:
-        _wait_for(lock)
+        _wait_for(lock, patience_s)
+        with contextlib.suppress(OSError):  # a full disk
+            if os.fstat(lock).st_nlink == 1:  # else its other name may be anybody's file
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(lock)
 
 
-def _wait_for(lock: int) -> None:
-    until = time.monotonic() + LOCK_DEADLINE_S
+def _wait_for(lock: int, patience_s: float) -> None:
+    until = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
-                raise
+                raise TimeoutError(errno.ETIMEDOUT, f"its lock is {_holder(lock)}") from None
             time.sleep(_LOOK_AGAIN_S)
         else:
             return
+
+
+def _holder(lock: int) -> str:
+    written = os.pread(lock, 20, 0).split()
+    is_known = len(written) == 1 and written[0].isdigit()
+    return f"held by process {int(written[0])}" if is_known else "held by another process"
+
+
+@contextlib.contextmanager
+def _directory(place: Path) -> Iterator[int]:
+    """A descriptor of it; a link in its place is none."""
+    opened = os.open(place, _DIRECTORY)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _names(within: int) -> Iterator[str]:
+    with os.scandir(within) as listing:
+        yield from (entry.name for entry in listing)
 
 
 def _remove(place: Path) -> None:
@@ -107,13 +148,12 @@ def _remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def _render(entry: dict[str, Any]) -> str:
-    body = {name: value for name, value in entry.items() if name != "digest"}
-    text = json.dumps(body, sort_keys=True, allow_nan=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return json.dumps({**body, "digest": digest}, indent=1, sort_keys=True)
+def _render(entry: dict[str, Any], name: str, key: Key) -> str:
+    body = {fact: value for fact, value in entry.items() if fact != "signature"}
+    signature = key.sign(name, json.dumps(body, sort_keys=True, allow_nan=False))
+    return json.dumps({**body, "signature": signature}, indent=1, sort_keys=True)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(name: str, within: int) -> str:
+    with os.fdopen(open_unlinked(name, within=within), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

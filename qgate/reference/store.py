@@ -3,13 +3,16 @@
 A store is a help and never a condition. What cannot be read is measured again, what cannot be
 written is used all the same and measured again by the next run, and either is said once.
 
-    <store>/<key>/           an entry, see `qgate.reference.entries`
+    <store>/<name>-<key>/    an entry of the key of that name, see `qgate.reference.entries`
             .lock            held while an entry is put in place, dropped, or noted as in use
             .run-<id>        names of the entries that a running gate uses; locked while it runs
-            .measuring-<id>  an entry in the making
+            .measuring-<id>  an entry in the making; locked by who makes it
 
 When the entries take more than the limit, those that were used the longest time ago are dropped,
 but none that a running gate uses. An entry was used when its `entry.json` was last touched.
+
+The store's directory, and what lies above it, may be links that the user made: nothing but new
+files of the names above is put there. Below it no link is followed.
 """
 
 from __future__ import annotations
@@ -18,18 +21,26 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import functools
 import os
 import re
-import shutil
 import tempfile
-import time
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgate.errors import MeasurementError, StoreFull, UsageError
-from qgate.reference.entries import alone_in, put_in_place, read_entry, write_entry
+from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
+from qgate.reference.entries import (
+    FACTS,
+    LOCK_DEADLINE_S,
+    alone_in,
+    put_in_place,
+    read_entry,
+    write_entry,
+)
+from qgate.reference.signing import VARIABLE, Key, find_key
+from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.work_folder import WorkFolder, sweep, sweep_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,10 +50,9 @@ DEFAULT_GIB = 20.0
 text; the answers of an artifact take a few MB. A CI cache holds as much."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)
-_ENTRY_NAME = re.compile(r"[0-9a-f]{32}")
+_ENTRY_NAME = re.compile(r"[0-9a-f]{32}(-[0-9a-f]{8})?")
 _LEFT_OVER = re.compile(r"\.(measuring|dropped)-.*")
-_LEFT_OVER_AFTER_S = 24 * 3600.0
-"""No entry takes a day to make; what is older was left by a run that was killed."""
+_MOST_NOTES_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,35 +67,41 @@ class Entry:
 class Store:
     """Entries under one directory; safe for several runs at once."""
 
-    def __init__(self, directory: Path, limit_bytes: float = DEFAULT_GIB * 2**30) -> None:
+    def __init__(
+        self, directory: Path, limit_bytes: float = DEFAULT_GIB * 2**30, key: Key | None = None
+    ) -> None:
         self.directory = directory.absolute()  # children work elsewhere
         self._limit_bytes = limit_bytes
+        self._given_key = key
         self._notes: dict[str, None] = {}
         self._in_use: set[str] = set()
         self._run: int | None = None
         self._run_path: Path | None = None
-        self._spare: Path | None = None
+        self._spare: WorkFolder | None = None
         self._bytes: int | None = None
         self._is_refused = False
+        self._patience_s = LOCK_DEADLINE_S
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What has to be said at the end of the run, each line once."""
         return tuple(self._notes)
 
-    def find(self, name: str) -> dict[str, Any] | None:
-        """The facts of the intact entry of that name; None where there is none."""
-        place = self.directory / name
-        if not os.path.lexists(place):
+    def find(self, name: str) -> Entry | None:
+        """The intact entry of that name; None where there is none."""
+        place = self._place(self.directory, name)
+        if self._key.problem or not os.path.lexists(place):
+            if name in self._names_of_others:
+                self._say_not_ours()
             return None
-        self._note_use(name)
-        facts = read_entry(place)
+        self._note_use(place.name)
+        facts = read_entry(place, self._key)
         if facts is None:
-            self._say(f"store: a damaged entry was found and is measured again: {place}")
+            self._say_not_ours()
             return None
         with contextlib.suppress(OSError):
-            os.utime(place / "entry.json")
-        return facts
+            os.utime(place / FACTS, follow_symlinks=False)
+        return Entry(place=place, facts=facts, was_there=True)
 
     def keep(self, name: str, save: Callable[[Path], dict[str, Any]]) -> None:
         """Write an entry of what is known already; where that fails it is said, and no more.
@@ -94,6 +110,8 @@ class Store:
             name: of the entry.
             save: writes files into the directory that it is given and returns the other facts.
         """
+        if self._key.problem:
+            return
         try:
             self._make(self.directory, name, save)
         except (OSError, MeasurementError) as error:
@@ -112,25 +130,26 @@ class Store:
             QGateError: what `make` raises.
             MeasurementError: the entry can be written nowhere.
         """
-        facts = self.find(name)
-        if facts is not None:
-            return Entry(place=self.directory / name, facts=facts, was_there=True)
+        found = self.find(name)
+        if found is not None:
+            return found
         try:
-            return self._make(self.directory, name, make)
+            if not self._key.problem:
+                return self._make(self.directory, name, make)
         except (OSError, StoreFull) as error:
             if not _is_of_the_disk(error):
                 raise
             self._say_not_kept(error)
-        if self._spare is None:
-            self._spare = Path(tempfile.mkdtemp(prefix="qgate-store-"))
-            weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
         try:
-            return self._make(self._spare, name, make)
+            with _told_of_the_disk():
+                self._spare = self._spare or WorkFolder("qgate-store-")
+            return self._make(self._spare.path, name, make)
         except (OSError, StoreFull) as error:
             if not _is_of_the_disk(error):
                 raise
+            beside = self._spare.path.parent if self._spare else "a temporary directory"
             raise MeasurementError(
-                f"store: got no room in {self.directory} nor in {self._spare.parent}"
+                f"store: got no room in {self.directory} nor in {beside}"
                 f" ({_reason(error)}); expected room for one entry. Free some space, or name"
                 " another directory with --qgate-store DIR"
             ) from error
@@ -145,82 +164,120 @@ class Store:
             self._run = None
         self._in_use.clear()
         if self._spare is not None:
-            shutil.rmtree(self._spare, ignore_errors=True)
+            self._spare.close()
             self._spare = None
+
+    # --- whose entries ------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _key(self) -> Key:
+        key = self._given_key or find_key(os.environ)
+        if key.problem:
+            self._say(
+                f"store: nothing is kept for later runs: no key to sign it with ({key.problem})."
+                f" Mend that, or set {VARIABLE}"
+            )
+        return key
+
+    def _place(self, directory: Path, name: str) -> Path:
+        """Each key has entries of its own: who has another may be reading his."""
+        return directory / f"{name}-{self._key.name}"
+
+    @functools.cached_property
+    def _names_of_others(self) -> frozenset[str]:
+        """Names under which there are entries of other keys, or unsigned ones."""
+        try:
+            found = [place.name.rpartition("-") for place in self.directory.iterdir()]
+        except OSError:
+            return frozenset()
+        return frozenset(name or key for name, _, key in found if key != self._key.name)
+
+    def _say_not_ours(self) -> None:
+        self._say(
+            f"store: {self.directory}: got entries that are damaged, or not signed with this key;"
+            f" they are measured again. Who shares a store shares {VARIABLE}"
+        )
 
     # --- entries in the making ----------------------------------------------------------------
 
     def _make(self, directory: Path, name: str, make: Callable[[Path], dict[str, Any]]) -> Entry:
-        directory.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".measuring-", dir=directory))
-        try:
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            write_entry(work, {**make(work), "measured_at": now})
-            if directory == self.directory:
-                self._note_use(name)
-            facts = put_in_place(work, directory / name)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        place = self._place(directory, name)
+        with _told_of_the_disk():
+            directory.mkdir(parents=True, exist_ok=True)
+            folder = WorkFolder(".measuring-", directory)
+        with folder as work:
+            try:
+                made = make(work)
+            except (OSError, RuntimeFailed) as error:
+                if work.is_dir():
+                    raise
+                raise StoreFull("it was removed while something was written there") from error
+            with _told_of_the_disk():
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                write_entry(work, place.name, {**made, "measured_at": now}, self._key)
+                if directory == self.directory:
+                    self._note_use(place.name)
+                with self._alone(directory):
+                    facts = put_in_place(work, place, self._key)
         if directory == self.directory:
             with contextlib.suppress(OSError):
-                self._hold_to_limit(name)
-        return Entry(place=directory / name, facts=facts, was_there=False)
+                self._hold_to_limit(place.name)
+        return Entry(place=place, facts=facts, was_there=False)
 
     def _say_not_kept(self, error: Exception) -> None:
         if self._is_refused:
             return
         self._is_refused = True
+        reason, remedy = _reason(error), "Free some space or make it writable"
+        if isinstance(error.__cause__ or error, TimeoutError):
+            remedy = "End that process"
         self._say(
-            f"store: {self.directory}: not everything could be kept ({_reason(error)}): the next"
-            " run measures it again. Free some space, or name another directory with"
-            " --qgate-store DIR"
+            f"store: {self.directory}: not everything could be kept ({reason}; disk:"
+            f" {_disk_of(self.directory)}): the next run measures it again. {remedy}, or name"
+            " another directory with --qgate-store DIR"
         )
 
     def _say(self, note: str) -> None:
         self._notes[note] = None
 
+    @contextlib.contextmanager
+    def _alone(self, directory: Path) -> Iterator[None]:
+        """Waits once a run for who holds the lock; then it is had at once or not at all."""
+        try:
+            with alone_in(directory, self._patience_s):
+                yield
+        except TimeoutError as error:
+            self._patience_s = 0.0
+            self._say_not_kept(error)
+            raise
+
     # --- entries in use -----------------------------------------------------------------------
 
-    def _note_use(self, name: str) -> None:
+    def _note_use(self, place: str) -> None:
         """Keep other runs from dropping the entry; a store that takes no note drops nothing."""
-        if name in self._in_use:
+        if place in self._in_use:
             return
-        self._in_use.add(name)
-        with contextlib.suppress(OSError), alone_in(self.directory):
+        self._in_use.add(place)
+        with contextlib.suppress(OSError), self._alone(self.directory):
             if self._run is None:
                 self._run, path = tempfile.mkstemp(prefix=".run-", dir=self.directory)
                 self._run_path = Path(path)
                 fcntl.flock(self._run, fcntl.LOCK_EX)
-            os.write(self._run, f"{name}\n".encode())
-
-    def _used_by_others(self) -> set[str]:
-        """Names that other running gates use; the notes of those that ended are removed."""
-        found: set[str] = set()
-        for path in self.directory.glob(".run-*"):
-            if path == self._run_path:
-                continue
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink(missing_ok=True)
-                except BlockingIOError:
-                    found |= set(file.read().decode(errors="replace").split())
-        return found
+            os.write(self._run, f"{place}\n".encode())
 
     # --- the limit ----------------------------------------------------------------------------
 
     def _hold_to_limit(self, newest: str) -> None:
         if self._bytes is None:
-            _remove_left_overs(self.directory)
             self._bytes = sum(size for _, size, _ in _measure_entries(self.directory))
         else:
             self._bytes += _size(self.directory / newest)
         if self._bytes > self._limit_bytes:
-            with alone_in(self.directory):
+            with self._alone(self.directory):
                 self._drop_least_used()
 
     def _drop_least_used(self) -> None:
-        in_use = self._in_use | self._used_by_others()
+        in_use = self._in_use | _used_by_others(self.directory, self._run_path)
         entries = sorted(_measure_entries(self.directory), key=lambda entry: entry[0])
         total = sum(size for _, size, _ in entries)
         for _, size, place in entries:
@@ -229,9 +286,8 @@ class Store:
             if place.name in in_use:
                 continue
             # renamed first: half of an entry never has an entry's name
-            dropped = Path(tempfile.mkdtemp(prefix=".dropped-", dir=self.directory))
-            place.rename(dropped / place.name)
-            shutil.rmtree(dropped, ignore_errors=True)
+            with WorkFolder(".dropped-", self.directory) as dropped:
+                place.rename(dropped / place.name)
             total -= size
         self._bytes = total
         if total > self._limit_bytes:
@@ -242,13 +298,14 @@ class Store:
 
 
 def require_usable(directory: Path) -> None:
-    """Find out before the run whether measurements can be kept there.
+    """Find out before the run whether measurements can be kept there; remove what killed runs left.
 
     A full disk is no reason to refuse: what is measured can be judged all the same.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: they cannot, or the key of the environment is none.
     """
+    find_key(os.environ)
     for path in (directory, *directory.parents):
         if path.is_dir():
             break
@@ -259,13 +316,48 @@ def require_usable(directory: Path) -> None:
             )
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        Path(tempfile.mkdtemp(prefix=".measuring-", dir=directory)).rmdir()
+        WorkFolder(".measuring-", directory).close()
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise UsageError(
                 f"--qgate-store: {directory}: cannot be written ({error.strerror}); expected a"
                 " directory in which measurements can be kept. Name another with --qgate-store DIR"
             ) from error
+
+    sweep(directory, _LEFT_OVER)
+    sweep_temporary()
+    if any(directory.glob(".run-*")):
+        with contextlib.suppress(OSError), alone_in(directory, patience_s=0.0):
+            _used_by_others(directory, None)
+
+
+def _used_by_others(directory: Path, own: Path | None) -> set[str]:
+    """Names that other running gates use; the notes of those that ended are removed."""
+    found: set[str] = set()
+    for path in directory.glob(".run-*"):
+        if path == own:
+            continue
+        with contextlib.suppress(OSError), os.fdopen(open_unlinked(path), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+            except BlockingIOError:
+                found |= set(file.read(_MOST_NOTES_BYTES).decode(errors="replace").split())
+    return found
+
+
+@contextlib.contextmanager
+def _told_of_the_disk() -> Iterator[None]:
+    """Nothing but the disk can be the cause of an OSError in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFull(_reason(error)) from error
+
+
+def _disk_of(path: Path) -> Path:
+    """The place where the file system is mounted that it lies on, or would."""
+    return next((one for one in (path, *path.parents) if os.path.ismount(one)), path)
 
 
 def _is_of_the_disk(error: Exception) -> bool:
@@ -281,7 +373,7 @@ def _measure_entries(directory: Path) -> Iterator[tuple[float, int, Path]]:
     for place in directory.iterdir():
         if _ENTRY_NAME.fullmatch(place.name) and place.is_dir() and not place.is_symlink():
             try:
-                used = (place / "entry.json").stat().st_mtime
+                used = (place / FACTS).lstat().st_mtime
             except OSError:
                 used = 0.0
             yield used, _size(place), place
@@ -289,14 +381,5 @@ def _measure_entries(directory: Path) -> Iterator[tuple[float, int, Path]]:
 
 def _size(place: Path) -> int:
     with contextlib.suppress(OSError):
-        return sum(file.stat().st_size for file in os.scandir(place))
+        return sum(file.stat(follow_symlinks=False).st_size for file in os.scandir(place))
     return 0
-
-
-def _remove_left_overs(directory: Path) -> None:
-    """Take away what killed runs left in the making."""
-    for place in directory.iterdir():
-        if _LEFT_OVER.fullmatch(place.name):
-            with contextlib.suppress(OSError):
-                if time.time() - place.stat().st_mtime > _LEFT_OVER_AFTER_S:
-                    shutil.rmtree(place, ignore_errors=True)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -28,6 +26,7 @@ from qgate.errors import QGateError, RequestProgress, RuntimeFailed
 from qgate.runtimes import launch as child
 from qgate.runtimes import wire
 from qgate.untrusted.text import printable, quoted
+from qgate.untrusted.work_folder import WorkFolder
 
 ProgressSink = Callable[[str, int, int], None]
 """sink(what, done, total), called about once a second while a request runs."""
@@ -70,11 +69,11 @@ class Host:
         self._sender: threading.Thread | None = None
         self._hung = ""
         self._reached: RequestProgress | None = None
-        self._directory = tempfile.mkdtemp(prefix="qgate-child-")
+        self._folder = _own_folder()
         try:
-            self._child = child.start(settings.python, settings.runtime, self._directory)
+            self._child = child.start(settings.python, settings.runtime, str(self._folder.path))
         except errors.RuntimeUnavailable:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._folder.close()
             raise
         assert self._child.stdout is not None
         assert self._child.stderr is not None
@@ -197,7 +196,7 @@ class Host:
         self._kill()
         for reader in self._readers:  # each closes its stream at its end, which may come later:
             reader.join(timeout=_LEAVE_S)  # a process that left the session can hold it open
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._folder.close()
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -243,6 +242,21 @@ class _Deadline:
 
     def left_s(self) -> float:
         return max(self._until - time.monotonic(), 0.0)
+
+
+def _own_folder() -> WorkFolder:
+    """The empty directory that a child works in.
+
+    Raises:
+        RuntimeUnavailable: there can be none.
+    """
+    try:
+        return WorkFolder("qgate-child-")
+    except OSError as error:
+        raise errors.RuntimeUnavailable(
+            f"runtime: got no directory for its child ({error.strerror}); expected room for an"
+            " empty one where temporary files lie. Free some space, or name another with TMPDIR"
+        ) from error
 
 
 def _unseen() -> contextlib.AbstractContextManager[ProgressSink]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from qgate.runtimes.verbs import Verb
     from qgate.runtimes.worker.reference_logits import Stored
 
-FORMAT = 2
+FORMAT = 3
 """Part of every name: raised when the meaning of an answer changes."""
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -123,12 +123,12 @@ class Recall:
         if entry is None:
             return None
         try:
-            found = wire.decode((self._store.directory / name / _ANSWER).read_bytes())
+            found = wire.decode((entry.place / _ANSWER).read_bytes())
         except (OSError, RuntimeFailed):
             return None
         if not _is_readable(verb, found.get("answer")):
             return None
-        measured_at = str(entry.get("measured_at", ""))
+        measured_at = str(entry.facts.get("measured_at", ""))
         self._oldest = min(self._oldest or measured_at, measured_at)
         return found
 
@@ -213,7 +213,7 @@ class RecallingHost(Host):
 def _identify(stored: Stored) -> Stored:
     """The reference's distributions by what they are, not by where they lie."""
     entry = Path(stored.array).parent / "entry.json"
-    matrix = stored.matrix and dataclasses.replace(stored.matrix, path="")
+    matrix = stored.matrix and dataclasses.replace(stored.matrix, path="", file=())
     digest = hashlib.sha256(entry.read_bytes()).hexdigest()
     return dataclasses.replace(stored, array=digest, matrix=matrix)
 

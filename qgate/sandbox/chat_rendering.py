@@ -11,13 +11,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qgate
 from qgate.errors import MeasurementError
 from qgate.runtimes.environment import child_environment
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def render_chats(chat: Chat, chats: Sequence[Sequence[Mapping[str, str]]]) -> li
     )
     package = str(Path(qgate.__file__).resolve().parents[1])
     try:
-        with tempfile.TemporaryDirectory(prefix="qgate-template-") as directory:
+        with WorkFolder("qgate-template-") as directory:
             done = subprocess.run(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, package],
                 input=asked.encode(),

@@ -9,8 +9,6 @@ import platform
 import shutil
 import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError
@@ -18,9 +16,11 @@ from qgate.sandbox.isolation import ENVIRONMENT, Isolation, names_at_the_top, un
 from qgate.sandbox.programs import Limits, Program
 from qgate.sandbox.runs import run_programs
 from qgate.sandbox.seccomp import MACHINES
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from typing import Literal
 
     Tool = Literal["bwrap", "unshare"]
@@ -133,8 +133,8 @@ def _tried(tool: Tool, *, is_root: bool) -> Isolation:
 @contextlib.contextmanager
 def _bait() -> Iterator[tuple[str, Path]]:
     """A program that tries to get out, and the directory that it should not find."""
-    with tempfile.TemporaryDirectory(prefix="qgate-probe-") as name, _listener() as port:
-        secret = Path(name, "secret")
+    with WorkFolder("qgate-probe-") as place, _listener() as port:
+        name, secret = str(place), place / "secret"
         secret.write_text(_SECRET)
         facts = {
             "NAMES": sorted(ENVIRONMENT),
@@ -147,7 +147,7 @@ def _bait() -> Iterator[tuple[str, Path]]:
             "PROCESSES": _LIMITS.processes,
         }
         lines = [f"{key} = {value!r}" for key, value in facts.items()]
-        yield "\n".join([*lines, _ATTEMPTS]), Path(name)
+        yield "\n".join([*lines, _ATTEMPTS]), place
 
 
 @contextlib.contextmanager

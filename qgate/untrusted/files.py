@@ -5,6 +5,7 @@ Plain reads and no mmap: a file that is truncated under a mapping ends the proce
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -47,6 +48,25 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise ArtifactError(f"{where}: not a regular file. Refused.")
     return file
+
+
+def open_unlinked(path: Path | str, flags: int = os.O_RDONLY, within: int | None = None) -> int:
+    """A descriptor of the regular file of that very name: no link in its place is followed.
+
+    Args:
+        path: its name; what lies above it may be links.
+        flags: of `os.open`; a file that is made can be read and written by all whom the umask lets.
+        within: the descriptor of the directory that a relative name is meant in.
+
+    Raises:
+        OSError: it cannot be opened, or is a link, a FIFO or a device.
+    """
+    safe = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    opened = os.open(path, safe, 0o666, dir_fd=within)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return opened
 
 
 class Window:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,8 +14,8 @@ import numpy as np
 import pytest
 
 from qgate.artifacts.digest import name_entry
-from qgate.errors import MeasurementError
-from qgate.reference.entries import put_in_place, read_entry, write_entry
+from qgate.reference.entries import alone_in, put_in_place, read_entry, write_entry
+from qgate.reference.signing import Key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +23,21 @@ if TYPE_CHECKING:
 FACTS = {"stride": 3, "self_kl_nats": 1.5e-7, "facts": {"n_vocab": 64}, "name": "é"}
 
 
-def make(place: Path, seed: int = 0, size: int = 20) -> Path:
+KEY = Key(secret=b"a key of this user's, 32 bytes and more")
+
+
+def make(place: Path, seed: int = 0, size: int = 20, name: str = "", key: Key = KEY) -> Path:
+    """An entry; one in the making is signed for the name that it will have."""
     place.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     np.save(place / "ids.npy", rng.integers(0, 64, size))
     np.save(place / "nll.npy", rng.random(size))
-    write_entry(place, FACTS)
+    write_entry(place, name or place.name, FACTS, key)
     return place
 
 
 def test_an_entry_is_read_as_it_was_written(tmp_path: Path) -> None:
-    entry = read_entry(make(tmp_path / "entry"))
+    entry = read_entry(make(tmp_path / "entry"), KEY)
 
     assert entry is not None
     assert FACTS.items() <= entry.items()
@@ -46,15 +54,15 @@ def test_no_byte_can_change_unnoticed(tmp_path: Path, name: str) -> None:
             changed = bytearray(intact)
             changed[place] ^= flip
             path.write_bytes(changed)
-            assert read_entry(path.parent) is None, (place, flip)
+            assert read_entry(path.parent, KEY) is None, (place, flip)
     for cut in (0, 1, len(intact) // 2, len(intact) - 1):
         path.write_bytes(intact[:cut])
-        assert read_entry(path.parent) is None
+        assert read_entry(path.parent, KEY) is None
     path.write_bytes(intact + b"\n")
-    assert read_entry(path.parent) is None
+    assert read_entry(path.parent, KEY) is None
 
     path.write_bytes(intact)
-    assert read_entry(path.parent) is not None
+    assert read_entry(path.parent, KEY) is not None
 
 
 NOT_ENTRIES = ["", "[]", "null", "{}", '"entry"', "[" * 100_000, '{"arrays": []}', '{"arrays": 1}']
@@ -65,7 +73,7 @@ def test_what_is_no_entry_is_absent(tmp_path: Path, text: str) -> None:
     make(tmp_path / "entry")
     (tmp_path / "entry" / "entry.json").write_text(text)
 
-    assert read_entry(tmp_path / "entry") is None
+    assert read_entry(tmp_path / "entry", KEY) is None
 
 
 def test_a_lost_array_and_a_lost_directory_are_absent_entries(tmp_path: Path) -> None:
@@ -73,18 +81,18 @@ def test_a_lost_array_and_a_lost_directory_are_absent_entries(tmp_path: Path) ->
     (tmp_path / "entry" / "nll.npy").unlink()
     (tmp_path / "file").write_text("")
 
-    assert read_entry(tmp_path / "entry") is None
-    assert read_entry(tmp_path / "nowhere") is None
-    assert read_entry(tmp_path / "file") is None
+    assert read_entry(tmp_path / "entry", KEY) is None
+    assert read_entry(tmp_path / "nowhere", KEY) is None
+    assert read_entry(tmp_path / "file", KEY) is None
 
 
 def test_an_intact_entry_is_never_replaced(tmp_path: Path) -> None:
     place = make(tmp_path / "entry", seed=1)
     before = {path: (path.stat().st_ino, path.read_bytes()) for path in place.iterdir()}
 
-    stands = put_in_place(make(tmp_path / "work", seed=2), place)
+    stands = put(make(tmp_path / "work", seed=2, name="entry"), place)
 
-    assert stands == read_entry(place)
+    assert stands == read_entry(place, KEY)
     assert {path: (path.stat().st_ino, path.read_bytes()) for path in place.iterdir()} == before
 
 
@@ -99,22 +107,11 @@ def test_a_damaged_entry_is_replaced(tmp_path: Path, damage: str) -> None:
         for path in place.iterdir():
             path.unlink()
 
-    stands = put_in_place(make(tmp_path / "store" / "work", seed=2), place)
+    stands = put(make(tmp_path / "store" / "work", seed=2, name="entry"), place)
 
-    assert stands == read_entry(place)
+    assert stands == read_entry(place, KEY)
     assert (np.load(place / "ids.npy") == np.random.default_rng(2).integers(0, 64, 20)).all()
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".lock", "entry"]
-
-
-def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
-    place = tmp_path / "absent" / "entry"
-
-    with pytest.raises(MeasurementError) as caught:
-        put_in_place(make(tmp_path / "work"), place)
-
-    assert str(caught.value) == (
-        f"{place}: cannot be put into the store: not writable, or not lockable"
-    )
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -122,34 +119,125 @@ def test_many_at_once_all_get_the_one_that_stands(tmp_path: Path, is_damaged: bo
     runs, store = 6, tmp_path / "store"
     for turn in range(50):
         place = store / f"entry{turn}"
-        works = [make(store / f"work{turn}-{run}") for run in range(runs)]
+        works = [make(store / f"work{turn}-{run}", name=place.name) for run in range(runs)]
         if is_damaged:
             (make(place) / "ids.npy").write_bytes(b"x")
         together = threading.Barrier(runs)
 
-        def put(
+        def meet(
             work: Path, place: Path = place, together: threading.Barrier = together
         ) -> dict[str, object]:
             together.wait()
-            return put_in_place(work, place)
+            return put(work, place)
 
         with ThreadPoolExecutor(runs) as pool:
-            found = list(pool.map(put, works))
+            found = list(pool.map(meet, works))
 
-        assert all(entry == read_entry(place) for entry in found)
-        assert read_entry(place) is not None
+        assert all(entry == read_entry(place, KEY) for entry in found)
+        assert read_entry(place, KEY) is not None
 
 
-def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+def put(work: Path, place: Path) -> dict[str, object]:
+    with alone_in(place.parent):
+        return put_in_place(work, place, KEY)
+
+
+# --- forged ---------------------------------------------------------------------------------------
+
+
+def test_an_entry_of_another_key_is_none(tmp_path: Path) -> None:
+    forged = make(tmp_path / "entry", key=Key(secret=b"a key of somebody else's, 32 bytes too"))
+
+    assert read_entry(forged, KEY) is None
+
+
+def test_an_entry_under_another_name_is_none(tmp_path: Path) -> None:
+    """What an artifact answered was signed, too: it is not to be the reference's answer."""
+    of_the_artifact = make(tmp_path / "artifact")
+
+    of_the_artifact.rename(tmp_path / "reference")
+
+    assert read_entry(tmp_path / "reference", KEY) is None
+
+
+def test_a_file_that_was_not_signed_makes_it_no_entry(tmp_path: Path) -> None:
+    """`topics.npy` and `top_logprobs.npy` are read where they are there."""
+    place = make(tmp_path / "entry")
+
+    np.save(place / "top_logprobs.npy", np.zeros(20))
+
+    assert read_entry(place, KEY) is None
+
+
+@pytest.mark.parametrize("what", ["the entry", "entry.json", "ids.npy"])
+def test_no_link_to_what_was_signed_is_followed(tmp_path: Path, what: str) -> None:
+    place = make(tmp_path / "store" / "entry")
+    victim = place if what == "the entry" else place / what
+    elsewhere = tmp_path / "elsewhere" / victim.name
+    elsewhere.parent.mkdir()
+    victim.rename(elsewhere)
+
+    victim.symlink_to(elsewhere)
+
+    assert read_entry(place, KEY) is None
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    place = make(tmp_path / "entry")
+    (place / "ids.npy").unlink()
+
+    os.mkfifo(place / "ids.npy")
+
+    assert read_entry(place, KEY) is None
+
+
+# --- the lock -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard"])
+def test_a_link_in_the_place_of_the_lock_changes_nobody_s_file(tmp_path: Path, link: str) -> None:
     kept = tmp_path / "kept.txt"
     kept.write_text("not a lock")
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / ".lock").symlink_to(kept)
+    lock = tmp_path / ".lock"
+    if link == "hard":
+        lock.hardlink_to(kept)
+    else:
+        lock.symlink_to(kept)
 
-    with pytest.raises(MeasurementError, match="cannot be put into the store"):
-        put_in_place(make(tmp_path / "store" / "work"), tmp_path / "store" / "entry")
+    with contextlib.suppress(OSError), alone_in(tmp_path):
+        pass
 
     assert kept.read_text() == "not a lock"
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from qgate.reference.entries import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_who_holds_the_lock_for_too_long_is_named(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+
+        with (
+            pytest.raises(TimeoutError, match=f"its lock is held by process {holder.pid}$"),
+            alone_in(tmp_path, patience_s=0.1),
+        ):
+            pytest.fail("two were alone")
+        holder.kill()
+    with alone_in(tmp_path, patience_s=0.1):
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
 
 
 MADE_OF = {"format": 1, "work": "sha256:1", "runtime": {"name": "fake", "build": "numpy"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,15 +16,30 @@ import pytest
 
 from qgate.artifacts.digest import name_entry
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
-from qgate.reference.entries import read_entry
+from qgate.reference.entries import alone_in, read_entry
+from qgate.reference.signing import Key, find_key
 from qgate.reference.store import Store, require_usable
-from tests.support.references import entries
+from tests.support.references import entries, signed_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 KB = 1000
+NOT_OURS = (
+    "store: {}: got entries that are damaged, or not signed with this key; they are measured again."
+    " Who shares a store shares QGATE_STORE_KEY"
+)
 NAMES = [name_entry({"number": number}) for number in range(6)]
+
+
+def read(place: Path) -> dict[str, Any] | None:
+    return read_entry(place, find_key(os.environ))
+
+
+def names(directory: Path) -> list[str]:
+    """Of what lies there; of entries without the key's."""
+    suffix = signed_place(Path(), "").name
+    return [name.removesuffix(suffix) for name in entries(directory)]
 
 
 def fill(place: Path, seed: int = 0) -> dict[str, Any]:
@@ -49,25 +65,23 @@ def test_an_entry_is_made_once(tmp_path: Path) -> None:
     first, second = (store.get_or_make("entry", note) for _ in range(2))
 
     assert (first.was_there, second.was_there) == (False, True)
-    assert first.facts == second.facts == read_entry(store.directory / "entry")
+    assert first.facts == second.facts == read(first.place)
     assert len(made) == 1
-    assert entries(store.directory) == ["entry"]
+    assert names(store.directory) == ["entry"]
     assert store.notes == ()
 
 
 @pytest.mark.parametrize("name", ["entry.json", "ids.npy"])
 def test_a_damaged_entry_is_made_again_which_is_said_once(tmp_path: Path, name: str) -> None:
     Store(tmp_path).get_or_make("entry", fill)
-    (tmp_path / "entry" / name).write_bytes(b"x")
+    (signed_place(tmp_path, "entry") / name).write_bytes(b"x")
     store = Store(tmp_path)
 
     found = [store.get_or_make("entry", lambda place: fill(place, seed=1)) for _ in range(2)]
 
     assert [(one.facts["stride"], one.was_there) for one in found] == [(1, False), (1, True)]
-    assert read_entry(tmp_path / "entry") == found[0].facts
-    assert store.notes == (
-        f"store: a damaged entry was found and is measured again: {tmp_path / 'entry'}",
-    )
+    assert read(signed_place(tmp_path, "entry")) == found[0].facts
+    assert store.notes == (NOT_OURS.format(tmp_path),)
 
 
 @pytest.mark.parametrize("error", [RuntimeFailed("it crashed"), KeyboardInterrupt()], ids=repr)
@@ -90,7 +104,7 @@ def test_whoever_finishes_second_gets_the_entry_that_stands(tmp_path: Path) -> N
     found = Store(tmp_path).get_or_make("entry", make_beside_another)
 
     assert found.facts["stride"] == 1
-    assert found.facts == read_entry(tmp_path / "entry")
+    assert found.facts == read(signed_place(tmp_path, "entry"))
 
 
 def test_a_store_forgets_its_notes_of_use_when_it_is_closed(tmp_path: Path) -> None:
@@ -99,10 +113,62 @@ def test_a_store_forgets_its_notes_of_use_when_it_is_closed(tmp_path: Path) -> N
 
     store.close()
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "entry"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".lock",
+        signed_place(tmp_path, "entry").name,
+    }
+
+
+# --- whose entries ----------------------------------------------------------------------------
+
+
+def test_entries_of_another_key_are_made_again_which_is_said_once(tmp_path: Path) -> None:
+    theirs = Store(tmp_path, key=Key(secret=b"a key of somebody else's, 32 bytes too"))
+    theirs.keep(NAMES[0], lambda place: fill(place, seed=1))
+    theirs.keep(NAMES[1], lambda place: fill(place, seed=1))
+    store = Store(tmp_path)
+
+    found = [store.get_or_make(name, fill) for name in (*NAMES[:2], *NAMES[:2])]
+
+    assert [one.was_there for one in found] == [False, False, True, True]
+    assert {one.facts["stride"] for one in found} == {0}
+    assert store.notes == (NOT_OURS.format(tmp_path),)
+    kept = theirs.find(NAMES[0])
+    assert kept is not None  # who has that key may be reading it
+    assert kept.facts["stride"] == 1
+
+
+def test_an_unsigned_entry_is_made_again(tmp_path: Path) -> None:
+    signed = Store(tmp_path).get_or_make(NAMES[0], fill).place
+    signed.rename(tmp_path / NAMES[0])
+    store = Store(tmp_path)
+
+    assert not store.get_or_make(NAMES[0], fill).was_there
+    assert store.notes == (NOT_OURS.format(tmp_path),)
+
+
+def test_without_a_key_that_lasts_a_run_goes_on_and_keeps_nothing(tmp_path: Path) -> None:
+    Store(tmp_path).keep(NAMES[0], fill)
+    before = sorted(tmp_path.iterdir())
+    store = Store(tmp_path, key=Key(secret=bytes(32), problem="Could not determine home directory"))
+
+    store.keep(NAMES[1], fill)
+    made = store.get_or_make(NAMES[0], lambda place: fill(place, seed=1))
+
+    assert made.facts["stride"] == 1
+    assert sorted(tmp_path.iterdir()) == before
+    assert store.notes[0] == (
+        "store: nothing is kept for later runs: no key to sign it with (Could not determine home"
+        " directory). Mend that, or set QGATE_STORE_KEY"
+    )
+    store.close()
 
 
 # --- no room ----------------------------------------------------------------------------------
+
+
+def disk_of(path: Path) -> Path:
+    return next(one for one in (path, *path.parents) if os.path.ismount(one))
 
 
 def no_room(place: Path) -> dict[str, Any]:
@@ -117,11 +183,12 @@ def test_a_full_disk_keeps_nothing_and_takes_nothing_away(tmp_path: Path) -> Non
     store.keep("entry", no_room)
     store.keep("another", no_room)
 
-    assert entries(tmp_path) == ["before"]
-    assert read_entry(tmp_path / "before") is not None
+    assert names(tmp_path) == ["before"]
+    assert read(signed_place(tmp_path, "before")) is not None
     assert store.notes == (
-        f"store: {tmp_path}: not everything could be kept (No space left on device): the next run"
-        " measures it again. Free some space, or name another directory with --qgate-store DIR",
+        f"store: {tmp_path}: not everything could be kept (No space left on device; disk:"
+        f" {disk_of(tmp_path)}): the next run measures it again. Free some space or make it"
+        " writable, or name another directory with --qgate-store DIR",
     )
 
 
@@ -138,10 +205,10 @@ def test_what_has_to_lie_on_a_disk_goes_to_another_one(tmp_path: Path, error: Ex
 
     found = store.get_or_make("entry", make)
 
-    assert (found.was_there, found.facts) == (False, read_entry(found.place))
+    assert (found.was_there, found.facts) == (False, read(found.place))
     assert not found.place.is_relative_to(store.directory)
     assert len(store.notes) == 1
-    assert entries(store.directory) == []
+    assert names(store.directory) == []
     store.close()
     assert not found.place.exists()
 
@@ -156,6 +223,53 @@ def test_where_no_disk_has_room_it_is_one_line(tmp_path: Path) -> None:
         " (No space left on device); expected room for one entry. Free some space, or name another"
         " directory with --qgate-store DIR"
     )
+
+
+def test_a_store_that_is_removed_meanwhile_costs_no_more_than_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+
+    def make(place: Path) -> dict[str, Any]:
+        if place.is_relative_to(store.directory):
+            shutil.rmtree(store.directory)
+        return fill(place)
+
+    found = store.get_or_make(NAMES[0], make)
+
+    assert found.facts == read(found.place)
+    [note] = store.notes
+    assert "could be kept (it was removed while something was written there;" in note
+    store.close()
+
+
+def test_where_there_is_no_temporary_directory_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+
+    with pytest.raises(MeasurementError, match=r"got no room in .* nor in a temporary directory"):
+        Store(tmp_path).get_or_make(NAMES[0], no_room)
+
+
+def test_a_lock_that_is_held_is_waited_for_once_and_its_holder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qgate.reference.store.LOCK_DEADLINE_S", 0.3)
+    store = Store(tmp_path)
+    with alone_in(tmp_path):
+        started = time.monotonic()
+
+        for name in NAMES:
+            store.keep(name, fill)
+        made = store.get_or_make(NAMES[0], fill)
+
+        assert time.monotonic() - started < 5 * 0.3
+    assert not made.place.is_relative_to(tmp_path)
+    assert store.notes == (
+        f"store: {tmp_path}: not everything could be kept (its lock is held by process"
+        f" {os.getpid()}; disk: {disk_of(tmp_path)}): the next run measures it again. End that"
+        " process, or name another directory with --qgate-store DIR",
+    )
+    store.close()
 
 
 def test_an_error_that_is_not_the_disk_s_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -174,7 +288,7 @@ def test_an_error_that_is_not_the_disk_s_is_not_taken_for_one(tmp_path: Path) ->
 
 def use(directory: Path, name: str, seconds_ago: float) -> None:
     then = time.time() - seconds_ago
-    os.utime(directory / name / "entry.json", (then, then))
+    os.utime(signed_place(directory, name) / "entry.json", (then, then))
 
 
 def test_beyond_the_limit_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
@@ -187,8 +301,8 @@ def test_beyond_the_limit_what_was_not_used_for_longest_goes(tmp_path: Path) -> 
 
     Store(tmp_path, limit_bytes=35 * KB).keep(NAMES[4], fill_kb(10))
 
-    assert sorted(entries(tmp_path)) == sorted([NAMES[0], NAMES[3], NAMES[4]])
-    assert all(read_entry(tmp_path / name) for name in entries(tmp_path))
+    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[3], NAMES[4]])
+    assert all(read(tmp_path / name) for name in entries(tmp_path))
 
 
 def test_reading_is_use(tmp_path: Path) -> None:
@@ -198,7 +312,7 @@ def test_reading_is_use(tmp_path: Path) -> None:
 
     Store(tmp_path).find(NAMES[0])
 
-    assert time.time() - (tmp_path / NAMES[0] / "entry.json").stat().st_mtime < 3600
+    assert time.time() - (signed_place(tmp_path, NAMES[0]) / "entry.json").stat().st_mtime < 3600
 
 
 _READER = """
@@ -228,7 +342,7 @@ def test_what_a_running_gate_reads_is_not_dropped_until_it_ends(tmp_path: Path) 
         small = Store(tmp_path, limit_bytes=5 * KB)
         small.keep(NAMES[2], fill_kb(10))
 
-        assert sorted(entries(tmp_path)) == sorted([NAMES[0], NAMES[2]])
+        assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
         assert small.notes == (
             f"store: {tmp_path}: what running gates use takes more than qgate_store_gib ="
             f" {5 * KB / 2**30:g} GiB; it is dropped after them",
@@ -238,7 +352,7 @@ def test_what_a_running_gate_reads_is_not_dropped_until_it_ends(tmp_path: Path) 
 
     Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[3], fill_kb(1))
 
-    assert entries(tmp_path) == [NAMES[3]]
+    assert names(tmp_path) == [NAMES[3]]
     assert [path for path in tmp_path.glob(".run-*") if not path.read_text()] == []
 
 
@@ -249,19 +363,82 @@ def test_nothing_is_dropped_but_entries(tmp_path: Path) -> None:
 
     Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[0], fill_kb(1))
 
-    assert sorted(entries(tmp_path)) == sorted([NAMES[0], "notes.txt", "models"])
+    assert sorted(names(tmp_path)) == sorted([NAMES[0], "notes.txt", "models"])
 
 
-def test_what_a_killed_run_left_in_the_making_goes_after_a_day(tmp_path: Path) -> None:
-    for name, hours in ((".measuring-old", 25), (".measuring-new", 1), (".dropped-old", 25)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half.npy").write_bytes(b"x")
-        then = time.time() - 3600 * hours
-        os.utime(tmp_path / name, (then, then))
+# --- links ------------------------------------------------------------------------------------
 
-    Store(tmp_path).keep(NAMES[0], fill)
 
-    assert sorted(entries(tmp_path)) == sorted([".measuring-new", NAMES[0]])
+def test_no_link_in_a_store_is_followed(tmp_path: Path) -> None:
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    Store(store).keep(NAMES[0], fill_kb(1))
+    elsewhere.mkdir()
+    kept = elsewhere / "kept.txt"
+    kept.write_text(f"{NAMES[0]}")
+    os.utime(kept, (1, 1))
+    facts = signed_place(store, NAMES[0]) / "entry.json"
+    facts.unlink()
+    facts.symlink_to(kept)
+    (store / ".run-planted").symlink_to(kept)
+    (store / ".measuring-planted").symlink_to(elsewhere)
+    (store / NAMES[1]).symlink_to(elsewhere)
+
+    require_usable(store)
+    small = Store(store, limit_bytes=KB)
+    small.get_or_make(NAMES[0], fill_kb(1))
+    small.keep(NAMES[2], fill_kb(2))
+
+    assert [(path.name, path.read_text()) for path in elsewhere.iterdir()] == [
+        ("kept.txt", NAMES[0])
+    ]
+    assert kept.stat().st_mtime == 1
+
+
+def test_a_pipe_in_the_place_of_a_note_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".run-planted")
+
+    Store(tmp_path, limit_bytes=1).keep(NAMES[0], fill_kb(1))
+
+    assert names(tmp_path) == [NAMES[0]]
+
+
+# --- what killed runs left --------------------------------------------------------------------
+
+_MAKER = """
+import sys
+from pathlib import Path
+from qgate.reference.store import Store
+def make(work):
+    print(work, flush=True)
+    sys.stdin.read()
+store = Store(Path(sys.argv[1]))
+store.keep("before", lambda work: {})
+store.keep("entry", make)
+"""
+
+
+def test_what_a_killed_run_left_goes_with_the_next_and_what_runs_stays(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _MAKER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as maker:
+        assert maker.stdout is not None
+        work = Path(maker.stdout.readline().rstrip("\n"))
+        old = time.time() - 48 * 3600
+        os.utime(work, (old, old))
+        require_usable(tmp_path)
+        assert work.is_dir()
+        assert len(list(tmp_path.glob(".run-*"))) == 1
+        maker.kill()
+
+    require_usable(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".lock",
+        signed_place(tmp_path, "before").name,
+    }
 
 
 # --- where it cannot be -----------------------------------------------------------------------

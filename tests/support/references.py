@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qgate.artifacts import digest, discover
 from qgate.reference.distributions import Plan, Reference, ReferenceStore
+from qgate.reference.signing import find_key
 from qgate.reference.texts import find_text
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.served_model import LoadOptions, ServedModel
@@ -70,6 +72,11 @@ def arrays(reference: Reference) -> dict[str, bytes]:
         "kept": np.load(reference.stored.array),
     }
     return {name: array.tobytes() for name, array in loaded.items() if array is not None}
+
+
+def signed_place(store: Path, name: str) -> Path:
+    """Where the entry of that name lies that this user signed."""
+    return store / f"{name}-{find_key(os.environ).name}"
 
 
 def entries(store: Path) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import tempfile
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import ThresholdsError
 from qgate.thresholds.json_lines import read_rows
 from qgate.untrusted.text import seen
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 Rows = list[dict[str, Any]]
 _EXAMPLE = '{"question": "...", "answer": "..."}'
@@ -78,8 +78,8 @@ def _packed_lines(path: Path) -> Rows:
     except (OSError, EOFError, zlib.error) as error:
         raise ThresholdsError(f"{path}: cannot be unpacked: got {error}; expected gzip") from None
     _require_size(path, len(data))
-    with tempfile.TemporaryDirectory(prefix="qgate-data-") as directory:
-        unpacked = Path(directory) / "rows.jsonl"
+    with WorkFolder("qgate-data-") as directory:
+        unpacked = directory / "rows.jsonl"
         unpacked.write_bytes(data)
         return [row.values for row in read_rows(unpacked, str(path), _EXAMPLE)]
 
