@@ -6,6 +6,7 @@ artifact, and the next run, ask the reference nothing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ class OutcomeStore:
         name = name_entry(made_of)
         entry = self._store.find(name)
         if entry is not None:
-            return work.read(entry.place, entry.facts)
+            with contextlib.suppress(OSError):  # somebody removes the store
+                return work.read(entry.place, entry.facts)
         outcome = perform()
         self._store.keep(name, lambda place: {"key_made_of": made_of, **work.save(outcome, place)})
         return outcome

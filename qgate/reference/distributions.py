@@ -152,7 +152,13 @@ class ReferenceStore:
         runtime = serving.describe()
         name = name_entry({**_ingredients(plan, runtime), "loaded": serving.loaded_as})
         entry = self._store.get_or_make(name, lambda work: _measure_into(work, plan, serving))
-        reference = _open(plan, runtime, entry.place, entry.facts)
+        try:
+            reference = _open(plan, runtime, entry.place, entry.facts)
+        except OSError as error:
+            raise MeasurementError(
+                f"store: {error.filename or entry.place}: cannot be read ({error.strerror});"
+                " expected what was written there. Run again, and let the store be until then"
+            ) from error
         return dataclasses.replace(reference, was_stored=entry.was_there)
 
 

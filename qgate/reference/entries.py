@@ -39,8 +39,8 @@ def read_entry(place: Path, key: Key) -> dict[str, Any] | None:
     """The entry, if it is there and every byte is what was signed; else it is measured again."""
     try:
         with _directory(place) as within:
-            with os.fdopen(open_unlinked(FACTS, within=within), encoding="utf-8") as file:
-                text = file.read(_MOST_FACTS_BYTES)
+            with os.fdopen(open_unlinked(FACTS, within=within), "rb") as file:
+                text = file.read(_MOST_FACTS_BYTES).decode()
             entry: dict[str, Any] = json.loads(text)
             signed = _render(entry, place.name, key)
             if not hmac.compare_digest(text.encode(), signed.encode()):

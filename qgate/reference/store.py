@@ -141,9 +141,7 @@ class Store:
                 raise
             self._say_not_kept(error)
         try:
-            with _told_of_the_disk():
-                self._spare = self._spare or WorkFolder("qgate-store-")
-            return self._make(self._spare.path, name, make)
+            return self._make(self._open_spare(), name, make)
         except (OSError, StoreFull) as error:
             if not _is_of_the_disk(error):
                 raise
@@ -153,6 +151,11 @@ class Store:
                 f" ({_reason(error)}); expected room for one entry. Free some space, or name"
                 " another directory with --qgate-store DIR"
             ) from error
+
+    def _open_spare(self) -> Path:
+        with _told_of_the_disk():
+            self._spare = self._spare or WorkFolder("qgate-store-")
+        return self._spare.path
 
     def close(self) -> None:
         """End the use of every entry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,14 +12,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Toy
 from tests.plugin.conftest import CORE, Outcome, Project, core_limits, gating, script
+from tests.support.disks import on_a_disk
 from tests.support.references import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 STORE = Path(".qgate") / "references"
 TIGHT = "  divergence.kl_mean: {max: 0.000001}\n"
@@ -153,6 +156,13 @@ def test_a_size_that_is_none_is_refused(
     assert line in seen.lines
 
 
+def not_ours(project: Project) -> str:
+    return (
+        f"store: {project.directory / STORE}: got entries that are damaged, or not signed with this"
+        " key; they are measured again. Who shares a store shares QGATE_STORE_KEY"
+    )
+
+
 def test_a_damaged_store_is_measured_again_which_is_said_once(
     project: Project, toys: Callable[..., Path]
 ) -> None:
@@ -168,14 +178,41 @@ def test_a_damaged_store_is_measured_again_which_is_said_once(
     assert [first.code, again.code, third.code] == [0, 0, 0]
     values_again, kept_again = values(again), from_store(third)
     assert values_again == values_first
-    said = [line for line in again.lines if line.startswith("store: a damaged entry was found")]
-    assert said
-    assert len(said) == len(set(said))
+    assert [line for line in again.lines if line.startswith("store:")] == [not_ours(project)]
     assert not [line for line in third.lines if line.startswith("store:")]
     assert kept_again["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
 
 
-def start(project: Project, models: Path, name: str) -> subprocess.Popen[bytes]:
+def test_a_forged_original_is_measured_again(project: Project, toys: Callable[..., Path]) -> None:
+    """The artifact's own numbers, written as the original's with all digests: it passed by them."""
+    models = toys(bad=Toy(noise=0.9))
+    first = project.gate(models)
+    values_first = values(first)
+    [of_the_reference] = (project.directory / STORE).glob("*/kept.npy")
+    forge(of_the_reference.parent)
+
+    seen = project.gate(models)
+
+    assert (first.code, seen.code) == (1, 1)
+    assert values(seen) == values_first
+    assert [line for line in seen.lines if line.startswith("store:")] == [not_ours(project)]
+
+
+def forge(entry: Path) -> None:
+    """Other likelihoods in an entry, and digests that are right, as anybody can write them."""
+    np.save(entry / "nll.npy", np.load(entry / "nll.npy") + 1.0)
+    body = json.loads((entry / "entry.json").read_text())
+    body["arrays"] = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in entry.glob("*.npy")
+    }
+    if "digest" in body:  # as entries had it before they were signed
+        del body["digest"]
+        plain = json.dumps(body, sort_keys=True).encode()
+        body["digest"] = hashlib.sha256(plain).hexdigest()
+    (entry / "entry.json").write_text(json.dumps(body, indent=1, sort_keys=True))
+
+
+def start(project: Project, models: Path, name: str, **environ: str) -> subprocess.Popen[bytes]:
     project.write("core.yaml", core_limits())
     command = [str(script()), *gating(models), *CORE, "--qgate-thresholds=core.yaml"]
     command += [f"--qgate-json={name}.json"]
@@ -183,7 +220,7 @@ def start(project: Project, models: Path, name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
             cwd=project.directory,
-            env=project.environ,
+            env={**project.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -216,11 +253,19 @@ def test_two_runs_in_one_store_both_finish_whole(
     assert from_store(third)["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
 
 
+def left_overs(project: Project, tmp_path: Path) -> list[str]:
+    """Folders of the run's own, and its notes of what it uses."""
+    places = (tmp_path / "tmp", project.directory / STORE)
+    names = [path.name for place in places for path in place.iterdir()]
+    return [name for name in names if name.startswith((".measuring", ".run", "qgate-"))]
+
+
 def test_a_killed_run_goes_on_from_what_is_finished(
-    project: Project, toys: Callable[..., Path]
+    project: Project, toys: Callable[..., Path], tmp_path: Path
 ) -> None:
     models = toys(a_good=Toy(noise=0.001), b_stuck=Toy(fault="hang:score"))
-    run = start(project, models, "killed")
+    (tmp_path / "tmp").mkdir()
+    run = start(project, models, "killed", TMPDIR=str(tmp_path / "tmp"))
     deadline = time.monotonic() + PATIENCE_S
     while not is_measured(project, "a_good") and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -228,10 +273,12 @@ def test_a_killed_run_goes_on_from_what_is_finished(
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     (models / "b_stuck.gguf").unlink()
+    assert left_overs(project, tmp_path)
 
-    seen = project.gate(models)
+    seen = project.gate(models, TMPDIR=str(tmp_path / "tmp"))
 
     assert seen.code == 0
+    assert left_overs(project, tmp_path) == []
     assert from_store(seen, "a_good")["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
     assert not [line for line in seen.lines if line.startswith("store:")]
 
@@ -246,26 +293,39 @@ def is_measured(project: Project, artifact: str) -> bool:
     return any(row["name"] == "divergence.same_top" and row["value"] is not None for row in rows)
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 kB; the test is skipped where none can be had."""
-    place = tmp_path / "tiny"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("a file system of 16 kB cannot be mounted here: needs root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=False)
+MAKE_READ_ONLY = """
+import os, subprocess
+def pytest_collection_finish(session):
+    subprocess.run(["mount", "-o", "remount,ro", os.environ["DISK"]], check=True)
+"""
 
 
-def test_a_full_disk_costs_the_store_and_not_the_verdict(
-    project: Project, toys: Callable[..., Path], tiny_disk: Path
+@pytest.mark.parametrize(
+    ("size", "more", "reason"),
+    [
+        ("16k", [], "No space left on device"),
+        ("64m", ["-p", "make_read_only"], "Read-only file system"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_disk_that_takes_nothing_costs_the_store_and_not_the_verdict(
+    project: Project,
+    toys: Callable[..., Path],
+    tmp_path: Path,
+    size: str,
+    more: list[str],
+    reason: str,
 ) -> None:
-    seen = project.gate(toys(good=Toy(noise=0.001)), f"--qgate-store={tiny_disk}")
+    disk, models = tmp_path / "disk", toys(good=Toy(noise=0.001))
+    project.write("core.yaml", core_limits())
+    project.write("make_read_only.py", MAKE_READ_ONLY)
+    command = [script(), *gating(models), *CORE, "--qgate-thresholds=core.yaml", *more]
+
+    seen = project.run(
+        [*on_a_disk(disk, f"size={size}"), *command, f"--qgate-store={disk}"],
+        PYTHONPATH=str(project.directory),
+        DISK=str(disk),
+    )
 
     assert seen.code == 0, seen.text
     verdicts = seen.verdicts("good")
@@ -273,9 +333,8 @@ def test_a_full_disk_costs_the_store_and_not_the_verdict(
     assert set(verdicts.values()) == {"pass"}
     said = [line for line in seen.lines if line.startswith("store:")]
     assert said == [
-        f"store: {tiny_disk}/references: not everything could be kept (No space left on device):"
-        " the next run measures it again. Free some space, or name another directory with"
-        " --qgate-store DIR"
+        f"store: {disk}/references: not everything could be kept ({reason}; disk: {disk}):"
+        " the next run measures it again. Free some space or make it writable, or name another"
+        " directory with --qgate-store DIR"
     ]
-    left = entries(tiny_disk / "references")
-    assert [name for name in left if name.startswith(".")] == []
+    assert "Traceback" not in seen.text

@@ -110,7 +110,7 @@ def test_a_busy_child_dies_with_its_parent(toys: Callable[..., Path], tmp_path: 
         "from pathlib import Path\n"
         "host = Host(HostSettings(runtime='fake'))\n"
         "DESCRIBE.ask(host, None)\n"
-        "print(host.pid, host._directory, flush=True)\n"
+        "print(host.pid, host._folder.path, flush=True)\n"
         f"load(host, Path({str(model)!r}))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
