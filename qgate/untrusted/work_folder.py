@@ -7,7 +7,6 @@ what can be locked is a left-over, however new it is, and what cannot is in use,
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -16,7 +15,6 @@ import time
 import weakref
 from pathlib import Path
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"qgate-(child|data|probe|store|template)-[a-z0-9_]{8}")
 _LEFT_OVER_AFTER_S = 24 * 3600.0
 """Where a file system has no locks: nothing that is worked in gets as old."""
@@ -49,10 +47,12 @@ class WorkFolder:
 
 
 def _make(prefix: str, within: Path | None) -> tuple[Path, int]:
+    import fcntl  # not on Windows, where the sandbox has to say so
+
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
         with contextlib.suppress(FileNotFoundError):  # a sweep came before the lock
-            held = os.open(path, _DIRECTORY)
+            held = _open(path)
             with contextlib.suppress(OSError):  # NFS locks no directories
                 fcntl.flock(held, fcntl.LOCK_EX)
             if path.is_dir():
@@ -81,7 +81,7 @@ def sweep(directory: Path, names: re.Pattern[str]) -> None:
 
 
 def _remove_left_over(path: Path) -> None:
-    held = os.open(path, _DIRECTORY)
+    held = _open(path)
     try:
         found = os.fstat(held)
         if found.st_uid == os.geteuid() and _is_free(held, found.st_mtime):
@@ -90,7 +90,13 @@ def _remove_left_over(path: Path) -> None:
         os.close(held)
 
 
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def _is_free(held: int, changed_at: float) -> bool:
+    import fcntl
+
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
