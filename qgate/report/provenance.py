@@ -88,23 +88,64 @@ def describe_git(directory: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     # null on a detached head, as CI checks it out
     branch = _run_git(directory, environ, "symbolic-ref", "--short", "HEAD")
-    changes = _run_git(directory, environ, "status", "--porcelain", "--untracked-files=no")
     remote = _run_git(directory, environ, "config", "--get", "remote.origin.url")
     return {
-        "commit": commit,
-        "branch": branch,
-        "dirty": None if changes is None else bool(changes),
-        "remote": remote and strip_uri(remote),
+        "commit": commit.strip(),
+        "branch": branch and branch.strip(),
+        "dirty": _is_dirty(directory, environ),
+        "remote": remote and strip_uri(remote.strip()),
     }
 
 
+def _is_dirty(directory: Path, environ: Mapping[str, str]) -> bool | None:
+    """Whether a tracked file differs; None where that cannot be found out safely.
+
+    `git status` starts the programs that a repository's own settings name as filters, which come
+    with an archive as well as from its owner: they are switched off. Those of the user stay.
+    """
+    filters = _find_own_filters(directory, environ)
+    if filters is None:
+        return None
+    off = [
+        f"filter.{name}.{setting}"
+        for name in sorted(filters)
+        for setting in ("clean=", "smudge=", "process=", "required=false")
+    ]
+    options = [word for setting in off for word in ("-c", setting)]
+    # of a submodule the commit is compared; git would go by the submodule's settings for more
+    status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    changes = _run_git(directory, environ, *options, *status)
+    return None if changes is None else bool(changes.strip())
+
+
+def _find_own_filters(directory: Path, environ: Mapping[str, str]) -> set[str] | None:
+    """The names of filters in the repository's own settings; None where they cannot be listed."""
+    listing = ("config", "--show-scope", "--includes", "-z", "--name-only", "--list")
+    listed = _run_git(directory, environ, *listing)
+    if listed is None:
+        return None
+    fields = listed.split("\0")
+    own = {
+        name.removeprefix("filter.").rpartition(".")[0]
+        for scope, name in zip(fields[::2], fields[1::2], strict=False)
+        if scope in ("local", "worktree") and name.startswith("filter.") and name.count(".") > 1
+    }
+    # no setting of such a name can be given on the command line: `-c` ends a name at its first =
+    return None if any("=" in name or "\N{REPLACEMENT CHARACTER}" in name for name in own) else own
+
+
 def _run_git(directory: Path, environ: Mapping[str, str], *arguments: str) -> str | None:
-    # a repository's own settings may name a program that `status` would start
-    command = ("git", "-c", "core.fsmonitor=false", "-C", str(directory), *arguments)
+    """What git says, by a call that starts no program which the repository's settings name."""
+    safe = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
     try:
         done = subprocess.run(
-            command,
-            env={**environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
+            (*safe, "-C", str(directory), *arguments),
+            env={
+                **environ,
+                "GIT_OPTIONAL_LOCKS": "0",
+                "GIT_TERMINAL_PROMPT": "0",
+                "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_GIT_DEADLINE_S,
@@ -112,7 +153,7 @@ def _run_git(directory: Path, environ: Mapping[str, str], *arguments: str) -> st
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode("utf-8", "replace").strip()
+    return done.stdout.decode("utf-8", "replace")
 
 
 def describe_ci(environ: Mapping[str, str]) -> dict[str, Any]:

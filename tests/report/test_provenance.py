@@ -94,14 +94,109 @@ def test_a_git_that_hangs_costs_seconds(tmp_path: Path, monkeypatch: pytest.Monk
     assert datetime.now(UTC) - began < timedelta(seconds=4)
 
 
-def test_a_repository_cannot_have_its_own_program_run(repository: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "ran"
-    program = tmp_path / "monitor"
-    program.write_text(f"#!/bin/sh\ntouch {trace}\n", encoding="utf-8")
+def _plant(repository: Path, trace: Path, setting: str) -> None:
+    """Have git start a program that leaves a trace, as the setting says, when it is asked."""
+    program = repository / ".git" / "program"
+    program.write_text(f"#!/bin/sh\necho {setting} >> {trace}\nexec cat\n", encoding="utf-8")
     program.chmod(0o755)
-    _git(repository, "config", "core.fsmonitor", str(program))
+    filtered = repository / ".git" / "info" / "attributes"
+    if setting == "post-index-change":
+        hook = repository / ".git" / "hooks" / setting
+        hook.parent.mkdir(exist_ok=True)
+        program.rename(hook)
+    elif setting == "included":
+        included = repository / ".git" / "included"
+        included.write_text(f'[filter "a.b"]\n clean = {program}\n', encoding="utf-8")
+        _git(repository, "config", "include.path", "included")
+        filtered.write_text("* filter=a.b\n", encoding="utf-8")
+    elif setting == "worktree":
+        _git(repository, "config", "extensions.worktreeConfig", "true")
+        _git(repository, "config", "--worktree", "filter.x.clean", str(program))
+        filtered.write_text("* filter=x\n", encoding="utf-8")
+    else:
+        _git(repository, "config", setting, str(program))
+        filtered.write_text("* filter=x\n", encoding="utf-8")
+    # what git remembers of the file's times is no longer right: it reads the file
+    os.utime(repository / "file", (1, 1))
+
+
+PROGRAMS = (
+    "filter.x.clean", "filter.x.process", "included", "worktree", "core.fsmonitor",
+    "post-index-change",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", PROGRAMS)
+def test_a_repository_cannot_have_its_own_program_run(
+    repository: Path, tmp_path: Path, setting: str
+) -> None:
+    trace = tmp_path / "ran"
+    _plant(repository, trace, setting)
     assert describe(os.environ, repository)["git"]["dirty"] is False
     assert not trace.exists()
+    # the program is one that git does start
+    status = ["git", "-C", str(repository), "status"]
+    subprocess.run(status, check=False, capture_output=True, timeout=60)
+    assert trace.exists()
+    trace.unlink()
+
+    (repository / "file").write_text("2", encoding="utf-8")
+    assert describe(os.environ, repository)["git"]["dirty"] is True
+    assert not trace.exists()
+
+
+def test_a_filter_that_cannot_be_switched_off_is_not_started(
+    repository: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "ran"
+    _plant(repository, trace, "filter.x=y.clean")
+    (repository / ".git" / "info" / "attributes").write_text("* filter=x=y\n", encoding="utf-8")
+    assert describe(os.environ, repository)["git"]["dirty"] is None
+    assert not trace.exists()
+
+
+def test_a_submodule_cannot_have_its_own_program_run(repository: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    _git(outer, "init")
+    _git(outer, "-c", "protocol.file.allow=always", "submodule", "add", str(repository), "inner")
+    _git(outer, "commit", "--message", "one")
+    inner, trace = outer / "inner", tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {trace}\nexec cat\n", encoding="utf-8")
+    program.chmod(0o755)
+    _git(inner, "config", "core.fsmonitor", str(program))
+    os.utime(inner / "file", (1, 1))
+    assert describe(os.environ, outer)["git"]["dirty"] is False
+    assert not trace.exists()
+
+    _git(inner, "commit", "--allow-empty", "--message", "two")
+    trace.unlink(missing_ok=True)
+    assert describe(os.environ, outer)["git"]["dirty"] is True
+    assert not trace.exists()
+
+
+def test_a_partial_clone_fetches_nothing(repository: Path, tmp_path: Path) -> None:
+    """What it lacks would be fetched with the program that its own settings name."""
+    trace = tmp_path / "ran"
+    _git(repository, "config", "uploadpack.allowFilter", "true")
+    (repository / "file").write_text("1\n" * 100, encoding="utf-8")
+    _git(repository, "commit", "--all", "--message", "two")
+    partial = tmp_path / "partial"
+    _git(
+        tmp_path, "clone", "--no-checkout", "--filter=blob:none", f"file://{repository}", "partial"
+    )
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {trace}\n", encoding="utf-8")
+    program.chmod(0o755)
+    _git(partial, "config", "remote.origin.uploadpack", str(program))
+    (partial / "another").write_text("1\n" * 90, encoding="utf-8")
+    _git(partial, "add", "another")  # is it the file, renamed? that takes the contents of both
+    describe(os.environ, partial)
+    assert not trace.exists()
+    status = ["git", "-C", str(partial), "status", "--porcelain", "--untracked-files=no"]
+    subprocess.run(status, check=False, capture_output=True, timeout=60)
+    assert trace.exists()
 
 
 @pytest.mark.parametrize(
