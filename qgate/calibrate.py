@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qgate.cli.main import USAGE
-from qgate.cli.main import main as run
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code; the arguments are this process's where None."""
+    from qgate.cli.main import USAGE
+    from qgate.cli.main import main as run
+
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = run(["calibrate", *arguments], prog="python -m qgate")
@@ -23,4 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the working directory: as in `qgate/__main__.py`
     sys.exit(main())

@@ -67,7 +67,7 @@ def _shape(text: str) -> str:
 def test_the_main_job_ends_with_the_table_that_the_readme_shows(reader: Path) -> None:
     make, gate = (
         next(c for c in COMMANDS if c.startswith(start))
-        for start in ("python -m qgate.demo", "pytest --qgate demo-models")
+        for start in ("qgate demo", "pytest --qgate demo-models")
     )
     assert _type(make, reader).returncode == 0
     done = _type(gate, reader)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the working directory: as in `qgate/__main__.py`
+
 import argparse
 import os
-import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path

@@ -4,7 +4,7 @@
       "thresholds": [...], "machine": {...}, "seconds": 0.0, "flips": [...], "all_flips": {...},
       "estimates": {"perplexity.ratio": {...}, ...}, "left_out": {...}}]}
 
-One entry for each reference and runtime; `python -m qgate.calibrate` makes them. The dataclasses
+One entry for each reference and runtime; `qgate calibrate` makes them. The dataclasses
 below are the file: what cannot be read in full is refused, for half a noise floor is none.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FILE = Path(".qgate") / "noise.json"
 SCHEMA_VERSION = 1
-_REMEDY = ". Delete it, and measure again with python -m qgate.calibrate"
+_REMEDY = ". Delete it, and measure again with qgate calibrate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ def read_noise(path: Path) -> NoiseFile:
 def find_floor(
     file: Path, reference: Artifact | None, choose: Callable[[Artifact], Choice]
 ) -> Noise | None:
-    """What `python -m qgate.calibrate` measured; None where nothing fits.
+    """What `qgate calibrate` measured; None where nothing fits.
 
     Args:
         file: where it is kept.

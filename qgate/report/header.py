@@ -73,5 +73,5 @@ def upload_line(outcome: UploadOutcome, report: str) -> str:
     """Where the run is in MLflow, or how to send it again."""
     if outcome.uploaded:
         return f"mlflow: {escape_line(outcome.uri)}, run {outcome.parent_run_id}"
-    again = f"python -m qgate upload {report}"
+    again = f"qgate upload {report}"
     return f"mlflow: not uploaded ({escape_line(outcome.reason or '')}). Send it again: {again}"

@@ -143,3 +143,33 @@ def test_the_doctor_names_a_format_that_it_does_not_know() -> None:
     )
     _, installed, _, _ = doctor(runtimes=(other,))
     assert any(line.split()[:4] == ["other", "not", "installed", "onnx:"] for line in installed)
+
+
+SHADOWED = ("argparse", "json", "numpy", "yaml", "mlflow", "gguf", "llama_cpp", "pydantic")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("qgate", "doctor"), ("qgate", "schema"), ("qgate.thresholds",), ("qgate.calibrate", "x")],
+)
+def test_no_module_of_the_working_directory_is_imported(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Of another project, or of a stranger: `python -m` would look there first."""
+    for name in SHADOWED:
+        planted = f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n"
+        (tmp_path / f"{name}.py").write_text(planted)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.stdout + done.stderr
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

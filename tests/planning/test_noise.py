@@ -144,7 +144,7 @@ def test_a_file_with_a_wrong_field_is_refused_with_its_place(tmp_path: Path, tol
     line = str(caught.value)
     assert line.startswith(f"{path}: ")
     assert told in line
-    assert line.endswith("Delete it, and measure again with python -m qgate.calibrate")
+    assert line.endswith("Delete it, and measure again with qgate calibrate")
     assert "\n" not in line
 
 
