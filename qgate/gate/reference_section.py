@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from qgate import stats
+from qgate.gate.row import identify
 from qgate.reference import texts
 
 if TYPE_CHECKING:
@@ -16,14 +17,8 @@ if TYPE_CHECKING:
 
 def describe(reference: Artifact, digest: str, runtime: RuntimeFacts) -> dict[str, Any]:
     """The report's `reference` section, before anything of it is measured."""
-    return {
-        "id": reference.id,
-        "path": str(reference.path),
-        "scheme": reference.scheme,
-        "size_bytes": reference.size_bytes,
-        "digest": digest,
-        "runtime": dataclasses.asdict(runtime),
-    }
+    facts = {"digest": digest, "runtime": dataclasses.asdict(runtime)}
+    return {**identify(reference), **facts}
 
 
 def measurements(reference: Reference) -> dict[str, Any]:

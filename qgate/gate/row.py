@@ -192,16 +192,26 @@ class Subject:
     """Lines for the end of the run."""
 
 
+def identify(reference: Artifact) -> dict[str, Any]:
+    """The report's `reference` section as far as it is known of its files."""
+    return {
+        "id": reference.id,
+        "path": str(reference.path),
+        "scheme": reference.scheme,
+        "size_bytes": reference.size_bytes,
+    }
+
+
 class Ledger:
     """The account of a run: every row that was expected, and what became of it."""
 
-    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+    def __init__(self, artifacts: Iterable[Artifact], reference: Artifact | None = None) -> None:
         self._artifacts = {artifact.id: artifact for artifact in artifacts}
         self._expected: dict[str, list[str]] = {name: [] for name in self._artifacts}
         self._records: dict[str, dict[str, Record]] = {name: {} for name in self._artifacts}
         self._of_tests: dict[tuple[str, str], dict[str, Record]] = {}
         self._subjects: dict[str, Subject] = {}
-        self.reference: dict[str, Any] = {}
+        self.reference = {} if reference is None else identify(reference)
 
     def expect(self, artifact_id: str, check: str) -> None:
         if check not in self._expected[artifact_id]:
