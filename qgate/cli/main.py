@@ -62,6 +62,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "qgate") -> int:
         return _fail(*str(error).splitlines())
     except QGateError as error:
         return _fail(str(error))
+    except FileNotFoundError:
+        from qgate.report.session_files import has_working_directory
+
+        if has_working_directory():
+            raise
+        return _fail(f"{prog}: the working directory was deleted. Run it in another one")
     return code
 
 

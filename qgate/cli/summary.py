@@ -20,7 +20,7 @@ def run_summary(options: argparse.Namespace) -> int:
     from qgate.report import github
 
     report = read(options.report)
-    problem = find_problem(report)
+    problem = find_problem(report, options.report)
     page = os.environ.get("GITHUB_STEP_SUMMARY") or None
     room_bytes = github.SUMMARY_BYTES - (_count_bytes(Path(page)) if page else 0)
     _append(page, github.render_summary(report, problem, room_bytes))

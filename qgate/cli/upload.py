@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qgate.errors import UsageError
 from qgate.report.report_file import read
+from qgate.report.session_files import own_file, take_over_upload
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields
 
@@ -25,7 +26,10 @@ def run_upload(options: argparse.Namespace) -> int:
     mlflow = Fields(read(options.report).mlflow, str(options.report), UsageError, place="mlflow")
     meant_for = mlflow.get("uri", str, default="")
     named = options.uri or os.environ.get("MLFLOW_TRACKING_URI") or meant_for
-    outcome = upload_report(options.report, resolve_uri(named, os.environ, Path.cwd()))
+    own = own_file(options.report)
+    outcome = upload_report(own, resolve_uri(named, os.environ, Path.cwd()))
+    take_over_upload(own)
+    take_over_upload(own, options.report)
     if outcome.uploaded:
         line = f"{outcome.uri}, experiment {outcome.experiment}, run {outcome.parent_run_id}"
         sys.stdout.write(f"{escape_line(f'mlflow: {line}')}\n")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgate.records import Verdict
 from qgate.report.report_file import read
+from qgate.report.session_files import find_unfinished
 from qgate.report.text import escape_line
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def run_verify(options: argparse.Namespace) -> int:
     report = read(options.report)
-    problem = find_problem(report) or _find_stranger(report, options.artifact)
+    problem = find_problem(report, options.report) or _find_stranger(report, options.artifact)
     if problem:
         sys.stderr.write(f"{escape_line(f'{options.report}: {problem}')}\n")
         return 1
@@ -29,8 +30,14 @@ def run_verify(options: argparse.Namespace) -> int:
     return 0
 
 
-def find_problem(report: Report) -> str | None:
+def find_problem(report: Report, path: Path) -> str | None:
     """Return why a report does not hold, in one line; None where it does."""
+    unfinished = find_unfinished(path)
+    if unfinished is not None:
+        return (
+            f"is of an earlier gate: the last one was killed, or could not write its own, and left"
+            f" {unfinished}; expected a gate that ended. Run it again."
+        )
     if report.verdict is not Verdict.PASS:
         return f"verdict: got {report.verdict.value!r}; expected 'pass'."
     if not report.artifacts:

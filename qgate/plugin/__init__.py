@@ -6,11 +6,14 @@ of a project's own tests none is touched but the checks that are written for the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qgate.plugin import options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 ROW = "qgate(check): a row of the checklist; `check` is its public name, e.g. perplexity.ratio"
 AREAS = (
@@ -48,6 +51,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
         rootdir.settle(early_config, paths)
         early_config.pluginmanager.register(models, "qgate-models")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """End a gated run in a line where its working directory was deleted for good."""
+    try:
+        return (yield)
+    except OSError:
+        session: Any = config.pluginmanager.getplugin("qgate-session")
+        if session is None or not session.end_without_directory():
+            raise
+        return pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,9 @@ on the reports, so that the controller keeps the account in either case.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from qgate.plugin.rootdir import choose_tests
 from qgate.plugin.rows import is_wanted, mark_by_name, offer_benchmarks, row_of
 from qgate.reference.store import require_usable
 from qgate.report import provenance as environment
+from qgate.report.session_files import SessionFiles, has_working_directory, take_over_upload
 from qgate.thresholds import band_of
 
 if TYPE_CHECKING:
@@ -58,29 +61,32 @@ class GateSession:
             )
         )
         self._areas: dict[str, set[str]] = {}
-        self.ledger = Ledger(one.artifact for one in plan.artifacts)
+        self.ledger = Ledger((one.artifact for one in plan.artifacts), plan.reference)
         for one in plan.artifacts:
             for check in one.limits:
                 self.ledger.expect(one.artifact.id, check)
         self.environment: dict[str, Any] = {}
+        self.files: SessionFiles | None = None
+        """Where the report goes; None where none is written."""
         if not self.is_silent:  # git is asked, which takes a while
-            self.environment = environment.describe(os.environ, options.directory)
+            threads = plan.thresholds.runtime.threads or os.cpu_count()
+            known = environment.describe(os.environ, options.directory)
+            self.environment = {**known, "threads": threads}
+            self.files = SessionFiles(options.json, self.environment)
         self.notes = [f"warning: {line}" for line in plan.warnings]
         self.undo_signals: Callable[[], None] = lambda: None
 
     @classmethod
     def start(cls, config: pytest.Config) -> GateSession:
         """Build the session, or end pytest with exit code 4 and one line."""
-        from qgate.report.report_file import check_writable
-
         try:
             options = Options.from_config(config)
             plan = plan_run(options)
             if plan.unmatched and options.strict:
                 raise errors.ThresholdsError("\n".join(plan.unmatched))
             session = cls(config, options, plan)
-            if not session.is_silent:
-                check_writable(options.json)
+            if session.files is not None:
+                session.files.check()
                 require_usable(session.measurer.children.store.directory)
         except errors.QGateError as error:
             raise pytest.UsageError(*str(error).splitlines()) from None
@@ -191,6 +197,29 @@ class GateSession:
     # --- running ------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Make the working directory again where it was deleted: pytest goes back to it."""
+        if self.files is not None:
+            self.files.begin()
+        try:
+            return (yield)
+        finally:
+            if not has_working_directory():
+                self._note(f"warning: {self.options.directory} was deleted during the run")
+                with contextlib.suppress(OSError):
+                    self.options.directory.mkdir(parents=True, exist_ok=True)
+
+    def end_without_directory(self) -> bool:
+        """Show what pytest cannot: it has no directory to go back to. False where it has."""
+        if self.files is None or self.options.directory.is_dir():
+            return False
+        self.files.end(self.report())
+        if self.files.named_problem:
+            self._note(f"report: {self.files.named_problem}")
+        self.pytest_terminal_summary(self.config.pluginmanager.getplugin("terminalreporter"))
+        return True
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -204,14 +233,14 @@ class GateSession:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Enter the row into the account, and the account onto the disk."""
         has_no_row = report.when != "call" and report.passed
-        if self.is_worker or has_no_row:
+        if self.files is None or has_no_row:
             return
         row = transport.receive(report)
         if row is not None:
             for note in row.subject.notes if row.subject else ():
                 self._note(note)
             self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
-            self.write_report()
+            self.files.keep(self.report())
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -224,22 +253,45 @@ class GateSession:
         thresholds = {"files": files, "effort": self.plan.effort}
         return self.ledger.report(environment.until_now(self.environment), thresholds)
 
-    def write_report(self) -> None:
-        from qgate.report.report_file import write
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Write the report; then, and only then, send it to MLflow.
 
-        write(self.report(), self.options.json)
+        A file of another plugin that cannot be written, such as JUnit's, ends neither.
+        """
+        try:
+            return (yield)
+        except OSError as error:
+            if self.files is None:
+                raise
+            self._lose(session, _describe_loss(error))
+            return None
+        finally:
+            if self.files is not None:
+                try:
+                    self._finish(session, self.files)
+                except KeyboardInterrupt:
+                    session.exitstatus = pytest.ExitCode.INTERRUPTED
+                    self._note("interrupted while the report was written or sent")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the report; then, and only then, send it to MLflow."""
-        if self.is_silent:
-            return
+    def _finish(self, session: pytest.Session, files: SessionFiles) -> None:
         self._disbelieve_changed(session)
-        self.write_report()
+        files.end(self.report())
+        if files.named_problem:
+            self._lose(session, f"report: {files.named_problem}")
+        elif files.own_problem:
+            self._note(f"warning: {files.own_problem}")
         for note in self.measurer.children.store.notes:
             self._note(note)
         self.notes += self._unmet(session)
-        self.notes.append(self._deliver(session))
+        self.notes.append(self._deliver(session, files))
+        take_over_upload(files.own, files.named)
+
+    def _lose(self, session: pytest.Session, line: str) -> None:
+        """Say what a run could not write; it does not pass then."""
+        self._note(line)
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _disbelieve_changed(self, session: pytest.Session) -> None:
         """Make errors of rows whose files are no longer those that the run began with."""
@@ -271,19 +323,26 @@ class GateSession:
         rows = ", ".join(f"{artifact}: {check}" for artifact, check in lost[:5])
         return [f"--qgate-strict: {len(lost)} required rows were not measured: {rows}"]
 
-    def _deliver(self, session: pytest.Session) -> str:
+    def _deliver(self, session: pytest.Session, files: SessionFiles) -> str:
         """Send the report; who interrupts a run waits for nothing, it can be sent later."""
         from qgate.report.header import upload_line
         from qgate.report.mlflow import upload
 
+        report = files.newest
+        if report is None:
+            return "mlflow: not uploaded (the report is not on the disk)"
         uri = upload.resolve_uri(self.options.mlflow_uri, os.environ, self.options.directory)
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-            outcome = upload.postpone(self.options.json, uri, "the run was interrupted")
+            outcome = upload.postpone(report, uri, "the run was interrupted")
         else:
-            with self.progress("report") as step:
-                step("sending to MLflow", 0, 0)
-                outcome = upload.upload_in_child(self.options.json, uri, UPLOAD_DEADLINE_S)
-        return upload_line(outcome, _shown(self.options, self.options.json))
+            try:
+                with self.progress("report") as step:
+                    step("sending to MLflow", 0, 0)
+                    outcome = upload.upload_in_child(report, uri, UPLOAD_DEADLINE_S)
+            except KeyboardInterrupt:
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
+                outcome = upload.postpone(report, uri, "the upload was interrupted")
+        return upload_line(outcome, _shown(self.options, report))
 
     def pytest_unconfigure(self) -> None:
         """End the reference's child; leave the process's signals as they were."""
@@ -292,7 +351,7 @@ class GateSession:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:  # noqa: ANN401 - no public type
         """The table, the failing lines, and the smallest artifact that passes."""
-        if self.is_silent:
+        if self.files is None:
             return
         from qgate.report.table import render
 
@@ -302,10 +361,24 @@ class GateSession:
         for line in render(self.report(), width, is_verbose):
             style = {} if line.style == "plain" else {line.style: True}
             terminalreporter.write_line(line.text, **style)
-        for note in [f"report: {_shown(self.options, self.options.json)}", *self.notes]:
+        named, own = (_shown(self.options, path) for path in (self.files.named, self.files.own))
+        more = "" if self.files.own_problem else f" (this run's own: {own})"
+        places = [] if self.files.named_problem else [f"report: {named}{more}"]
+        for note in [*places, *self.notes]:
             terminalreporter.write_line(note)
 
 
 def _shown(options: Options, path: Path) -> str:
     inside = path.is_relative_to(options.directory)
     return str(path.relative_to(options.directory) if inside else path)
+
+
+def _describe_loss(error: OSError) -> str:
+    """What a plugin could not write at the end, by the module whose hook that was."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    hook = [frame for frame in frames if frame.f_code.co_name == "pytest_sessionfinish"][-1]
+    file = error.filename or "its file"
+    return (
+        f"{hook.f_globals['__name__']}: {file}: cannot be written: got {error.strerror};"
+        " expected a writable file. Run again when there is room for it"
+    )

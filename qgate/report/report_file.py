@@ -6,6 +6,7 @@ kill leaves the previous report intact. The form is strict JSON: no NaN, no Infi
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -56,9 +57,9 @@ def write_json(report_json: dict[str, Any], path: Path) -> None:
             f"{where}: cannot be stored: got {value!r}; expected texts, finite numbers, booleans, "
             "null, lists or objects. This is a bug in the check that made it."
         ) from error
-    _refuse_wrong_place(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        _refuse_wrong_place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             file.write(data)
@@ -76,9 +77,9 @@ def check_writable(path: Path) -> None:
     Raises:
         UsageError: it cannot.
     """
-    _refuse_wrong_place(path)
     probe = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        _refuse_wrong_place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch(exist_ok=False)
     except OSError as error:
@@ -200,9 +201,11 @@ def _refuse_wrong_place(path: Path) -> None:
 
 
 def _describe_unwritable(path: Path, error: OSError) -> UsageError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Free space there, or name another one" if is_full else "Name another one"
     return UsageError(
         f"{path}: the report cannot be written: got {error.strerror}; expected a writable file. "
-        "Name another one with --qgate-json FILE."
+        f"{remedy} with --qgate-json FILE."
     )
 
 

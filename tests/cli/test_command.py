@@ -150,7 +150,7 @@ SHADOWED = ("argparse", "json", "numpy", "yaml", "mlflow", "gguf", "llama_cpp", 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("qgate", "doctor"), ("qgate", "schema"), ("qgate.thresholds",), ("qgate.calibrate", "x")],
+    [("qgate", "doctor"), ("qgate", "schema"), ("qgate.demo", "--bad"), ("qgate.calibrate", "x")],
 )
 def test_no_module_of_the_working_directory_is_imported(
     tmp_path: Path, arguments: tuple[str, ...]

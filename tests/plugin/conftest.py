@@ -86,6 +86,10 @@ class Outcome:
         found: dict[str, Any] = json.loads((self.directory / path).read_text())
         return found
 
+    def own_reports(self) -> list[Path]:
+        """Of each session in this directory, oldest first."""
+        return sorted((self.directory / ".qgate" / "reports").glob("*.json"))
+
     def verdicts(self, artifact: str) -> dict[str, str]:
         """Of one artifact: row -> verdict, by the report."""
         rows = {entry["id"]: entry["checks"] for entry in self.report()["artifacts"]}
@@ -153,9 +157,9 @@ class Project:
         return python, lambda: len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def script() -> Path:
-    """The `pytest` command; unlike `python -m pytest` it leaves sys.path alone."""
-    return Path(sysconfig.get_path("scripts")) / "pytest"
+def script(name: str = "pytest") -> Path:
+    """A command; unlike `python -m pytest` it leaves sys.path alone."""
+    return Path(sysconfig.get_path("scripts")) / name
 
 
 def gating(models: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from tests.plugin.conftest import (
     Outcome,
     Project,
     core_limits,
+    script,
     set_up_all,
     sound,
 )
@@ -207,11 +207,12 @@ def test_what_mlflow_missed_can_be_sent_again(project: Project, toys: Callable[.
     assert seen.code == 0  # an outage changes no verdict
     assert seen.report()["mlflow"]["uploaded"] is False
     (line,) = [line for line in seen.lines if line.startswith("mlflow: ")]
-    command = "python -m qgate upload .qgate/report.json"
+    (own,) = seen.own_reports()
+    command = f"qgate upload .qgate/reports/{own.name}"
     assert line == f"mlflow: not uploaded (Connection refused). Send it again: {command}"
 
     store = f"sqlite:///{project.directory}/mlflow.db"
-    again = project.run([sys.executable, *command.split()[1:]], MLFLOW_TRACKING_URI=store)
+    again = project.run([script("qgate"), *command.split()[1:]], MLFLOW_TRACKING_URI=store)
     assert again.code == 0, again.text
     section = seen.report()["mlflow"]
     assert (section["uploaded"], section["uri"]) == (True, store)

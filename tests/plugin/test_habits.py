@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from qgate.report.mlflow.content import name_experiment
+from qgate.report.report_file import read_report
 from tests.conftest import Toy
+from tests.plugin.conftest import gating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +116,25 @@ def test_selecting_rows_keeps_the_exit_code_and_never_reads_as_a_pass(
         assert (seen.code, f"{count} passed" in seen.lines[-1]) == (0, True), selection
         assert seen.report()["verdict"] == "incomplete"
         assert "incomplete" in seen.verdicts("bad").values()
+
+
+def test_a_run_of_integrity_alone_belongs_to_its_reference(project: Project, models: Path) -> None:
+    """Its report names the reference, which nothing was asked, and so does MLflow's experiment."""
+    seen = project.gate(models, "-m", "integrity")
+
+    reference = {"id": "original", "path": str(models / "original.gguf"), "scheme": "F32"}
+    assert seen.report()["reference"].items() >= reference.items()
+    report = read_report(seen.report(), "report")
+    assert name_experiment(report) == "qgate/original"
+
+
+def test_the_report_says_how_many_threads_there_were(project: Project, models: Path) -> None:
+    project.write("three.yaml", "version: 1\nruntime: {threads: 3}\n")
+    command = (*gating(models), "-k", "integrity.files")
+
+    assert project.pytest(*command).report()["environment"]["threads"] == os.cpu_count()
+    limited = project.pytest(*command, "--qgate-thresholds=three.yaml")
+    assert limited.report()["environment"]["threads"] == 3
 
 
 def test_strictly_a_narrowed_run_fails_and_says_which_rows_are_missing(

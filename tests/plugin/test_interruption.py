@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM in the middle of a long measurement: nothing is left but the results."""
+"""Ctrl-C and SIGTERM in a long measurement or in the upload: nothing is left but the results."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -64,8 +65,52 @@ def test_the_child_goes_and_the_partial_report_stays(
     assert seen.verdicts("b_stuck")["perplexity.ratio"] == "incomplete"
     assert set(seen.verdicts("c_later").values()) == {"incomplete"}
     assert seen.report()["verdict"] == "incomplete"
-    again = "python -m qgate upload .qgate/report.json"
+    (own,) = seen.own_reports()
+    again = f"qgate upload .qgate/reports/{own.name}"
     assert f"mlflow: not uploaded (the run was interrupted). Send it again: {again}" in seen.lines
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_upload_is_given_up_and_the_table_is_there(
+    project: Project, toys: Callable[..., Path], name: str
+) -> None:
+    """A server that accepts and never answers; the signal comes once it was called."""
+    models = toys(good=Toy())
+    with socket.socket() as server, (project.directory / "out.txt").open("w") as out:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(PATIENCE_S)
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        run = subprocess.Popen(
+            [*map(str, [script(), *gating(models)[:2]]), "-m", "integrity"],
+            cwd=project.directory,
+            env={**project.environ, "MLFLOW_TRACKING_URI": uri},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=heed_signals,
+        )
+        try:
+            connection, _ = server.accept()
+            with connection:
+                run.send_signal(signal.Signals[name])
+                code = run.wait(timeout=PATIENCE_S)
+        finally:
+            run.kill()
+
+    text = (project.directory / "out.txt").read_text()
+    seen = Outcome(code=code, out=text, err="", directory=project.directory)
+    assert seen.code == 2, text
+    assert "Traceback" not in text
+    assert "6 passed" in seen.lines[-1]
+    assert any(line.startswith("integrity.* (6 rows)") for line in seen.lines)
+    (own,) = seen.own_reports()
+    again = f"qgate upload .qgate/reports/{own.name}"
+    why = "the upload was interrupted"
+    assert f"mlflow: not uploaded ({why}). Send it again: {again}" in seen.lines
+    mlflow = {"uri": uri, "uploaded": False, "reason": why}
+    assert seen.report()["mlflow"] == mlflow
 
 
 def heed_signals() -> None:

@@ -100,6 +100,7 @@ def _plant(repository: Path, trace: Path, setting: str) -> None:
     program.write_text(f"#!/bin/sh\necho {setting} >> {trace}\nexec cat\n", encoding="utf-8")
     program.chmod(0o755)
     filtered = repository / ".git" / "info" / "attributes"
+    filtered.parent.mkdir(exist_ok=True)
     if setting == "post-index-change":
         hook = repository / ".git" / "hooks" / setting
         hook.parent.mkdir(exist_ok=True)
@@ -165,7 +166,10 @@ def test_a_submodule_cannot_have_its_own_program_run(repository: Path, tmp_path:
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {trace}\nexec cat\n", encoding="utf-8")
     program.chmod(0o755)
-    _git(inner, "config", "core.fsmonitor", str(program))
+    _git(inner, "config", "filter.x.clean", str(program))
+    attributes = outer / ".git" / "modules" / "inner" / "info" / "attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text("* filter=x\n", encoding="utf-8")
     os.utime(inner / "file", (1, 1))
     assert describe(os.environ, outer)["git"]["dirty"] is False
     assert not trace.exists()
