@@ -18,22 +18,20 @@ if TYPE_CHECKING:
 
 
 def run_upload(options: argparse.Namespace) -> int:
-    from qgate.report.mlflow.upload import CLIENT_ENVIRONMENT, resolve_uri, upload_report
+    from qgate.report.mlflow.upload import COMMAND_DEADLINE_S, resolve_uri, upload_in_child
 
-    # this process's own environment: mlflow reads it, and its defaults wait for minutes
-    for name, value in CLIENT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     mlflow = Fields(read(options.report).mlflow, str(options.report), UsageError, place="mlflow")
     meant_for = mlflow.get("uri", str, default="")
     named = options.uri or os.environ.get("MLFLOW_TRACKING_URI") or meant_for
     own = own_file(options.report)
-    outcome = upload_report(own, resolve_uri(named, os.environ, Path.cwd()))
+    outcome = upload_in_child(own, resolve_uri(named, os.environ, Path.cwd()), COMMAND_DEADLINE_S)
     take_over_upload(own)
     take_over_upload(own, options.report)
     if outcome.uploaded:
         line = f"{outcome.uri}, experiment {outcome.experiment}, run {outcome.parent_run_id}"
         sys.stdout.write(f"{escape_line(f'mlflow: {line}')}\n")
         return 0
-    line = f"mlflow: not uploaded to {outcome.uri} ({outcome.reason})"
+    again = "Run it again: it goes on where this one ended, and sends nothing twice"
+    line = f"mlflow: not uploaded to {outcome.uri} ({outcome.reason}). {again}"
     sys.stderr.write(f"{escape_line(line)}\n")
     return 1

@@ -24,7 +24,6 @@ from tests.report.full_report import full_report, mixed_report
 if TYPE_CHECKING:
     from pathlib import Path
 
-UPLOAD_DEADLINE_S = 60.0
 EDGES_NATS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import socket
 import subprocess
@@ -15,13 +14,21 @@ import pytest
 
 from qgate.report.mlflow.upload import postpone, upload_in_child
 from qgate.report.report_file import read
-from tests.report.conftest import UPLOAD_DEADLINE_S
+from tests.report.mlflow_stores import UPLOAD_DEADLINE_S, say, serve
 
 if TYPE_CHECKING:
+    import http.server
     from collections.abc import Iterator
     from pathlib import Path
 
 LOST_AT_MOST_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a user says of the client is the client's."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 @pytest.fixture
@@ -78,22 +85,6 @@ def dripping_port() -> Iterator[int]:
         stop.set()
 
 
-@pytest.fixture
-def answering_port(request: pytest.FixtureRequest) -> Iterator[int]:
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(request.param)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
-
-
 def _lose(path: Path, port: int, at_most_s: float = LOST_AT_MOST_S) -> str:
     """Return the reason, after a look at what the outage has cost."""
     uri = f"http://user:secret@127.0.0.1:{port}"
@@ -106,6 +97,10 @@ def _lose(path: Path, port: int, at_most_s: float = LOST_AT_MOST_S) -> str:
     assert (outcome.uri, outcome.uploaded) == (f"http://127.0.0.1:{port}", False)
     assert outcome.reason is not None
     return outcome.reason
+
+
+def _get_port(uri: str) -> int:
+    return int(uri.rpartition(":")[2])
 
 
 def test_a_refused_connection_costs_seconds(path: Path, closed_port: int) -> None:
@@ -124,6 +119,65 @@ def test_a_dripping_server_costs_seconds(path: Path, dripping_port: int) -> None
     assert _lose(path, dripping_port) == "no answer within 3 s"
 
 
+def test_how_long_an_answer_is_waited_for_is_the_users_to_say(
+    path: Path, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    assert _lose(path, silent_port) == "no answer within 1 s"
+
+
+def test_a_server_that_needs_seconds_is_no_dead_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    answered = threading.Event()
+
+    def answer(request: http.server.BaseHTTPRequestHandler, _: bytes) -> None:
+        if not answered.is_set():
+            answered.wait(4)
+            answered.set()
+            say(request, b"{}")
+        else:
+            say(request, b"the next one", 418)
+
+    with serve(answer) as uri:
+        outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
+    assert "the next one" in str(outcome.reason)
+
+
+UNREADABLE = {
+    b"": "got nothing; expected a list of experiments",
+    b"<html>": "not JSON: got 'Expecting value' at column 1; expected an object",
+    b"[]": "got a list; expected a list of experiments",
+    b'{"experiments": 1}': "got an object; expected a list of experiments",
+    b" " * (1 << 20) + b"{}": "got more than 1048576 bytes; expected a list of experiments",
+}
+
+
+@pytest.mark.parametrize(("body", "problem"), UNREADABLE.items(), ids=range(len(UNREADABLE)))
+def test_an_answer_that_is_not_mlflows_is_unreadable(path: Path, body: bytes, problem: str) -> None:
+    with serve(lambda request, _: say(request, body)) as uri:
+        outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
+    hint = "Is this the address of an MLflow server?"
+    assert outcome.reason == f"the server's answer is unreadable: {problem}. {hint}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_a_server_that_answers_everything_with_nothing_has_deleted_no_experiment(
+    path: Path, body: bytes
+) -> None:
+    def answer(request: http.server.BaseHTTPRequestHandler, _: bytes) -> None:
+        say(request, b"{}" if "experiments/search" in request.path else body)
+
+    with serve(answer) as uri:
+        outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
+    assert outcome.reason == (
+        "the server's answer is unreadable: got an experiment '' with the id ''; expected what "
+        "MLflow answers. Is this the address of an MLflow server?"
+    )
+
+
 CODES = {
     500: "HTTP 500",
     401: "HTTP 401. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN",
@@ -131,56 +185,40 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize(("answering_port", "reason"), CODES.items(), indirect=["answering_port"])
+@pytest.mark.parametrize(("code", "reason"), CODES.items())
 def test_a_server_that_answers_with_an_error_costs_seconds(
-    path: Path, answering_port: int, reason: str
+    path: Path, code: int, reason: str
 ) -> None:
-    assert _lose(path, answering_port) == reason
-
-
-@pytest.fixture
-def fading_port() -> Iterator[int]:
-    """It answers the first request, and then no other."""
-    stop = threading.Event()
-
-    class Fade(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if not self.path.startswith("/api/2.0/mlflow/experiments/search"):
-                stop.wait(60)
-                return
-            self.send_response(200)
-            self.end_headers()
-
-        do_POST = do_GET  # noqa: N815 - the name that http.server looks for
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fade) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        stop.set()
-        server.shutdown()
+    with serve(lambda request, _: say(request, b"", code)) as uri:
+        assert _lose(path, _get_port(uri)) == reason
 
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_a_server_that_falls_silent_costs_an_import_and_seconds(
-    path: Path, fading_port: int
-) -> None:
+def test_a_server_that_falls_silent_costs_an_import_and_seconds(path: Path) -> None:
     importing = [sys.executable, "-c", "import mlflow"]
     began = time.monotonic()
     subprocess.run(importing, check=True, capture_output=True)
     import_s = time.monotonic() - began
-    reason = _lose(path, fading_port, LOST_AT_MOST_S + 2 * import_s)
-    assert "timeout=3" in reason
+    stop = threading.Event()
+
+    def answer(request: http.server.BaseHTTPRequestHandler, _: bytes) -> None:
+        if "experiments/search" in request.path:
+            say(request, b"{}")
+        else:
+            stop.wait(60)
+
+    with serve(answer) as uri:
+        reason = _lose(path, _get_port(uri), LOST_AT_MOST_S + 2 * import_s)
+        stop.set()
+    assert "timeout=2" in reason
 
 
 def test_a_child_past_its_deadline_is_killed(path: Path, silent_port: int) -> None:
     began = time.monotonic()
     outcome = upload_in_child(path, f"http://127.0.0.1:{silent_port}", 0.5)
     assert time.monotonic() - began < 2
-    assert outcome.reason == "not finished within 0.5 s"
+    assert outcome.reason == "not finished within 0.5 s: sent nothing"
     assert read(path).mlflow == outcome.to_json()
 
 

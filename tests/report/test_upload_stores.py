@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +13,17 @@ import pytest
 
 from qgate.report.mlflow.upload import UploadOutcome, resolve_uri, upload_in_child
 from qgate.report.report_file import read
-from tests.report.conftest import UPLOAD_DEADLINE_S
-
-# mlflow warns and owns global state: it is looked at from a child process, as qgate uses it.
-READ_BACK = """
-import json, sys
-from mlflow import MlflowClient
-client = MlflowClient(tracking_uri=sys.argv[1], registry_uri=sys.argv[1])
-experiments = client.search_experiments()
-runs = client.search_runs([experiment.experiment_id for experiment in experiments])
-print(json.dumps({
-    "experiments": {experiment.name: experiment.artifact_location for experiment in experiments},
-    "runs": [{
-        "id": run.info.run_id, "started": run.info.start_time, "ended": run.info.end_time,
-        "name": run.info.run_name, "status": run.info.status,
-        "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
-        "files": [file.path for file in client.list_artifacts(run.info.run_id)],
-        "points": len(client.get_metric_history(run.info.run_id, "qgate.passed")),
-        "datasets": [
-            (item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs
-        ],
-    } for run in runs],
-}))
-"""
-
-
-def _read_back(uri: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", READ_BACK, uri],
-        capture_output=True,
-        check=True,
-        timeout=UPLOAD_DEADLINE_S,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+from tests.report.mlflow_stores import (
+    ROOT,
+    UPLOAD_DEADLINE_S,
+    read_back,
+    serve_mlflow,
+    start_python,
+)
 
 
 def _upload_again(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[2]
-    environ = {**os.environ, "PYTHONPATH": str(root)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     environ.pop("MLFLOW_TRACKING_URI", None)
     return subprocess.run(
         [sys.executable, "-m", "qgate", "upload", str(path), *options],
@@ -83,14 +52,14 @@ def test_a_run_is_found_in_the_embedded_store_once_however_often_it_is_sent(path
         "parent_run_id": outcome.parent_run_id,
         "uploaded": True,
     }
-    first = _read_back(uri)
+    first = read_back(uri)
     _check_what_is_stored(first, outcome)
     again = _upload_again(path)
     assert again.stdout == (
         f"mlflow: {uri}, experiment qgate/qgate-demo-F16, run {outcome.parent_run_id}\n"
     )
     assert (again.returncode, again.stderr) == (0, "")
-    assert _read_back(uri) == first
+    assert read_back(uri) == first
 
 
 def _check_what_is_stored(found: dict[str, Any], outcome: UploadOutcome) -> None:
@@ -129,43 +98,35 @@ def _check_what_is_stored(found: dict[str, Any], outcome: UploadOutcome) -> None
 
 # The upload breaks off after so many calls of log_batch, as if the server had gone.
 BREAK_OFF = """
-import sys
-from pathlib import Path
-import mlflow
-from qgate.report.mlflow.upload import upload_report
+import os, sys, mlflow
+from qgate.report.mlflow import upload
 whole, calls = mlflow.MlflowClient.log_batch, []
 def broken(*arguments, **named):
     calls.append(1)
-    if len(calls) > int(sys.argv[3]):
+    if len(calls) > 2:
         raise ConnectionError("gone http://user:secret@host/x?token=y")
     return whole(*arguments, **named)
 mlflow.MlflowClient.log_batch = broken
-upload_report(Path(sys.argv[1]), sys.argv[2])
+os.environ["MLFLOW_TRACKING_URI"] = sys.argv[2]
+upload._main(sys.argv[1], "60")
 """
 
 
 @pytest.mark.slow
 def test_a_half_logged_run_is_completed_not_doubled(path: Path) -> None:
     uri = resolve_uri(None, {}, path.parent)
-    root = Path(__file__).parents[2]
-    subprocess.run(
-        [sys.executable, "-c", BREAK_OFF, str(path), uri, "2"],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        check=True,
-        timeout=UPLOAD_DEADLINE_S,
-    )
-    assert read(path).mlflow == {
+    printed, _ = start_python(BREAK_OFF, str(path), uri).communicate(timeout=UPLOAD_DEADLINE_S)
+    assert json.loads(printed.splitlines()[-1]) == {
         "uri": uri,
         "uploaded": False,
         "reason": "ConnectionError: gone http://host/x",
     }
-    half = _read_back(uri)
-    assert [run["status"] for run in half["runs"]].count("RUNNING") >= 2
+    half = read_back(uri)
+    assert [run["status"] for run in half["runs"]].count("RUNNING") == 3
     outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
-    found = _read_back(uri)
+    found = read_back(uri)
     _check_what_is_stored(found, outcome)
-    assert {run["id"] for run in half["runs"]} < {run["id"] for run in found["runs"]}
+    assert {run["id"] for run in half["runs"]} == {run["id"] for run in found["runs"]}
     assert {run["points"] for run in found["runs"]} == {1}
 
 
@@ -181,39 +142,10 @@ def test_a_store_that_mlflow_refuses_is_a_reason_not_a_crash(path: Path) -> None
 
 @pytest.mark.slow
 def test_a_real_server_gets_the_same_runs(path: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    store = ("--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}")
-    files = ("--artifacts-destination", str(tmp_path / "files"), "--workers", "1")
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(port), *store, *files],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        uri = f"http://127.0.0.1:{port}"
-        _wait_for(f"{uri}/health")
+    with serve_mlflow(tmp_path) as uri:
         outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
         assert outcome.reason is None
-        _check_what_is_stored(_read_back(uri), outcome)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
-
-
-def _wait_for(address: str) -> None:
-    until = time.monotonic() + 90
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-        except OSError:
-            assert time.monotonic() < until, "the server did not start"
-            time.sleep(0.5)
-        else:
-            return
+        _check_what_is_stored(read_back(uri), outcome)
 
 
 def test_the_option_wins_over_the_environment_and_both_over_the_embedded_store() -> None:
@@ -229,8 +161,7 @@ def test_the_option_wins_over_the_environment_and_both_over_the_embedded_store()
 def test_the_package_of_reports_does_not_import_mlflow() -> None:
     modules = "import sys, qgate.report.mlflow.upload, qgate.report.plots, qgate.__main__;"
     code = f"{modules} print(sorted({{'mlflow', 'matplotlib', 'numpy'}} & set(sys.modules)))"
-    root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"

@@ -7,29 +7,37 @@ means measured, whatever the verdict; FAILED means that rows are errors; the ver
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError
 from qgate.report.mlflow import content
+from qgate.report.mlflow.lock import alone
 from qgate.report.mlflow.server_check import find_outage
+from qgate.report.mlflow.sqlite_store import get_store_path, make_store
 from qgate.report.plots import kl_histogram_png
 from qgate.report.provenance import strip_uri
 from qgate.report.worst_samples import tabulate_worst
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from qgate.records import Report
 
 _COMPLETE = "qgate.complete"
 _FLIPS = "flips.json"
 _IDENTITY = ("qgate.session_id", "qgate.artifact_id", "mlflow.parentRunId")
 """What a run carries from its first moment, so that a half logged one is found again."""
+_BEGUN = "qgate.role"
+"""A tag of the first batch: a run without it holds nothing yet."""
 _MOST_IN_BATCH = 100
 _MOST_RUNS = 5000
 
@@ -55,11 +63,25 @@ class UploadOutcome:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def upload(report: Report, report_path: Path, uri: str) -> UploadOutcome:
+def upload(
+    report: Report,
+    report_path: Path,
+    uri: str,
+    lock_deadline_s: float = 30.0,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> UploadOutcome:
     """Log a report as one parent run and one child run per artifact.
 
     Repeatable: runs are found again by `qgate.session_id`. Complete ones are left as they are, half
     logged ones are completed: parameters, tags and metrics with the same time are the same rows.
+
+    Args:
+        report: what is sent.
+        report_path: its file, which is sent as well.
+        uri: the store.
+        lock_deadline_s: how long to wait for another upload of the same session, and for another
+            process that makes the store.
+        tell: called with the number of runs that are sent, and of all.
 
     Raises:
         UploadError: MLflow is down, or refuses.
@@ -69,19 +91,19 @@ def upload(report: Report, report_path: Path, uri: str) -> UploadOutcome:
     outage = find_outage(uri, os.environ)
     if outage:
         raise UploadError(outage)
+    experiment = content.name_experiment(report)
     try:
-        import mlflow
-
-        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = content.name_experiment(report)
-        session = _Session(
-            client=client,
-            experiment_id=_get_experiment(client, experiment, uri),
-            session_id=session_id,
-            started_ms=content.get_time_ms(report, "started_at"),
-            ended_ms=content.get_time_ms(report, "ended_at"),
-        )
-        parent = session.upload(report, report_path)
+        with _alone_with_session(report_path, session_id, lock_deadline_s):
+            client = _open(uri, lock_deadline_s)
+            session = _Session(
+                client=client,
+                experiment_id=_get_experiment(client, experiment, uri),
+                session_id=session_id,
+                started_ms=content.get_time_ms(report, "started_at"),
+                ended_ms=content.get_time_ms(report, "ended_at"),
+                tell=tell,
+            )
+            parent = session.upload(report, report_path)
     except QGateError:
         raise
     # mlflow, its stores and their drivers raise whatever they like; no verdict may hang on it
@@ -90,6 +112,33 @@ def upload(report: Report, report_path: Path, uri: str) -> UploadOutcome:
     return UploadOutcome(
         uri=strip_uri(uri), uploaded=True, experiment=experiment, parent_run_id=parent
     )
+
+
+@contextlib.contextmanager
+def _alone_with_session(report_path: Path, session_id: str, deadline_s: float) -> Iterator[None]:
+    """Two uploads of one session are one: the second waits, and finds what the first has sent."""
+    with contextlib.ExitStack() as stack:
+        lock = alone(report_path.with_name(f".upload-{session_id}.lock"), deadline_s)
+        try:
+            stack.enter_context(lock)
+        except TimeoutError as error:
+            raise UploadError(f"another upload of this session is at work: {error}") from error
+        except OSError:  # a directory to read from only: what is found in the store has to do
+            pass
+        yield
+
+
+def _open(uri: str, lock_deadline_s: float) -> Any:  # noqa: ANN401 - mlflow's
+    import mlflow
+
+    path = get_store_path(uri)
+    if path is not None:
+        try:
+            make_store(path, lock_deadline_s)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UploadError(f"{path}: the store cannot be made: {reason}") from error
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,44 +150,80 @@ class _Session:
     session_id: str
     started_ms: int
     ended_ms: int
+    tell: Callable[[int, int], None]
 
     def upload(self, report: Report, report_path: Path) -> str:
         """Return the parent's run id."""
-        known = self._find_runs()
-        parent = known.get(None)
-        if parent is not None and parent.data.tags.get(_COMPLETE) == "true":
-            return str(parent.info.run_id)
         whole = content.make_parent(report)
-        parent_id = self._log(whole, parent)
-        for artifact in report.artifacts:
-            child = content.make_child(report, artifact, parent_id)
-            run_id = self._log(child, known.get(content.get_artifact_tag(artifact)))
+        (parent,) = self._claim([whole])
+        parent_id = _get_run_id(parent)
+        if parent.data.tags.get(_COMPLETE) == "true":
+            return parent_id
+        self._log(parent_id, whole)
+        children = [content.make_child(report, one, parent_id) for one in report.artifacts]
+        total = len(children) + 1
+        for done, (child, run) in enumerate(zip(children, self._claim(children), strict=True)):
+            self.tell(done, total)
+            run_id = _get_run_id(run)
+            self._log(run_id, child)
             self._log_dataset(run_id, report)
             self._finish(run_id, child)
+        self.tell(len(children), total)
         self._log_files(parent_id, report, report_path)
         self._finish(parent_id, whole)
         self.client.set_tag(parent_id, _COMPLETE, "true")
+        for runs in self._find_runs().values():
+            self._choose(runs)  # a request that was repeated may have made an empty one later
         return parent_id
 
-    def _find_runs(self) -> dict[str | None, Any]:
-        """Return this session's runs by artifact id; the parent is under None."""
+    def _claim(self, wanted: Sequence[content.RunContent]) -> list[Any]:
+        """Return the run of each, found or created, of which there is one however many upload.
+
+        Who created one looks again: where there are several, all uploads choose the same and remove
+        those that hold nothing yet. An upload that loses its run so ends with an error, and
+        completes the other when it is repeated.
+        """
+        found = self._find_runs()
+        missing = [one for one in wanted if _get_identity(one.tags) not in found]
+        if missing:
+            created = {_get_identity(one.tags): [self._create(one)] for one in missing}
+            found = created | self._find_runs()
+        return [self._choose(found[_get_identity(one.tags)]) for one in wanted]
+
+    def _find_runs(self) -> dict[tuple[str | None, ...], list[Any]]:
+        """Return this session's runs by what they are."""
         query = f"tags.`qgate.session_id` = '{self.session_id}'"
-        runs = self.client.search_runs(
+        found = defaultdict(list)
+        for run in self.client.search_runs(
             [self.experiment_id], filter_string=query, max_results=_MOST_RUNS
-        )
-        return {run.data.tags.get("qgate.artifact_id"): run for run in runs}
+        ):
+            found[_get_identity(run.data.tags)].append(run)
+        return dict(found)
 
-    def _log(self, run_content: content.RunContent, known: Any) -> str:  # noqa: ANN401 - mlflow's
-        from mlflow.entities import Metric, Param, RunTag
+    def _choose(self, runs: list[Any]) -> Any:  # noqa: ANN401 - mlflow's
+        def rank(run: Any) -> tuple[bool, bool, str]:  # noqa: ANN401 - mlflow's
+            tags = run.data.tags
+            return tags.get(_COMPLETE) != "true", _BEGUN not in tags, run.info.run_id
 
-        identity = {name: value for name, value in run_content.tags.items() if name in _IDENTITY}
-        run = known or self.client.create_run(
+        best, *others = sorted(runs, key=rank)
+        for other in others:
+            if _BEGUN not in other.data.tags:
+                # removed already, or not ours to remove: the one that is kept is the same
+                with contextlib.suppress(Exception):
+                    self.client.delete_run(other.info.run_id)
+        return best
+
+    def _create(self, run_content: content.RunContent) -> Any:  # noqa: ANN401 - mlflow's
+        return self.client.create_run(
             self.experiment_id,
             start_time=self.started_ms or None,
-            tags=identity,
+            tags={name: value for name, value in run_content.tags.items() if name in _IDENTITY},
             run_name=run_content.name,
         )
-        run_id: str = run.info.run_id
+
+    def _log(self, run_id: str, run_content: content.RunContent) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
         metrics = [
             Metric(key, value, self.started_ms, 0) for key, value in run_content.metrics.items()
         ]
@@ -149,7 +234,6 @@ class _Session:
             self.client.log_batch(
                 run_id, metrics=metrics[part], params=params[part], tags=tags[part]
             )
-        return run_id
 
     def _log_dataset(self, run_id: str, report: Report) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -182,24 +266,49 @@ class _Session:
         self.client.set_terminated(run_id, status=status, end_time=self.ended_ms or None)
 
 
+def _get_identity(tags: Mapping[str, str]) -> tuple[str | None, ...]:
+    """What tells a run from the others of its session: the parent has neither."""
+    return tags.get("mlflow.parentRunId"), tags.get("qgate.artifact_id")
+
+
+def _get_run_id(run: Any) -> str:  # noqa: ANN401 - mlflow's
+    run_id: str = run.info.run_id
+    if not run_id:
+        raise _make_unreadable("a run without an id")
+    return run_id
+
+
 def _get_experiment(client: Any, name: str, uri: str) -> str:  # noqa: ANN401 - mlflow's
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        location = _make_artifact_location(uri)
-        created: str = client.create_experiment(name, artifact_location=location)
-        return created
-    found: str = experiment.experiment_id
-    if experiment.lifecycle_stage != "active":
+    found = client.get_experiment_by_name(name) or _make_experiment(client, name, uri)
+    experiment_id: str = found.experiment_id
+    if not experiment_id or found.name != name:
+        raise _make_unreadable(
+            f"an experiment {found.name!r:.80} with the id {experiment_id!r:.80}"
+        )
+    if found.lifecycle_stage == "deleted":
         raise UploadError(
             f"experiment {name!r} was deleted. Restore it with: "
-            f"mlflow experiments restore --experiment-id {found}"
+            f"mlflow experiments restore --experiment-id {experiment_id}"
         )
-    return found
+    return experiment_id
 
 
-def _make_artifact_location(uri: str) -> str | None:
-    """Put a SQLite store's files beside it; servers know a place of their own."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    if path == uri or not path:
-        return None
-    return (Path(path).absolute().parent / "mlartifacts").as_uri()
+def _make_experiment(client: Any, name: str, uri: str) -> Any:  # noqa: ANN401 - mlflow's
+    path = get_store_path(uri)
+    # a SQLite store's files lie beside it; servers know a place of their own
+    location = (path.parent / "mlartifacts").as_uri() if path else None
+    try:
+        client.create_experiment(name, artifact_location=location)
+    except Exception:
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return found  # another upload was faster
+    return client.get_experiment_by_name(name)
+
+
+def _make_unreadable(got: str) -> UploadError:
+    return UploadError(
+        f"the server's answer is unreadable: got {got}; expected what MLflow answers. "
+        "Is this the address of an MLflow server?"
+    )

@@ -1,13 +1,15 @@
 """Is there an MLflow server that answers, and that lets us in? Asked before mlflow is imported.
 
-mlflow's own client waits four minutes for a server that is down. One small request by the standard
-library, with a deadline over everything (name resolution, each address, a reply that drips), tells
-it in seconds: refused, silent, broken and locked servers alike.
+mlflow's own client waits four minutes for a server that is down, and takes an empty answer for any
+other. One small request by the standard library, with a deadline over everything (name resolution,
+each address, a reply that drips), tells it in seconds: refused, silent, broken and locked servers,
+and what is no MLflow server.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import queue
 import ssl
 import threading
@@ -16,11 +18,17 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from qgate.untrusted.json import NotJson, strict_json
+from qgate.untrusted.text import seen
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SOCKET_TIMEOUT_S = 2.0
-_DEADLINE_S = 3.0
+_TIMEOUT_S = 20.0
+"""Where MLFLOW_HTTP_REQUEST_TIMEOUT names none."""
+_DRIP = 1.5
+"""The deadline over everything, in timeouts."""
+_MOST_BYTES = 1 << 20
 _PATH = "/api/2.0/mlflow/experiments/search?max_results=1"
 _TRUE = ("1", "true")
 
@@ -28,28 +36,36 @@ _TRUE = ("1", "true")
 def find_outage(uri: str, environ: Mapping[str, str]) -> str | None:
     """Return why the server at `uri` cannot be used, in one line; None where it answers.
 
-    Stores that are no http server are not asked: their first call fails at once.
+    Stores that are no http server are not asked: their first call fails at once. A server is waited
+    for as long as mlflow's client will wait for each of its answers.
     """
     if urlsplit(uri).scheme not in ("http", "https"):
         return None
+    timeout_s = _get_timeout_s(environ)
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     # A daemon: resolving a name cannot be interrupted, and must not outlive the deadline.
-    ask = threading.Thread(target=lambda: answers.put(_ask(uri, environ)), daemon=True)
+    ask = threading.Thread(
+        target=lambda: answers.put(_find_fault(uri, environ, timeout_s)), daemon=True
+    )
     ask.start()
     try:
-        return answers.get(timeout=_DEADLINE_S)
+        return answers.get(timeout=_DRIP * timeout_s)
     except queue.Empty:
-        return f"no answer within {_DEADLINE_S:g} s"
+        return f"no answer within {_DRIP * timeout_s:g} s"
 
 
-def _ask(uri: str, environ: Mapping[str, str]) -> str | None:
+def _get_timeout_s(environ: Mapping[str, str]) -> float:
     try:
-        request = _make_request(uri, environ)
-        context = _make_context(environ) if request.type == "https" else None
-        with urllib.request.urlopen(  # noqa: S310 - http and https only, see find_outage
-            request, timeout=_SOCKET_TIMEOUT_S, context=context
-        ) as answer:
-            answer.read(1)
+        timeout_s = float(environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", _TIMEOUT_S))
+    except ValueError:  # mlflow will say so
+        return _TIMEOUT_S
+    is_usable = math.isfinite(timeout_s) and 0 < timeout_s <= threading.TIMEOUT_MAX / _DRIP
+    return timeout_s if is_usable else _TIMEOUT_S
+
+
+def _find_fault(uri: str, environ: Mapping[str, str], timeout_s: float) -> str | None:
+    try:
+        return _find_unreadable(_ask(uri, environ, timeout_s))
     except urllib.error.HTTPError as error:
         hints = {
             401: ". Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN",
@@ -57,15 +73,41 @@ def _ask(uri: str, environ: Mapping[str, str]) -> str | None:
         }
         return f"HTTP {error.code}{hints.get(error.code, '')}"
     except TimeoutError:
-        return f"no answer within {_SOCKET_TIMEOUT_S:g} s"
+        return f"no answer within {timeout_s:g} s"
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            return f"no connection within {_SOCKET_TIMEOUT_S:g} s"
+            return f"no connection within {timeout_s:g} s"
         reason = error.reason
         return str(getattr(reason, "strerror", None) or reason)
     except Exception as error:  # noqa: BLE001 - whatever a server says, it is an outage, not a crash
         return f"{type(error).__name__}: {error}"
-    return None
+
+
+def _ask(uri: str, environ: Mapping[str, str], timeout_s: float) -> bytes:
+    request = _make_request(uri, environ)
+    context = _make_context(environ) if request.type == "https" else None
+    with urllib.request.urlopen(  # noqa: S310 - http and https only, see find_outage
+        request, timeout=timeout_s, context=context
+    ) as answer:
+        body: bytes = answer.read(_MOST_BYTES + 1)
+        return body
+
+
+def _find_unreadable(body: bytes) -> str | None:
+    """Any answer but MLflow's; its own is an object, an empty one where there is no experiment."""
+    problem = f"got more than {_MOST_BYTES} bytes; expected a list of experiments"
+    if not body.strip():
+        problem = "got nothing; expected a list of experiments"
+    elif len(body) <= _MOST_BYTES:
+        try:
+            answer = strict_json(body)
+        except NotJson as error:
+            problem = str(error)
+        else:
+            if isinstance(answer, dict) and isinstance(answer.get("experiments", []), list):
+                return None
+            problem = f"got {seen(answer)}; expected a list of experiments"
+    return f"the server's answer is unreadable: {problem}. Is this the address of an MLflow server?"
 
 
 def _make_request(uri: str, environ: Mapping[str, str]) -> urllib.request.Request:

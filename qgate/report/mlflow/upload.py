@@ -2,14 +2,18 @@
 
 The report is on disk before anything here runs. The upload happens in a child, so that mlflow
 (seconds to import, and an owner of global state) never enters the user's pytest and an outage costs
-seconds and no result. The child prints the outcome as one line of JSON, and the parent writes it
-into the report; `qgate upload REPORT` sends one again and logs nothing twice.
+seconds and no result. The child prints how far it is and at last the outcome as one line of JSON,
+and the parent writes it into the report; `qgate upload REPORT` sends one again and logs nothing
+twice.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -27,17 +31,25 @@ from qgate.untrusted.json import Fields, strict_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+COMMAND_DEADLINE_S = 900.0
+"""For `qgate upload`: nothing waits for it, and it is what a slow server is reached by."""
+_CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
-        # the defaults wait 246 s for a server that is down
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
     }
 )
+# mlflow's own defaults wait 246 s for a server that is down
+_OF_A_GATE = MappingProxyType(
+    {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+)
+_OF_THE_COMMAND = MappingProxyType(
+    {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}
+)
+_LOCKED_PART = 0.5
+"""How much of the deadline may go by while another upload has the lock."""
 
 
 def resolve_uri(option: str | None, environ: Mapping[str, str], invocation_dir: Path) -> str:
@@ -52,31 +64,29 @@ def resolve_uri(option: str | None, environ: Mapping[str, str], invocation_dir: 
 def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOutcome:
     """Upload a report that is on disk; never raises for anything that MLflow does.
 
+    How long one answer is waited for, and how often it is asked for again, is the user's to say
+    (MLFLOW_HTTP_REQUEST_TIMEOUT, MLFLOW_HTTP_REQUEST_MAX_RETRIES); else it goes by the deadline.
+
     Args:
         report_path: the finished report; its `mlflow` section is rewritten.
         uri: as `resolve_uri` gives it.
-        deadline_s: the child is killed after this; a first upload into a new SQLite store takes
-            several seconds, most of them for mlflow's import and the making of its tables.
+        deadline_s: the child is killed after this, whatever the server does; a first upload into a
+            new SQLite store takes several seconds, most of them for mlflow's import and the making
+            of its tables.
     """
     # -P: no module is imported from the working directory
-    command = (sys.executable, "-P", "-m", __name__, str(report_path))
-    # by environment, not by argument: an address may hold a password, and `ps` shows arguments
-    environ = {**os.environ, **CLIENT_ENVIRONMENT, "MLFLOW_TRACKING_URI": uri}
-    package_root = str(Path(__file__).resolve().parents[3])
-    if package_root not in sysconfig.get_paths().values():
-        paths = (package_root, environ.get("PYTHONPATH"))
-        environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    command = (sys.executable, "-P", "-m", __name__, str(report_path), str(deadline_s))
     try:
         done = subprocess.run(
             command,
-            env=environ,
+            env=_make_environment(uri, deadline_s),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=deadline_s,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return postpone(report_path, uri, f"not finished within {deadline_s:g} s")
+    except subprocess.TimeoutExpired as expired:
+        return postpone(report_path, uri, _describe_late(expired.stdout or b"", deadline_s))
     except OSError as error:
         return postpone(report_path, uri, f"no child process: {error.strerror}")
     try:
@@ -88,15 +98,21 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
     return _record(report_path, outcome)
 
 
-def upload_report(report_path: Path, uri: str) -> UploadOutcome:
-    """Upload a report and write into it what came of that.
+def _make_environment(uri: str, deadline_s: float) -> dict[str, str]:
+    patience = _OF_THE_COMMAND if deadline_s >= COMMAND_DEADLINE_S else _OF_A_GATE
+    # by environment, not by argument: an address may hold a password, and `ps` shows arguments
+    named = {**patience, **os.environ, **_CLIENT_ENVIRONMENT, "MLFLOW_TRACKING_URI": uri}
+    package_root = str(Path(__file__).resolve().parents[3])
+    if package_root not in sysconfig.get_paths().values():
+        paths = (package_root, named.get("PYTHONPATH"))
+        named["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return named
 
-    Raises:
-        UsageError: the report cannot be read or written.
-    """
-    outcome = _send(report_path, uri)
-    _write_outcome(report_path, outcome)
-    return outcome
+
+def _describe_late(printed: bytes, deadline_s: float) -> str:
+    sent = re.findall(rb"^sent \d+ of \d+ runs$", printed, re.MULTILINE)
+    how_far = sent[-1].decode("ascii") if sent else "sent nothing"
+    return f"not finished within {deadline_s:g} s: {how_far}"
 
 
 def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
@@ -104,11 +120,17 @@ def postpone(report_path: Path, uri: str, reason: str) -> UploadOutcome:
     return _record(report_path, _make_failure(uri, reason))
 
 
-def _send(report_path: Path, uri: str) -> UploadOutcome:
+def _send(report_path: Path, uri: str, deadline_s: float) -> UploadOutcome:
     try:
-        return upload(report_file.read(report_path), report_path, uri)
+        report = report_file.read(report_path)
+        return upload(report, report_path, uri, _LOCKED_PART * deadline_s, _print_progress)
     except UploadError as error:
         return _make_failure(uri, str(error))
+
+
+def _print_progress(done: int, total: int) -> None:
+    sys.stdout.write(f"sent {done} of {total} runs\n")
+    sys.stdout.flush()
 
 
 def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
@@ -133,9 +155,16 @@ def _make_failure(uri: str, reason: str) -> UploadOutcome:
     return UploadOutcome(uri=strip_uri(uri), uploaded=False, reason=shown)
 
 
-if __name__ == "__main__":
+def _main(report_path: str, deadline: str) -> None:
+    deadline_s = float(deadline)
+    # without its parent it would wait for a server that drips for ever, and hold its lock
+    signal.alarm(math.ceil(deadline_s) + 1)
     try:
-        sent = _send(Path(sys.argv[1]), os.environ["MLFLOW_TRACKING_URI"])
-    except QGateError as wrong:
-        sys.exit(str(wrong))
-    sys.stdout.write(f"{json.dumps(sent.to_json())}\n")
+        outcome = _send(Path(report_path), os.environ["MLFLOW_TRACKING_URI"], deadline_s)
+    except QGateError as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{json.dumps(outcome.to_json())}\n")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
