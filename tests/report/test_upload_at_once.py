@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qgate.report.mlflow.lock import alone
+from qgate.report.mlflow.lock import alone, remove_left_over
 from qgate.report.mlflow.runs import UploadError, upload
 from qgate.report.mlflow.upload import resolve_uri, upload_in_child
 from qgate.report.report_file import write
@@ -98,8 +98,8 @@ def test_a_store_that_found_the_disk_full_is_made_once_there_is_space(
 def test_who_sends_the_session_is_named(report: Report, path: Path) -> None:
     lock = path.with_name(".upload-6a1c2d3e-0000-4000-8000-000000000001.lock")
     holder = start_python(
-        "import sys; from pathlib import Path; from qgate.report.mlflow.lock import alone\n"
-        "with alone(Path(sys.argv[1]), 1): print('held', flush=True); input()",
+        "import sys, time; from pathlib import Path; from qgate.report.mlflow.lock import alone\n"
+        "with alone(Path(sys.argv[1]), 1): print('held', flush=True); time.sleep(600)",
         str(lock),
     )
     assert holder.stdout is not None
@@ -115,6 +115,18 @@ def test_who_sends_the_session_is_named(report: Report, path: Path) -> None:
     with alone(lock, 0):  # it went with its process
         assert lock.exists()
     assert not lock.exists()
+
+
+def test_the_lock_of_an_upload_that_was_killed_is_removed_and_one_that_is_held_is_not(
+    tmp_path: Path,
+) -> None:
+    left_over, held = tmp_path / ".upload-a.lock", tmp_path / ".upload-b.lock"
+    left_over.touch()
+
+    with alone(held, 0):
+        remove_left_over(left_over)
+        remove_left_over(held)
+        assert [path.name for path in tmp_path.iterdir()] == [held.name]
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:

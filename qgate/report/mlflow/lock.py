@@ -41,6 +41,13 @@ def alone(path: Path, deadline_s: float) -> Iterator[None]:
         os.close(lock)
 
 
+def remove_left_over(path: Path) -> None:
+    """Remove the lock of a process that was killed; one that is held stays."""
+    if path.exists():
+        with contextlib.suppress(OSError), alone(path, 0):
+            pass
+
+
 def _take(path: Path, until: float, deadline_s: float) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError
 from qgate.report.mlflow import content
-from qgate.report.mlflow.lock import alone
+from qgate.report.mlflow.lock import alone, remove_left_over
 from qgate.report.mlflow.server_check import find_outage
 from qgate.report.mlflow.sqlite_store import get_store_path, make_store
 from qgate.report.plots import kl_histogram_png
@@ -91,18 +91,9 @@ def upload(
     outage = find_outage(uri, os.environ)
     if outage:
         raise UploadError(outage)
-    experiment = content.name_experiment(report)
     try:
         with _alone_with_session(report_path, session_id, lock_deadline_s):
-            client = _open(uri, lock_deadline_s)
-            session = _Session(
-                client=client,
-                experiment_id=_get_experiment(client, experiment, uri),
-                session_id=session_id,
-                started_ms=content.get_time_ms(report, "started_at"),
-                ended_ms=content.get_time_ms(report, "ended_at"),
-                tell=tell,
-            )
+            session = _open_session(report, uri, lock_deadline_s, tell)
             parent = session.upload(report, report_path)
     except QGateError:
         raise
@@ -110,13 +101,18 @@ def upload(
     except Exception as error:
         raise UploadError(f"{type(error).__name__}: {error}") from error
     return UploadOutcome(
-        uri=strip_uri(uri), uploaded=True, experiment=experiment, parent_run_id=parent
+        uri=strip_uri(uri),
+        uploaded=True,
+        experiment=content.name_experiment(report),
+        parent_run_id=parent,
     )
 
 
 @contextlib.contextmanager
 def _alone_with_session(report_path: Path, session_id: str, deadline_s: float) -> Iterator[None]:
     """Two uploads of one session are one: the second waits, and finds what the first has sent."""
+    for left_over in report_path.parent.glob(".upload-*.lock"):
+        remove_left_over(left_over)
     with contextlib.ExitStack() as stack:
         lock = alone(report_path.with_name(f".upload-{session_id}.lock"), deadline_s)
         try:
@@ -126,19 +122,6 @@ def _alone_with_session(report_path: Path, session_id: str, deadline_s: float) -
         except OSError:  # a directory to read from only: what is found in the store has to do
             pass
         yield
-
-
-def _open(uri: str, lock_deadline_s: float) -> Any:  # noqa: ANN401 - mlflow's
-    import mlflow
-
-    path = get_store_path(uri)
-    if path is not None:
-        try:
-            make_store(path, lock_deadline_s)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UploadError(f"{path}: the store cannot be made: {reason}") from error
-    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +249,33 @@ class _Session:
         self.client.set_terminated(run_id, status=status, end_time=self.ended_ms or None)
 
 
+def _open_session(
+    report: Report, uri: str, lock_deadline_s: float, tell: Callable[[int, int], None]
+) -> _Session:
+    client = _open(uri, lock_deadline_s)
+    return _Session(
+        client=client,
+        experiment_id=_get_experiment(client, content.name_experiment(report), uri),
+        session_id=content.get_session_id(report),
+        started_ms=content.get_time_ms(report, "started_at"),
+        ended_ms=content.get_time_ms(report, "ended_at"),
+        tell=tell,
+    )
+
+
+def _open(uri: str, lock_deadline_s: float) -> Any:  # noqa: ANN401 - mlflow's
+    import mlflow
+
+    path = get_store_path(uri)
+    if path is not None:
+        try:
+            make_store(path, lock_deadline_s)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UploadError(f"{path}: the store cannot be made: {reason}") from error
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 def _get_identity(tags: Mapping[str, str]) -> tuple[str | None, ...]:
     """What tells a run from the others of its session: the parent has neither."""
     return tags.get("mlflow.parentRunId"), tags.get("qgate.artifact_id")
@@ -280,6 +290,8 @@ def _get_run_id(run: Any) -> str:  # noqa: ANN401 - mlflow's
 
 def _get_experiment(client: Any, name: str, uri: str) -> str:  # noqa: ANN401 - mlflow's
     found = client.get_experiment_by_name(name) or _make_experiment(client, name, uri)
+    if found is None:
+        raise _make_unreadable("no experiment after one was created")
     experiment_id: str = found.experiment_id
     if not experiment_id or found.name != name:
         raise _make_unreadable(

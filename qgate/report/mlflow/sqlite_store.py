@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qgate.report.mlflow.lock import alone
+from qgate.report.mlflow.lock import alone, remove_left_over
 
 
 def get_store_path(uri: str) -> Path | None:
@@ -27,10 +27,12 @@ def make_store(path: Path, deadline_s: float) -> None:
         OSError: there can be no such file.
         Exception: what mlflow and its drivers raise, such as for a full disk; nothing stays.
     """
+    lock = path.with_name(f".{path.name}.lock")
     if _is_there(path):
+        remove_left_over(lock)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with alone(path.with_name(f".{path.name}.lock"), deadline_s):
+    with alone(lock, deadline_s):
         if _is_there(path):
             return
         unfinished = path.with_name(f".{path.name}.unfinished")

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -76,15 +77,18 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
     """
     # -P: no module is imported from the working directory
     command = (sys.executable, "-P", "-m", __name__, str(report_path), str(deadline_s))
+    environ = _make_environment(uri, deadline_s)
     try:
-        done = subprocess.run(
-            command,
-            env=_make_environment(uri, deadline_s),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=deadline_s,
-            check=False,
-        )
+        # what a child that is killed leaves there goes with its parent
+        with tempfile.TemporaryDirectory(prefix="qgate-upload-") as temporary:
+            done = subprocess.run(
+                command,
+                env={**environ, "TMPDIR": temporary},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=deadline_s,
+                check=False,
+            )
     except subprocess.TimeoutExpired as expired:
         return postpone(report_path, uri, _describe_late(expired.stdout or b"", deadline_s))
     except OSError as error:

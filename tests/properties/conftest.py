@@ -1,0 +1,51 @@
+"""Property tests: files and answers of strangers, made by hypothesis out of sound ones.
+
+`QGATE_TEST_EXAMPLES=10000 pytest tests/properties` looks further than CI does, and elsewhere each
+time; CI looks at the same 200 examples of each. Nothing is remembered between runs.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, configuration, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EXAMPLES = os.environ.get("QGATE_TEST_EXAMPLES")
+_MOST_GROWTH_KIB = 300 * 1024
+
+# hypothesis keeps tables of characters there, which would else lie in the tree
+configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "qgate-hypothesis")
+settings.register_profile(
+    "qgate",
+    max_examples=int(_EXAMPLES or 200),
+    derandomize=_EXAMPLES is None,
+    database=None,
+    # of one example; an honest one takes milliseconds, on a machine that is shared by many
+    deadline=timedelta(seconds=10),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("qgate")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory() -> Iterator[None]:
+    """What no file may cost, however much it says that it holds."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown <= _MOST_GROWTH_KIB, f"{grown} KiB more than before"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which every example writes over the one before."""
+    return tmp_path_factory.mktemp("example")
