@@ -89,10 +89,10 @@ def test_a_store_that_found_the_disk_full_is_made_once_there_is_space(
 
     printed, _ = start_python(FULL_DISK + UPLOAD, *arguments).communicate()
 
-    reason = json.loads(printed)["reason"]
-    assert reason.startswith(f"{store}: the store cannot be made: ")
-    assert list(store.parent.iterdir()) == []
+    left_over = list(store.parent.iterdir())
     assert upload_in_child(path, uri, UPLOAD_DEADLINE_S).reason is None
+    assert json.loads(printed)["reason"].startswith(f"{store}: the store cannot be made: ")
+    assert left_over == []
 
 
 def test_who_sends_the_session_is_named(report: Report, path: Path) -> None:
@@ -140,15 +140,25 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     assert precious.read_text() == "all of it"
 
 
+def _make_store(path: Path, uri: str) -> None:
+    """As an upload of another session does."""
+    report_json = json.loads(path.read_text())
+    environment = {**report_json["environment"], "session_id": "makes-the-store"}
+    first = path.with_name("first.json")
+    first.write_text(json.dumps({**report_json, "environment": environment}))
+    assert upload_in_child(first, uri, UPLOAD_DEADLINE_S).reason is None
+
+
 @pytest.mark.slow
 def test_uploads_of_one_report_at_once_are_one(path: Path) -> None:
     uri = resolve_uri(None, {}, path.parent)
+    _make_store(path, uri)
 
     outcomes = _upload_at_once([path] * 3, uri, 4 * UPLOAD_DEADLINE_S)
 
     assert [outcome.get("reason") for outcome in outcomes] == [None] * 3
     assert len({outcome["parent_run_id"] for outcome in outcomes}) == 1
-    assert list(count_runs(uri).values()) == [RUNS]
+    assert set(count_runs(uri).values()) == {RUNS}
     assert {run["points"] for run in read_back(uri)["runs"]} == {1}
 
 
@@ -188,12 +198,8 @@ def test_uploads_of_one_report_from_two_machines_agree_on_its_runs(
     copy = tmp_path / "elsewhere" / "report.json"
     copy.parent.mkdir()
     shutil.copyfile(path, copy)
-    first = path.parent / "first.json"
     uri = resolve_uri(None, {}, tmp_path)
-    report_json = json.loads(path.read_text())
-    other = {**report_json["environment"], "session_id": "makes-the-store"}
-    first.write_text(json.dumps({**report_json, "environment": other}))
-    assert upload_in_child(first, uri, UPLOAD_DEADLINE_S).reason is None
+    _make_store(path, uri)
 
     process = start_python(TWO_MACHINES, str(path), str(copy), uri)
     printed, errors = process.communicate(timeout=2 * UPLOAD_DEADLINE_S)
@@ -201,7 +207,7 @@ def test_uploads_of_one_report_from_two_machines_agree_on_its_runs(
     sent = json.loads(printed.splitlines()[-1])
     again = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
     assert again.parent_run_id in sent, (sent, errors)
-    assert list(count_runs(uri).values()) == [RUNS, RUNS]
+    assert set(count_runs(uri).values()) == {RUNS}
 
 
 # With what a gate waits, and without that twenty processes first import mlflow on a few cores.
@@ -256,15 +262,15 @@ def test_a_server_that_drips_has_the_command_end_and_say_how_far_it_was(
                 forward(request, body, server)
 
         with serve(answer) as uri:
-            command = start_python(COMMAND, str(path), uri, "25")
-            _, errors = command.communicate(timeout=UPLOAD_DEADLINE_S)
+            command = start_python(COMMAND, str(path), uri, "45")
+            _, errors = command.communicate(timeout=2 * UPLOAD_DEADLINE_S)
             stop.set()
         again = upload_in_child(path, server, UPLOAD_DEADLINE_S)
         found = read_back(server)["runs"]
 
     assert command.returncode == 1
     assert errors == (
-        f"mlflow: not uploaded to {uri} (not finished within 25 s: sent 1 of 4 runs). "
+        f"mlflow: not uploaded to {uri} (not finished within 45 s: sent 1 of 4 runs). "
         "Run it again: it goes on where this one ended, and sends nothing twice\n"
     )
     assert again.reason is None
