@@ -33,7 +33,7 @@ ONLY_IN = {
     "pytest": ("plugin", "checklist", "runtimes/testing.py"),
     "_pytest": ("plugin/rootdir.py",),
     "xdist": ("plugin/xdist.py",),
-    "mlflow": ("report/mlflow/runs.py",),
+    "mlflow": ("report/mlflow/runs.py", "report/mlflow/sqlite_store.py"),
     "llama_cpp": ("runtimes/llama_cpp/adapter.py",),
     "matplotlib": ("report/plots.py",),
     "yaml": ("thresholds",),

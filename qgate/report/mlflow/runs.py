@@ -2,7 +2,7 @@
 
 Only the client with explicit run ids, never the fluent API and its global run. Status FINISHED
 means measured, whatever the verdict; FAILED means that rows are errors; the verdict is the tag
-`qgate.verdict`. This is the one module that imports mlflow.
+`qgate.verdict`. This module and `sqlite_store` are all that imports mlflow.
 """
 
 from __future__ import annotations
