@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +23,10 @@ from qgate import errors
 from qgate.errors import QGateError, RequestProgress, RuntimeFailed
 from qgate.runtimes import launch as child
 from qgate.runtimes import wire
-from qgate.untrusted.text import printable, quoted
+from qgate.runtimes.inbox import Inbox
+from qgate.runtimes.patience import Patience
+from qgate.runtimes.verbs import tokens_of
+from qgate.untrusted.text import printable, quoted, shortened
 from qgate.untrusted.work_folder import WorkFolder
 
 ProgressSink = Callable[[str, int, int], None]
@@ -33,10 +34,6 @@ ProgressSink = Callable[[str, int, int], None]
 Progressing = Callable[[], contextlib.AbstractContextManager[ProgressSink]]
 """Opened for each request; whatever shows progress can clear up when it ends."""
 
-_SILENCE_S = 60.0
-"""The child's heartbeat comes every second; none for so long means that it is frozen."""
-_LOOK_S = 1.0
-"""How often a silent child is looked at: what it started can hold its pipes open after its end."""
 _LEAVE_S = 2.0
 
 
@@ -63,11 +60,11 @@ class Host:
     def __init__(self, settings: HostSettings, progress: Progressing | None = None) -> None:
         self._settings = settings
         self._progress = progress or _unseen
-        self._answers: queue.Queue[bytes | None] = queue.Queue()
+        self._answers = Inbox()
         self._last_words: deque[str] = deque(maxlen=40)
         self._requests = 0
         self._sender: threading.Thread | None = None
-        self._hung = ""
+        self._stopped = ""
         self._reached: RequestProgress | None = None
         self._folder = _own_folder()
         try:
@@ -78,7 +75,7 @@ class Host:
         assert self._child.stdout is not None
         assert self._child.stderr is not None
         self._readers = [
-            _thread(self._read_answers, self._child.stdout),
+            _thread(self._answers.fill, self._child.stdout),
             _thread(self._read_errors, self._child.stderr),
         ]
 
@@ -99,14 +96,18 @@ class Host:
 
     def call(self, verb: str, request: object) -> Any:  # noqa: ANN401 - JSON and arrays
         """Send one request and wait for its result: what `Verb.ask` does, which knows both."""
+        if self._stopped:
+            raise self._failure(self._stopped)
         self._requests += 1
         self._reached = None
         line = wire.encode({"id": self._requests, "verb": verb, "args": request})
+        tokens = tokens_of(request)
+        self._answers.expect(tokens)
         # in a thread: a child that does not read blocks whoever writes more than a pipe holds
         self._sender = _thread(self._send, line)
         with self._progress() as report:
             try:
-                return self._wait(verb, report)
+                return self._wait(verb, Patience(self._settings.stall_s, tokens), report)
             except QGateError as error:
                 error.reached = self._reached
                 raise
@@ -118,32 +119,28 @@ class Host:
             self._child.stdin.write(request)
             self._child.stdin.flush()
 
-    def _wait(self, verb: str, report: ProgressSink) -> Any:  # noqa: ANN401 - JSON and arrays
-        stall_s = self._settings.stall_s
-        stalled, frozen = _Deadline(stall_s), _Deadline(min(stall_s, _SILENCE_S))
+    def _wait(self, verb: str, patience: Patience, report: ProgressSink) -> Any:  # noqa: ANN401 - JSON and arrays
         progress = (verb, 0, 0)
         while True:
-            try:
-                line = self._answers.get(timeout=min(stalled.left_s(), frozen.left_s(), _LOOK_S))
-            except queue.Empty:
-                if self._child.poll() is not None:
-                    raise self._lost(verb) from None
-                if stalled.left_s() <= 0:
-                    raise self._stop(f"no progress in {verb} for {stall_s:g} s") from None
-                if frozen.left_s() <= 0:
-                    raise self._stop(f"no sign of life in {verb} for {_SILENCE_S:g} s") from None
-                continue
-            if line is None:
+            line = self._answers.get(patience.wait_s())
+            patience.look()
+            if line is None or (not line and self._child.poll() is not None):
                 raise self._lost(verb)
-            frozen.renew()
-            message = wire.decode(line)
-            if message.get("id") == self._requests and "progress" not in message:
-                return self._result(message)
-            if "progress" in message:
-                stalled.renew()
-                progress, reached = _read_progress(message)
-                self._reached = reached or self._reached
-            report(*progress)
+            if line:
+                patience.heard()
+                message = wire.decode(line)
+                if message.get("id") == self._requests and "progress" not in message:
+                    return self._result(message)
+                if "progress" in message:
+                    before = progress
+                    progress, reached = _read_progress(message)
+                    self._reached = reached or self._reached
+                    if progress != before:
+                        patience.progressed()
+                report(*progress)
+            # whatever was said: a child that never stops talking is one that hangs
+            if why := patience.run_out(verb):
+                raise self._stop(f"runtime hung: {why}")
 
     def _result(self, message: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON and arrays
         if "result" in message:
@@ -152,25 +149,25 @@ class Host:
         if not isinstance(failed, dict):
             raise _unreadable(message)
         kind = _KINDS.get(str(failed.get("kind")), RuntimeFailed)
-        text = printable(" ".join(str(failed.get("message", "no message")).split()))
+        text = shortened(" ".join(str(failed.get("message", "no message")).split()))
         if kind is RuntimeFailed:
             raise self._failure(text)
         raise kind(text)
 
-    def _stop(self, how: str) -> RuntimeFailed:
+    def _stop(self, why: str) -> RuntimeFailed:
+        """Kill it; whoever asks next hears of the same."""
         self._kill()
-        self._hung = f"runtime hung: {how}"
-        return self._failure(self._hung)
+        self._stopped = why
+        return self._failure(why)
 
     def _lost(self, verb: str) -> RuntimeFailed:
-        self._answers.put(None)  # whoever asks next hears of it too
-        if self._hung:
-            return self._failure(self._hung)
+        if too_much := self._answers.refused:
+            return self._stop(f"runtime: unreadable answer to {verb}: got {too_much}")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         code = self._child.returncode
         if code is None:
-            return self._stop(f"closed its answers in {verb}")
+            return self._stop(f"runtime hung: closed its answers in {verb}")
         if code < 0:
             name = _signal_name(-code)
             hint = " (out of memory?)" if name == "SIGKILL" else ""
@@ -194,6 +191,7 @@ class Host:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         self._kill()
+        self._answers.close()
         for reader in self._readers:  # each closes its stream at its end, which may come later:
             reader.join(timeout=_LEAVE_S)  # a process that left the session can hold it open
         self._folder.close()
@@ -202,12 +200,6 @@ class Host:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
-
-    def _read_answers(self, stream: IO[bytes]) -> None:
-        with stream:
-            for line in iter(lambda: stream.readline(wire.MAX_LINE_BYTES), b""):
-                self._answers.put(line)
-        self._answers.put(None)
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         with stream:
@@ -228,20 +220,6 @@ _KINDS: Mapping[str, type[errors.QGateError]] = MappingProxyType(
         )
     }
 )
-
-
-class _Deadline:
-    """A moment that good news pushes back."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.renew()
-
-    def renew(self) -> None:
-        self._until = time.monotonic() + self._seconds
-
-    def left_s(self) -> float:
-        return max(self._until - time.monotonic(), 0.0)
 
 
 def _own_folder() -> WorkFolder:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from qgate.runtimes.host import Host
 
+_LETTERS = 8
+"""Only a tokenizer reads a text: it is as much work as a token of a model for each of these."""
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
@@ -95,3 +97,28 @@ FILL_CONTEXT: Verb[int, ContextMemory] = Verb(
     name="fill_context", request=int, answer=ContextMemory
 )
 REPEAT: Verb[Repeats, np.ndarray] = Verb(name="repeat", request=Repeats, answer=np.ndarray)
+
+
+def tokens_of(request: object) -> int:
+    """How much work a request is: the tokens that the model has to read and to write."""
+    match request:
+        case str():
+            return len(request) // _LETTERS + 1
+        case int():
+            return request
+        case Texts():
+            return sum(tokens_of(text) for text in request.texts)
+        case ScoreRequest():
+            return request.windows.size
+        case Sampling():
+            return request.sequences * request.tokens
+        case Batch():
+            return sum(len(one.ids) + one.max_tokens for one in request.prompts)
+        case TimedRequest():
+            return len(request.ids) + request.count
+        case Repeats():
+            return request.times * (len(request.ids) + request.tokens)
+        case tuple() | list():
+            return sum(len(span.ids) for span in request)
+        case _:
+            return 0

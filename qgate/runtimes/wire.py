@@ -29,9 +29,6 @@ import numpy as np
 from qgate.errors import RuntimeFailed
 from qgate.runtimes import base
 
-MAX_LINE_BYTES = 512 * 1024 * 1024
-"""Longer than any answer: 64 windows of 512 tokens are about 1 MB."""
-
 _MARK = "__array__"
 _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "|b1", "|u1"})
 

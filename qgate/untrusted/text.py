@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _LONGEST_NUMBER = 30
+_LONGEST_TEXT = 2000
 
 
 def printable(text: str) -> str:
@@ -17,6 +18,12 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def shortened(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """The text as it is, escaped, and cut after `longest` characters."""
+    cut = printable(text[:longest])
+    return cut if len(text) <= longest and len(cut) <= longest else cut[:longest] + "…"
 
 
 def quoted(text: str, longest: int = 60) -> str:

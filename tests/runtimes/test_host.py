@@ -14,6 +14,7 @@ import pytest
 
 from qgate import errors
 from qgate.runtimes import host as host_module
+from qgate.runtimes import patience
 from qgate.runtimes.verbs import DESCRIBE, TOKENIZE
 from tests.conftest import Toy
 from tests.runtimes.conftest import start
@@ -193,7 +194,7 @@ def test_a_frozen_child_is_noticed(
     path = toys() / "original.gguf"
     with start(stall_s=60.0) as host:
         load(host, path)
-        monkeypatch.setattr(host_module, "_SILENCE_S", 1.5)
+        monkeypatch.setattr(patience, "SILENCE_S", 1.5)
         os.kill(host.pid, signal.SIGSTOP)
 
         started = time.monotonic()
