@@ -56,6 +56,13 @@ class RunSettings:
         return (self.store or self.plan.directory / DEFAULT_STORE) / _ENTRIES
 
 
+def _restarting(start: Callable[[], Host]) -> Host:
+    """What all artifacts are held against is not lost with one crash."""
+    from qgate.runtimes.restarting import RestartingHost
+
+    return RestartingHost(start)
+
+
 class ModelProcesses:
     """The models of a run and the processes that hold them."""
 
@@ -164,9 +171,13 @@ class ModelProcesses:
             is_remote=spec.is_remote,
             has_fixed_context=spec.has_fixed_context,
         )
+
+        def start() -> Host:
+            return self._start(runtime, subject)
+
         return ServedModel(
             artifact,
-            lambda: self._start(runtime, subject),
+            (lambda: _restarting(start)) if is_reference else start,
             loading,
             self._recall(artifact, runtime, loading, is_reference=is_reference),
             self._settings.watch(subject),

@@ -28,7 +28,7 @@ import numpy as np
 
 from qgate.artifacts.serving_defaults import serving_defaults
 from qgate.artifacts.tokenizer.chat_template import chat_template_of
-from qgate.errors import MeasurementError, NotApplicable
+from qgate.errors import NotApplicable
 from qgate.reference.prompts import Asked, read_conversations, read_prompts
 from qgate.reference.windows import Windows, by_window
 from qgate.runtimes.base import Heat, Sampling, Span, require_context
@@ -282,13 +282,7 @@ def _write(
         ends=facts.end_tokens,
     )
     sampled = SAMPLE.ask(host, sampling)
-    ids, answers = np.asarray(sampled.ids), np.asarray(sampled.answers)
-    wanted = (len(plan), room.tokens)
-    if ids.shape != answers.shape or ids.shape != wanted:
-        raise MeasurementError(
-            f"text: lost tokens: got windows of shape {ids.shape}; expected {wanted}"
-        )
-    return _Round(plan=plan, ids=ids, answers=answers)
+    return _Round(plan=plan, ids=sampled.ids, answers=sampled.answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,9 @@ class Host:
     Either tells how far the request had `reached`, where the adapter told that before.
     """
 
+    n_vocab: int | None = None
+    """Of the model that it loaded; None: not known."""
+
     def __init__(self, settings: HostSettings, progress: Progressing | None = None) -> None:
         self._settings = settings
         self._progress = progress or _unseen
@@ -65,6 +68,7 @@ class Host:
         self._requests = 0
         self._sender: threading.Thread | None = None
         self._stopped = ""
+        self._has_crashed = False
         self._reached: RequestProgress | None = None
         self._folder = _own_folder()
         try:
@@ -93,6 +97,11 @@ class Host:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it ended by itself in the middle of a call."""
+        return self._has_crashed
 
     def call(self, verb: str, request: object) -> Any:  # noqa: ANN401 - JSON and arrays
         """Send one request and wait for its result: what `Verb.ask` does, which knows both."""
@@ -168,6 +177,7 @@ class Host:
         code = self._child.returncode
         if code is None:
             return self._stop(f"runtime hung: closed its answers in {verb}")
+        self._has_crashed = True
         if code < 0:
             name = _signal_name(-code)
             hint = " (out of memory?)" if name == "SIGKILL" else ""

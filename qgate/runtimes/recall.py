@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgate import __version__
 from qgate.artifacts.digest import name_entry
-from qgate.errors import RuntimeFailed
+from qgate.errors import MeasurementError, RuntimeFailed
 from qgate.runtimes import wire
 from qgate.runtimes.environment import passed_names
 from qgate.runtimes.host import Host
@@ -85,6 +85,7 @@ class Recall:
         verb: str,
         request: object,
         ask: Callable[[], Any],
+        n_vocab: int | None = None,
     ) -> Any:  # noqa: ANN401 - JSON and arrays
         """What the model answers, from the store or asked now.
 
@@ -93,6 +94,7 @@ class Recall:
             verb: one that is kept.
             request: as `Host.call` takes it.
             ask: asks the model, where the store does not know.
+            n_vocab: the size of its vocabulary, where that is known.
 
         Raises:
             QGateError: what `ask` raises.
@@ -100,13 +102,17 @@ class Recall:
         """
         made_of = self._made_of(runtime, verb, request)
         name = name_entry(made_of)
-        found = self._read(name, verb)
+
+        def is_readable(answer: object) -> bool:
+            return _is_readable(verb, request, answer, n_vocab)
+
+        found = self._read(name, is_readable)
         self._asked.setdefault(KINDS[verb], []).append(found is not None)
         if found is not None:
             return found["answer"]
         given = ask()
         self._identity.require_unchanged()
-        if not _is_readable(verb, given):
+        if not is_readable(given):
             return given  # whoever asked refuses it
         if verb == "score" and given.get("why_partition"):
             return given  # what failed for a moment is tried again by the next run
@@ -118,7 +124,7 @@ class Recall:
         self._store.keep(name, save)
         return given
 
-    def _read(self, name: str, verb: str) -> dict[str, Any] | None:
+    def _read(self, name: str, is_readable: Callable[[object], bool]) -> dict[str, Any] | None:
         entry = self._store.find(name)
         if entry is None:
             return None
@@ -126,7 +132,7 @@ class Recall:
             found = wire.decode((entry.place / _ANSWER).read_bytes())
         except (OSError, RuntimeFailed):
             return None
-        if not _is_readable(verb, found.get("answer")):
+        if not is_readable(found.get("answer")):
             return None
         measured_at = str(entry.facts.get("measured_at", ""))
         self._oldest = min(self._oldest or measured_at, measured_at)
@@ -158,14 +164,15 @@ class Recall:
         return {**kinds, "measured_at": self._oldest}
 
 
-def _is_readable(verb: str, answer: object) -> bool:
+def _is_readable(verb: str, request: object, answer: object, n_vocab: int | None) -> bool:
+    """Whether that can have been answered: what was kept is believed no more than a child is."""
     from qgate.runtimes.verbs import ANSWER, ENCODE, LOAD, SCORE, SCORE_SPANS
 
     verbs: tuple[Verb[Any, Any], ...] = (ANSWER, ENCODE, LOAD, SCORE, SCORE_SPANS)
-    kept = {one.name: one for one in verbs}
+    kept = {one.name: one for one in verbs}[verb]
     try:
-        kept[verb].read(answer)
-    except (AttributeError, KeyError, TypeError, ValueError):
+        kept.require_possible(request, kept.read(answer), n_vocab)
+    except (AttributeError, KeyError, TypeError, ValueError, MeasurementError):
         return False
     return True
 
@@ -204,7 +211,7 @@ class RecallingHost(Host):
 
         if not self._recall.keeps(verb):
             return ask()
-        return self._recall.answer(self._describe(), verb, request, ask)
+        return self._recall.answer(self._describe(), verb, request, ask, self.n_vocab)
 
     def close(self) -> None:
         self._ask_child().close()

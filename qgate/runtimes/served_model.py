@@ -116,7 +116,10 @@ class ServedModel:
             return self._child()
         from qgate.runtimes.recall import RecallingHost
 
-        return RecallingHost(self._recall, self.describe, self._child, self._loaded_child)
+        host = RecallingHost(self._recall, self.describe, self._child, self._loaded_child)
+        known = self._facts or self._recalled
+        host.n_vocab = known.n_vocab if known else None
+        return host
 
     def _child(self) -> Host:
         if self._host is None:

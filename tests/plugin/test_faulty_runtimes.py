@@ -168,6 +168,42 @@ def test_a_nan_while_answering_is_an_error_of_the_rows_that_need_answers(
         assert rest.startswith(first)
 
 
+CRASHES_ONCE = """
+import os
+import signal
+from pathlib import Path
+
+from qgate.runtimes.fake.adapter import Fake
+
+class Planted(Fake):
+    def load(self, settings):
+        self.is_reference = "original" in Path(settings.path).name
+        return super().load(settings)
+
+    def sample(self, sampling, progress):
+        crash = Path(__file__).with_name("crash")
+        if self.is_reference and not crash.exists():
+            crash.touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().sample(sampling, progress)
+"""
+
+
+def test_one_crash_of_the_reference_costs_no_row(
+    project: Project, toys: Callable[..., Path], planted: Callable[[str], str]
+) -> None:
+    runtime = f"--qgate-runtime={planted(CRASHES_ONCE)}"
+    seen = project.gate(
+        toys(good=Toy(noise=0.001)),
+        runtime,
+        *("-m", "perplexity"),
+        PYTHONPATH=os.environ["PYTHONPATH"],
+    )
+
+    assert (seen.code, seen.verdicts("good")) == (0, sound(seen.verdicts("good")))
+    assert (project.directory.parent / "plugins" / "crash").exists()
+
+
 def test_constant_logits_never_pass(project: Project, toys: Callable[..., Path]) -> None:
     models = toys(broken=Toy(fault="constant:score"), good=Toy(noise=0.001))
     seen = project.gate(models, "-m", "perplexity")

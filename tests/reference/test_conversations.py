@@ -48,6 +48,8 @@ RECIPE = Recipe(prompts=ASKED, reference=None, heat=Heat(), seed=5)
 class Letters:
     """Stands for a host: a token a byte; it says LETTER some times to each turn and ends."""
 
+    n_vocab = None
+
     def __init__(self, nats_a_byte: float = 1.0, an_answer: int = 3) -> None:
         self.asked: Any = None
         self.an_answer = an_answer

@@ -24,6 +24,8 @@ NOT_BELIEVED = {"why_partition": "its worker is shut. Set OPEN=1"}
 class Served:
     """A child that answers `score` by the encoding that it is asked for."""
 
+    n_vocab = None
+
     def __init__(self, **answers: dict[str, Any]) -> None:
         self._answers, self.asked = answers, list[str]()
         self.compared: list[list[bool]] = []

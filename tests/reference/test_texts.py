@@ -36,6 +36,8 @@ FACTS = ModelFacts(
 class Bytes:
     """Stands for a host: a token a byte, or a token for each `size` bytes."""
 
+    n_vocab = None
+
     def __init__(self, size: int = 1, extra: int = 0) -> None:
         self.size, self.extra, self.asked = size, extra, None
 
@@ -176,6 +178,8 @@ def test_a_text_of_less_than_two_windows_is_refused(length: int) -> None:
 
 class Nothing:
     """A host whose tokenizer finds a begin-of-text token only."""
+
+    n_vocab = None
 
     def call(self, *_: object) -> Tokens:
         return Tokens(ids=np.array([BOS], dtype=np.int32), piece_bytes=np.zeros(1, np.int32))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qgate.artifacts.hf.declared import require_declared_fits
 from qgate.errors import ArtifactError, RuntimeUnavailable
 from qgate.runtimes.transformers.requirements import require
 from qgate.untrusted.text import listed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _INDEX = "model.safetensors.index.json"
 _COMPUTE_DTYPE = "bnb_4bit_compute_dtype"
+_NAMING_KERNELS = ("_attn_implementation", "_experts_implementation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +48,19 @@ def load(settings: LoadSettings) -> Loaded:
         RuntimeUnavailable: its scheme needs a package or a device that is not here.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, __version__
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, __version__
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     directory = Path(settings.path)
     has_gpu = torch.cuda.is_available()
-    scheme = _scheme(_read(directory / "config.json"), settings.quantize)
+    said = _read(directory / "config.json")
+    scheme = _scheme(said, settings.quantize)
     require(scheme, has_gpu=has_gpu)
     if scheme and not {scheme, f"{scheme}_4bit"} & AUTO_QUANTIZATION_CONFIG_MAPPING.keys():
         # transformers would warn and serve the packed numbers as if they were weights
         raise RuntimeUnavailable(f"transformers {__version__} knows no scheme {scheme!r}")
     _refuse_other_files(directory)
+    require_declared_fits(directory, said)
     here: dict[str, Any] = {
         "local_files_only": True,
         "trust_remote_code": settings.trust_remote_code,
@@ -68,6 +72,7 @@ def load(settings: LoadSettings) -> Loaded:
         how["quantization_config"] = _quantization(settings.quantize)
     model, found = AutoModelForCausalLM.from_pretrained(
         directory,
+        config=_without_kernels(AutoConfig.from_pretrained(directory, **here)),
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused below, by their names
@@ -78,6 +83,17 @@ def load(settings: LoadSettings) -> Loaded:
     model.eval()
     tokenizer = AutoTokenizer.from_pretrained(directory, **here)
     return Loaded(model=model, tokenizer=tokenizer, scheme=scheme)
+
+
+def _without_kernels(config: Any) -> Any:  # noqa: ANN401 - the library's configuration
+    """The same, and what multiplies is the library's own choice.
+
+    A name of a hub's repository in config.json would have its code fetched and run.
+    """
+    for name in _NAMING_KERNELS:
+        plain = "eager" if getattr(config, name, None) == "eager" else None
+        setattr(config, name, plain)  # and in the configurations of its parts
+    return config
 
 
 def _scheme(config: Mapping[str, Any], asked: Mapping[str, Any] | None) -> str:

@@ -65,6 +65,7 @@ class Desk:
 
 @dataclass(kw_only=True)
 class _Side:
+    n_vocab = None
     side: str
     desk: Desk
 

@@ -58,6 +58,8 @@ BUDGET = {"context": 4096.0, "sequences": 1.0, "is_vram": 0.0}
 class Child:
     """A host with planted answers."""
 
+    n_vocab = None
+
     answers: Mapping[str, Any]
     asked: dict[str, Any] = field(default_factory=dict)
 
@@ -211,6 +213,8 @@ def test_batches_that_warm_up_are_left_out() -> None:
 @dataclass
 class Repeating:
     """A host whose memory grows by so much a batch, and how often it was asked for how many."""
+
+    n_vocab = None
 
     step_bytes: int
     asked: list[int] = field(default_factory=list)

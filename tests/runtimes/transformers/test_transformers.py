@@ -114,6 +114,51 @@ class TestHostile:
         assert "safetensors" in refusal(copy)
         assert not mark.exists()
 
+    def test_kernels_of_a_hub_are_not_asked_for(self, copy: Path) -> None:
+        ids = np.arange(3, 40, dtype=np.int32)
+        told = []
+        for names in ((), ("attn_implementation", "experts_implementation")):
+            kernel = "kernels-community/flash-attn3"
+            say(copy, **{prefix + name: kernel for name in names for prefix in ("", "_")})
+            served = open_with(copy)
+            with closing(served.runtime):
+                told.append(served.logits(ids, 0))
+
+        assert told[0].tobytes() == told[1].tobytes()
+
+    @pytest.mark.parametrize(
+        ("changes", "line"),
+        [
+            (
+                {"num_hidden_layers": 10**9},
+                "num_hidden_layers: got 1000000000; expected no more than the files' {} tensors",
+            ),
+            (
+                {"text_config": {"n_layer": 10**9}},
+                "n_layer: got 1000000000; expected no more than the files' {} tensors",
+            ),
+            (
+                {"vocab_size": 10**9},
+                "vocab_size: got 1000000000, by a width of 256; expected a matrix that is in the"
+                " files' {bytes} bytes",
+            ),
+            (
+                {"hidden_size": 10**12},
+                "vocab_size: got 1792, by a width of 1000000000000; expected a matrix that is in"
+                " the files' {bytes} bytes",
+            ),
+        ],
+        ids=["layers", "layers of a part", "tokens", "width"],
+    )
+    def test_sizes_that_cannot_be_in_the_files_are_refused_before_anything_is_made(
+        self, copy: Path, changes: dict[str, Any], line: str
+    ) -> None:
+        tensors = load_file(copy / WEIGHTS)
+        n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+
+        expected = line.format(len(tensors), bytes=n_bytes)
+        assert refusal(say(copy, **changes)) == f"config.json: {expected}"
+
     @pytest.mark.parametrize("shard", ["weights.bin", "../model.safetensors"])
     def test_an_index_leads_to_safetensors_beside_it_and_nowhere_else(
         self, copy: Path, tmp_path: Path, shard: str
