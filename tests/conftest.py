@@ -63,6 +63,7 @@ class Toy:
     """Tokens."""
     eos: int = 2
     tokens_from: str = "t"
+    chat_template: str = ""
 
 
 def write_toy(path: Path, toy: Toy) -> Path:
@@ -82,6 +83,8 @@ def write_toy(path: Path, toy: Toy) -> Path:
     writer.add_token_list([f"{toy.tokens_from}{number}" for number in range(toy.vocabulary)])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(toy.eos)
+    if toy.chat_template:
+        writer.add_chat_template(toy.chat_template)
     if toy.fault:
         writer.add_string("qgate.fake.fault", toy.fault)
     writer.add_tensor("token_embd.weight", embedding)

@@ -1,7 +1,8 @@
 """Chats to text by a model's chat template, as transformers renders them, with nothing to reach.
 
 The template is jinja2 in its immutable sandbox with transformers' own filters and functions
-(`transformers.utils.chat_template_utils`): what it may not touch is an error.
+(`transformers.utils.chat_template_utils`): what it may not touch is an error. How long it may take
+is not bounded here: a stranger's template is for the child of `qgate.sandbox.chat_rendering`.
 """
 
 from __future__ import annotations
@@ -52,10 +53,13 @@ class Chat:
 
         Raises:
             MeasurementError: the template is wrong, or reaches for what it may not touch.
+            MemoryError: it takes more than there is.
         """
         try:
             template = _environment(self.date).from_string(self.template)
             return [self._render_one(template, chat, adds_prompt=adds_prompt) for chat in chats]
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever somebody's template runs into
             raise _refused(error) from None
 

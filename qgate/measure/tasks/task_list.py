@@ -6,11 +6,12 @@ A task is a file of items, or one of lm-eval by its name; both become probes.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from qgate.artifacts.tokenizer.chat_template import chat_template_of
-from qgate.errors import ThresholdsError
+from qgate.errors import MeasurementError, ThresholdsError
 from qgate.measure.tasks.code_execution import make_runner
 from qgate.measure.tasks.items import read_task
 from qgate.measure.tasks.metrics import SCORES
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from qgate.measure.tasks.scorers import Scorer
     from qgate.measure.tasks.task import Task
     from qgate.records import Artifact
+    from qgate.runtimes.requests import Pair, TokenizerClient
     from qgate.sandbox.chat import Chat
     from qgate.thresholds import TaskSettings, Thresholds
 
@@ -54,27 +56,31 @@ class TaskList:
         self._files: dict[str, ItemFile] = {}
         self._scorers: dict[str, Scorer] = {}
         self._loaded: dict[str, LoadedTask] = {}
+        self._unasked: dict[str, UnaskedTask] = {}
         for task in thresholds.tasks:
             if task.lm_eval is None:
                 self._files[task.name] = read_task(task)
                 if task.score is not None:
                     file = self._files[task.name]
                     self._scorers[task.name] = _find_scorer(task, file, scorers)
-            else:
+                continue
+            try:
                 self._loaded[task.name] = _load(task, reference)
+            except MeasurementError as error:  # of its row, and not of the run
+                self._unasked[task.name] = UnaskedTask(check=task.check.name, why=str(error))
 
     def asked(self) -> list[Asked]:
         """How many items each has, and what is known of them before anybody answers."""
-        return [self._ask(task) for task in self._tasks]
+        return [self._ask(task) for task in self._tasks if task.name not in self._unasked]
 
-    def probes(self) -> list[Task | HarnessTask]:
+    def probes(self) -> list[Task | HarnessTask | UnaskedTask]:
         """What is asked of reference and artifacts."""
-        return [
-            _of_file(task, self._files[task.name], self._scorers.get(task.name))
-            if task.lm_eval is None
-            else _of_lm_eval(task, self._loaded[task.name])
-            for task in self._tasks
-        ]
+        return [self._unasked.get(task.name) or self._probe(task) for task in self._tasks]
+
+    def _probe(self, task: TaskSettings) -> Task | HarnessTask:
+        if task.lm_eval is None:
+            return _of_file(task, self._files[task.name], self._scorers.get(task.name))
+        return _of_lm_eval(task, self._loaded[task.name])
 
     def _ask(self, task: TaskSettings) -> Asked:
         if task.lm_eval is None:
@@ -94,6 +100,24 @@ class TaskList:
             is_grouped=is_grouped,
             is_sequential=task.sequential,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnaskedTask:
+    """A probe in place of a task that cannot be put to this model."""
+
+    check: str
+    why: str
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return (self.check,)
+
+    def work(self, tokenizer: TokenizerClient) -> NoReturn:
+        raise MeasurementError(f"{self.check}: {self.why}")
+
+    def read(self, pair: Pair) -> NoReturn:
+        raise MeasurementError(f"{self.check}: {self.why}")
 
 
 def _find_scorer(task: TaskSettings, file: ItemFile, known: Mapping[str, object]) -> Scorer:

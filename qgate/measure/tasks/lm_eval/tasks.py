@@ -19,6 +19,7 @@ from qgate.measure.tasks.lm_eval.index import find_task, read_raw
 from qgate.measure.tasks.lm_eval.metrics import Metric, choose_metric
 from qgate.measure.tasks.lm_eval.quiet import network, quiet, seeded
 from qgate.measure.tasks.lm_eval.settings import FEWSHOT_SEED, HarnessSettings
+from qgate.sandbox.chat_rendering import Renderer
 from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def load_task(settings: HarnessSettings) -> LoadedTask:
     Raises:
         ThresholdsError: no such task, wrong settings, wrong data, or nothing on this machine to
             read it from.
+        MeasurementError: the chat template cannot be applied.
     """
     _require_harness(settings)
     with quiet(), seeded(), network(is_allowed=not settings.is_offline):
@@ -119,19 +121,21 @@ def _make(path: Path, settings: HarnessSettings) -> Any:  # noqa: ANN401 - lm-ev
 
 
 def _build_requests(task: Any, numbers: list[int] | None, settings: HarnessSettings) -> None:  # noqa: ANN401
-    chat = settings.chat
+    samples = None if numbers is None else set(numbers)
+    if settings.chat is None:
+        task.build_all_requests(samples=samples)
+        return
+    with Renderer(settings.chat) as renderer:
 
-    def render(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        assert chat is not None
-        return chat.render(messages, adds_prompt=add_generation_prompt)
+        def render(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+            return renderer.render([messages], adds_prompt=add_generation_prompt)[0]
 
-    task.build_all_requests(
-        samples=None if numbers is None else set(numbers),
-        apply_chat_template=chat is not None,
-        # the default of lm-eval's command line where there is a chat template
-        fewshot_as_multiturn=chat is not None,
-        chat_template=render if chat is not None else None,
-    )
+        task.build_all_requests(
+            samples=samples,
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,  # the default of lm-eval's command line with a template
+            chat_template=render,
+        )
 
 
 def _guarded(settings: HarnessSettings, load: Any) -> Any:  # noqa: ANN401 - a call and its value

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import resource
+from pathlib import Path
 
 import pytest
 
 from qgate.errors import MeasurementError
+from qgate.measure.tasks.lm_eval.settings import HarnessSettings
+from qgate.measure.tasks.lm_eval.tasks import load_task
 from qgate.sandbox import chat_rendering as rendering
 from qgate.sandbox.chat import Chat
 from qgate.sandbox.chat_rendering import TemplateRefused, render_chats
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SAYS = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
 HELLO = [[{"role": "user", "content": "hello"}]]
@@ -41,15 +42,93 @@ def test_a_template_that_reaches_out_is_refused_in_its_own_name() -> None:
         render_chats(Chat(template="{{ ''.__class__.__mro__ }}"), HELLO)
 
 
-def test_one_that_never_ends_is_no_template_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "_LONGEST_S", 1.0)
-    forever = "{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2
+LOOPS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 
-    with pytest.raises(MeasurementError, match="within 1 s") as caught:
-        render_chats(Chat(template=forever), HELLO)
+
+@pytest.mark.parametrize(
+    ("template", "got"),
+    [
+        (LOOPS, "no text within 3 s"),
+        ("{{ 10 ** (10 ** 10) }}", "no text within 3 s"),
+        ("{{ 'a' * 3000000000 }}", "more than 2 GiB of memory in use"),
+        ("{% for a in range(9999) %}{{ 'a' * 9999999 }}{% endfor %}", "more than 2 GiB of memory"),
+        ("{{ 'x' * 50000000 }}", "more than 32 MiB of text"),
+    ],
+    ids=["loops", "one number", "one text", "gigabytes", "a long text"],
+)
+def test_what_takes_too_much_is_ended_and_is_no_template_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, template: str, got: str
+) -> None:
+    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0)
+    monkeypatch.setattr(rendering, "_A_CHAT_S", 0.0)
+
+    with pytest.raises(MeasurementError) as caught:
+        render_chats(Chat(template=template), HELLO)
+
     assert not isinstance(caught.value, TemplateRefused)
+    assert str(caught.value).startswith(f"chat template cannot be applied: got {got}")
+    assert "\n" not in str(caught.value)
 
 
-def test_a_text_without_measure_does_not_come_back() -> None:
-    with pytest.raises(MeasurementError, match="cannot be applied"):
-        render_chats(Chat(template="{{ 'x' * 500000000 }}"), HELLO)
+PRINTS = "import os\nwhile True: os.write(1, b'[' * 65536)"
+
+
+@pytest.mark.parametrize(
+    ("code", "got"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "no text: its process ended (code -11)"),
+        ("import os, time; os.close(1); time.sleep(60)", "no text: its process ended (code -9)"),
+        (PRINTS, "more than 32 MiB of text"),
+        ("print('[' * 9999)", "something else than texts"),
+        ("print('[1]')", "something else than texts"),
+        ("print('[]')", "something else than texts"),
+        ("import time; time.sleep(60)", "no text within 3 s"),
+    ],
+    ids=["killed", "closed", "prints forever", "nested", "numbers", "too few", "silent"],
+)
+def test_a_child_that_was_taken_over_is_heard_no_longer_than_an_honest_one(
+    monkeypatch: pytest.MonkeyPatch, code: str, got: str
+) -> None:
+    """Planted: what the child runs in place of rendering. More is asked than a pipe holds."""
+    monkeypatch.setattr(rendering, "_BOOTSTRAP", code)
+    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0)
+    monkeypatch.setattr(rendering, "_A_CHAT_S", 0.0)
+    long = [[{"role": "user", "content": "x" * 1_000_000}]]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with pytest.raises(MeasurementError) as caught:
+        render_chats(Chat(template=SAYS), long)
+
+    assert str(caught.value).startswith(f"chat template cannot be applied: got {got};")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_all_chats_of_a_task_are_rendered_by_one_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[str] = []
+    start = rendering._start
+    monkeypatch.setattr(rendering, "_start", lambda place: started.append(place) or start(place))
+    path = tmp_path / "rows.jsonl"
+    rows = ({"question": f"{n} + 1?", "answer": f"so #### {n + 1}"} for n in range(9))
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    loaded = load_task(HarnessSettings(name="gsm8k", data=path, chat=Chat(template=SAYS)))
+
+    assert len(loaded.items) == 9
+    assert all(item.prompt.startswith("<") for item in loaded.items)
+    assert len(started) == 1
+    assert not Path(started[0]).exists()
+
+
+def test_a_task_whose_chats_never_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"question": "1 + 1?", "answer": "so #### 2"}))
+
+    with pytest.raises(MeasurementError, match="cannot be applied: got no text within 3 s"):
+        load_task(
+            HarnessSettings(name="gsm8k", data=path, num_fewshot=0, chat=Chat(template=LOOPS))
+        )
