@@ -8,11 +8,15 @@ backwards: copying whatever can be read to wherever one can write is no pass.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import ctypes
 import json
 import linecache
+import marshal
 import os
 import resource
+import signal
 import sys
 import types
 from typing import Any
@@ -23,8 +27,10 @@ _MODULE = "program"
 `exec` of Hugging Face's code_eval."""
 _LONGEST = 300
 """Characters of what a program's exception says."""
-_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
-"""PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER of prctl(2)."""
+_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DUMPABLE = 38, 22, 2, 4
+"""PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_DUMPABLE of prctl(2)."""
+NEEDS = "needs one process: "
+"""Said in place of a verdict where checks cannot be run apart after all."""
 
 
 class _Filter(ctypes.Structure):
@@ -41,15 +47,109 @@ def main(job_file: int) -> None:
     _limit(job["limits"])
     _refuse(bytes.fromhex(job["filter"]))
     os.write(verdict_file, b"began\n")
+    if job["checks_file"] is None:
+        _run_whole(job)
+    else:
+        _run_apart(job)
+
+
+def _run_whole(job: dict[str, Any]) -> None:
+    """Program and checks in this process."""
     own = os.getpid()
-    failure = _run(job["code"])
+    failure = _run(job["code"], _module())
     if os.getpid() != own:
         os._exit(0)  # a fork of the program; it is the reference that is asked
-    if not failure:
-        os.write(verdict_file, os.read(token_file, 4096)[::-1])
+    _say(job, failure)
+
+
+def _run_apart(job: dict[str, Any]) -> None:
+    """The program in a fork of this process, which reads the checks after it has forked."""
+    plain_data, program_side, checks_side = _modules(job["modules"])
+    asks, answers = os.pipe(), os.pipe()
+    program = os.fork()
+    if not program:
+        theirs = (job["token_file"], job["verdict_file"], job["checks_file"])
+        for number in (*theirs, asks[1], answers[0]):
+            os.close(number)
+        channel = plain_data.Channel(asks[0], answers[1])
+        _serve(job["code"], channel, program_side)
         return
-    os.write(verdict_file, failure.encode(errors="backslashreplace"))
+    os.close(asks[0])
+    os.close(answers[1])
+    _keep_to_itself()
+    channel = plain_data.Channel(answers[0], asks[1])
+    checks_file: int = job["checks_file"]
+    with open(checks_file, encoding="utf-8") as stream:
+        checks = json.load(stream)
+    client = checks_side.Client(channel)
+    failure = _check(checks, channel, client, checks_side)
+    if client.needs:
+        _say(job, NEEDS + client.needs)
+    if failure and not client.is_broken:
+        _say(job, failure)
+    channel.close()
+    _, status = os.waitpid(program, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if client.is_broken:
+        os._exit(code if code >= 0 else 128 - code)
+    _say(job, "")
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def _serve(source: str, channel: Any, program_side: Any) -> None:  # noqa: ANN401 - modules
+    own = os.getpid()
+    names = _module()
+    failure = _run(source, names)
+    if os.getpid() != own:
+        os._exit(0)  # a fork of the program; it is the first that is asked
+    channel.send(failure)
+    if failure:
+        os._exit(1)
+    program_side.Program(names, channel, lambda error: _place(error, source)).serve()
+
+
+def _check(
+    checks: dict[str, Any],
+    channel: Any,  # noqa: ANN401 - of a module of this sandbox
+    client: Any,  # noqa: ANN401 - the same
+    checks_side: Any,  # noqa: ANN401 - the same
+) -> str:
+    """Run checks on the program that answers; what stopped them, or an empty text."""
+    try:
+        failure = str(channel.receive())
+        if failure:
+            return failure[: 2 * _LONGEST]
+        for line in checks["imports"]:
+            with contextlib.suppress(Exception):  # then they raise here as well
+                client.ask("import", line)
+    except Exception as error:  # noqa: BLE001 - whatever is no answer
+        client.is_broken = True
+        return type(error).__name__
+    names = checks_side.Names(client, checks["judges"], checks["entry"])
+    return _run(checks["code"], names) or ("broken" if client.is_broken else "")
+
+
+def _say(job: dict[str, Any], failure: str) -> None:
+    """The verdict; after a failure nothing else runs."""
+    if not failure:
+        os.write(job["verdict_file"], os.read(job["token_file"], 4096)[::-1])
+        return
+    os.write(job["verdict_file"], failure.encode(errors="backslashreplace"))
     os._exit(1)
+
+
+def _modules(codes: dict[str, str]) -> list[types.ModuleType]:
+    """What both ends speak by; not left where a program would import it."""
+    for name, code in codes.items():
+        module = sys.modules[name] = types.ModuleType(name)
+        exec(marshal.loads(base64.b64decode(code)), module.__dict__)  # noqa: S102, S302 - qgate's own
+    return [sys.modules.pop(name) for name in codes]
+
+
+def _keep_to_itself() -> None:
+    """No other process of the same user looks into this one, or has it raise."""
+    ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _become(user: int | None) -> None:
@@ -79,14 +179,18 @@ def _refuse(code: bytes) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _run(source: str) -> str:
-    """Run a program; an empty text where it reached its end, else what stopped it."""
+def _module() -> dict[str, Any]:
     module = types.ModuleType(_MODULE)
     sys.modules[_MODULE] = sys.modules["__main__"] = module
+    return module.__dict__
+
+
+def _run(source: str, names: dict[str, Any]) -> str:
+    """Run a text; an empty one where it reached its end, else what stopped it."""
     sys.argv = [_NAME]
     linecache.cache[_NAME] = (len(source), None, source.splitlines(keepends=True), _NAME)
     try:
-        exec(compile(source, _NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(compile(source, _NAME, "exec", dont_inherit=True), names)  # noqa: S102
     except SystemExit as left:
         return f"left before its end: sys.exit({left.code!r})"[:_LONGEST]
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is its failure
@@ -100,7 +204,8 @@ def _described(error: BaseException, source: str) -> str:
         if isinstance(error, SyntaxError) and error.filename == _NAME:
             return f"{kind}: {error.msg} (line {error.lineno})"
         said = str(error)[:_LONGEST]
-        return (f"{kind}: {said}" if said else kind) + _place(error, source)
+        place = getattr(error, "_place", None) or _place(error, source)
+        return (f"{kind}: {said}" if said else kind) + place
     except BaseException:  # noqa: BLE001 - __str__ is the program's own
         return kind
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import dataclasses
+import functools
 import json
+import marshal
 import os
 import platform
 import secrets
@@ -12,6 +16,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from qgate.sandbox.isolation import Isolation
+    from qgate.sandbox.one_process import Apart
     from qgate.sandbox.programs import Limits, Program
 
 _LOOK_S = 0.2
@@ -32,6 +38,10 @@ _MOST_SAID = 8192
 """Bytes of a verdict; a program that says more is not the runner."""
 _CHUNK = 65536
 _OPEN_FILES = 64
+_SHARED = ("plain_data", "program_side", "checks_side")
+"""In the order in which they import each other."""
+NEEDS = b"needs one process: "
+"""What the checks' process says where they do, see `qgate.sandbox.inside`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +74,17 @@ class _Ear:
 
 
 def run(
-    program: Program, limits: Limits, isolation: Isolation, is_over: Callable[[], bool]
+    program: Program,
+    apart: Apart | None,
+    limits: Limits,
+    isolation: Isolation,
+    is_over: Callable[[], bool],
 ) -> Ended:
     """Run one program in a sandbox of its own, until everything in there has gone.
 
     Args:
         program: what is run.
+        apart: how its checks are run in a process of their own; None: in the program's.
         limits: what it may use.
         isolation: how it is kept apart.
         is_over: asked now and then; a true answer kills the sandbox.
@@ -81,7 +96,7 @@ def run(
     token = secrets.token_hex(32).encode()
     with contextlib.ExitStack() as stack:
         verdict, output = _pipe(stack), _pipe(stack)
-        child = _start(program, limits, isolation, token, (output.into, verdict.into))
+        child = _start(program, apart, limits, isolation, token, (output.into, verdict.into))
         output.into.close()
         verdict.into.close()
         stack.callback(_end, child)
@@ -117,6 +132,7 @@ def _pipe(stack: contextlib.ExitStack) -> _Pipe:
 
 def _start(
     program: Program,
+    apart: Apart | None,
     limits: Limits,
     isolation: Isolation,
     token: bytes,
@@ -127,38 +143,62 @@ def _start(
     with contextlib.ExitStack() as stack:
         word = _pipe(stack)
         word.into.write(token)
-        job = stack.enter_context(os.fdopen(os.memfd_create("job"), "r+b"))
-        told = {
-            "code": program.code,
-            "token_file": word.out.fileno(),
-            "verdict_file": verdict.fileno(),
-            "user": isolation.user(),
-            "limits": _resources(limits),
-            "filter": filter_for(platform.machine()).hex(),
-        }
-        job.write(json.dumps(told).encode())
-        job.seek(0)
+        checks = None if apart is None else {"code": program.checks, **dataclasses.asdict(apart)}
+        checks_file = _file(stack, checks)
+        job_file = _file(
+            stack,
+            {
+                "code": program.whole if apart is None else program.code,
+                "token_file": word.out.fileno(),
+                "verdict_file": verdict.fileno(),
+                "checks_file": None if apart is None else checks_file,
+                "modules": {} if apart is None else _modules(),
+                "user": isolation.user(),
+                "limits": _resources(limits, processes=1 if apart is None else 2),
+                "filter": filter_for(platform.machine()).hex(),
+            },
+        )
         try:
             return subprocess.Popen(
-                isolation.command(limits, job.fileno()),
+                isolation.command(limits, job_file),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
                 env=dict(ENVIRONMENT),
-                pass_fds=(job.fileno(), word.out.fileno(), verdict.fileno()),
+                pass_fds=(job_file, checks_file, word.out.fileno(), verdict.fileno()),
                 start_new_session=True,
             )
         except OSError as error:
             raise MeasurementError(f"code_execution: cannot start a sandbox: {error}") from error
 
 
-def _resources(limits: Limits) -> dict[str, int]:
+def _file(stack: contextlib.ExitStack, content: object) -> int:
+    """A file in memory that a sandbox inherits."""
+    file = stack.enter_context(os.fdopen(os.memfd_create("job"), "r+b"))
+    file.write(json.dumps(content).encode())
+    file.seek(0)
+    return file.fileno()
+
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    """What program and checks speak by, compiled once for all sandboxes."""
+    folder = Path(__file__).parent
+    found = {}
+    for name in _SHARED:
+        code = compile((folder / f"{name}.py").read_bytes(), f"<{name}>", "exec")
+        found[f"qgate.sandbox.{name}"] = base64.b64encode(marshal.dumps(code)).decode()
+    return found
+
+
+def _resources(limits: Limits, *, processes: int) -> dict[str, int]:
+    """Of each process; `processes` of the sandbox's own are there before a program starts any."""
     return {
         "RLIMIT_AS": limits.memory_bytes,
         "RLIMIT_CPU": limits.cpu_s,
         "RLIMIT_FSIZE": limits.file_bytes,
-        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NPROC": limits.processes + processes - 1,
         "RLIMIT_NOFILE": _OPEN_FILES,
         "RLIMIT_CORE": 0,
         "RLIMIT_MEMLOCK": 0,

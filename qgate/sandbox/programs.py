@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A solution and its tests in one text; it passes where it runs to its last line."""
+    """A solution; it passes where it and its checks run to their last lines."""
 
     name: str
     code: str
+    checks: str = ""
+    """Run in a process of their own wherever they can be, see `qgate.sandbox.one_process`."""
+
+    @property
+    def whole(self) -> str:
+        """Solution and checks in one text, as they are run in one process."""
+        return f"{self.code}\n{self.checks}" if self.checks else self.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +47,5 @@ class Outcome:
     wall_s: float
     is_stopped: bool = False
     """Whether it was ended from outside, at its time or its output."""
+    in_one_process: str = ""
+    """Why it had its checks in its own process, where it could have cheated them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qgate.errors import MeasurementError
 from qgate.sandbox import process as child
+from qgate.sandbox.one_process import Apart, plan_checks
 from qgate.sandbox.programs import Outcome
 from qgate.untrusted.text import printable
 
@@ -54,7 +56,25 @@ def run_programs(
 def _run(
     program: Program, limits: Limits, isolation: Isolation, is_over: Callable[[], bool]
 ) -> Outcome:
-    ended = child.run(program, limits, isolation, is_over)
+    apart = plan_checks(program.checks) if program.checks else None
+    reason = apart if isinstance(apart, str) else ""
+    if isinstance(apart, Apart):
+        ended = _ended(program, apart, limits, isolation, is_over)
+        if not ended.verdict.startswith(_BEGAN + child.NEEDS):
+            return _outcome(ended)
+        reason = _line(ended.verdict.removeprefix(_BEGAN + child.NEEDS))
+    ended = _ended(program, None, limits, isolation, is_over)
+    return dataclasses.replace(_outcome(ended), in_one_process=reason)
+
+
+def _ended(
+    program: Program,
+    apart: Apart | None,
+    limits: Limits,
+    isolation: Isolation,
+    is_over: Callable[[], bool],
+) -> Ended:
+    ended = child.run(program, apart, limits, isolation, is_over)
     if not ended.verdict.startswith(_BEGAN):
         how = ended.stopped or f"exit code {ended.code}"
         words = _last_line(ended.output)
@@ -62,6 +82,10 @@ def _run(
             f"code_execution: the sandbox of {printable(program.name)} did not come up: {how}"
             + (f"; last words: {words}" if words else "")
         )
+    return ended
+
+
+def _outcome(ended: Ended) -> Outcome:
     why = _why(ended)
     stopped = bool(ended.stopped)
     return Outcome(passed=not why, why=why, wall_s=ended.wall_s, is_stopped=stopped)

@@ -40,8 +40,9 @@ def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> di
 
     Returns:
         `length_ratio`, its tokens over the reference's; `empty`, how many answers say nothing;
-        `stopped`, programs that the sandbox stopped, where some were run; `findings` that name the
-        items. All of these count as wrong.
+        `stopped`, programs that the sandbox stopped, where some were run, which count as wrong;
+        `code`, how many of them had their tests in their own process, of each side, where a forged
+        one could pass; `findings` that name the items.
     """
     if not len(artifact.answer_tokens):
         return {}
@@ -52,12 +53,20 @@ def odd_answers(names: Sequence[str], artifact: Graded, reference: Graded) -> di
         "length_ratio": ratio,
         "empty": len(own),
         **({"stopped": len(stopped)} if artifact.stopped_by else {}),
+        **_in_one_process(artifact, reference),
         "findings": [
             *_odd_length(ratio),
             *_more_than("empty answers", own, theirs),
             *_more_than("stopped programs", stopped, stopped_before),
         ],
     }
+
+
+def _in_one_process(artifact: Graded, reference: Graded) -> dict[str, Any]:
+    if artifact.in_one_process is None:
+        return {}
+    both = {"artifact": artifact.in_one_process, "reference": reference.in_one_process}
+    return {"code": {"run_in_one_process": both}}
 
 
 def _odd_length(ratio: float) -> list[str]:

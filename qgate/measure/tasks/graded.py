@@ -34,6 +34,8 @@ class Graded:
     """Of each generated answer; of no items where nothing is generated."""
     stopped_by: tuple[str, ...] = ()
     """Why the sandbox stopped each item's program, empty where it did not; () where none is run."""
+    in_one_process: int | None = None
+    """Programs that had their tests in their own process; None where none is run."""
     truncated: int = 0
     """Requests of which the beginning did not fit the context."""
 
@@ -52,8 +54,14 @@ class Graded:
             is_empty=np.concatenate([part.is_empty for part in parts]),
             answer_tokens=np.concatenate([part.answer_tokens for part in parts]),
             stopped_by=tuple(why for part in parts for why in part.stopped_by),
+            in_one_process=_sum([part.in_one_process for part in parts]),
             truncated=sum(part.truncated for part in parts),
         )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,14 @@ import numpy as np
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.code_execution import program, run_all
 from qgate.measure.tasks.metrics import METRICS, SCORES, plain
+from qgate.sandbox.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qgate.measure.tasks.items import Item
     from qgate.measure.tasks.scorers import Scorer
+    from qgate.sandbox.programs import Outcome
 
 _INSTALL = 'Install it with: pip install "pytest-qgate[tasks]"'
 
@@ -62,11 +64,10 @@ class Grading:
 
     def grade(
         self, texts: Sequence[str], items: Sequence[Item]
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
+    ) -> tuple[np.ndarray, tuple[Outcome, ...]]:
         """One grade an answer, shape (n,): bool, or float from 0 to 1 where `is_score`.
 
-        And why the sandbox stopped each program, empty where it did not; of no answers where none
-        is run.
+        And how each program ended; of no answers where none is run.
 
         Raises:
             MeasurementError: an expected answer says nothing, a package is missing, or this
@@ -74,13 +75,18 @@ class Grading:
         """
         if self.metric == "code":
             pairs = zip(items, texts, strict=True)
-            programs = [program(item.prompt, text, item.tests) for item, text in pairs]
-            outcomes = run_all(programs)
-            stopped_by = tuple(one.why if one.is_stopped else "" for one in outcomes)
+            outcomes = run_all(
+                [
+                    Program(
+                        name=f"item {item.id}", code=program(item.prompt, text), checks=item.tests
+                    )
+                    for item, text in pairs
+                ]
+            )
             # an empty answer is wrong even where the prompt alone is a program
             said = (bool(text.strip()) for text in texts)
             passed = [says and one.passed for says, one in zip(said, outcomes, strict=True)]
-            return np.array(passed), stopped_by
+            return np.array(passed), tuple(outcomes)
         if self.scorer is not None:
             score: Callable[[str, str], float] = self.scorer
         elif self.is_score:

@@ -149,14 +149,15 @@ class Task(GradedTask):
         if self.file.has_choices:
             return self._grade_choices(outcome)
         (answers,) = outcome.answers
-        values, stopped_by = self.grading.grade(answers.texts, items)
+        values, ran = self.grading.grade(answers.texts, items)
         return Graded(
             values=values,
             texts=answers.texts,
             margins_nats=np.zeros(len(items)),
             is_empty=np.array([not text.strip() for text in answers.texts]),
             answer_tokens=np.array([len(ids) for ids in answers.ids]),
-            stopped_by=stopped_by,
+            stopped_by=tuple(one.why if one.is_stopped else "" for one in ran),
+            in_one_process=sum(bool(one.in_one_process) for one in ran) if ran else None,
         )
 
     def compare(self, artifact: Graded, reference: Graded) -> PairedAnswers | PairedScores:

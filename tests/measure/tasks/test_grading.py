@@ -101,8 +101,8 @@ PROMPT = "def double(x):\n"
     ],
     ids=["completion", "what comes after is cut", "fenced", "fenced and cut off"],
 )
-def test_the_program_is_what_was_asked_for_and_its_tests(text: str, code: str) -> None:
-    assert program(PROMPT, text, "assert double(2) == 4") == (f"{code}\n\nassert double(2) == 4\n")
+def test_the_program_is_what_was_asked_for(text: str, code: str) -> None:
+    assert program(PROMPT, text) == f"{code}\n"
 
 
 @pytest.fixture
@@ -119,9 +119,10 @@ def test_code_is_right_where_its_tests_pass() -> None:
     tests = "assert double(2) == 4"
     asked = [Item(id=str(n), prompt=PROMPT, choices=(), answer="", tests=tests) for n in range(3)]
     texts = ["    return 2 * x\n", "    return x\n", "    while True: print(x)\n"]
-    grades, stopped_by = Grading(metric="code").grade(texts, asked)
+    grades, ran = Grading(metric="code").grade(texts, asked)
     assert grades.tolist() == [True, False, False]
-    assert stopped_by == ("", "", "stopped: printed more than 65536 bytes")
+    assert ran[2].why == "stopped: printed more than 65536 bytes"
+    assert [one.is_stopped for one in ran] == [False, False, True]
 
 
 @pytest.mark.usefixtures("isolated")

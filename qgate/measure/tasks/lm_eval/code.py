@@ -11,20 +11,34 @@ import importlib
 import sys
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError
 from qgate.measure.tasks.lm_eval.quiet import replaced
+from qgate.sandbox.programs import Outcome, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Runner = Callable[[Sequence[str]], Sequence[bool]]
-"""Runs programs where they can do no harm: whether each ended well."""
+Runner = Callable[[Sequence[Program]], Sequence[Outcome]]
+"""Runs programs where they can do no harm."""
 CODE_EVAL = "code_eval"
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A runner that keeps how its programs ended."""
+
+    runner: Runner
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __call__(self, programs: Sequence[Program]) -> Sequence[Outcome]:
+        ended = self.runner(programs)
+        self.outcomes.extend(ended)
+        return ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +59,17 @@ class CodeEval:
 
         Args:
             references: one test for each problem.
-            predictions: candidates for each problem; the test is put behind each.
+            predictions: candidates for each problem, each held against its test.
             k: of `pass@k`, where there are so many candidates.
         """
         programs = [
-            f"{candidate}\n{test}"
-            for test, candidates in zip(references, predictions, strict=True)
-            for candidate in candidates
+            Program(name=f"candidate {place} of {number}", code=candidate, checks=test)
+            for number, (test, candidates) in enumerate(
+                zip(references, predictions, strict=True), 1
+            )
+            for place, candidate in enumerate(candidates, 1)
         ]
-        ended_well = list(self.runner(programs))
+        ended_well = [one.passed for one in self.runner(programs)]
         if len(ended_well) != len(programs):
             raise MeasurementError(
                 f"lost programs: got {len(ended_well)} results; expected {len(programs)}"
@@ -94,8 +110,10 @@ def sandboxed(runner: Runner | None) -> Iterator[None]:
         return
     is_loading = True
 
-    def run(programs: Sequence[str]) -> Sequence[bool]:
-        return [False] * len(programs) if is_loading else runner(programs)
+    def run(programs: Sequence[Program]) -> Sequence[Outcome]:
+        if is_loading:
+            return [Outcome(passed=False, why="not run", wall_s=0.0)] * len(programs)
+        return runner(programs)
 
     _forget()
     try:

@@ -42,7 +42,9 @@ def score(loaded: LoadedTask, answers: Sequence[Response]) -> Graded:
         raise MeasurementError(
             f"{loaded.settings.name}: lost answers: got {len(answers)}; expected {len(instances)}"
         )
-    with quiet(), seeded(), evaluating(loaded.settings.runner):
+    if loaded.runs is not None:
+        loaded.runs.outcomes.clear()
+    with quiet(), seeded(), evaluating(loaded.runs):
         filtered = _filter(loaded, answers)
         values = np.array([_value(loaded, item, filtered) for item in loaded.items])
     is_empty = np.array([_says_nothing(item, instances, answers) for item in loaded.items])
@@ -57,7 +59,14 @@ def score(loaded: LoadedTask, answers: Sequence[Response]) -> Graded:
         margins_nats=np.array([margin for _, margin in shown]),
         is_empty=is_empty,
         answer_tokens=np.zeros(0, dtype=int),
+        in_one_process=_in_one_process(loaded),
     )
+
+
+def _in_one_process(loaded: LoadedTask) -> int | None:
+    if loaded.runs is None or not loaded.runs.outcomes:
+        return None
+    return sum(bool(one.in_one_process) for one in loaded.runs.outcomes)
 
 
 def _filter(loaded: LoadedTask, answers: Sequence[Response]) -> list[Any]:

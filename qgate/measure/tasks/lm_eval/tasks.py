@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError, ThresholdsError
-from qgate.measure.tasks.lm_eval.code import sandboxed
+from qgate.measure.tasks.lm_eval.code import Runs, sandboxed
 from qgate.measure.tasks.lm_eval.config import change_config, check_config
 from qgate.measure.tasks.lm_eval.docs import Item, draw, make_items, require_different
 from qgate.measure.tasks.lm_eval.index import find_task, read_raw
@@ -52,6 +52,8 @@ class LoadedTask:
     repeated: int
     """Docs that are there more than once."""
     metric: Metric
+    runs: Runs | None = None
+    """What runs the programs that the answers are; None: nobody may run them."""
 
 
 def load_task(settings: HarnessSettings) -> LoadedTask:
@@ -67,7 +69,8 @@ def load_task(settings: HarnessSettings) -> LoadedTask:
         path = find_task(settings)
         raw = read_raw(path, settings)
         _guarded(settings, lambda: check_config(raw, settings))
-        with sandboxed(settings.runner):
+        runs = Runs(settings.runner) if settings.runner is not None else None
+        with sandboxed(runs):
             task = _guarded(settings, lambda: _make(path, settings))
         metric = _guarded(settings, lambda: choose_metric(task, settings))
         available = len(getattr(task, "task_docs", None) or task.eval_docs)
@@ -81,6 +84,7 @@ def load_task(settings: HarnessSettings) -> LoadedTask:
         available=available,
         repeated=require_different(items, settings),
         metric=metric,
+        runs=runs,
     )
 
 

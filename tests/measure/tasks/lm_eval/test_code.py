@@ -20,6 +20,7 @@ from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from qgate.measure.tasks.lm_eval.tasks import LoadedTask, load_task
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.requests import Pair
+from qgate.sandbox import Outcome, Program
 from tests.measure.tasks.lm_eval.conftest import GENERATED
 from tests.support.outcomes import make_answers, make_outcome
 
@@ -36,9 +37,11 @@ class FakeSandbox:
     def __init__(self) -> None:
         self.programs: list[str] = []
 
-    def __call__(self, programs: Sequence[str]) -> list[bool]:
-        self.programs += programs
-        return ["right" in program for program in programs]
+    def __call__(self, programs: Sequence[Program]) -> list[Outcome]:
+        self.programs += [program.whole for program in programs]
+        return [
+            Outcome(passed="right" in program.whole, why="", wall_s=0.0) for program in programs
+        ]
 
 
 PROBLEMS = [
@@ -227,7 +230,7 @@ def test_a_sandbox_that_fails_is_heard_of(
         probe.read(Pair(work=work, reference=outcome, artifact=outcome))
 
 
-def fail(programs: Sequence[str]) -> list[bool]:
+def fail(programs: Sequence[Program]) -> list[Outcome]:
     raise MeasurementError("the sandbox broke")
 
 

@@ -1,0 +1,138 @@
+"""Which checks can be run in a process apart from the program's, by what they say alone.
+
+The program has no word in it: one that could choose would choose the process in which it can
+cheat. Checks need the program in their own process where they
+
+- are no text of their own (a syntax error), or define a class, or read names in another way than
+  by writing them (`globals`, `eval`, `exec`, `open`, `inspect` and their like);
+- import something that is not of values alone: what it does to a process (`sys`, `unittest.mock`,
+  `io`) would not be done to the program's;
+- seed the global generator of random numbers, which the program may draw from;
+- hand the program what is no plain data (a function, an object of their own), which shows when
+  they run;
+- name nothing but several functions of Python's own, of which any could be what is checked.
+
+All others run apart. There, a module of the standard library that the checks use by the program's
+import of it (`math.isclose`) is the checks' own, and so is the name `isclose`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+import sys
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PURE = frozenset(
+    (
+        *("abc", "array", "base64", "binascii", "bisect", "calendar", "cmath", "collections"),
+        *("copy", "datetime", "decimal", "fractions", "functools", "hashlib", "heapq", "itertools"),
+        *("json", "math", "numbers", "operator", "random", "re", "statistics", "string"),
+        *("struct", "textwrap", "time", "typing", "__future__"),
+    )
+)
+_REACHING = frozenset(
+    (
+        *("globals", "locals", "vars", "dir", "eval", "exec", "compile", "open", "input"),
+        *("__import__", "breakpoint", "exit", "quit", "seed", "setstate"),
+        *("__globals__", "__code__", "__dict__", "__class__", "__builtins__"),
+    )
+)
+
+_ERRORS = frozenset(
+    name
+    for name, one in vars(builtins).items()
+    if isinstance(one, type) and issubclass(one, BaseException)
+)
+_JUDGES = MappingProxyType({"isclose": "math:isclose"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """How checks are run apart."""
+
+    imports: tuple[str, ...] = ()
+    """Lines of theirs that programs may rely on, as where both are one text."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Names that are the standard library's where the program has them."""
+    entry: str = ""
+    """The one of Python's own names that is the program's."""
+
+
+def plan_checks(checks: str) -> Apart | str:
+    """How checks are run apart from the program, or why they need it in their own process."""
+    try:
+        tree = ast.parse(checks)
+        return _reason(tree) or _apart(checks, tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"no text of their own: {type(error).__name__}"
+
+
+def _reason(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            return f"define the class {node.name}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            if other := _not_pure(node):
+                return f"import {other}"
+        elif isinstance(node, ast.Name | ast.Attribute):
+            name = node.id if isinstance(node, ast.Name) else node.attr
+            if name in _REACHING:
+                return f"use {name}"
+    return ""
+
+
+def _not_pure(node: ast.Import | ast.ImportFrom) -> str:
+    if isinstance(node, ast.Import):
+        modules = [alias.name for alias in node.names]
+    else:
+        modules = ["." * node.level + (node.module or "")]
+        if node.names[0].name == "*":
+            return f"all of {modules[0]}"
+    return next((name for name in modules if name.partition(".")[0] not in _PURE), "")
+
+
+def _apart(checks: str, tree: ast.Module) -> Apart | str:
+    foreign = _foreign(checks)
+    own = {name for name in foreign if hasattr(builtins, name)} - _ERRORS
+    is_of_own = foreign <= own | _ERRORS
+    if is_of_own and len(own) > 1:
+        return f"name nothing but {', '.join(sorted(own))}"
+    nodes = list(ast.walk(tree))
+    asked = [node.value for node in nodes if isinstance(node, ast.Attribute)]
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    modules = (foreign & _names(asked) & sys.stdlib_module_names) - _names(called)
+    if modules - _PURE:
+        return f"use {', '.join(sorted(modules - _PURE))}"
+    lines = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return Apart(
+        imports=tuple(ast.unparse(node) for node in lines),
+        judges={**{name: name for name in modules}, **_JUDGES},
+        entry=next(iter(own), "") if is_of_own else "",
+    )
+
+
+def _names(nodes: list[ast.expr]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def _foreign(checks: str) -> set[str]:
+    """The names that the checks use and do not define."""
+    top = symtable.symtable(checks, "<checks>", "exec")
+    made, used, tables = set[str](), set[str](), [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            is_global = table is top or symbol.is_global()
+            if is_global and (symbol.is_assigned() or symbol.is_imported()):
+                made.add(symbol.get_name())
+            if is_global and symbol.is_referenced():
+                used.add(symbol.get_name())
+    return used - made
