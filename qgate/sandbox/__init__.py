@@ -1,8 +1,10 @@
 """Runs programs that a model wrote, without letting them near anything.
 
-A program is a solution and its tests in one text. It passes where it runs to its last line and its
-process then ends by itself with code 0. Each program gets a child of its own, in namespaces that
-bubblewrap makes, or util-linux's `unshare` where bubblewrap is missing. What holds it:
+A program is a solution, and the checks that it is held against. It passes where both run to their
+last lines and its process then ends by itself with code 0. Each program gets a child of its own, in
+namespaces that bubblewrap makes, or util-linux's `unshare` where bubblewrap is missing. In there
+the solution runs in one process and the checks in another, which alone holds the expected answers
+(`qgate.sandbox.checks_side`). What holds them:
 
 - Network: a namespace with nothing in it but a loopback of its own; sockets other than Unix and
   internet ones are refused.
@@ -27,11 +29,17 @@ What it is not:
   1 GiB of the kernel's memory was seen to go in 10 s, and to come back.
 - World-readable files below /usr/lib, /usr/bin and the interpreter's lib directory can be read,
   packages that were installed there among them.
-- The tests run in the solution's own process, so their verdict is only as honest as the solution.
-  Leaving early, printing, killing and forking are no pass: the runner hands over a random word
-  from a pipe that it reads after the last line. But a program written against this very runner can
-  look it up in the runner's frames, and any program can return objects that equal everything.
-  A pass says what an ordinary wrong answer cannot get, not what a forger cannot.
+- Checks believe what they ask of the solution. What its functions return arrives as plain data of
+  exact types, and an object of its own is never equal to plain data by its own word; but checks
+  that compare two of its objects, or call a helper of its, take its word for it.
+- A set that the solution made may come in another order, and arguments that it changed are
+  changed when its call returns.
+- Checks that need the solution in their own process (`qgate.sandbox.one_process` has the rule, by
+  what the checks say alone) run there, and `Outcome.in_one_process` says so. Leaving early,
+  printing, killing and forking are no pass there either: the runner hands over a random word from a
+  pipe that it reads after the last line. But a solution written against this very runner can look
+  it up in the runner's frames, or return objects that equal everything. Such a pass says what an
+  ordinary wrong answer cannot get, not what a forger cannot.
 - Linux on x86_64 and aarch64 only; before Linux 5.14 an ordinary user's other processes count
   against `processes`, so that programs which start any may fail.
 

@@ -1,8 +1,13 @@
-"""Runs inside the sandbox: gives up what is left of power, then runs one program.
+"""Runs inside the sandbox: gives up what is left of power, then runs one program and its checks.
+
+Where checks run apart, the program gets a fork of this process. It is made before the checks are
+read, and closes what the verdict goes through before the program's first line: the expected answers
+never were in the program's memory, and it has nothing to write a verdict to. Both are the same
+user, who has no /proc in here, and whose system calls into another process are refused.
 
 This file is handed to the interpreter as text, since the package is out of reach in there; it may
 import the standard library only. What it says on the verdict pipe, in this order: `began`, then the
-token where the program's last line was reached, else one line on what stopped it. The token is said
+token where the last line was reached, else one line on what stopped it. The token is said
 backwards: copying whatever can be read to wherever one can write is no pass.
 """
 
@@ -58,7 +63,7 @@ def _run_whole(job: dict[str, Any]) -> None:
     own = os.getpid()
     failure = _run(job["code"], _module())
     if os.getpid() != own:
-        os._exit(0)  # a fork of the program; it is the reference that is asked
+        os._exit(0)  # a fork of the program; it is the first that is asked
     _say(job, failure)
 
 
