@@ -9,7 +9,6 @@ Standard library only: this file is handed to the interpreter as text.
 from __future__ import annotations
 
 import builtins
-import importlib
 import operator
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -133,11 +132,11 @@ def _merged(old: Any, new: Any) -> Any:  # noqa: ANN401 - any value
 
 
 class Remote:
-    """A function or an object of the program."""
+    """A function or an object of the program, by its number there, or by its name."""
 
     __slots__ = ("_client", "_number")
 
-    def __init__(self, client: Client, number: int) -> None:
+    def __init__(self, client: Client, number: int | str) -> None:
         object.__setattr__(self, "_client", client)
         object.__setattr__(self, "_number", number)
 
@@ -197,21 +196,22 @@ class Names(dict[str, Any]):
 
     Args:
         client: who asks the program.
-        judges: of the program's names those that are taken from the standard library instead,
-            where the program has them: module and name, or a module.
-        entry: the one name of Python's own that is the program's, where it is what is checked.
+        checks: how they are run apart, see `qgate.sandbox.one_process.Apart`.
     """
 
-    def __init__(self, client: Client, judges: Mapping[str, str], entry: str) -> None:
+    def __init__(self, client: Client, checks: Mapping[str, Any]) -> None:
         super().__init__(__name__="program")
-        self._client, self._judges, self._entry = client, judges, entry
+        self._client, self._checks = client, checks
 
     def __missing__(self, name: str) -> Any:  # noqa: ANN401 - any value
-        if hasattr(builtins, name) and name != self._entry:
+        if hasattr(builtins, name) and name != self._checks["entry"]:
             raise KeyError(name)
+        judges = self._checks["judges"]
+        if name in self._checks["called"] and name not in judges and not hasattr(builtins, name):
+            return Remote(self._client, name)
         found = self._client.ask("name", name)
-        if name not in self._judges:
+        if name not in judges:
             return found
-        module, _, inner = self._judges[name].partition(":")
-        judge = importlib.import_module(module)
+        module, _, inner = judges[name].partition(":")
+        judge = __import__(module)
         return getattr(judge, inner) if inner else judge

@@ -13,18 +13,19 @@ backwards: copying whatever can be read to wherever one can write is no pass.
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import atexit
 import ctypes
 import json
 import linecache
 import marshal
 import os
 import resource
-import signal
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NAME = "<program>"
 _MODULE = "program"
@@ -34,6 +35,8 @@ _LONGEST = 300
 """Characters of what a program's exception says."""
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DUMPABLE = 38, 22, 2, 4
 """PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_DUMPABLE of prctl(2)."""
+_INTERRUPT = 2
+"""SIGINT; the module `signal` takes as long to import as all else that checks need."""
 NEEDS = "needs one process: "
 """Said in place of a verdict where checks cannot be run apart after all."""
 
@@ -98,7 +101,7 @@ def _run_apart(job: dict[str, Any]) -> None:
     if client.is_broken:
         os._exit(code if code >= 0 else 128 - code)
     _say(job, "")
-    sys.exit(code if code >= 0 else 128 - code)
+    _end(code if code >= 0 else 128 - code)
 
 
 def _serve(source: str, channel: Any, program_side: Any) -> None:  # noqa: ANN401 - modules
@@ -111,6 +114,7 @@ def _serve(source: str, channel: Any, program_side: Any) -> None:  # noqa: ANN40
     if failure:
         os._exit(1)
     program_side.Program(names, channel, lambda error: _place(error, source)).serve()
+    _end(0)
 
 
 def _check(
@@ -125,12 +129,11 @@ def _check(
         if failure:
             return failure[: 2 * _LONGEST]
         for line in checks["imports"]:
-            with contextlib.suppress(Exception):  # then they raise here as well
-                client.ask("import", line)
+            _try(client.ask, "import", line)  # else it raises in the checks, too
     except Exception as error:  # noqa: BLE001 - whatever is no answer
         client.is_broken = True
         return type(error).__name__
-    names = checks_side.Names(client, checks["judges"], checks["entry"])
+    names = checks_side.Names(client, checks)
     return _run(checks["code"], names) or ("broken" if client.is_broken else "")
 
 
@@ -143,18 +146,39 @@ def _say(job: dict[str, Any], failure: str) -> None:
     os._exit(1)
 
 
+def _end(code: int) -> None:
+    """End as an interpreter does, but for taking itself apart, which takes longer than checks."""
+    for last in (_join, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
+        _try(last)
+    os._exit(code)
+
+
+def _try(last: Callable[..., object], *values: object) -> None:
+    try:
+        last(*values)
+    except BaseException:  # noqa: BLE001 - as in an interpreter that ends: the code stays the same
+        return
+
+
+def _join() -> None:
+    """Wait for the threads that an interpreter waits for."""
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
+
+
 def _modules(codes: dict[str, str]) -> list[types.ModuleType]:
     """What both ends speak by; not left where a program would import it."""
     for name, code in codes.items():
         module = sys.modules[name] = types.ModuleType(name)
-        exec(marshal.loads(base64.b64decode(code)), module.__dict__)  # noqa: S102, S302 - qgate's own
+        exec(marshal.loads(bytes.fromhex(code)), module.__dict__)  # noqa: S102, S302 - qgate's own
     return [sys.modules.pop(name) for name in codes]
 
 
 def _keep_to_itself() -> None:
     """No other process of the same user looks into this one, or has it raise."""
-    ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_DUMPABLE, 0, 0, 0, 0)
+    libc.signal(_INTERRUPT, None)  # the default: it ends
 
 
 def _become(user: int | None) -> None:

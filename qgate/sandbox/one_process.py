@@ -22,12 +22,13 @@ import ast
 import builtins
 import symtable
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _PURE = frozenset(
     (
@@ -61,6 +62,8 @@ class Apart:
     """Lines of theirs that programs may rely on, as where both are one text."""
     judges: Mapping[str, str] = field(default_factory=dict)
     """Names that are the standard library's where the program has them."""
+    called: tuple[str, ...] = ()
+    """The program's names that they do nothing with but call: asked for together with the call."""
     entry: str = ""
     """The one of Python's own names that is the program's."""
 
@@ -69,13 +72,14 @@ def plan_checks(checks: str) -> Apart | str:
     """How checks are run apart from the program, or why they need it in their own process."""
     try:
         tree = ast.parse(checks)
-        return _reason(tree) or _apart(checks, tree)
+        nodes = list(ast.walk(tree))
+        return _reason(nodes) or _apart(checks, tree, nodes)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"no text of their own: {type(error).__name__}"
 
 
-def _reason(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
+def _reason(nodes: list[ast.AST]) -> str:
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             return f"define the class {node.name}"
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -98,28 +102,29 @@ def _not_pure(node: ast.Import | ast.ImportFrom) -> str:
     return next((name for name in modules if name.partition(".")[0] not in _PURE), "")
 
 
-def _apart(checks: str, tree: ast.Module) -> Apart | str:
+def _apart(checks: str, tree: ast.Module, nodes: list[ast.AST]) -> Apart | str:
     foreign = _foreign(checks)
     own = {name for name in foreign if hasattr(builtins, name)} - _ERRORS
     is_of_own = foreign <= own | _ERRORS
     if is_of_own and len(own) > 1:
         return f"name nothing but {', '.join(sorted(own))}"
-    nodes = list(ast.walk(tree))
-    asked = [node.value for node in nodes if isinstance(node, ast.Attribute)]
-    called = [node.func for node in nodes if isinstance(node, ast.Call)]
-    modules = (foreign & _names(asked) & sys.stdlib_module_names) - _names(called)
+    asked = _names(node.value for node in nodes if isinstance(node, ast.Attribute))
+    used = _names(node for node in nodes)
+    called = _names(node.func for node in nodes if isinstance(node, ast.Call))
+    modules = (foreign & set(asked) & sys.stdlib_module_names) - set(called)
     if modules - _PURE:
         return f"use {', '.join(sorted(modules - _PURE))}"
     lines = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     return Apart(
         imports=tuple(ast.unparse(node) for node in lines),
+        called=tuple(name for name in called if name in foreign and called[name] == used[name]),
         judges={**{name: name for name in modules}, **_JUDGES},
         entry=next(iter(own), "") if is_of_own else "",
     )
 
 
-def _names(nodes: list[ast.expr]) -> set[str]:
-    return {node.id for node in nodes if isinstance(node, ast.Name)}
+def _names(nodes: Iterable[ast.AST]) -> Counter[str]:
+    return Counter(node.id for node in nodes if isinstance(node, ast.Name))
 
 
 def _foreign(checks: str) -> set[str]:

@@ -8,7 +8,6 @@ Standard library only: this file is handed to the interpreter as text.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -156,6 +155,6 @@ def _decoded(tag: str, content: Any, other: Callable[[str, Any], object]) -> Any
         return {decode(key, other): decode(value, other) for key, value in content}
     if tag in _VALUES:
         module, _, name = tag.rpartition(".")
-        made = getattr(importlib.import_module(module), name)
+        made = getattr(__import__(module), name)
         return made(*(decode(one, other) for one in content))
     return other(tag, content)

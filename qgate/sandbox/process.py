@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import functools
@@ -188,7 +187,7 @@ def _modules() -> dict[str, str]:
     found = {}
     for name in _SHARED:
         code = compile((folder / f"{name}.py").read_bytes(), f"<{name}>", "exec")
-        found[f"qgate.sandbox.{name}"] = base64.b64encode(marshal.dumps(code)).decode()
+        found[f"qgate.sandbox.{name}"] = marshal.dumps(code).hex()
     return found
 
 

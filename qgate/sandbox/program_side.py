@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import collections.abc
-import copy
 import json
 import operator
 import os
@@ -57,8 +56,8 @@ class Program:
             **{one.__name__: one for one in (getattr, setattr, delattr, iter, next, len)},
             **{one.__name__: one for one in (str, repr, bool, hash, isinstance, issubclass)},
             "call": lambda called, *values, **named: called(*values, **named),
-            "copy": copy.copy,
-            "deepcopy": copy.deepcopy,
+            "copy": lambda value: __import__("copy").copy(value),
+            "deepcopy": lambda value: __import__("copy").deepcopy(value),
             "import": lambda line: exec(line, names),  # noqa: S102 - a line of the checks
             "name": lambda name: names[name],
             "plain": _plain,
@@ -98,7 +97,11 @@ class Program:
     def _known(self, tag: str, content: Any) -> Any:  # noqa: ANN401 - any object
         if tag == "error":
             return getattr(builtins, content)
-        return self._objects[content]
+        if type(content) is int:
+            return self._objects[content]
+        if content not in self._names:
+            raise NameError(f"name {content!r} is not defined")
+        return self._names[content]
 
     def _other(self, value: Any) -> object:  # noqa: ANN401 - any object
         kind = type(value)
