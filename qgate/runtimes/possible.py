@@ -7,14 +7,13 @@ range.
 
 from __future__ import annotations
 
-import math
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qgate.errors import MeasurementError
 from qgate.runtimes.messages import NO_END
+from qgate.untrusted.text import seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,6 @@ _ROUNDING_NATS = 1e-3
 """A likelihood, a divergence or a lead may be so much below zero, a log-probability above."""
 _LEAST_LEAD_NATS = -0.1
 """Of a token that greedy decoding chose, where a server computes in 16 bits."""
-_LARGEST = sys.float_info.max
 _COUNTS = 2**63
 _IDS = 2**31
 _LETTERS_A_TOKEN = 4096
@@ -105,11 +103,10 @@ def require_scored(asked: ScoreRequest, found: Scored, n_vocab: int | None) -> N
         _within("covered_mass", found.covered_mass, 0.0, 1.0, expected="probabilities")
     if found.anchors is not None:
         _size("anchors", found.anchors, kept)
-        _within("anchors", found.anchors, -_LARGEST, expected="finite numbers")
+        _within("anchors", found.anchors, None, expected="finite numbers")
     if found.top_logprobs is not None:
         _size("top_logprobs", found.top_logprobs, kept)
-        low = -_LARGEST
-        _within("top_logprobs", found.top_logprobs, low, _ROUNDING_NATS, expected="nats <= 0")
+        _within("top_logprobs", found.top_logprobs, None, _ROUNDING_NATS, expected="nats <= 0")
     if found.tops is not None:
         _size("tops", found.tops, kept)
         _ids("tops", found.tops, n_vocab)
@@ -146,8 +143,9 @@ def require_answers(asked: Batch, found: Answers, n_vocab: int | None) -> None:
         )
     for ids, text, leads in zip(found.ids, found.texts, found.margins_nats, strict=True):
         _ids("ids", ids, n_vocab)
-        # infinite: the lead of a token of which a server tells none
-        _within("margins_nats", leads, _LEAST_LEAD_NATS, math.inf, expected="nats >= 0")
+        # infinite: the margin of a token of which a server tells none
+        low = _LEAST_LEAD_NATS
+        _within("margins_nats", leads, low, expected="nats >= 0", may_be_infinite=True)
         if len(text) > _LETTERS_A_TOKEN * (len(ids) + 1):
             raise Impossible(f"texts: got {len(text)} letters; expected those of {len(ids)} tokens")
 
@@ -173,7 +171,7 @@ def _require_counts(found: object, names: Sequence[str]) -> None:
     for name in names:
         value = getattr(found, name)
         if not 0 <= value < _COUNTS:
-            raise Impossible(f"{name}: got {value:.20g}; expected a count")
+            raise Impossible(f"{name}: got {seen(value)}; expected a count")
 
 
 def _array(*values: float) -> np.ndarray:
@@ -206,10 +204,20 @@ def _ids(name: str, found: np.ndarray, n_vocab: int | None, *, least: int = 0) -
 
 
 def _within(
-    name: str, found: np.ndarray, least: float, most: float = _LARGEST, *, expected: str
+    name: str,
+    found: np.ndarray,
+    least: float | None,
+    most: float | None = None,
+    *,
+    expected: str,
+    may_be_infinite: bool = False,
 ) -> None:
     if found.dtype.kind not in "fiu":
         raise Impossible(f"{name}: got {found.dtype}; expected {expected}")
-    bad = ~((found >= least) & (found <= most))
-    if bad.any():
-        raise Impossible(f"{name}: got {found[bad][0]:.6g}; expected {expected}")
+    is_fine = ~np.isnan(found) if may_be_infinite else np.isfinite(found)
+    if least is not None:
+        is_fine &= found >= least
+    if most is not None:
+        is_fine &= found <= most
+    if not is_fine.all():
+        raise Impossible(f"{name}: got {found[~is_fine][0]:.6g}; expected {expected}")

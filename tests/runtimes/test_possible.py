@@ -56,6 +56,8 @@ class Lying(Host):
         found = super().call(verb, request)
         if "" in self.lie:
             return self.lie[""](found)
+        if not self.lie:
+            return found
         return {**found, **{name: how(found[name]) for name, how in self.lie.items()}}
 
 
@@ -96,7 +98,7 @@ ASKING: dict[str, Ask] = {
 }
 LIES: list[tuple[str, dict[str, Any], str]] = [
     ("tokenize", {"ids": put(64)}, "ids: got 64; expected token ids from 0 to 63"),
-    ("tokenize", {"ids": put(1, "<f8")}, "ids: got float64, 1-dimensional; expected token ids"),
+    ("tokenize", {"ids": put(1, "<f8")}, "ids: got float64 in 1 dimensions; expected token ids"),
     ("tokenize", {"piece_bytes": put(-1)}, "piece_bytes: got -1; expected bytes"),
     ("encode", {"": put(-1)}, "ids: got -1; expected token ids from 0 to 63"),
     ("sample", {"ids": put(64)}, "ids: got 64; expected token ids from 0 to 63"),
