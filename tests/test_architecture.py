@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qgate"
 LAYERS = (
     ("errors", "records", "checks"),
-    ("verdict", "stats", "untrusted"),
+    ("verdict", "stats", "untrusted", "confinement"),
     ("thresholds", "report"),
     ("artifacts",),
     ("runtimes", "sandbox"),

@@ -1,24 +1,26 @@
 """What a sandboxed program sees, and the command that shows it nothing else.
 
-bubblewrap where it is installed, else util-linux's `unshare`. A caller who is root makes the
-namespaces by that power, and the program then becomes a user that nobody is: the limit of processes
-does not bind root, nor a root that is root by name only. Anybody else gets a user namespace.
+A caller who is root makes the namespaces by that power, and the program then becomes a user that
+nobody is: the limit of processes does not bind root, nor a root that is root by name only. Anybody
+else gets a user namespace.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from qgate.confinement.tools import interpreter
+from qgate.confinement.view import DEVICES, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qgate.confinement.tools import Tool
     from qgate.sandbox.programs import Limits
 
 DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, not the machine's
@@ -38,11 +40,9 @@ _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache"),
     *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/share/zoneinfo"),
 )
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FILES = 16
 _SETGID, _SETUID = 6, 7
 """CAP_SETGID, CAP_SETUID of capabilities(7)."""
-_NOBODY = "65534"
 _HOST = "sandbox"
 _GRACE_S = 5
 """After its deadline a sandbox of unshare ends by itself, whatever became of its caller."""
@@ -57,21 +57,32 @@ _SYSTEMS_OWN = 1000
 class Isolation:
     """A means to run programs apart; made by `find_isolation`, which has tried it."""
 
-    tool: Literal["bwrap", "unshare"]
-    path: str
-    """Of the tool."""
+    tool: Tool
     is_root: bool
     """The caller is root and the program becomes somebody else."""
 
     def command(self, limits: Limits, job_file: int) -> list[str]:
         """The command line of one sandbox; `job_file` is inherited by it."""
-        apart = _bwrap(self, limits) if self.tool == "bwrap" else _unshare(self, limits)
-        python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("inside")]
+        python = [interpreter(), "-s", "-S", "-P", "-B", "-c", _source("inside")]
+        apart = self.tool.command(self._view(limits))
         return ["/bin/sh", "-c", _FIRST_TO_GO, "sh", *apart, *python, str(job_file)]
 
     def user(self) -> int | None:
         """Who the program becomes: another one each time, so that no two share a limit."""
         return secrets.choice(unused_users()) if self.is_root else None
+
+    def _view(self, limits: Limits) -> View:
+        links, read_only = shown()
+        return View(
+            read_only=tuple(read_only),
+            links=links,
+            memory={DIRECTORY: limits.file_bytes * _FILES},
+            directory=DIRECTORY,
+            capabilities=(_SETGID, _SETUID) if self.is_root else (),
+            is_root=self.is_root,
+            host=_HOST,
+            longest_s=int(limits.wall_s) + _GRACE_S,
+        )
 
 
 def unused_users() -> range:
@@ -82,52 +93,11 @@ def unused_users() -> range:
     return range(max(first, _LOWEST_USER), min(end - _SYSTEMS_OWN, _HIGHEST_USER))
 
 
-def _bwrap(isolation: Isolation, limits: Limits) -> list[str]:
-    links, read_only = shown()
-    command = [isolation.path, "--die-with-parent", "--unshare-pid", "--unshare-net"]
-    command += ["--unshare-ipc", "--unshare-uts", "--hostname", _HOST, "--unshare-cgroup-try"]
-    command += ["--cap-drop", "ALL"]
-    if isolation.is_root:
-        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    else:
-        command += ["--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY]
-    for path in _parents([*read_only, *_DEVICES]):
-        command += ["--perms", "0755", "--dir", path]  # else root's are for root alone
-    for path in read_only:
-        command += ["--ro-bind", path, path]
-    for path in _DEVICES:
-        command += ["--dev-bind", path, path]
-    for path, target in links.items():
-        command += ["--symlink", target, path]
-    size = str(limits.file_bytes * _FILES)
-    command += ["--perms", "1777", "--size", size, "--tmpfs", DIRECTORY]
-    return [*command, "--remount-ro", "/", "--chdir", DIRECTORY, "--"]
-
-
-def _unshare(isolation: Isolation, limits: Limits) -> list[str]:
-    links, read_only = shown()
-    view = {
-        "read_only": read_only,
-        "devices": _DEVICES,
-        "links": links,
-        "directory": DIRECTORY,
-        "directory_bytes": limits.file_bytes * _FILES,
-        "capabilities": [_SETGID, _SETUID] if isolation.is_root else [],
-        "host": _HOST,
-        "longest_s": int(limits.wall_s) + _GRACE_S,
-    }
-    command = [str(Path(isolation.path).with_name("setpriv")), "--pdeathsig", "KILL"]
-    command += [isolation.path, "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]
-    command += ["--kill-child", *([] if isolation.is_root else ["--user", "--map-root-user"])]
-    python = [_interpreter(), "-s", "-S", "-P", "-B", "-c", _source("filesystem")]
-    return [*command, "--", *python, json.dumps(view)]
-
-
 def shown() -> tuple[dict[str, str], list[str]]:
     """The links and the directories and files of the machine that a program sees."""
     links = {path: str(Path(path).readlink()) for path in _SYSTEM if Path(path).is_symlink()}
     read_only = [path for path in _SYSTEM if path not in links and Path(path).exists()]
-    for path in _of_the_interpreter():
+    for path in _of_theinterpreter():
         if not any(Path(path).is_relative_to(above) for above in read_only):
             read_only.append(path)
     return {**links, "/dev/shm": DIRECTORY}, read_only  # noqa: S108 - the sandbox's own
@@ -136,13 +106,7 @@ def shown() -> tuple[dict[str, str], list[str]]:
 def names_at_the_top() -> set[str]:
     """All that a program finds in its root directory."""
     links, read_only = shown()
-    return {Path(path).parts[1] for path in (*links, *read_only, *_DEVICES, DIRECTORY)}
-
-
-def _parents(paths: list[str]) -> list[str]:
-    """Every directory above them, once, outermost first."""
-    above = {str(parent) for path in paths for parent in Path(path).parents}
-    return sorted(above - {"/"})
+    return {Path(path).parts[1] for path in (*links, *read_only, *DEVICES, DIRECTORY)}
 
 
 def _source(name: str) -> str:
@@ -150,13 +114,8 @@ def _source(name: str) -> str:
     return Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
 
 
-def _interpreter() -> str:
-    """The interpreter itself, not the virtual environment's name for it."""
-    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-
-
-def _of_the_interpreter() -> list[str]:
+def _of_theinterpreter() -> list[str]:
     """Not its whole prefix, which can be somebody's home."""
     prefixes = {Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()}
     places = [prefix / name for prefix in sorted(prefixes) for name in ("lib", "lib64")]
-    return [_interpreter(), *(str(place) for place in places if place.is_dir())]
+    return [interpreter(), *(str(place) for place in places if place.is_dir())]

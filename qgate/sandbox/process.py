@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgate.confinement.seccomp import filter_for
 from qgate.errors import MeasurementError
 from qgate.sandbox.isolation import ENVIRONMENT
-from qgate.sandbox.seccomp import filter_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

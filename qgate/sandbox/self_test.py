@@ -11,21 +11,18 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from qgate import confinement
+from qgate.confinement.seccomp import MACHINES
 from qgate.errors import MeasurementError
 from qgate.sandbox.isolation import ENVIRONMENT, Isolation, names_at_the_top, unused_users
 from qgate.sandbox.programs import Limits, Program
 from qgate.sandbox.runs import run_programs
-from qgate.sandbox.seccomp import MACHINES
 from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Literal
 
-    Tool = Literal["bwrap", "unshare"]
-
-TOOLS: tuple[Tool, ...] = ("bwrap", "unshare")
 _NEEDS = (
     "expected bubblewrap or util-linux's unshare, and a kernel that grants namespaces. Install"
     " bubblewrap (apt-get install bubblewrap); allow user namespaces (on Ubuntu: sysctl"
@@ -82,7 +79,7 @@ assert len(children) <= PROCESSES, "starts any number of processes"
 """
 
 
-def find_isolation(tools: Sequence[Tool] = TOOLS) -> Isolation:
+def find_isolation(tools: Sequence[confinement.Name] = confinement.NAMES) -> Isolation:
     """The first means that holds on this machine, tried out in about 0.2 s.
 
     Raises:
@@ -111,11 +108,11 @@ def _ways() -> tuple[bool, ...]:
     return (True, False) if os.geteuid() == 0 and unused_users() else (False,)
 
 
-def _tried(tool: Tool, *, is_root: bool) -> Isolation:
+def _tried(tool: confinement.Name, *, is_root: bool) -> Isolation:
     path = shutil.which(tool)
     if path is None:
         raise MeasurementError("not installed")
-    isolation = Isolation(tool=tool, path=path, is_root=is_root)
+    isolation = Isolation(tool=confinement.Tool(name=tool, path=path), is_root=is_root)
     with _bait() as (attempts, directory):
         programs = [
             Program(name="the attempts", code=attempts),

@@ -168,7 +168,7 @@ def test_a_sandbox_goes_with_its_caller(
 ) -> None:
     code = CALLS_ITSELF.format(mark=mark) + "import time; time.sleep(60)"
     caller = subprocess.Popen(
-        [sys.executable, "-c", CALLER, isolation.tool, code],
+        [sys.executable, "-c", CALLER, isolation.tool.name, code],
         env={**os.environ, "PYTHONPATH": str(Path(qgate.__file__).parents[1])},
         stderr=subprocess.DEVNULL,
     )

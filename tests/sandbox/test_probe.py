@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import qgate
+from qgate.confinement import Tool
 from qgate.errors import MeasurementError
 from qgate.sandbox import Limits, Outcome, Program, find_isolation, run_programs
 from qgate.sandbox import self_test as probe
@@ -158,7 +159,7 @@ def test_a_probe_whose_failures_pass_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_sandbox_that_does_not_come_up_is_no_programs_fault() -> None:
-    isolation = Isolation(tool="bwrap", path="/nonexistent/bwrap", is_root=False)
+    isolation = Isolation(tool=Tool(name="bwrap", path="/nonexistent/bwrap"), is_root=False)
     with pytest.raises(MeasurementError, match="the sandbox of a did not come up: exit code 127"):
         run_programs([Program(name="a", code="")], Limits(), isolation)
 

@@ -1,6 +1,6 @@
-"""The filter of system calls that a program gets: a few refusals, everything else allowed.
+"""The filter of system calls that a guest gets: a few refusals, everything else allowed.
 
-Refused is what a test has no use for and what namespaces do not hold: namespaces within (and the
+Refused is what a guest has no use for and what namespaces do not hold: namespaces within (and the
 kernel code behind them), other processes' memory, kernel keys, io_uring, BPF, shared memory that
 outlives its process unseen by limits, and sockets that no network namespace confines (vsock to the
 machine's host). A list of what is allowed would be stronger, and break with the next libc.
@@ -24,6 +24,8 @@ _OTHER_NUMBERS = 0x40000000
 """From here on: the x32 numbers, a second door to the same calls."""
 _FAMILIES = (1, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6."""
+_INTERFACES = 16
+"""AF_NETLINK, by which a process finds the addresses of its own network namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +36,28 @@ class _Machine:
     clone3: int
     socket: int
     refused: tuple[int, ...]
+    between: tuple[int, ...]
+    """Refused to those that have nobody to share with: shared memory, semaphores and queues, other
+    processes' memory and descriptors. Namespaces keep all of it within."""
 
 
 # mount umount2 pivot_root chroot move_mount fsopen fsconfig fsmount fspick open_tree mount_setattr
-# unshare setns ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd
+# unshare setns ptrace kcmp
 # keyctl add_key request_key bpf perf_event_open userfaultfd io_uring_{setup,enter,register}
-# shmget shmat semget msgget mq_open open_by_handle_at name_to_handle_at
-# kexec_load init_module finit_module syslog
-_NEWER = (428, 429, 430, 431, 432, 433, 442, 438, 425, 426, 427)
+# open_by_handle_at name_to_handle_at kexec_load init_module finit_module syslog
+# between: shmget shmat semget msgget mq_open process_vm_readv process_vm_writev pidfd_getfd
+_NEWER = (428, 429, 430, 431, 432, 433, 442, 425, 426, 427)
 _X86_64 = _Machine(
     audit=0xC000003E,
     clone=56,
     clone3=435,
     socket=41,
     refused=(
-        *(165, 166, 155, 161, 272, 308, 101, 310, 311, 312, 250, 248, 249, 321, 298, 323),
-        *(29, 30, 64, 68, 240, 304, 303, 246, 175, 313, 103, 154),  # the last: modify_ldt
+        *(165, 166, 155, 161, 272, 308, 101, 312, 250, 248, 249, 321, 298, 323),
+        *(304, 303, 246, 175, 313, 103, 154),  # the last: modify_ldt
         *_NEWER,
     ),
+    between=(29, 30, 64, 68, 240, 310, 311, 438),
 )
 _AARCH64 = _Machine(
     audit=0xC00000B7,
@@ -59,16 +65,22 @@ _AARCH64 = _Machine(
     clone3=435,
     socket=198,
     refused=(
-        *(40, 39, 41, 51, 97, 268, 117, 270, 271, 272, 219, 217, 218, 280, 241, 282),
-        *(194, 196, 190, 186, 180, 265, 264, 104, 105, 273, 116),
+        *(40, 39, 41, 51, 97, 268, 117, 272, 219, 217, 218, 280, 241, 282),
+        *(265, 264, 104, 105, 273, 116),
         *_NEWER,
     ),
+    between=(194, 196, 190, 186, 180, 270, 271, 438),
 )
 MACHINES = ("x86_64", "aarch64")
 
 
-def filter_for(machine: str) -> bytes:
-    """The filter as instructions of 8 bytes; `machine` is one of MACHINES."""
+def filter_for(machine: str, *, is_one_program: bool = True) -> bytes:
+    """The filter as instructions of 8 bytes.
+
+    Args:
+        machine: one of MACHINES.
+        is_one_program: whether it has nobody to share memory with; a runtime has engine processes.
+    """
     known = {"x86_64": _X86_64, "aarch64": _AARCH64}[machine]
     code = [
         *_unless(_EQUAL, known.audit, _KILL),
@@ -76,10 +88,11 @@ def filter_for(machine: str) -> bytes:
         *_refused_where(_AT_LEAST, _OTHER_NUMBERS, errno.ENOSYS),
         *_refused_where(_EQUAL, known.clone3, errno.ENOSYS),  # its flags lie beyond a filter's eyes
     ]
-    for number in known.refused:
+    for number in (*known.refused, *(known.between if is_one_program else ())):
         code += _refused_where(_EQUAL, number, errno.EPERM)
     code += _only_for(known.clone, _refused_where(_ANY_BIT, _NEW_NAMESPACES, errno.EPERM))
-    families = [step for family in _FAMILIES for step in _where(_EQUAL, family, _ALLOW)]
+    allowed = _FAMILIES if is_one_program else (*_FAMILIES, _INTERFACES)
+    families = [step for family in allowed for step in _where(_EQUAL, family, _ALLOW)]
     code += _only_for(known.socket, [*families, _step(_RETURN, _ERROR | errno.EAFNOSUPPORT)])
     code.append(_step(_RETURN, _ALLOW))
     return _step(_LOAD, _MACHINE) + b"".join(code)
