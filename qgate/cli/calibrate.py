@@ -22,6 +22,7 @@ from qgate import artifacts, runtimes
 from qgate.artifacts.selection import discover_reference
 from qgate.checks import own_checks
 from qgate.errors import QGateError, UsageError, reworded
+from qgate.gate.confining import confine
 from qgate.gate.processes import RunSettings
 from qgate.gate.progress import ProgressLine
 from qgate.gate.signals import interrupt_on_termination
@@ -33,6 +34,7 @@ from qgate.report import provenance
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
 from qgate.runtimes import selection
+from qgate.runtimes.confined.mode import MODES
 from qgate.thresholds import Thresholds, load_thresholds
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from qgate.records import Artifact
+    from qgate.runtimes.confined.mode import Mode
     from qgate.runtimes.host import ProgressSink
 
 _INTERRUPTED = 130
@@ -72,7 +75,7 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     started = time.monotonic()
     file: Path = options.json or FILE
     _refuse_to_write_into(options.path, directory)  # before a conftest.py of its is read
-    checks, scorers = of_project() if options.thresholds else ((), {})
+    checks, scorers, mode = of_project() if options.thresholds else ((), {}, MODES[0])
     thresholds = load_thresholds(
         options.thresholds, directory, runtimes=runtimes.options(), checks=own_checks(checks)
     )
@@ -82,7 +85,8 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     runtime = choose_runtime(reference, thresholds, options.runtime)
     check_writable(file)
     read_noise(file)  # one that is no such file is an error before minutes of work, not after
-    noise = _measure(reference, as_the_reference_is(thresholds, runtime), directory, scorers)
+    limits = as_the_reference_is(thresholds, runtime)
+    noise = _measure(reference, limits, directory, scorers, mode)
     noise = dataclasses.replace(noise, seconds=round(time.monotonic() - started, 1))
     write_json(to_json(read_noise(file).with_newest(noise)), file)
 
@@ -156,7 +160,11 @@ def as_the_reference_is(thresholds: Thresholds, runtime: str) -> Thresholds:
 
 
 def _measure(
-    reference: Artifact, thresholds: Thresholds, directory: Path, scorers: Mapping[str, object]
+    reference: Artifact,
+    thresholds: Thresholds,
+    directory: Path,
+    scorers: Mapping[str, object],
+    mode: Mode,
 ) -> Noise:
     from qgate.cli.calibration.measuring import TwinMeasurer, measure
     from qgate.measure.probes import find_probes
@@ -167,7 +175,13 @@ def _measure(
     plan = plan_models([twin], reference, unlimited, directory, runtime=runtime, scorers=scorers)
     probes = partial(find_probes, thresholds, plan.tasks)
     # noise is what differs when the same is asked again
-    settings = RunSettings(plan=plan, probes=probes, progress=_progress, recalls=False)
+    settings = RunSettings(
+        plan=plan,
+        probes=probes,
+        progress=_progress,
+        confinement=confine(plan, mode),
+        recalls=False,
+    )
     measurer = TwinMeasurer(settings)
     machine = provenance.describe(os.environ, directory)
     try:

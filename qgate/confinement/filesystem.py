@@ -141,9 +141,7 @@ def _make_read_only(libc: ctypes.CDLL, path: str) -> None:
     _mount(libc, "", path, flags | (found & _KEPT))
 
 
-def _start(
-    libc: ctypes.CDLL, view: dict[str, Any], refused: bytes, command: list[str]
-) -> None:
+def _start(libc: ctypes.CDLL, view: dict[str, Any], refused: bytes, command: list[str]) -> None:
     """Become the command, with no more capabilities than the view lets it keep."""
     number = 0
     while number in view["capabilities"] or libc.prctl(_DROP_FROM_BOUNDS, number, 0, 0, 0) == 0:

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from qgate.confinement.view import PROC, kernel_settings
 
@@ -19,6 +19,8 @@ NAMES: tuple[Name, ...] = ("bwrap", "unshare")
 _CAPABILITIES = {2: "CAP_DAC_READ_SEARCH", 6: "CAP_SETGID", 7: "CAP_SETUID"}
 """By their numbers, those that a view may keep."""
 _NOBODY = "65534"
+_FIRST_TO_GO = 'echo "$1" 2>/dev/null >/proc/self/oom_score_adj; ulimit -c 0; shift; exec "$@"'
+"""Both are handed on to whatever is started."""
 _BIND = {"read-only": "--ro-bind", "writable": "--bind", "device": "--dev-bind"}
 
 
@@ -40,7 +42,16 @@ class Tool:
                 None: the command sees to it itself.
         """
         make = _bwrap if self.name == "bwrap" else _unshare
-        return make(self.path, view, filter_file)
+        wrapped = ["/bin/sh", "-c", _FIRST_TO_GO, "sh", str(view.goes_first)]
+        return [*wrapped, *make(self.path, view, filter_file)]
+
+
+def filter_file(refused: bytes) -> IO[bytes]:
+    """A file in memory with a filter of system calls, to be inherited and then closed."""
+    file = os.fdopen(os.memfd_create("filter"), "w+b", buffering=0)
+    file.write(refused)
+    file.seek(0)
+    return file
 
 
 def interpreter() -> str:
@@ -100,4 +111,3 @@ def _unshare(path: str, view: View, filter_file: int | None) -> list[str]:
     source = Path(__file__).with_name("filesystem.py").read_text(encoding="utf-8")
     python = [interpreter(), "-I", "-S", "-B", "-c", source]
     return [*command, "--", *python, json.dumps(told)]
-

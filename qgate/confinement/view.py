@@ -59,6 +59,8 @@ class View:
     """
     capabilities: tuple[int, ...] = ()
     """That it keeps, by their numbers; see capabilities(7)."""
+    goes_first: int = 1000
+    """How early it goes where the machine runs out of memory: `oom_score_adj` of proc(5)."""
     longest_s: int | None = None
     """It ends by itself after that; None: when its caller ends it, or ends. `unshare` only."""
 
@@ -87,16 +89,17 @@ def kernel_settings() -> list[str]:
 def trace(path: str | Path) -> tuple[dict[str, str], str]:
     """The links on the way to a path, and where it ends: what has to be there to get to it."""
     links: dict[str, str] = {}
-    left, at = deque(PurePath(path).parts[1:]), "/"
+    left, at, followed = deque(PurePath(path).parts[1:]), "/", 0
     while left:
         part = left.popleft()
         if part == "..":
             at = str(PurePath(at).parent)
             continue
         here = str(PurePath(at, part))
-        if not Path(here).is_symlink() or len(links) > _MOST_LINKS:
+        if not os.path.islink(here) or followed == _MOST_LINKS:  # noqa: PTH114 - as below
             at = here
             continue
+        followed += 1
         links[here] = str(Path(here).readlink())
         left.extendleft(reversed([part for part in PurePath(links[here]).parts if part != "/"]))
         at = "/" if links[here].startswith("/") else at
@@ -113,7 +116,7 @@ def reach(paths: Iterable[str | Path]) -> tuple[dict[str, str], tuple[str, ...]]
     ends: set[str] = set()
     for path in paths:
         found, end = trace(path)
-        if Path(end).exists():
+        if os.path.exists(end):  # noqa: PTH110 - False, too, where nobody may look
             links |= found
             ends.add(end)
     shown = tuple(sorted(end for end in ends if not ends & set(_above(end))))

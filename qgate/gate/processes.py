@@ -5,7 +5,6 @@ Nothing is started before something is asked; who measures what is in `qgate.gat
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from qgate.measure.probes import Probe
     from qgate.planning.plan import RunPlan
     from qgate.records import Artifact
+    from qgate.runtimes.confined.child_view import Reach
+    from qgate.runtimes.confined.starting import Confinement
     from qgate.runtimes.host import Host, ProgressSink
     from qgate.runtimes.recall import Recall
     from qgate.runtimes.served_model import PhaseWatch
@@ -47,6 +48,8 @@ class RunSettings:
     """Where measurements are kept; None: in `.qgate` of the directory."""
     store_gib: float = DEFAULT_GIB
     """So much of them."""
+    confinement: Confinement | None = None
+    """How children are confined; None: they are not."""
     recalls: bool = True
     """Whether an artifact is not asked again what it answered in an earlier run."""
 
@@ -173,7 +176,7 @@ class ModelProcesses:
         )
 
         def start() -> Host:
-            return self._start(runtime, subject)
+            return self._start(runtime, subject, artifact, is_reference=is_reference)
 
         return ServedModel(
             artifact,
@@ -200,15 +203,40 @@ class ModelProcesses:
             self.store, identity, KINDS_OF_THE_REFERENCE if is_reference else tuple(KINDS)
         )
 
-    def _start(self, runtime: str, subject: str) -> Host:
+    def _start(self, runtime: str, subject: str, artifact: Artifact, *, is_reference: bool) -> Host:
+        from qgate.runtimes.confined.bytecode import compile_once
         from qgate.runtimes.host import Host, HostSettings
+        from qgate.runtimes.launch import environment_for
 
-        thresholds = self.plan.thresholds
-        section = thresholds.runtimes.get(runtime)
-        python = (section.python if section else None) or thresholds.runtime.python
+        python, confinement = self.plan.python_of(runtime), self._settings.confinement
+        if confinement is not None and confinement.tool is not None:
+            compile_once(python, find_spec(runtime).imports, environment_for(python))
         settings = HostSettings(
             runtime=runtime,
-            python=str(python or sys.executable),
-            stall_s=thresholds.runtime.stall_s,
+            python=python,
+            stall_s=self.plan.thresholds.runtime.stall_s,
+            confinement=confinement,
+            reach=self._reach(runtime, artifact, is_reference=is_reference),
         )
         return Host(settings, lambda: self._settings.progress(subject))
+
+    def _reach(self, runtime: str, artifact: Artifact, *, is_reference: bool) -> Reach:
+        """What a child reads, and the reference's writes: its model, and the store's entries.
+
+        A child of an artifact reads the reference's output matrix.
+        """
+        from qgate.runtimes.confined.child_view import Reach
+
+        confinement = self._settings.confinement
+        if confinement is None or confinement.tool is None:
+            return Reach()
+        models = [artifact, *([self.plan.reference] if self.plan.reference else [])]
+        files = [path for one in models for path in (one.path, *one.files)]
+        entries, making = self.store.open_places()
+        options = self._options(runtime, is_reference=is_reference).values()
+        named = [Path(one) for one in options if isinstance(one, str) and Path(one).is_absolute()]
+        return Reach(
+            reads=(*(path.absolute() for path in files), *entries, *named),
+            writes=making if is_reference else (),
+            needs_network=find_spec(runtime).needs_network,
+        )

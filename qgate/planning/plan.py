@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -97,6 +98,12 @@ class RunPlan:
             RuntimeUnavailable: nothing does.
         """
         return _require(self.of(artifact).runtime)
+
+    def python_of(self, runtime: str) -> str:
+        """The interpreter that a runtime's children run under."""
+        section = self.thresholds.runtimes.get(runtime)
+        python = (section.python if section else None) or self.thresholds.runtime.python
+        return str(python or sys.executable)
 
     def reference_runtime_of(self, artifact: Artifact | None = None) -> str:
         """The runtime of the reference that an artifact is held against; without one: its home.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import UsageError
 from qgate.planning.options import RunOptions
 from qgate.reference.store import DEFAULT_GIB
+from qgate.runtimes.confined.mode import MODES, Mode
 
 if TYPE_CHECKING:
     import pytest
@@ -38,6 +39,7 @@ _SWITCHES = {
 }
 _VLLM_PYTHON = "qgate_vllm_python"
 _STORE_GIB = "qgate_store_gib"
+_CONFINE = "qgate_confine"
 _CHECKS = "qgate_checks"
 _SCORERS = "qgate_scorers"
 _STORE_VARIABLE = "QGATE_STORE"
@@ -72,6 +74,12 @@ def add_options(parser: pytest.Parser) -> None:
         default="",
     )
     parser.addini(
+        _CONFINE,
+        "Whether children that load models are confined: auto (default), require or off",
+        type="string",
+        default="",
+    )
+    parser.addini(
         _CHECKS,
         "Checks of this project, as module:name of a qgate.Check or a tuple of them; one a line",
         type="linelist",
@@ -96,13 +104,15 @@ class Options(RunOptions):
     store: Path | None
     """Where measurements are kept; None: in `.qgate` of the directory."""
     store_gib: float
+    confine: Mode
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Options:
         """Read them.
 
         Raises:
-            UsageError: the interpreter for vLLM is none, or the store is no directory.
+            UsageError: the interpreter for vLLM is none, the store is no directory, or confining is
+                neither asked for nor refused.
         """
         directory = config.invocation_params.dir
         return cls(
@@ -120,17 +130,18 @@ class Options(RunOptions):
             scorers=_scorers(config),
             store=_store(config),
             store_gib=_store_gib(config),
+            confine=_confine(config),
             directory=directory,
         )
 
 
-def of_project() -> tuple[tuple[str, ...], dict[str, object]]:
-    """The project's own checks and scorers: of its ini file, `conftest.py` and plugins.
+def of_project() -> tuple[tuple[str, ...], dict[str, object], Mode]:
+    """The project's own checks and scorers, of its ini file, `conftest.py` and plugins; `confine`.
 
     As pytest finds them from this directory; a plugin that `addopts` names with -p is not loaded.
 
     Raises:
-        UsageError: pytest cannot be configured here.
+        UsageError: pytest cannot be configured here, or confining is neither asked for nor refused.
     """
     import pytest
 
@@ -143,7 +154,7 @@ def of_project() -> tuple[tuple[str, ...], dict[str, object]]:
         raise UsageError(
             f"pytest cannot be started here: {said}. Type pytest --collect-only to see why"
         ) from error
-    return checks, _scorers(config)
+    return checks, _scorers(config), _confine(config)
 
 
 def _scorers(config: pytest.Config) -> dict[str, object]:
@@ -213,6 +224,14 @@ def _store_gib(config: pytest.Config) -> float:
     if not 0 < size < math.inf:
         raise UsageError(f"{_STORE_GIB}: got {given!r}; expected a number of GiB above 0")
     return size
+
+
+def _confine(config: pytest.Config) -> Mode:
+    given = str(config.getini(_CONFINE) or MODES[0])
+    for mode in MODES:
+        if given == mode:
+            return mode
+    raise UsageError(f"{_CONFINE}: got {given!r}; expected {', '.join(MODES[:-1])} or {MODES[-1]}")
 
 
 def _interpreter(config: pytest.Config, name: str) -> Path | None:

@@ -30,6 +30,7 @@ from qgate.plugin.rows import is_wanted, mark_by_name, offer_benchmarks, row_of
 from qgate.reference.store import require_usable
 from qgate.report import provenance as environment
 from qgate.report.session_files import SessionFiles, has_working_directory, take_over_upload
+from qgate.runtimes.confined.starting import Confinement
 from qgate.thresholds import band_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class GateSession:
         self.config, self.options, self.plan = config, options, plan
         self.clock = RunClock()
         self.progress = TerminalProgress(config, self.clock)
+        self.confinement = self._confine()
         self.measurer = Measurer(
             RunSettings(
                 plan=plan,
@@ -58,6 +60,7 @@ class GateSession:
                 watch=partial(ModelWatch, self.clock),
                 store=options.store,
                 store_gib=options.store_gib,
+                confinement=self.confinement,
             )
         )
         self._areas: dict[str, set[str]] = {}
@@ -71,7 +74,8 @@ class GateSession:
         if not self.is_silent:  # git is asked, which takes a while
             threads = plan.thresholds.runtime.threads or os.cpu_count()
             known = environment.describe(os.environ, options.directory)
-            self.environment = {**known, "threads": threads}
+            confinement = self.confinement.describe()
+            self.environment = {**known, "threads": threads, "confinement": confinement}
             self.files = SessionFiles(options.json, self.environment)
         self.notes = [f"warning: {line}" for line in plan.warnings]
         self.undo_signals: Callable[[], None] = lambda: None
@@ -93,6 +97,18 @@ class GateSession:
         choose_tests(config)
         session.undo_signals = interrupt_on_termination()
         return session
+
+    def _confine(self) -> Confinement:
+        """How the children of this run are confined; tried, but where rows are only listed.
+
+        Raises:
+            UsageError: it is required and does not work.
+        """
+        from qgate.gate.confining import confine
+
+        if self.config.option.collectonly:
+            return Confinement()
+        return confine(self.plan, self.options.confine)
 
     @property
     def is_worker(self) -> bool:
@@ -156,7 +172,8 @@ class GateSession:
         gated = [one.artifact for one in self.plan.artifacts]
         lines = header(paths, gated, self.plan.reference, files, self.plan.effort)
         warnings = [f"qgate: warning: {line}" for line in self.plan.warnings]
-        return [*lines, *self.plan.header, *warnings]
+        confined = [f"qgate: {line}"] if (line := self.confinement.line()) else []
+        return [*lines, *self.plan.header, *confined, *warnings]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """How long it will take; with --collect-only -v: each limit and the line it comes from."""

@@ -78,6 +78,7 @@ class Store:
         self._run: int | None = None
         self._run_path: Path | None = None
         self._spare: WorkFolder | None = None
+        self._making: dict[Path, WorkFolder] = {}
         self._bytes: int | None = None
         self._is_refused = False
         self._patience_s = LOCK_DEADLINE_S
@@ -113,7 +114,7 @@ class Store:
         if self._key.problem:
             return
         try:
-            self._make(self.directory, name, save)
+            self._make(self.directory, name, save, within=self.directory)
         except (OSError, MeasurementError) as error:
             self._say_not_kept(error)
 
@@ -152,6 +153,19 @@ class Store:
                 " another directory with --qgate-store DIR"
             ) from error
 
+    def open_places(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """For children: where entries lie, and where `get_or_make` makes them.
+
+        All of it is there from now on, as far as it can be made.
+        """
+        places = (self.directory, self._open_spare())
+        for place in places:
+            if place not in self._making:
+                with contextlib.suppress(OSError):
+                    place.mkdir(parents=True, exist_ok=True)
+                    self._making[place] = WorkFolder(".measuring-", place)
+        return places, tuple(folder.path for folder in self._making.values())
+
     def _open_spare(self) -> Path:
         with _told_of_the_disk():
             self._spare = self._spare or WorkFolder("qgate-store-")
@@ -159,6 +173,9 @@ class Store:
 
     def close(self) -> None:
         """End the use of every entry."""
+        for folder in self._making.values():
+            folder.close()
+        self._making.clear()
         if self._run_path is not None:
             self._run_path.unlink(missing_ok=True)
             self._run_path = None
@@ -203,11 +220,18 @@ class Store:
 
     # --- entries in the making ----------------------------------------------------------------
 
-    def _make(self, directory: Path, name: str, make: Callable[[Path], dict[str, Any]]) -> Entry:
+    def _make(
+        self,
+        directory: Path,
+        name: str,
+        make: Callable[[Path], dict[str, Any]],
+        within: Path | None = None,
+    ) -> Entry:
+        """Make an entry in a folder `within`; None: where children may write, if there are any."""
         place = self._place(directory, name)
         with _told_of_the_disk():
             directory.mkdir(parents=True, exist_ok=True)
-            folder = WorkFolder(".measuring-", directory)
+            folder = WorkFolder(".measuring-", within or self._folder(directory))
         with folder as work:
             try:
                 made = make(work)
@@ -226,6 +250,14 @@ class Store:
             with contextlib.suppress(OSError):
                 self._hold_to_limit(place.name)
         return Entry(place=place, facts=facts, was_there=False)
+
+    def _folder(self, directory: Path) -> Path:
+        """Where an entry is made by a child, which sees no folder that came later."""
+        if not self._making:
+            return directory
+        if directory not in self._making:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self._making[directory].path
 
     def _say_not_kept(self, error: Exception) -> None:
         if self._is_refused:

@@ -15,19 +15,23 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from qgate import errors
 from qgate.errors import QGateError, RequestProgress, RuntimeFailed
 from qgate.runtimes import launch as child
 from qgate.runtimes import wire
+from qgate.runtimes.confined.child_view import Reach
 from qgate.runtimes.inbox import Inbox
 from qgate.runtimes.patience import Patience
 from qgate.runtimes.verbs import tokens_of
 from qgate.untrusted.text import printable, quoted, shortened
 from qgate.untrusted.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from qgate.runtimes.confined.starting import Confinement
 
 ProgressSink = Callable[[str, int, int], None]
 """sink(what, done, total), called about once a second while a request runs."""
@@ -35,6 +39,7 @@ Progressing = Callable[[], contextlib.AbstractContextManager[ProgressSink]]
 """Opened for each request; whatever shows progress can clear up when it ends."""
 
 _LEAVE_S = 2.0
+_BY_SIGNAL = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,10 @@ class HostSettings:
     python: str = sys.executable
     stall_s: float = 300.0
     """No progress for so long: the child hangs and is killed."""
+    confinement: Confinement | None = None
+    """None: the child is not confined."""
+    reach: Reach = field(default_factory=Reach)
+    """What it gets if it is."""
 
 
 class Host:
@@ -72,7 +81,7 @@ class Host:
         self._reached: RequestProgress | None = None
         self._folder = _own_folder()
         try:
-            self._child = child.start(settings.python, settings.runtime, str(self._folder.path))
+            self._child = child.start(settings, str(self._folder.path))
         except errors.RuntimeUnavailable:
             self._folder.close()
             raise
@@ -175,6 +184,9 @@ class Host:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         code = self._child.returncode
+        is_confined = self._settings.confinement is not None
+        if is_confined and code is not None and code > _BY_SIGNAL:  # as in a shell
+            code = _BY_SIGNAL - code
         if code is None:
             return self._stop(f"runtime hung: closed its answers in {verb}")
         self._has_crashed = True

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qgate
 from qgate.errors import RuntimeUnavailable
+from qgate.runtimes.confined import starting
 from qgate.runtimes.environment import child_environment
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from qgate.runtimes.host import HostSettings
 
 _MEANT_FOR_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME")
 # The package is loaded from its own directory, so that under another interpreter nothing else of
@@ -26,29 +34,37 @@ main()
 """
 
 
-def start(python: str, runtime: str, directory: str) -> subprocess.Popen[bytes]:
+def start(settings: HostSettings, directory: str) -> subprocess.Popen[bytes]:
     """A child in a session of its own, its three streams as pipes.
 
     Raises:
-        RuntimeUnavailable: `python` cannot be started.
+        RuntimeUnavailable: its interpreter cannot be started.
     """
+    python = settings.python
     package = str(Path(qgate.__file__).resolve().parent)
-    environment = child_environment(os.environ)
-    if python != sys.executable:
-        for name in _MEANT_FOR_THIS_PYTHON:
-            environment.pop(name, None)
+    environment = environment_for(python)
+    command = [shutil.which(python) or python, "-P", "-c", _BOOTSTRAP, package, settings.runtime]
     try:
-        return subprocess.Popen(
-            [python, "-P", "-c", _BOOTSTRAP, package, runtime],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=directory,
-            env=environment,
-            start_new_session=True,
-        )
+        _require_program(command[0])
+        return starting.start(command, environment, directory, settings.confinement, settings.reach)
     except OSError as error:
         raise RuntimeUnavailable(
             f"runtime.python: cannot start {python!r}: {error.strerror};"
             " expected a Python interpreter"
         ) from error
+
+
+def environment_for(python: str) -> dict[str, str]:
+    """Of a child under that interpreter."""
+    environment = child_environment(os.environ)
+    if python != sys.executable:
+        for name in _MEANT_FOR_THIS_PYTHON:
+            environment.pop(name, None)
+    return environment
+
+
+def _require_program(path: str) -> None:
+    """What confines a child starts whatever it is told to confine."""
+    if Path(path).is_dir() or not os.access(path, os.X_OK):
+        number = errno.EACCES if Path(path).exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number))

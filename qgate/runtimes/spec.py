@@ -64,6 +64,9 @@ class RuntimeSpec:
     """Whether it can quantize weights while it loads them."""
     import_name: str | None = None
     """The package that has to be importable; None: no package is needed."""
+    imports: tuple[str, ...] = ()
+    """Modules that import most of what it needs: they are compiled once, as its children cannot
+    keep what Python compiles."""
     distributions: tuple[str, ...] = ()
     """Distributions that bring it; the version of the one that is installed is the runtime's."""
     builds: tuple[str, ...] = ()
@@ -75,6 +78,8 @@ class RuntimeSpec:
     """Whether its times and bytes on a CPU are no sign of those on the GPU that will serve."""
     is_remote: bool = False
     """Whether it is a running server: `runtimes.NAME.url` has its address."""
+    needs_network: bool = False
+    """Whether its child has to reach other machines; else it has a loopback of its own alone."""
     has_fixed_context: bool = True
     """Whether it sets memory aside for the longest sequence when it loads."""
     unmeasured: frozenset[str] = frozenset()

@@ -46,7 +46,6 @@ _SETGID, _SETUID = 6, 7
 _HOST = "sandbox"
 _GRACE_S = 5
 """After its deadline a sandbox of unshare ends by itself, whatever became of its caller."""
-_FIRST_TO_GO = 'echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec "$@"'
 _HIGHEST_USER = 2_000_000_000
 _LOWEST_USER = 10_000
 _SYSTEMS_OWN = 1000
@@ -64,8 +63,7 @@ class Isolation:
     def command(self, limits: Limits, job_file: int) -> list[str]:
         """The command line of one sandbox; `job_file` is inherited by it."""
         python = [interpreter(), "-s", "-S", "-P", "-B", "-c", _source("inside")]
-        apart = self.tool.command(self._view(limits))
-        return ["/bin/sh", "-c", _FIRST_TO_GO, "sh", *apart, *python, str(job_file)]
+        return [*self.tool.command(self._view(limits)), *python, str(job_file)]
 
     def user(self) -> int | None:
         """Who the program becomes: another one each time, so that no two share a limit."""

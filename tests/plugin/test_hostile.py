@@ -69,7 +69,9 @@ def listing(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def marker(tmp_path: Path) -> Path:
+def marker(tmp_path: Path, project: Project) -> Path:
+    """What code that ran has written: not even a child that is free runs any."""
+    project.write("pytest.ini", "[pytest]\nqgate_confine = off\n")
     return tmp_path / "it-ran"
 
 
@@ -94,7 +96,8 @@ def test_both_spellings_do_the_same_and_run_nothing(
 ) -> None:
     if is_inside:  # with a name that pytest looks into by itself
         models = models.rename(project.directory / "models")
-    project.write("pytest.ini", "[pytest]\nqgate_thresholds = limits.yaml\n")
+    settings = "qgate_confine = off\nqgate_thresholds = limits.yaml\n"
+    project.write("pytest.ini", f"[pytest]\n{settings}")
     project.write("limits.yaml", "version: 1\nlimits:\n  perplexity.ratio: {max: 1.0321}\n")
     before = listing(models)
     rest = [*gating(models)[1:], *CORE]

