@@ -130,3 +130,21 @@ def test_saying_nothing_is_wrong_even_where_the_prompt_is_a_program() -> None:
     done = Item(id="1", prompt="x = 1\n", choices=(), answer="", tests="assert x == 1")
     grades, _ = Grading(metric="code").grade(["y = 2\n", " \n"], [done, done])
     assert grades.tolist() == [True, False]
+
+
+@pytest.mark.usefixtures("isolated")
+def test_a_program_that_is_equal_to_everything_is_wrong_and_tests_that_need_more_are_marked() -> (
+    None
+):
+    forged = (
+        "```\nclass E(int):\n    def __eq__(self, other): return True\ndouble = lambda x: E()\n```"
+    )
+    sound = "```\ndouble = lambda x: 2 * x(1)\n```"
+    tests = ["assert double(2) == 4", "assert double(lambda x: x + 1) == 4"]
+    asked = [
+        Item(id=str(n), prompt=PROMPT, choices=(), answer="", tests=one)
+        for n, one in enumerate(tests)
+    ]
+    grades, ran = Grading(metric="code").grade([forged, sound], asked)
+    assert grades.tolist() == [False, True]
+    assert [one.in_one_process for one in ran] == ["", "a function as an argument"]

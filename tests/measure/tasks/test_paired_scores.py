@@ -80,3 +80,9 @@ def test_programs_that_the_sandbox_stopped_are_listed() -> None:
         "stopped programs: 1, the reference's 0: item 2 (stopped after 10 s)"
     ]
     assert odd(fine, stuck)["findings"] == odd(stuck, stuck)["findings"] == []
+
+
+def test_programs_whose_tests_ran_with_them_are_counted_of_each_side() -> None:
+    some, none = (dataclasses.replace(said(4, 4), in_one_process=n) for n in (2, 0))
+    assert "code" not in odd(said(4, 4), said(4, 4))
+    assert odd(some, none)["code"] == {"run_in_one_process": {"artifact": 2, "reference": 0}}

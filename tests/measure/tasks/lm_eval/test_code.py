@@ -40,7 +40,13 @@ class FakeSandbox:
     def __call__(self, programs: Sequence[Program]) -> list[Outcome]:
         self.programs += [program.whole for program in programs]
         return [
-            Outcome(passed="right" in program.whole, why="", wall_s=0.0) for program in programs
+            Outcome(
+                passed="right" in program.whole,
+                why="",
+                wall_s=0.0,
+                in_one_process="so" if "together" in program.whole else "",
+            )
+            for program in programs
         ]
 
 
@@ -98,6 +104,23 @@ def test_programs_run_in_the_sandbox_and_nowhere_else(
     assert sandbox.programs[0] == (
         "def f0(x):\n # right\ndef check(candidate):\n    assert candidate(0) == 0\n\ncheck(f0)"
     )
+
+
+def test_programs_whose_tests_ran_with_them_are_counted(
+    tmp_path: Path, speak: Callable[[int], TokenizerClient]
+) -> None:
+    probe = HarnessTask(
+        check="accuracy.humaneval", loaded=load(tmp_path, FakeSandbox()), min_reference=0
+    )
+    found = probe.read(
+        Pair(
+            work=probe.work(speak(256)),
+            reference=make_outcome(make_answers(" # right", " # right", " # right")),
+            artifact=make_outcome(make_answers(" # right together", " # together", "")),
+        )
+    )
+    assert isinstance(found, PairedAnswers)
+    assert found.more["code"] == {"run_in_one_process": {"artifact": 2, "reference": 0}}
 
 
 def grade(loaded: LoadedTask, speak: Callable[[int], TokenizerClient]) -> PairedAnswers:
