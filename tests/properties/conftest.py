@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, configuration, settings
+from hypothesis import HealthCheck, Phase, configuration, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ settings.register_profile(
     max_examples=int(_EXAMPLES or 200),
     derandomize=_EXAMPLES is None,
     database=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),  # to explain takes minutes
     # of one example; an honest one takes milliseconds, on a machine that is shared by many
     deadline=timedelta(seconds=10),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -128,7 +128,7 @@ def _send(report_path: Path, uri: str, deadline_s: float) -> UploadOutcome:
     try:
         report = report_file.read(report_path)
         return upload(report, report_path, uri, _LOCKED_PART * deadline_s, _print_progress)
-    except UploadError as error:
+    except QGateError as error:
         return _make_failure(uri, str(error))
 
 
@@ -163,10 +163,7 @@ def _main(report_path: str, deadline: str) -> None:
     deadline_s = float(deadline)
     # without its parent it would wait for a server that drips for ever, and hold its lock
     signal.alarm(math.ceil(deadline_s) + 1)
-    try:
-        outcome = _send(Path(report_path), os.environ["MLFLOW_TRACKING_URI"], deadline_s)
-    except QGateError as error:
-        sys.exit(str(error))
+    outcome = _send(Path(report_path), os.environ["MLFLOW_TRACKING_URI"], deadline_s)
     sys.stdout.write(f"{json.dumps(outcome.to_json())}\n")
 
 
