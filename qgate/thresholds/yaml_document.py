@@ -16,6 +16,7 @@ import yaml
 from qgate.errors import ThresholdsError
 from qgate.records import SourceLine
 from qgate.thresholds.values import shown
+from qgate.untrusted.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,8 @@ class Document:
         return SourceLine(self.shown, line, self.is_shipped)
 
     def error(self, line: int, message: str) -> ThresholdsError:
-        return ThresholdsError(f"{self.shown}:{line}: {message}")
+        # a message names keys, which may be of any characters
+        return ThresholdsError(f"{self.shown}:{line}: {printable(message)}")
 
     @property
     def directory(self) -> Path:
@@ -95,11 +97,13 @@ def read_document(path: Path, displayed: str, *, is_shipped: bool = False) -> Do
 
 
 def _compose(text: str, displayed: str) -> yaml.Node | None:
+    line = 1
     try:
         loader = _Composer(text)
         try:
             return loader.get_single_node()
         finally:
+            line = loader.line + 1
             loader.dispose()
     except _Refused as refusal:
         raise ThresholdsError(f"{displayed}:{refusal}") from None
@@ -113,7 +117,12 @@ def _compose(text: str, displayed: str) -> yaml.Node | None:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = " ".join(str(error.problem or error.context).split())
         raise ThresholdsError(
-            f"{displayed}:{line}: not valid YAML at column {column}: {problem}."
+            f"{displayed}:{line}: not valid YAML at column {column}: {printable(problem)}."
+        ) from None
+    except (ValueError, OverflowError):  # raised by PyYAML, such as for "\U00110000"
+        raise ThresholdsError(
+            f"{displayed}:{line}: not valid YAML: got a number or a character that cannot"
+            " be; expected one that can."
         ) from None
 
 

@@ -261,3 +261,33 @@ def test_of_very_many_mistakes_the_first_are_shown_and_the_others_counted(tmp_pa
         load(tmp_path, f"version: 1\n{keys}")
     *shown, last = str(refusal.value).splitlines()
     assert (len(shown), last) == (50, "team.yaml: and 10 more mistakes.")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            'tasks:\n  "a\\u2028\\e[2J": {file: own.jsonl}',
+            r"3: tasks.a\u2028\x1b[2J: got 'a\u2028\x1b[2J' as a name; expected a word of a-z, 0-9"
+            " and _ such as next_sentence.",
+        ),
+        (
+            'artifacts:\n  "\\e[2J": 3',
+            r"3: artifacts.\x1b[2J: got '3'; expected a mapping.",
+        ),
+        (
+            'text: {source: "\\U00110000"}',
+            "2: not valid YAML: got a number or a character that cannot be; expected one that can.",
+        ),
+        (
+            'text: {source: "\\UFFFFFFFF"}',
+            "2: not valid YAML: got a number or a character that cannot be; expected one that can.",
+        ),
+    ],
+)
+def test_characters_that_a_terminal_or_yaml_cannot_take_are_named(
+    team: Path, body: str, message: str
+) -> None:
+    with pytest.raises(ThresholdsError) as caught:
+        load(team, f"version: 1\n{body}\n")
+    assert str(caught.value) == f"team.yaml:{message}"
