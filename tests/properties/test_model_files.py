@@ -236,6 +236,7 @@ def test_a_config_is_read_or_the_artifact_has_a_problem(model: Path, raw: bytes)
     _describe_with(model, **{"config.json": raw})
 
 
+@pytest.mark.slow
 @given(said=st.sampled_from(QUANTIZATIONS).flatmap(changed_values), config=changed_values(CONFIG))
 def test_what_a_config_says_of_its_weights_is_read_with_suspicion(
     model: Path, said: Any, config: Any

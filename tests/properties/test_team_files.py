@@ -73,6 +73,7 @@ def test_a_thresholds_file_is_read_or_refused_by_line(team: Path, text: str) -> 
         _require_places(error, "team.yaml")
 
 
+@pytest.mark.slow
 @given(raw=changed_bytes(SHIPPED.read_bytes()[:4000]))
 def test_the_bytes_of_a_thresholds_file_may_be_anything(team: Path, raw: bytes) -> None:
     (team / "base.yaml").write_bytes(raw)
