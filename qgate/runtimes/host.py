@@ -219,6 +219,11 @@ class Host:
         self._folder.close()
 
     def _kill(self) -> None:
+        if self._settings.confinement is not None:
+            # what confines it ends when all of that has gone, memory of devices included
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.kill_within(self._child)
+                self._child.wait(timeout=_LEAVE_S)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +54,15 @@ def start(settings: HostSettings, directory: str) -> subprocess.Popen[bytes]:
             f"runtime.python: cannot start {python!r}: {error.strerror};"
             " expected a Python interpreter"
         ) from error
+
+
+def kill_within(confined: subprocess.Popen[bytes]) -> None:
+    """Kill the first process of a confined child's namespace, and so all of them."""
+    if confined.poll() is not None:
+        return
+    with contextlib.suppress(OSError):
+        for name in Path(f"/proc/{confined.pid}/task/{confined.pid}/children").read_text().split():
+            os.kill(int(name), signal.SIGKILL)
 
 
 def environment_for(python: str) -> dict[str, str]:
