@@ -49,8 +49,8 @@ def test_a_damaged_artifact_fails_and_a_good_one_passes(project: Project, models
     assert [row for row, verdict in seen.verdicts("bad").items() if verdict == "fail"] == ROWS[7:]
     line = next(line for line in seen.lines if line.startswith("perplexity.ratio: "))
     assert re.fullmatch(
-        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.162 \(95 % CI, look 1 of 2,"
-        r" n = 2 212 tokens; thresholds/default\.yaml:\d+, 4 bits\);"
+        r"perplexity\.ratio: \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] > 1\.162 \(95 % CI, look [12] of 2,"
+        r" n = \d \d{3} tokens; thresholds/default\.yaml:\d+, 4 bits\);"
         r" see the worst windows in the report",
         line,
     )

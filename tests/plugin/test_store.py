@@ -26,14 +26,18 @@ if TYPE_CHECKING:
 STORE = Path(".qgate") / "references"
 TIGHT = "  divergence.kl_mean: {max: 0.000001}\n"
 PATIENCE_S = 120.0
-LOOKS = 1
-"""At likelihoods of a good toy, which half of the text decides: a request each."""
 
 
 def from_store(seen: Outcome, artifact: str = "good") -> dict[str, Any]:
     found = next(one for one in seen.report()["artifacts"] if one["id"] == artifact)
     kept: dict[str, Any] = found["from_store"]
     return kept
+
+
+def all_is_kept(told: dict[str, Any]) -> bool:
+    """Whether no likelihood was asked for again."""
+    likelihoods = told["likelihoods"]
+    return likelihoods["asked"] == likelihoods["from_store"] > 0
 
 
 def test_other_limits_judge_what_is_there(project: Project, toys: Callable[..., Path]) -> None:
@@ -45,9 +49,11 @@ def test_other_limits_judge_what_is_there(project: Project, toys: Callable[..., 
     again = project.pytest(*gating(models), *CORE, "--qgate-thresholds=tight.yaml")
 
     assert (first.code, again.code) == (0, 1)
-    assert kept_first == {"likelihoods": {"asked": LOOKS, "from_store": 0}}
+    looks = kept_first["likelihoods"]["asked"]
+    assert looks in (1, 2)  # half of the text decides, or not: the toy's text is not the same
+    assert kept_first == {"likelihoods": {"asked": looks, "from_store": 0}}  # on every processor
     day = from_store(again)["measured_at"][:10]
-    assert from_store(again)["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
+    assert from_store(again)["likelihoods"] == {"asked": looks, "from_store": looks}
     assert f"likelihoods from the store, measured {day}" in again.lines
     assert not [line for line in first.lines if "from the store" in line]
     assert again.verdicts("good")["divergence.kl_mean"] == "fail"
@@ -180,7 +186,7 @@ def test_a_damaged_store_is_measured_again_which_is_said_once(
     assert values_again == values_first
     assert [line for line in again.lines if line.startswith("store:")] == [not_ours(project)]
     assert not [line for line in third.lines if line.startswith("store:")]
-    assert kept_again["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
+    assert all_is_kept(kept_again)
 
 
 def test_a_forged_original_is_measured_again(project: Project, toys: Callable[..., Path]) -> None:
@@ -250,7 +256,7 @@ def test_two_runs_in_one_store_both_finish_whole(
     ]
     assert rows[0] == rows[1]
     third = project.gate(models)
-    assert from_store(third)["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
+    assert all_is_kept(from_store(third))
 
 
 def left_overs(project: Project, tmp_path: Path) -> list[str]:
@@ -279,7 +285,7 @@ def test_a_killed_run_goes_on_from_what_is_finished(
 
     assert seen.code == 0
     assert left_overs(project, tmp_path) == []
-    assert from_store(seen, "a_good")["likelihoods"] == {"asked": LOOKS, "from_store": LOOKS}
+    assert all_is_kept(from_store(seen, "a_good"))
     assert not [line for line in seen.lines if line.startswith("store:")]
 
 
