@@ -25,7 +25,7 @@ _MOST_LEVELS = 8
 
 
 def require_declared_fits(directory: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a config.json whose model cannot be in the directory's safetensors files, if it has any.
+    """Refuse a config.json whose model cannot be in the safetensors files, if there are any.
 
     Raises:
         ArtifactError: it cannot, or a file cannot be read.
