@@ -145,16 +145,14 @@ def _reports_beside(path: Path) -> Path:
 
 def _hold(mark: Path, named_file: str) -> int | None:
     """Make a mark that is held until this process ends; None where there can be none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
-        held = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-    except OSError:
-        return None
-    try:
+        with os.fdopen(os.open(mark, flags, 0o666), "wb") as file:
+            file.write(os.fsencode(named_file))
+        # held to be read: a disk on which a file is open to be written cannot be made read-only
+        held = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
         fcntl.flock(held, fcntl.LOCK_EX)
-        os.write(held, os.fsencode(named_file))
     except OSError:
-        os.close(held)
-        mark.unlink(missing_ok=True)
         return None
     return held
 

@@ -165,6 +165,7 @@ def test_a_named_report_has_the_sessions_own_beside_it(
     assert json.loads(own.read_text()) == seen.report("out/gate.json")
 
 
+@pytest.mark.slow
 def test_a_killed_gate_leaves_no_earlier_pass_to_be_believed(
     project: Project, toys: Callable[..., Path]
 ) -> None:
