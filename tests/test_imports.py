@@ -21,7 +21,7 @@ print([name for name in sys.modules if name.startswith("qgate.")])
 """
 
 IDLE = """
-import functools, importlib, time
+import functools, importlib, inspect, time
 begun = time.process_time()
 import pytest
 pytest_s = time.process_time() - begun
@@ -30,11 +30,30 @@ plugin = importlib.import_module("qgate.plugin")
 spent_s = [time.process_time() - begun]
 
 def timed(hook):
+    if inspect.isgeneratorfunction(hook):
+        return timed_around(hook)
     @functools.wraps(hook)
     def call(*args):
         begun = time.process_time()
         try:
             return hook(*args)
+        finally:
+            spent_s.append(time.process_time() - begun)
+    return call
+
+def timed_around(hook):
+    @functools.wraps(hook)
+    def call(*args):
+        begun = time.process_time()
+        around = hook(*args)
+        next(around)
+        spent_s.append(time.process_time() - begun)
+        result = yield
+        begun = time.process_time()
+        try:
+            around.send(result)
+        except StopIteration as end:
+            return end.value
         finally:
             spent_s.append(time.process_time() - begun)
     return call

@@ -79,6 +79,7 @@ class Store:
         self._run_path: Path | None = None
         self._spare: WorkFolder | None = None
         self._making: dict[Path, WorkFolder] = {}
+        self._unmade: dict[Path, OSError] = {}
         self._bytes: int | None = None
         self._is_refused = False
         self._patience_s = LOCK_DEADLINE_S
@@ -161,9 +162,11 @@ class Store:
         places = (self.directory, self._open_spare())
         for place in places:
             if place not in self._making:
-                with contextlib.suppress(OSError):
+                try:
                     place.mkdir(parents=True, exist_ok=True)
                     self._making[place] = WorkFolder(".measuring-", place)
+                except OSError as error:
+                    self._unmade[place] = error
         return places, tuple(folder.path for folder in self._making.values())
 
     def _open_spare(self) -> Path:
@@ -256,7 +259,7 @@ class Store:
         if not self._making:
             return directory
         if directory not in self._making:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise self._unmade[directory]
         return self._making[directory].path
 
     def _say_not_kept(self, error: Exception) -> None:

@@ -45,7 +45,7 @@ def test_an_error_is_remembered_and_repeated(
     assert log.started == 0
 
 
-def test_a_broken_reference_is_every_artifacts_error_and_tried_once(
+def test_a_broken_reference_is_every_artifacts_error_and_started_once_more(
     toys: Toys, begin: Begin, log: Log
 ) -> None:
     models = toys(a=Toy(), b=Toy())
@@ -61,7 +61,7 @@ def test_a_broken_reference_is_every_artifacts_error_and_tried_once(
     for kind, message in found["a"]:
         assert kind is RuntimeFailed
         assert message.startswith("reference original: runtime crashed: SIGSEGV in ")
-    assert log.verbs("original").count("score") == 1
+    assert log.verbs("original").count("score") == 2
 
 
 def test_an_artifact_that_crashed_spoils_nothing_for_the_next(toys: Toys, begin: Begin) -> None:

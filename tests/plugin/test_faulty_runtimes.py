@@ -197,6 +197,7 @@ def test_one_crash_of_the_reference_costs_no_row(
         toys(good=Toy(noise=0.001)),
         runtime,
         *("-m", "perplexity"),
+        "-oqgate_confine=off",  # it notes outside of the child that it has crashed
         PYTHONPATH=os.environ["PYTHONPATH"],
     )
 

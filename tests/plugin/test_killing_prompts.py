@@ -163,6 +163,7 @@ def test_a_prompt_that_kills_the_reference_is_named_as_the_references(gate: Gate
     for artifact in ("broken", "good"):
         found = row(seen, artifact, "accuracy.poison")
         assert found["message"] == (
-            f"{artifact}: reference original: runtime crashed: SIGSEGV in answer {ASKED}"
+            f"{artifact}: reference original: runtime crashed: SIGSEGV in answer (started again"
+            f" after: runtime crashed: SIGSEGV in answer) {ASKED}"
         )
         assert found["details"]["asked_when_failed"] == GROUP

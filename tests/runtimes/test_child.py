@@ -28,7 +28,7 @@ import numpy as np
 class Planted:
     def tokenize(self, text):
         told = json.dumps(eval(text)).encode()
-        return np.frombuffer(told, dtype=np.uint8), np.zeros(0)
+        return np.frombuffer(told, dtype=np.uint8), np.zeros(len(told), dtype=np.int32)
 
     def sample(self, sampling, progress):
         raise NotImplementedError

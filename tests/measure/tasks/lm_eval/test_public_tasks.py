@@ -17,6 +17,7 @@ from qgate.measure.tasks.lm_eval.tasks import load_task
 from qgate.measure.tasks.paired_binary import PairedAnswers
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.requests import Pair
+from qgate.sandbox import Outcome, Program
 from tests.conftest import SHARED
 from tests.measure.tasks.lm_eval.conftest import CHOICES, GENERATED, Side
 from tests.support.stories260k import STORIES, needs_stories
@@ -42,9 +43,9 @@ def side() -> Iterator[Side]:
         yield Side(host, STORIES / "stories260K-f32.gguf")
 
 
-def fake_sandbox(programs: Sequence[str]) -> list[bool]:
+def fake_sandbox(programs: Sequence[Program]) -> list[Outcome]:
     """A FAKE: compiles programs and runs none."""
-    return [_compiles(program) for program in programs]
+    return [Outcome(passed=_compiles(one.whole), why="", wall_s=0.0) for one in programs]
 
 
 def _compiles(program: str) -> bool:
