@@ -1,0 +1,247 @@
+"""Kills at random moments: no process stays, and the next run is as if nothing had been.
+
+Of a gate that has begun some process gets some signal: pytest itself, the child that serves a
+model, a program in the sandbox, the child that uploads. Then nothing of the run may be alive, and
+the same command must give the report of an undisturbed run and leave no file that it does not
+leave otherwise. 20 kills; QGATE_TEST_KILLS=100 pytest -m slow tests/plugin/test_kills.py for more,
+QGATE_TEST_KILL_SEED for others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+import qgate
+from tests.plugin.conftest import Project, new_project, script
+from tests.plugin.test_interruption import heed_signals
+from tests.support.compare_reports import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("QGATE_TEST_KILLS", "20"))
+SEED = int(os.environ.get("QGATE_TEST_KILL_SEED", "0"))
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSEGV")
+IN_TRANSFORMERS = 0.25
+"""Share of the kills in that runtime, whose runs take longer."""
+GONE_S = 20.0
+"""A process of a killed run that is there after this stays."""
+PATIENCE_S = 300.0
+VARYING = re.compile(r"\d{8}T\d{6}Z-\d+-[0-9a-f]{8}|[0-9a-f]{8,}")
+"""Sessions and digests in names of files."""
+LIMITS = """version: 1
+tasks: {everyday: off, grammar: off, stories: off, next_sentence: off}
+limits:
+  latency.ttft: {max: 1000, rule: alarm}
+  latency.itl: {max: 1000, rule: alarm}
+  latency.tps: {min: 0.001, rule: alarm}
+  memory.growth: {max_bytes: 1000000000, rule: alarm}
+"""
+"""Under which times and memory decide nothing beside other tests, and `code` is a task."""
+AT_LOAD = "quantize: {method: bitsandbytes, load_in_8bit: true}\n"
+
+
+def write_gguf(directory: Path, demo_models: Callable[..., Path]) -> Path:
+    pytest.importorskip("llama_cpp", reason="needs the GGUF runtime")
+    return Path(shutil.move(demo_models("F16", "Q8_0"), directory / "gguf"))
+
+
+def write_hf(directory: Path, _: object) -> Path:
+    for package in ("transformers", "bitsandbytes"):
+        pytest.importorskip(package, reason=f"needs {package}")
+    model = Path(qgate.__file__).parent / "demo" / "model"
+    shutil.copytree(model, directory / "hf" / "original")
+    at_load = shutil.copytree(model, directory / "hf" / "int8-at-load")
+    (at_load / "qgate.yaml").write_text(AT_LOAD)
+    return directory / "hf"
+
+
+class Watch:
+    """Every process that a run starts, by looking at its tree twenty times a second."""
+
+    def __init__(self, run: subprocess.Popen[bytes]) -> None:
+        self._root = psutil.Process(run.pid)
+        self._seen: dict[int, psutil.Process] = {}
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(0.05):
+            self.look()
+
+    def look(self) -> list[psutil.Process]:
+        """What the run has started and is alive."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = self._root.children(recursive=True)
+            self._seen.update({one.pid: one for one in below})
+            return below
+        return []
+
+    def left(self) -> list[str]:
+        """What is still alive when the run has ended and had time to end."""
+        self._is_over.set()
+        self._thread.join()
+        until = time.monotonic() + GONE_S
+        while (alive := [*filter(_is_alive, self._seen.values())]) and time.monotonic() < until:
+            time.sleep(0.1)
+        return [str(one) for one in alive]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    """One runtime's models, and what a run over them is that nobody disturbs."""
+
+    models: Path
+    report: dict[str, Any]
+    files: frozenset[str]
+    took_s: float
+
+
+def command(models: Path) -> list[str]:
+    return [
+        str(script()),
+        f"--qgate={models}",
+        "--qgate-thresholds=limits.yaml",
+        "--qgate-effort=quick",
+    ]
+
+
+def set_up(directory: Path) -> Project:
+    """A project with a folder of its own for temporary files."""
+    project = new_project(directory)
+    project.write("limits.yaml", LIMITS)
+    temporary = directory.parent / f"{directory.name}-tmp"
+    temporary.mkdir()
+    return dataclasses.replace(project, environ={**project.environ, "TMPDIR": str(temporary)})
+
+
+def files_of(project: Project) -> frozenset[str]:
+    """What lies in the project and in its temporary folder; names that vary are cut."""
+    places = (project.directory, Path(project.environ["TMPDIR"]))
+    paths = (path.relative_to(place) for place in places for path in place.rglob("*"))
+    return frozenset(VARYING.sub("*", str(path)) for path in paths)
+
+
+def run_undisturbed(project: Project, models: Path) -> Undisturbed:
+    began = time.monotonic()
+    seen = project.run(command(models))
+    took_s = time.monotonic() - began
+    assert seen.code == 0, seen.text
+    assert "mlflow: sqlite" in seen.text
+    return Undisturbed(models=models, report=seen.report(), files=files_of(project), took_s=took_s)
+
+
+@pytest.fixture(scope="module", params=["llama_cpp", "transformers"])
+def undisturbed(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    demo_models: Callable[..., Path],
+) -> Undisturbed:
+    directory = tmp_path_factory.mktemp(str(request.param))
+    write = write_gguf if request.param == "llama_cpp" else write_hf
+    return run_undisturbed(set_up(directory / "undisturbed"), write(directory, demo_models))
+
+
+def test_a_kill_costs_a_rerun_and_nothing_else(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    is_slow = "hf" in undisturbed.models.name
+    kills = max(1, round(KILLS * (IN_TRANSFORMERS if is_slow else 1 - IN_TRANSFORMERS)))
+    chance = random.Random(f"{SEED} {undisturbed.models.name}")
+    wrong: list[str] = []
+    for number in range(kills):
+        project = set_up(tmp_path / f"project{number}")
+        name, moment = chance.choice(SIGNALS), chance.uniform(0.02, 1.0)
+        is_root, which = chance.random() < 0.4, chance.random()
+        what = kill_during(project, undisturbed, name, moment, None if is_root else which)
+        print(f"{number}: {what}")  # noqa: T201 - which ones there were
+        wrong += [f"{what}: {problem}" for problem in problems(project, undisturbed)]
+    assert wrong == []
+
+
+def kill_during(
+    project: Project, undisturbed: Undisturbed, name: str, moment: float, which: float | None
+) -> str:
+    """Begin a gate, send one of its processes a signal, and wait until all of it has gone.
+
+    Args:
+        project: where it is begun.
+        undisturbed: what it would be otherwise.
+        name: of the signal.
+        moment: share of the undisturbed run's time.
+        which: of the processes below pytest, as a share of their list; None: pytest itself.
+
+    Returns:
+        What was done, for whoever reads the result.
+    """
+    with (project.directory.parent / f"{project.directory.name}.txt").open("wb") as out:
+        run = subprocess.Popen(
+            command(undisturbed.models),
+            cwd=project.directory,
+            env=project.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=heed_signals,
+        )
+    watch = Watch(run)
+    try:
+        time.sleep(moment * undisturbed.took_s)
+        below = watch.look()
+        victim = psutil.Process(run.pid) if which is None or not below else _pick(below, which)
+        what = f"{name} at {moment:.2f} to {_describe(victim, run.pid)}"
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.Signals[name])
+        run.wait(PATIENCE_S)
+    finally:
+        run.kill()
+        run.wait()
+    left = watch.left()
+    assert left == [], what
+    return what
+
+
+def _pick(below: list[psutil.Process], which: float) -> psutil.Process:
+    return below[int(which * len(below))]
+
+
+def _describe(victim: psutil.Process, root: int) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        command = " ".join(" ".join(victim.cmdline()).split())
+        return "pytest" if victim.pid == root else command[-60:]
+    return "one that had gone"
+
+
+def problems(project: Project, undisturbed: Undisturbed) -> Iterator[str]:
+    """What of the next run is not as if nothing had been."""
+    seen = project.run(command(undisturbed.models))
+    if seen.code != 0:
+        yield f"exit code {seen.code}: {seen.text[-2000:]}"
+    if "mlflow: sqlite" not in seen.text:
+        yield "not uploaded"
+    found = differences(undisturbed.report, seen.report())
+    yield from (line for line in found if not line.startswith("also "))
+    yield from (f"left: {path}" for path in sorted(files_of(project) - undisturbed.files))
