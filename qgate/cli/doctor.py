@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from qgate import __version__
+from qgate.confinement.processors import usable_processors
 from qgate.report.text import wrap
 from qgate.runtimes import find_spec
 from qgate.runtimes.selection import Machine, look
@@ -62,7 +63,7 @@ def describe(machine: Machine) -> list[str]:
     python = platform.python_version()
     served, others = _formats(machine)
     return [
-        f"qgate {__version__}, Python {python}, {os.cpu_count()} CPU cores, {gpu}",
+        f"qgate {__version__}, Python {python}, {usable_processors()} CPU cores, {gpu}",
         "installed:",
         *_table([*_runtimes(machine), *_packages()]),
         "formats that can be served here:",

@@ -16,6 +16,7 @@ import pytest
 
 from qgate import errors
 from qgate.checks import area_of
+from qgate.confinement.processors import usable_processors
 from qgate.gate.measurer import Measurer
 from qgate.gate.processes import RunSettings
 from qgate.gate.row import Ledger
@@ -72,7 +73,7 @@ class GateSession:
         self.files: SessionFiles | None = None
         """Where the report goes; None where none is written."""
         if not self.is_silent:  # git is asked, which takes a while
-            threads = plan.thresholds.runtime.threads or os.cpu_count()
+            threads = plan.thresholds.runtime.threads or usable_processors()
             known = environment.describe(os.environ, options.directory)
             confinement = self.confinement.describe()
             self.environment = {**known, "threads": threads, "confinement": confinement}

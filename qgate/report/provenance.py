@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import qgate
+from qgate.confinement.processors import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def describe(environ: Mapping[str, str], invocation_dir: Path | None = None) -> 
         "cpu": {
             "model": _find_cpu_model(Path("/proc/cpuinfo")),
             "count": os.cpu_count(),
-            "usable": _count_usable_cpus(),
+            "usable": usable_processors(),
         },
         "ram_bytes": _count_ram_bytes(),
         "git": describe_git(directory, environ),
@@ -187,13 +188,6 @@ def _find_cpu_model(cpuinfo: Path) -> str | None:
         text = ""
     match = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.MULTILINE)
     return match.group(1) if match else platform.processor() or None
-
-
-def _count_usable_cpus() -> int | None:
-    # absent on macOS and Windows
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count()
-    return len(os.sched_getaffinity(0))
 
 
 def _count_ram_bytes() -> int | None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qgate.confinement.processors import usable_processors
 from qgate.errors import QGateError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class LoadOptions:
             "window_tokens": self.window_tokens,
             "context_tokens": longest,
             "threads": self.threads,
-            "cpus": os.cpu_count(),
+            "cpus": usable_processors(),
             "quantize": None if quantize is None else _plain(quantize),
             "options": _plain(self.options),
         }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
+from qgate.confinement.processors import usable_processors
 from qgate.errors import MeasurementError
 from qgate.sandbox import process as child
 from qgate.sandbox.one_process import Apart, plan_checks
@@ -40,7 +40,7 @@ def run_programs(
         MeasurementError: a sandbox did not come up or did not go away, which is no program's fault.
     """
     is_over = threading.Event()
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         runs = [pool.submit(_run, each, limits, isolation, is_over.is_set) for each in programs]
         try:
             for done, run in enumerate(as_completed(runs), 1):

@@ -6,13 +6,13 @@ their end, where nothing before it looks. Only wanted rows meet the output matri
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qgate.confinement.processors import usable_processors
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import (
@@ -82,7 +82,7 @@ class Transformers:
 
     def load(self, settings: LoadSettings) -> ModelFacts:
         started = time.perf_counter()
-        self._torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+        self._torch.set_num_threads(settings.threads or usable_processors())
         with door.loading():
             loaded = load(settings)
             self._body = Body(loaded.model)

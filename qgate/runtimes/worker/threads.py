@@ -6,10 +6,11 @@ them, which costs a third of that on a virtual machine.
 
 from __future__ import annotations
 
-import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from qgate.confinement.processors import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,11 +23,11 @@ class ThreadTeam:
     """The calling thread and some more; a context manager.
 
     Args:
-        threads: how many in all; 0: one for each of the machine's processors.
+        threads: how many in all; 0: one for each processor that may be used.
     """
 
     def __init__(self, threads: int = 0) -> None:
-        self._others = (threads or os.cpu_count() or 1) - 1
+        self._others = (threads or usable_processors()) - 1
         self._pool = ThreadPoolExecutor(max_workers=max(1, self._others))
 
     def __enter__(self) -> Self:
