@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,14 +27,39 @@ def _own_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Each of xdist's workers keeps to its part of the processors, and so do its children.
+
+    Two runtimes with a thread on each of two processors take turns waiting for each other.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or not hasattr(os, "sched_setaffinity"):
+        return
+    number, workers = int(worker["workerid"].removeprefix("gw")), int(worker["workercount"])
+    usable = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, usable[number % len(usable) :: workers])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
     """Under `-n 2` a test marked `alone` waits for the other workers' tests, and they for it."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
     shared = Path(item.config.getoption("basetemp")).parent  # xdist gives each worker a part of it
-    with _turn(shared, alone=item.get_closest_marker("alone") is not None):
+    is_alone = item.get_closest_marker("alone") is not None
+    with _turn(shared, alone=is_alone), _all_processors() if is_alone else nullcontext():
         return (yield)
+
+
+@contextmanager
+def _all_processors() -> Iterator[None]:
+    """Those of the other workers too."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 @contextmanager
