@@ -64,6 +64,10 @@ class RuntimeSpec:
     """Whether it can quantize weights while it loads them."""
     import_name: str | None = None
     """The package that has to be importable; None: no package is needed."""
+    speed: str = ""
+    """The module that measures how fast its library multiplies, for the estimate of a run's time: a
+    script that is given the number of threads and prints the fields of
+    `qgate.planning.machine.Multiplying` as JSON. Empty: numpy is taken in its place."""
     imports: tuple[str, ...] = ()
     """Modules that import most of what it needs: they are compiled once, as its children cannot
     keep what Python compiles."""

@@ -11,6 +11,7 @@ SPEC = RuntimeSpec(
     formats=frozenset({"gguf"}),
     preference=10,
     import_name="llama_cpp",
+    speed="qgate.runtimes.llama_cpp.speed",
     imports=("llama_cpp",),
     distributions=("llama-cpp-python",),
     has_fixed_context=False,
