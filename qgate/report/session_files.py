@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import QGateError, UsageError
+from qgate.report.mlflow.lock import alone
 from qgate.report.report_file import check_writable, read_json, write, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from qgate.records import Report
 
@@ -32,6 +33,8 @@ KEPT = 50
 """Sessions whose reports are kept in a directory: the newest."""
 _HOME, _REPORTS, _NAMED = ".qgate", "reports", "report.json"
 _RUNNING = ".running"
+_PATIENCE_S = 10.0
+"""Who changes a report is through in an instant."""
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d+-[0-9a-f]{8}\.json")
 """Start in UTC, process, and the first digits of the session's id: the newest is the last."""
 
@@ -76,7 +79,8 @@ class SessionFiles:
     def end(self, report: Report) -> None:
         """Write it for the last time, and in the place of the report before."""
         self.keep(report)
-        self.named_problem = _try_to_write(report, self.named)
+        with alone_with(self.named):
+            self.named_problem = _try_to_write(report, self.named)
         if not self.named_problem:
             self._unmark()
 
@@ -124,9 +128,20 @@ def take_over_upload(own: Path, named: Path | None = None) -> None:
     if named is None:
         named = own.parent.parent / _NAMED
     session_id = _session_of(own) if _NAME.fullmatch(own.name) else None
-    if session_id is not None and session_id == _session_of(named):
-        with contextlib.suppress(QGateError):  # an upload is found again, written down or not
+    if session_id is None or session_id != _session_of(named):
+        return
+    with alone_with(named), contextlib.suppress(QGateError):  # it is found again, written or not
+        if session_id == _session_of(named):
             write_json(read_json(own), named)
+
+
+@contextlib.contextmanager
+def alone_with(report: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile, as far as there can be a lock beside it."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a full disk, or who holds it was stopped
+            stack.enter_context(alone(report.with_name(f".{report.name}.lock"), _PATIENCE_S))
+        yield
 
 
 def has_working_directory() -> bool:

@@ -26,6 +26,7 @@ from qgate.errors import QGateError
 from qgate.report import report_file
 from qgate.report.mlflow.runs import UploadError, UploadOutcome, upload
 from qgate.report.provenance import strip_credentials, strip_uri
+from qgate.report.session_files import alone_with
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields, strict_json
 
@@ -147,10 +148,11 @@ def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
 
 
 def _write_outcome(report_path: Path, outcome: UploadOutcome) -> None:
-    report = report_file.read_json(report_path)
-    report_file.read_report(report, str(report_path))
-    # not the typed report: a newer qgate's keys stay
-    report_file.write_json({**report, "mlflow": outcome.to_json()}, report_path)
+    with alone_with(report_path):
+        report = report_file.read_json(report_path)
+        report_file.read_report(report, str(report_path))
+        # not the typed report: a newer qgate's keys stay
+        report_file.write_json({**report, "mlflow": outcome.to_json()}, report_path)
 
 
 def _make_failure(uri: str, reason: str) -> UploadOutcome:
