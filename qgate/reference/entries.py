@@ -17,7 +17,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any
 
-from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.files import NO_FILE, open_unlinked
 from qgate.untrusted.locks import open_to_lock, wait_for
 
 if TYPE_CHECKING:
@@ -30,15 +30,6 @@ LOCK_DEADLINE_S = 120.0
 """Who holds the lock of a store longer than this is stopped or hangs: he holds it to read one
 entry."""
 FACTS = "entry.json"
-NO_FILE = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.ELOOP,
-    errno.EINVAL,
-    errno.ENXIO,
-    errno.EISDIR,
-)
-"""Nothing is there, or a link, a pipe, a socket or a directory."""
 _MOST_FACTS_BYTES = 64 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

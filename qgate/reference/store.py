@@ -32,14 +32,13 @@ from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
 from qgate.reference.entries import (
     FACTS,
     LOCK_DEADLINE_S,
-    NO_FILE,
     alone_in,
     put_in_place,
     read_entry,
     write_entry,
 )
 from qgate.reference.signing import VARIABLE, Key, find_key
-from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.files import NO_FILE, open_unlinked
 from qgate.untrusted.locks import is_free, open_to_lock, wait_for
 from qgate.untrusted.work_folder import WorkFolder, sweep, sweep_temporary
 
