@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from qgate.report.provenance import strip_credentials, strip_uri
 from qgate.report.session_files import alone_with
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields, strict_json
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,11 +80,11 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
     command = (sys.executable, "-P", "-m", __name__, str(report_path), str(deadline_s))
     environ = _make_environment(uri, deadline_s)
     try:
-        # what a child that is killed leaves there goes with its parent
-        with tempfile.TemporaryDirectory(prefix="qgate-upload-") as temporary:
+        # what a child that is killed leaves there goes with its parent, or the next gate
+        with WorkFolder("qgate-upload-") as temporary:
             done = subprocess.run(
                 command,
-                env={**environ, "TMPDIR": temporary},
+                env={**environ, "TMPDIR": str(temporary)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=deadline_s,
