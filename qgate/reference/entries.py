@@ -144,10 +144,10 @@ def _names(within: int) -> Iterator[str]:
 
 
 def _share(work: Path) -> None:
-    """Let all enter it who may read what lies in it: it was made for its maker alone."""
-    readers = (work / FACTS).stat().st_mode & 0o444
+    """Give it the mode that the umask lets it have: it was made for its maker alone."""
+    of_files = (work / FACTS).stat().st_mode & 0o666
     # a directory's set-group-ID has what is made below belong to its group
-    work.chmod(work.stat().st_mode & stat.S_ISGID | 0o700 | readers | readers >> 2)
+    work.chmod(work.stat().st_mode & stat.S_ISGID | of_files | (of_files & 0o444) >> 2)
 
 
 def _remove(place: Path) -> None:

@@ -199,11 +199,12 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
 # --- other users --------------------------------------------------------------------------------
 
 
-def test_whoever_may_read_an_entrys_files_may_enter_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o750), (0o002, 0o775), (0o077, 0o700)])
+def test_an_entry_is_open_to_whom_the_umask_lets_in(tmp_path: Path, umask: int, mode: int) -> None:
     store = tmp_path / "store"
     store.mkdir()
     store.chmod(0o2775)
-    before = os.umask(0o027)
+    before = os.umask(umask)
     try:
         with WorkFolder(".measuring-", store) as work:
             np.save(work / "ids.npy", np.zeros(3))
@@ -212,8 +213,7 @@ def test_whoever_may_read_an_entrys_files_may_enter_it(tmp_path: Path) -> None:
     finally:
         os.umask(before)
 
-    assert stat.S_IMODE((store / "entry").stat().st_mode) == 0o2750
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (store / "entry").iterdir()} == {0o640}
+    assert stat.S_IMODE((store / "entry").stat().st_mode) == 0o2000 | mode
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +165,50 @@ def test_without_a_key_that_lasts_a_run_goes_on_and_keeps_nothing(tmp_path: Path
         " directory). Mend that, or set QGATE_STORE_KEY"
     )
     store.close()
+
+
+_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from qgate.reference.store import Store, require_usable
+os.umask(int(sys.argv[3], 8))
+os.setgroups([7777])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+require_usable(Path(sys.argv[1]))
+store = Store(Path(sys.argv[1]), limit_bytes=3000)
+def make(work):
+    (work / "answer.json").write_text("x" * 2000)
+    return {"by": os.getuid()}
+for name in sys.argv[4:]:
+    print(name[0], store.get_or_make(name, make).facts["by"], *store.notes)
+    store.close()
+"""
+
+
+@pytest.mark.parametrize(("umask", "is_dropped"), [("022", False), ("002", True)])
+def test_two_users_share_a_store(
+    monkeypatch: pytest.MonkeyPatch, umask: str, is_dropped: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may be anybody")
+    monkeypatch.setenv("QGATE_STORE_KEY", "k" * 40)
+    with tempfile.TemporaryDirectory() as directory:  # pytest's are closed to others
+        os.chown(directory, 0, 7777)
+        Path(directory).chmod(0o2775)
+
+        def run(user: int, *asked: str) -> list[str]:
+            command = [sys.executable, "-c", _ANOTHER_USER, directory, str(user), umask, *asked]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+        assert run(54321, "a" * 32) == ["a 54321"]
+        assert run(54322, "a" * 32) == ["a 54321"]
+        [line] = run(54322, "b" * 32)
+        assert line.startswith("b 54322")
+        assert ("other users keep" in line) == (not is_dropped)
+        assert [name[0] for name in entries(Path(directory))] == ["a", "b"][is_dropped:]
 
 
 # --- no room ----------------------------------------------------------------------------------
