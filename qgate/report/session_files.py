@@ -77,7 +77,10 @@ class SessionFiles:
             UsageError: it cannot.
         """
         check_writable(self.named)
-        check_writable(self.own)
+        # who names a file elsewhere may have started where nothing can be written
+        is_beside = self.own.is_relative_to(self.named.parent)
+        with contextlib.suppress(*([] if is_beside else [UsageError])):
+            check_writable(self.own)
         lost = _drop_oldest(self.own.parent)
         if not lost:
             return []

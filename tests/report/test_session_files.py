@@ -136,6 +136,24 @@ def test_nothing_lies_beside_a_named_report_but_the_mark_of_its_gate(
     assert own_file(named) == named
 
 
+def test_a_report_named_elsewhere_is_enough_where_nothing_can_be_written(
+    passing: Report, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".qgate").write_text("in its place")
+    named = tmp_path / "out" / "report.json"
+    files = SessionFiles(named, project, environment_of(FIRST))
+
+    assert files.check() == []
+    files.begin()
+    files.end(of(passing, FIRST))
+
+    assert session_in(named) == FIRST
+    assert files.newest == named
+    assert "got Not a directory" in files.own_problem
+
+
 def flock_of_nfs(file: int, how: int, flock: Callable[[int, int], None] = fcntl.flock) -> None:
     """It locks for oneself only what may be written, and for all only what may be read."""
     mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
