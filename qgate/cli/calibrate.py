@@ -30,6 +30,7 @@ from qgate.planning.noise_floor import FILE, Noise, Reference, read_noise, to_js
 from qgate.planning.plan import plan_models
 from qgate.planning.runtime_choice import OF_THE_REFERENCE, RuntimeChoice
 from qgate.plugin.options import of_project
+from qgate.reference.store import require_usable
 from qgate.report import provenance
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
@@ -182,6 +183,7 @@ def _measure(
         confinement=confine(plan, mode),
         recalls=False,
     )
+    _require_usable(settings.entries)
     measurer = TwinMeasurer(settings)
     machine = provenance.describe(os.environ, directory)
     try:
@@ -199,7 +201,24 @@ def _measure(
             seconds=0.0,
         )
     finally:
+        for note in measurer.children.store.notes:
+            sys.stderr.write(f"{escape_line(_without_option(note))}\n")
         measurer.children.close()
+
+
+def _require_usable(store: Path) -> None:
+    try:
+        require_usable(store)
+    except UsageError as error:
+        raise reworded(error, _without_option(str(error))) from error
+
+
+def _without_option(line: str) -> str:
+    """What is said of a store that lies where one starts, and nowhere else."""
+    there = "tart it in another directory"
+    line = line.removeprefix("--qgate-store: ")
+    line = line.replace("Name another with --qgate-store DIR", f"S{there}")
+    return line.replace("name another directory with --qgate-store DIR", f"s{there}")
 
 
 @contextlib.contextmanager

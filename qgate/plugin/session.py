@@ -77,7 +77,7 @@ class GateSession:
             known = environment.describe(os.environ, options.directory)
             confinement = self.confinement.describe()
             self.environment = {**known, "threads": threads, "confinement": confinement}
-            self.files = SessionFiles(options.json, self.environment)
+            self.files = SessionFiles(options.json, options.directory, self.environment)
         self.notes = [f"warning: {line}" for line in plan.warnings]
         self.undo_signals: Callable[[], None] = lambda: None
 
@@ -91,7 +91,7 @@ class GateSession:
                 raise errors.ThresholdsError("\n".join(plan.unmatched))
             session = cls(config, options, plan)
             if session.files is not None:
-                session.files.check()
+                session.notes += session.files.check()
                 require_usable(session.measurer.children.store.directory)
         except errors.QGateError as error:
             raise pytest.UsageError(*str(error).splitlines()) from None

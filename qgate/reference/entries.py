@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import hmac
 import json
 import os
 import shutil
-import time
+import stat
 from typing import TYPE_CHECKING, Any
 
-from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.files import NO_FILE, open_unlinked
+from qgate.untrusted.locks import open_to_lock, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,16 @@ LOCK_DEADLINE_S = 120.0
 """Who holds the lock of a store longer than this is stopped or hangs: he holds it to read one
 entry."""
 FACTS = "entry.json"
-_LOOK_AGAIN_S = 0.05
 _MOST_FACTS_BYTES = 64 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read_entry(place: Path, key: Key) -> dict[str, Any] | None:
-    """The entry, if it is there and every byte is what was signed; else it is measured again."""
+    """The entry, if it is there and every byte is what was signed; else it is measured again.
+
+    Raises:
+        OSError: it cannot be read, which says nothing about what it holds.
+    """
     try:
         with _directory(place) as within:
             with os.fdopen(open_unlinked(FACTS, within=within), "rb") as file:
@@ -49,7 +52,11 @@ def read_entry(place: Path, key: Key) -> dict[str, Any] | None:
             is_whole = set(_names(within)) == {FACTS, *arrays} and all(
                 _sha256(name, within) == want for name, want in arrays.items()
             )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return entry if is_whole else None
 
@@ -76,6 +83,7 @@ def put_in_place(work: Path, place: Path, key: Key) -> dict[str, Any]:
     entry = read_entry(place, key)
     if entry is None:
         _remove(place)
+        _share(work)
         work.replace(place)
         entry = read_entry(place, key)
     if entry is None:
@@ -95,29 +103,23 @@ def alone_in(store: Path, patience_s: float = LOCK_DEADLINE_S) -> Iterator[None]
         TimeoutError: somebody else holds it for longer; says who.
         OSError: there can be no lock.
     """
-    lock = open_unlinked(store / ".lock", os.O_RDWR | os.O_CREAT)
-    try:
-        _wait_for(lock, patience_s)
-        with contextlib.suppress(OSError):  # a full disk
-            if os.fstat(lock).st_nlink == 1:  # else its other name may be anybody's file
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _wait_for(lock: int, patience_s: float) -> None:
-    until = time.monotonic() + patience_s
-    while True:
+    with contextlib.ExitStack() as stack:
+        lock = open_to_lock(store / ".lock", os.O_CREAT)
+        stack.callback(os.close, lock)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            wait_for(lock, patience_s)
         except BlockingIOError:
-            if time.monotonic() > until:
-                raise TimeoutError(errno.ETIMEDOUT, f"its lock is {_holder(lock)}") from None
-            time.sleep(_LOOK_AGAIN_S)
-        else:
-            return
+            raise TimeoutError(errno.ETIMEDOUT, f"its lock is {_holder(lock)}") from None
+        _sign(lock, f"{os.getpid()}\n")
+        stack.callback(_sign, lock, "")  # the next may be one who cannot write here
+        yield
+
+
+def _sign(lock: int, holder: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk, or another user's file
+        if os.fstat(lock).st_nlink == 1:  # else its other name may be anybody's file
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, holder.encode(), 0)
 
 
 def _holder(lock: int) -> str:
@@ -139,6 +141,13 @@ def _directory(place: Path) -> Iterator[int]:
 def _names(within: int) -> Iterator[str]:
     with os.scandir(within) as listing:
         yield from (entry.name for entry in listing)
+
+
+def _share(work: Path) -> None:
+    """Give it the mode that the umask lets it have: it was made for its maker alone."""
+    of_files = (work / FACTS).stat().st_mode & 0o666
+    # a directory's set-group-ID has what is made below belong to its group
+    work.chmod(work.stat().st_mode & stat.S_ISGID | of_files | (of_files & 0o444) >> 2)
 
 
 def _remove(place: Path) -> None:

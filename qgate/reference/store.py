@@ -20,13 +20,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import fcntl
 import functools
 import os
 import re
-import tempfile
+import shutil
+import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
@@ -39,11 +38,13 @@ from qgate.reference.entries import (
     write_entry,
 )
 from qgate.reference.signing import VARIABLE, Key, find_key
-from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.files import NO_FILE, open_unlinked
+from qgate.untrusted.locks import is_free, open_to_lock, wait_for
 from qgate.untrusted.work_folder import WorkFolder, sweep, sweep_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DEFAULT_GIB = 20.0
 """Two references of 70 B parameters with a vocabulary of 128k take about 1 GB each with the default
@@ -78,6 +79,7 @@ class Store:
         self._run: int | None = None
         self._run_path: Path | None = None
         self._spare: WorkFolder | None = None
+        self._no_spare: StoreFull | None = None
         self._making: dict[Path, WorkFolder] = {}
         self._unmade: dict[Path, OSError] = {}
         self._bytes: int | None = None
@@ -97,7 +99,11 @@ class Store:
                 self._say_not_ours()
             return None
         self._note_use(place.name)
-        facts = read_entry(place, self._key)
+        try:
+            facts = read_entry(place, self._key)
+        except OSError as error:
+            self._say(f"store: {place}: cannot be read: {_reason(error)}; it is measured again")
+            return None
         if facts is None:
             self._say_not_ours()
             return None
@@ -122,7 +128,8 @@ class Store:
     def get_or_make(self, name: str, make: Callable[[Path], dict[str, Any]]) -> Entry:
         """The intact entry, made if there is none.
 
-        Where the store cannot be written it is made in a temporary directory, for this run.
+        Where the store cannot be written it is made in a temporary directory, for this run; what
+        was made already moves there.
 
         Args:
             name: of the entry.
@@ -137,11 +144,14 @@ class Store:
             return found
         try:
             if not self._key.problem:
-                return self._make(self.directory, name, make)
+                return self._make(self.directory, name, make, may_move=True)
         except (OSError, StoreFull) as error:
             if not _is_of_the_disk(error):
                 raise
             self._say_not_kept(error)
+        return self._make_in_spare(name, make)
+
+    def _make_in_spare(self, name: str, make: Callable[[Path], dict[str, Any]]) -> Entry:
         try:
             return self._make(self._open_spare(), name, make)
         except (OSError, StoreFull) as error:
@@ -159,7 +169,9 @@ class Store:
 
         All of it is there from now on, as far as it can be made.
         """
-        places = (self.directory, self._open_spare())
+        places = [self.directory]
+        with contextlib.suppress(StoreFull):
+            places.append(self._open_spare())
         for place in places:
             if place not in self._making:
                 try:
@@ -167,11 +179,18 @@ class Store:
                     self._making[place] = WorkFolder(".measuring-", place)
                 except OSError as error:
                     self._unmade[place] = error
-        return places, tuple(folder.path for folder in self._making.values())
+        return tuple(places), tuple(folder.path for folder in self._making.values())
 
     def _open_spare(self) -> Path:
-        with _told_of_the_disk():
-            self._spare = self._spare or WorkFolder("qgate-store-")
+        """A temporary directory, or the error that there is none: children see none that is new."""
+        if self._no_spare is not None:
+            raise self._no_spare
+        try:
+            with _told_of_the_disk():
+                self._spare = self._spare or WorkFolder("qgate-store-")
+        except StoreFull as error:
+            self._no_spare = error
+            raise
         return self._spare.path
 
     def close(self) -> None:
@@ -229,8 +248,13 @@ class Store:
         name: str,
         make: Callable[[Path], dict[str, Any]],
         within: Path | None = None,
+        *,
+        may_move: bool = False,
     ) -> Entry:
-        """Make an entry in a folder `within`; None: where children may write, if there are any."""
+        """Make an entry in a folder `within`; None: where children may write, if there are any.
+
+        Where it is made and cannot be put in place it moves to the spare, if it may.
+        """
         place = self._place(directory, name)
         with _told_of_the_disk():
             directory.mkdir(parents=True, exist_ok=True)
@@ -242,17 +266,28 @@ class Store:
                 if work.is_dir():
                     raise
                 raise StoreFull("it was removed while something was written there") from error
-            with _told_of_the_disk():
-                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                write_entry(work, place.name, {**made, "measured_at": now}, self._key)
-                if directory == self.directory:
-                    self._note_use(place.name)
-                with self._alone(directory):
-                    facts = put_in_place(work, place, self._key)
+            try:
+                facts = self._put(work, place, made)
+            except StoreFull as error:
+                if not (may_move and work.is_dir()):
+                    raise
+                self._say_not_kept(error)
+                return self._make_in_spare(name, lambda spare: _move(work, spare, made))
         if directory == self.directory:
             with contextlib.suppress(OSError):
                 self._hold_to_limit(place.name)
         return Entry(place=place, facts=facts, was_there=False)
+
+    def _put(self, work: Path, place: Path, made: dict[str, Any]) -> dict[str, Any]:
+        """Sign what was made and give it its name; in the spare nobody else does."""
+        with _told_of_the_disk():
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            write_entry(work, place.name, {**made, "measured_at": now}, self._key)
+            if place.parent != self.directory:
+                return put_in_place(work, place, self._key)
+            self._note_use(place.name)
+            with self._alone(place.parent):
+                return put_in_place(work, place, self._key)
 
     def _folder(self, directory: Path) -> Path:
         """Where an entry is made by a child, which sees no folder that came later."""
@@ -298,9 +333,11 @@ class Store:
         self._in_use.add(place)
         with contextlib.suppress(OSError), self._alone(self.directory):
             if self._run is None:
-                self._run, path = tempfile.mkstemp(prefix=".run-", dir=self.directory)
-                self._run_path = Path(path)
-                fcntl.flock(self._run, fcntl.LOCK_EX)
+                path = self.directory / f".run-{uuid.uuid4().hex}"
+                self._run = open_unlinked(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+                self._run_path = path
+                with contextlib.suppress(OSError):  # without locks it is in use for a day
+                    wait_for(self._run, 0.0)
             os.write(self._run, f"{place}\n".encode())
 
     # --- the limit ----------------------------------------------------------------------------
@@ -315,22 +352,25 @@ class Store:
                 self._drop_least_used()
 
     def _drop_least_used(self) -> None:
-        in_use = self._in_use | _used_by_others(self.directory, self._run_path)
+        used_by_others, whose = _used_by_others(self.directory, self._run_path), "running gates use"
         entries = sorted(_measure_entries(self.directory), key=lambda entry: entry[0])
         total = sum(size for _, size, _ in entries)
         for _, size, place in entries:
-            if total <= self._limit_bytes:
+            if total <= self._limit_bytes or used_by_others is None:
                 break
-            if place.name in in_use:
+            if place.name in self._in_use | used_by_others:
                 continue
-            # renamed first: half of an entry never has an entry's name
-            with WorkFolder(".dropped-", self.directory) as dropped:
-                place.rename(dropped / place.name)
-            total -= size
+            try:
+                # renamed first: half of an entry never has an entry's name
+                with WorkFolder(".dropped-", self.directory) as dropped:
+                    place.rename(dropped / place.name)
+                total -= size
+            except PermissionError:
+                whose = "running gates use, or other users keep,"
         self._bytes = total
         if total > self._limit_bytes:
             self._say(
-                f"store: {self.directory}: what running gates use takes more than qgate_store_gib ="
+                f"store: {self.directory}: what {whose} takes more than qgate_store_gib ="
                 f" {self._limit_bytes / 2**30:g} GiB; it is dropped after them"
             )
 
@@ -369,19 +409,36 @@ def require_usable(directory: Path) -> None:
             _used_by_others(directory, None)
 
 
-def _used_by_others(directory: Path, own: Path | None) -> set[str]:
-    """Names that other running gates use; the notes of those that ended are removed."""
+def _used_by_others(directory: Path, own: Path | None) -> set[str] | None:
+    """Names that other running gates use; None where that cannot be known.
+
+    The notes of those that ended are removed.
+    """
     found: set[str] = set()
     for path in directory.glob(".run-*"):
         if path == own:
             continue
-        with contextlib.suppress(OSError), os.fdopen(open_unlinked(path), "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-            except BlockingIOError:
-                found |= set(file.read(_MOST_NOTES_BYTES).decode(errors="replace").split())
+        try:
+            with os.fdopen(open_to_lock(path), "rb") as file:
+                if not is_free(file.fileno()):
+                    found |= set(file.read(_MOST_NOTES_BYTES).decode(errors="replace").split())
+                    continue
+        except OSError as error:
+            if error.errno in NO_FILE:
+                continue
+            return None
+        with contextlib.suppress(OSError):
+            path.unlink()
     return found
+
+
+def _move(work: Path, other: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """Everything but its signature, which is of the place."""
+    with _told_of_the_disk():
+        for file in work.iterdir():
+            if file.name != FACTS:
+                shutil.move(file, other / file.name)
+    return made
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import qgate
 from qgate.errors import MeasurementError
 from qgate.runtimes.environment import child_environment
 from qgate.untrusted.text import printable
-from qgate.untrusted.work_folder import WorkFolder
+from qgate.untrusted.work_folder import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,8 @@ class Renderer:
 
         Raises:
             TemplateRefused: the template is wrong, or reaches for what it may not touch.
-            MeasurementError: it takes too much time, memory or text, or its process ended.
+            MeasurementError: it takes too much time, memory or text, its process ended, or there is
+                no directory for one.
         """
         self._left_s += _A_CHAT_S * len(chats)
         lines: list[object] = [] if self._child else [_told(self._chat)]
@@ -106,7 +107,7 @@ class Renderer:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            place = self._stack.enter_context(WorkFolder("qgate-template-"))
+            place = self._stack.enter_context(temporary_folder("qgate-template-", "chat template"))
             self._child = self._stack.enter_context(_start(place))
             self._stack.callback(self._child.kill)
         return self._child

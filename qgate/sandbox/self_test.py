@@ -17,7 +17,7 @@ from qgate.errors import MeasurementError
 from qgate.sandbox.isolation import ENVIRONMENT, Isolation, names_at_the_top, unused_users
 from qgate.sandbox.programs import Limits, Program
 from qgate.sandbox.runs import run_programs
-from qgate.untrusted.work_folder import WorkFolder
+from qgate.untrusted.work_folder import no_room, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +83,8 @@ def find_isolation(tools: Sequence[confinement.Name] = confinement.NAMES) -> Iso
     """The first means that holds on this machine, tried out in about 0.2 s.
 
     Raises:
-        MeasurementError: none does; names what is missing and how to get it.
+        MeasurementError: none does, or there is no room to try; names what is missing and how to
+            get it.
     """
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
@@ -93,11 +94,12 @@ def find_isolation(tools: Sequence[confinement.Name] = confinement.NAMES) -> Iso
         )
     failures: list[str] = []
     for tool, is_root in itertools.product(tools, _ways()):
-        try:
-            return _tried(tool, is_root=is_root)
-        except MeasurementError as error:
-            why = f"{tool}: {str(error).removeprefix('code_execution: ')}"
-            failures += [] if why in failures else [why]
+        with _secret_place() as place:
+            try:
+                return _tried(tool, place, is_root=is_root)
+            except MeasurementError as error:
+                why = f"{tool}: {str(error).removeprefix('code_execution: ')}"
+                failures += [] if why in failures else [why]
     raise MeasurementError(
         f"code_execution: no sandbox for generated programs: got {'; '.join(failures)}; {_NEEDS}"
     )
@@ -108,18 +110,18 @@ def _ways() -> tuple[bool, ...]:
     return (True, False) if os.geteuid() == 0 and unused_users() else (False,)
 
 
-def _tried(tool: confinement.Name, *, is_root: bool) -> Isolation:
+def _tried(tool: confinement.Name, place: Path, *, is_root: bool) -> Isolation:
     path = shutil.which(tool)
     if path is None:
         raise MeasurementError("not installed")
     isolation = Isolation(tool=confinement.Tool(name=tool, path=path), is_root=is_root)
-    with _bait() as (attempts, directory):
+    with _bait(place) as attempts:
         programs = [
             Program(name="the attempts", code=attempts),
             Program(name="a failure", code="assert False"),
         ]
         tried, failed = run_programs(programs, _LIMITS, isolation)
-        left = sorted(path.name for path in directory.iterdir())
+        left = sorted(path.name for path in place.iterdir())
     if not tried.passed:
         raise MeasurementError(f"does not hold: {tried.why}")
     if failed.passed or left != ["secret"]:
@@ -128,11 +130,21 @@ def _tried(tool: confinement.Name, *, is_root: bool) -> Isolation:
 
 
 @contextlib.contextmanager
-def _bait() -> Iterator[tuple[str, Path]]:
-    """A program that tries to get out, and the directory that it should not find."""
-    with WorkFolder("qgate-probe-") as place, _listener() as port:
+def _secret_place() -> Iterator[Path]:
+    """A directory that no program should find, with a file in it."""
+    with temporary_folder("qgate-probe-", "code_execution") as place:
+        try:
+            (place / "secret").write_text(_SECRET)
+        except OSError as error:
+            raise no_room("code_execution", error) from error
+        yield place
+
+
+@contextlib.contextmanager
+def _bait(place: Path) -> Iterator[str]:
+    """A program that tries to get out, and to reach what lies there."""
+    with _listener() as port:
         name, secret = str(place), place / "secret"
-        secret.write_text(_SECRET)
         facts = {
             "NAMES": sorted(ENVIRONMENT),
             "TOP": sorted(names_at_the_top()),
@@ -144,7 +156,7 @@ def _bait() -> Iterator[tuple[str, Path]]:
             "PROCESSES": _LIMITS.processes,
         }
         lines = [f"{key} = {value!r}" for key, value in facts.items()]
-        yield "\n".join([*lines, _ATTEMPTS]), place
+        yield "\n".join([*lines, _ATTEMPTS])
 
 
 @contextlib.contextmanager

@@ -23,6 +23,15 @@ MAX_HEADER_BYTES = 128 << 20
 MAX_STRINGS = 1 << 21
 """Array elements with a length of their own, over the whole header: they cost a step each."""
 MAX_ELEMENT_BYTES = 1 << 20
+NO_FILE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.ENXIO,
+    errno.EISDIR,
+)
+"""Why `open_unlinked` finds none: nothing is there, or a link, a pipe, a socket, a directory."""
 _WINDOW_BYTES = 1 << 18
 _U64 = struct.Struct("<Q")
 

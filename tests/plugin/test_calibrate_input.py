@@ -106,6 +106,31 @@ def test_a_runtime_that_crashes_leaves_no_entry(
     assert not (project.directory / ".qgate" / "noise.json").exists()
 
 
+def test_a_store_that_is_none_is_refused_before_anything_is_measured(
+    calibrate: Callable[..., Outcome], project: Project, toy: Path
+) -> None:
+    file = project.write(".qgate/references", "kept")
+
+    line = line_of(calibrate(toy, "--runtime", "fake"))
+
+    assert line == (
+        f"{file}: got a file; expected a directory. Move it away, or start it in another directory"
+    )
+
+
+def test_what_the_store_has_to_say_is_said(
+    calibrate: Callable[..., Outcome], toy: Path, brief: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_toy(toy, Toy(scheme="F32", vocabulary=256, context=LONG, fault="segfault:answer"))
+    monkeypatch.setenv("XDG_DATA_HOME", "/proc/nowhere")
+
+    seen = calibrate(toy, "--runtime", "fake", "--thresholds", brief)
+
+    assert seen.code == 0
+    note = seen.err.splitlines()[-1]
+    assert note.startswith("store: nothing is kept for later runs: no key to sign it with (")
+
+
 def test_nothing_is_written_into_a_model_directory(
     calibrate: Callable[..., Outcome], project: Project
 ) -> None:

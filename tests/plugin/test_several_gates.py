@@ -142,26 +142,35 @@ def test_the_reports_of_the_newest_sessions_are_kept_and_nothing_else_is_touched
 ) -> None:
     place = project.directory / ".qgate" / "reports"
     for number in range(60):
-        project.write(f".qgate/reports/20260101T0000{number:02}Z-1-0000000a.json", "{}")
+        name, sent = f"20260101T0000{number:02}Z-1-0000000a", number not in (3, 5)
+        text = json.dumps({"mlflow": {"uploaded": sent}})
+        project.write(f".qgate/reports/{name}.json", text)
     project.write(".qgate/reports/of-somebody-else.json", "{}")
 
     seen = project.run(integrity(models[0], CLOSED_PORT))
 
     names = [path.name for path in sorted(place.iterdir())]
-    assert names[:2] == ["20260101T000010Z-1-0000000a.json", "20260101T000011Z-1-0000000a.json"]
+    kept = (3, 5, 10, 11)  # whose upload never came about, and the newest
+    assert names[:4] == [f"20260101T0000{number:02}Z-1-0000000a.json" for number in kept]
     assert names[-1] == "of-somebody-else.json"
-    assert len(names) == 50 + 1 + 1
+    assert len(names) == 2 + 50 + 1 + 1
     assert own_report(seen) == seen.report()
 
 
-def test_a_named_report_has_the_sessions_own_beside_it(
+def test_a_report_named_elsewhere_has_the_sessions_own_where_the_run_was(
     project: Project, models: tuple[Path, Path]
 ) -> None:
     seen = project.run([*integrity(models[0], CLOSED_PORT), "--qgate-json=out/gate.json"])
 
-    (own,) = (project.directory / "out" / ".qgate" / "reports").iterdir()
-    assert f"report: out/gate.json (this run's own: out/.qgate/reports/{own.name})" in seen.lines
+    (own,) = seen.own_reports()
+    assert [path.name for path in (project.directory / "out").iterdir()] == ["gate.json"]
+    assert f"report: out/gate.json (this run's own: .qgate/reports/{own.name})" in seen.lines
     assert facts(seen.report("out/gate.json")) == ("good", "incomplete", CLOSED_PORT)
+    assert json.loads(own.read_text()) == seen.report("out/gate.json")
+
+    project.run([script("qgate"), "upload", "out/gate.json", f"--uri={OTHER_PORT}"])
+
+    assert facts(seen.report("out/gate.json")) == ("good", "incomplete", OTHER_PORT)
     assert json.loads(own.read_text()) == seen.report("out/gate.json")
 
 
@@ -181,8 +190,8 @@ def test_a_killed_gate_leaves_no_earlier_pass_to_be_believed(
     refused = project.run(verify)
 
     assert refused.code == 1
-    (left,) = (project.directory / ".qgate" / "reports").glob("*.running")
-    own = f".qgate/reports/{left.stem}.json"
+    (left,) = (project.directory / ".qgate").glob(".report.json.*.running")
+    own = f".qgate/reports/{left.suffixes[-2][1:]}.json"
     assert f"the last one was killed, or could not write its own, and left {own};" in refused.err
     assert len(refused.err.splitlines()) == 1
     rows = {row["verdict"] for row in killed.report(own)["artifacts"][0]["checks"]}

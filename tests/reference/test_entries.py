@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -16,8 +18,11 @@ import pytest
 from qgate.artifacts.digest import name_entry
 from qgate.reference.entries import alone_in, put_in_place, read_entry, write_entry
 from qgate.reference.signing import Key
+from qgate.untrusted.files import open_unlinked
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FACTS = {"stride": 3, "self_kl_nats": 1.5e-7, "facts": {"n_vocab": 64}, "name": "é"}
@@ -191,6 +196,49 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
     assert read_entry(place, KEY) is None
 
 
+# --- other users --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o750), (0o002, 0o775), (0o077, 0o700)])
+def test_an_entry_is_open_to_whom_the_umask_lets_in(tmp_path: Path, umask: int, mode: int) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    store.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        with WorkFolder(".measuring-", store) as work:
+            np.save(work / "ids.npy", np.zeros(3))
+            write_entry(work, "entry", FACTS, KEY)
+            put(work, store / "entry")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((store / "entry").stat().st_mode) == 0o2000 | mode
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_what_cannot_be_read_is_not_taken_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    place = make(tmp_path / "store" / "entry")
+    work = make(tmp_path / "store" / "work", seed=2, name="entry")
+    with monkeypatch.context() as patch:
+        patch.setattr("qgate.reference.entries.open_unlinked", refusing(number))
+        with pytest.raises(OSError, match="as it was asked for"):
+            read_entry(place, KEY)
+        with pytest.raises(OSError, match="as it was asked for"):
+            put(work, place)
+
+    assert read_entry(place, KEY) is not None
+
+
+def refusing(number: int) -> Callable[..., int]:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, "as it was asked for")
+
+    return refuse
+
+
 # --- the lock -------------------------------------------------------------------------------------
 
 
@@ -208,6 +256,38 @@ def test_a_link_in_the_place_of_the_lock_changes_nobody_s_file(tmp_path: Path, l
         pass
 
     assert kept.read_text() == "not a lock"
+
+
+def test_a_lock_that_another_user_made_is_had_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").write_text("")
+
+    def open_to_read(path: Path, flags: int = os.O_RDONLY, within: int | None = None) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_unlinked(path, flags, within)
+
+    monkeypatch.setattr("qgate.untrusted.locks.open_unlinked", open_to_read)
+    with (
+        alone_in(tmp_path),
+        pytest.raises(TimeoutError, match=r"its lock is held by another process$"),
+        alone_in(tmp_path, patience_s=0.1),
+    ):
+        pytest.fail("two were alone")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_where_there_are_no_locks_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr("fcntl.flock", refusing(number))
+
+    with (
+        pytest.raises(OSError, match="it cannot be locked: as it was asked for"),
+        alone_in(tmp_path),
+    ):
+        pytest.fail("alone without a lock")
 
 
 _HOLDER = """
@@ -238,6 +318,7 @@ def test_who_holds_the_lock_for_too_long_is_named(tmp_path: Path) -> None:
         holder.kill()
     with alone_in(tmp_path, patience_s=0.1):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / ".lock").read_text() == ""
 
 
 MADE_OF = {"format": 1, "work": "sha256:1", "runtime": {"name": "fake", "build": "numpy"}}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
 from qgate.reference.entries import alone_in, read_entry
 from qgate.reference.signing import Key, find_key
 from qgate.reference.store import Store, require_usable
+from qgate.untrusted.locks import open_to_lock
 from tests.support.references import entries, signed_place
 
 if TYPE_CHECKING:
@@ -164,6 +167,50 @@ def test_without_a_key_that_lasts_a_run_goes_on_and_keeps_nothing(tmp_path: Path
     store.close()
 
 
+_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from qgate.reference.store import Store, require_usable
+os.umask(int(sys.argv[3], 8))
+os.setgroups([7777])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+require_usable(Path(sys.argv[1]))
+store = Store(Path(sys.argv[1]), limit_bytes=3000)
+def make(work):
+    (work / "answer.json").write_text("x" * 2000)
+    return {"by": os.getuid()}
+for name in sys.argv[4:]:
+    print(name[0], store.get_or_make(name, make).facts["by"], *store.notes)
+    store.close()
+"""
+
+
+@pytest.mark.parametrize(("umask", "is_dropped"), [("022", False), ("002", True)])
+def test_two_users_share_a_store(
+    monkeypatch: pytest.MonkeyPatch, umask: str, is_dropped: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may be anybody")
+    monkeypatch.setenv("QGATE_STORE_KEY", "k" * 40)
+    with tempfile.TemporaryDirectory() as directory:  # pytest's are closed to others
+        os.chown(directory, 0, 7777)
+        Path(directory).chmod(0o2775)
+
+        def run(user: int, *asked: str) -> list[str]:
+            command = [sys.executable, "-c", _ANOTHER_USER, directory, str(user), umask, *asked]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+        assert run(54321, "a" * 32) == ["a 54321"]
+        assert run(54322, "a" * 32) == ["a 54321"]
+        [line] = run(54322, "b" * 32)
+        assert line.startswith("b 54322")
+        assert ("other users keep" in line) == (not is_dropped)
+        assert [name[0] for name in entries(Path(directory))] == ["a", "b"][is_dropped:]
+
+
 # --- no room ----------------------------------------------------------------------------------
 
 
@@ -272,6 +319,124 @@ def test_a_lock_that_is_held_is_waited_for_once_and_its_holder_is_named(
     store.close()
 
 
+LOCKS_FAIL = {
+    "no locks": OSError(errno.ENOSYS, "Function not implemented"),
+    "too many locks": OSError(errno.ENOLCK, "No locks available"),
+}
+
+
+@pytest.mark.parametrize("what", LOCKS_FAIL)
+def test_what_is_made_moves_where_it_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Neither made again, nor held up by locks that the other place has not, either."""
+
+    def refuse(*_: object) -> None:
+        raise LOCKS_FAIL[what]
+
+    monkeypatch.setattr("qgate.untrusted.locks.fcntl.flock", refuse)
+    store, made = Store(tmp_path / "store"), []
+
+    def note(place: Path) -> dict[str, Any]:
+        made.append(place)
+        return fill(place, seed=3)
+
+    found = store.get_or_make("entry", note)
+
+    assert len(made) == 1
+    assert (found.facts, found.facts["stride"]) == (read(found.place), 3)
+    assert not found.place.is_relative_to(store.directory)
+    assert names(store.directory) == []
+    [said] = store.notes
+    assert f"could be kept (it cannot be locked: {LOCKS_FAIL[what].strerror}; disk:" in said
+    store.close()
+
+
+def test_what_is_made_moves_to_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/shm").is_dir():
+        pytest.skip("no disk in memory")
+    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
+    monkeypatch.setattr("qgate.reference.store.LOCK_DEADLINE_S", 0.1)
+    store, made = Store(tmp_path), []
+
+    def note(place: Path) -> dict[str, Any]:
+        made.append(place)
+        return fill(place)
+
+    with alone_in(tmp_path):
+        found = store.get_or_make("entry", note)
+
+    assert len(made) == 1
+    assert found.place.is_relative_to("/dev/shm")
+    assert found.facts == read(found.place)
+    store.close()
+    assert not found.place.exists()
+
+
+def test_what_is_made_and_fits_nowhere_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def note(place: Path) -> dict[str, Any]:
+        made.append(place)
+        return fill(place)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("qgate.reference.store.write_entry", refuse)
+
+    with pytest.raises(MeasurementError, match=r"got no room in .* nor in "):
+        Store(tmp_path).get_or_make("entry", note)
+    assert len(made) == 1
+
+
+def test_children_get_the_store_where_there_is_no_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    store = Store(tmp_path / "store")
+
+    entries_seen, making = store.open_places()
+    (tmp_path / "nowhere").mkdir()  # children do not see what comes later
+
+    assert entries_seen == (store.directory,)
+    assert [place.parent for place in making] == [store.directory]
+    assert store.get_or_make("entry", fill).place.parent == store.directory
+    with pytest.raises(MeasurementError, match=r"got no room in .* nor in a temporary directory"):
+        store.get_or_make("another", no_room)
+    store.close()
+
+
+def test_an_entry_that_cannot_be_read_is_named_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path).keep(NAMES[0], fill)
+    place = signed_place(tmp_path, NAMES[0])
+    store = Store(tmp_path)
+
+    def refuse_there(asked: Path, key: Key) -> dict[str, Any] | None:
+        if asked == place:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read_entry(asked, key)
+
+    monkeypatch.setattr("qgate.reference.store.read_entry", refuse_there)
+    monkeypatch.setattr("qgate.reference.entries.read_entry", refuse_there)
+    found = store.get_or_make(NAMES[0], lambda work: fill(work, seed=1))
+
+    assert found.facts["stride"] == 1
+    assert not found.place.is_relative_to(tmp_path)
+    assert store.notes[0] == (
+        f"store: {place}: cannot be read: Permission denied; it is measured again"
+    )
+    assert "could be kept (Permission denied;" in store.notes[1]
+    assert read(place) is not None
+    store.close()
+
+
 def test_an_error_that_is_not_the_disk_s_is_not_taken_for_one(tmp_path: Path) -> None:
     def fail(_: Path) -> dict[str, Any]:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
@@ -354,6 +519,97 @@ def test_what_a_running_gate_reads_is_not_dropped_until_it_ends(tmp_path: Path) 
 
     assert names(tmp_path) == [NAMES[3]]
     assert [path for path in tmp_path.glob(".run-*") if not path.read_text()] == []
+
+
+def test_notes_of_use_can_be_read_by_whoever_reads_the_store(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = Store(tmp_path)
+        store.keep(NAMES[0], fill)
+    finally:
+        os.umask(before)
+
+    [note] = tmp_path.glob(".run-*")
+    assert note.stat().st_mode & 0o777 == 0o644
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK])
+def test_where_a_note_has_no_lock_its_entries_are_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """NFS refuses to lock for oneself what was opened to be read."""
+    whole_flock = fcntl.flock
+
+    def flock(file: int, how: int) -> None:
+        name = Path(f"/proc/self/fd/{file}").readlink().name
+        if name == ".run-theirs" and (number != errno.EBADF or not is_written(file)):
+            raise OSError(number, "no lock")
+        whole_flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    first = Store(tmp_path)
+    for name in NAMES[:2]:
+        first.keep(name, fill_kb(10))
+        use(tmp_path, name, seconds_ago=1000)
+    first.close()
+    note = tmp_path / ".run-theirs"
+    note.write_text(f"{signed_place(tmp_path, NAMES[0]).name}\n")
+
+    with note.open("rb+") as held:
+        whole_flock(held, fcntl.LOCK_EX)
+        Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[2], fill_kb(10))
+
+    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
+    assert note.exists()
+
+
+def is_written(file: int) -> bool:
+    return fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+
+
+def test_where_a_note_cannot_be_read_nothing_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path).keep(NAMES[0], fill_kb(10))
+    note = tmp_path / ".run-theirs"
+    note.write_text("")
+
+    def refuse_there(path: Path, flags: int = 0) -> int:
+        if path == note:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_to_lock(path, flags)
+
+    monkeypatch.setattr("qgate.reference.store.open_to_lock", refuse_there)
+    Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[1], fill_kb(10))
+
+    assert len(names(tmp_path)) == 2
+    assert note.exists()
+
+
+def test_entries_of_other_users_that_cannot_be_dropped_keep_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Store(tmp_path)
+    for number in range(2):
+        first.keep(NAMES[number], fill_kb(10))
+        use(tmp_path, NAMES[number], seconds_ago=1000 - number)
+    first.close()
+    rename = Path.rename
+
+    def refuse_theirs(path: Path, target: Path) -> Path:
+        if path.name.startswith(NAMES[0]):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_theirs)
+    small = Store(tmp_path, limit_bytes=5 * KB)
+    small.keep(NAMES[2], fill_kb(10))
+
+    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
+    [said] = small.notes
+    assert "what running gates use, or other users keep, takes more than" in said
+    small.close()
 
 
 def test_nothing_is_dropped_but_entries(tmp_path: Path) -> None:

@@ -8,18 +8,21 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qgate.report.mlflow.upload import postpone, upload_in_child
-from qgate.report.report_file import read
+from qgate.report.report_file import read, write
+from qgate.untrusted.work_folder import sweep_temporary
 from tests.report.mlflow_stores import UPLOAD_DEADLINE_S, say, serve
 
 if TYPE_CHECKING:
     import http.server
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from qgate.records import Report
 
 LOST_AT_MOST_S = 5.0
 
@@ -29,6 +32,30 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a user says of the client is the client's."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def test_another_gates_start_takes_no_upload_its_temporary_files_and_a_killed_ones_go(
+    passing: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, temporary = tmp_path / "report.json", tmp_path / "tmp"
+    temporary.mkdir()
+    write(passing, report)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    seen: list[Path] = []
+
+    def run(*_: object, env: dict[str, str], **__: object) -> None:
+        sweep_temporary()
+        seen.append(Path(env["TMPDIR"]))
+        assert seen[0].is_dir()
+        raise OSError("seen enough")
+
+    monkeypatch.setattr("qgate.report.mlflow.upload.subprocess.run", run)
+    upload_in_child(report, "http://127.0.0.1:9", 5.0)
+    seen[0].mkdir()
+
+    sweep_temporary()
+
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture

@@ -46,6 +46,22 @@ def refusal() -> str:
     return line
 
 
+def test_a_full_temporary_directory_is_not_taken_for_a_missing_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path / "tools", "bwrap", "exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "tools"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+
+    with pytest.raises(MeasurementError) as caught:
+        find_isolation()
+
+    assert str(caught.value) == (
+        f"code_execution: got no room in {tmp_path / 'nowhere'} (No such file or directory);"
+        " expected room for a few files. Free some space, or name another directory with TMPDIR"
+    )
+
+
 def test_missing_tools_are_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

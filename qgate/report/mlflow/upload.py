@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,8 +25,10 @@ from qgate.errors import QGateError
 from qgate.report import report_file
 from qgate.report.mlflow.runs import UploadError, UploadOutcome, upload
 from qgate.report.provenance import strip_credentials, strip_uri
+from qgate.report.session_files import alone_with
 from qgate.report.text import escape_line
 from qgate.untrusted.json import Fields, strict_json
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +80,11 @@ def upload_in_child(report_path: Path, uri: str, deadline_s: float) -> UploadOut
     command = (sys.executable, "-P", "-m", __name__, str(report_path), str(deadline_s))
     environ = _make_environment(uri, deadline_s)
     try:
-        # what a child that is killed leaves there goes with its parent
-        with tempfile.TemporaryDirectory(prefix="qgate-upload-") as temporary:
+        # what a child that is killed leaves there goes with its parent, or the next gate
+        with WorkFolder("qgate-upload-") as temporary:
             done = subprocess.run(
                 command,
-                env={**environ, "TMPDIR": temporary},
+                env={**environ, "TMPDIR": str(temporary)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=deadline_s,
@@ -147,10 +148,11 @@ def _record(report_path: Path, outcome: UploadOutcome) -> UploadOutcome:
 
 
 def _write_outcome(report_path: Path, outcome: UploadOutcome) -> None:
-    report = report_file.read_json(report_path)
-    report_file.read_report(report, str(report_path))
-    # not the typed report: a newer qgate's keys stay
-    report_file.write_json({**report, "mlflow": outcome.to_json()}, report_path)
+    with alone_with(report_path):
+        report = report_file.read_json(report_path)
+        report_file.read_report(report, str(report_path))
+        # not the typed report: a newer qgate's keys stay
+        report_file.write_json({**report, "mlflow": outcome.to_json()}, report_path)
 
 
 def _make_failure(uri: str, reason: str) -> UploadOutcome:

@@ -8,15 +8,16 @@ as any other program of that environment would have done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING
 
 from qgate.runtimes.confined.child_view import Reach
 from qgate.runtimes.confined.interpreters import places_of
 from qgate.runtimes.confined.starting import start
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,17 +41,18 @@ def compile_once(python: str, imports: Sequence[str], environment: Mapping[str, 
     """
     if not _is_new(python, imports, environment):
         return
-    with tempfile.TemporaryDirectory(prefix="qgate-child-") as directory:
-        command = [python, "-P", "-c", _IMPORTS, *imports]
+    command = [python, "-P", "-c", _IMPORTS, *imports]
+    with contextlib.ExitStack() as stack:
         try:
+            directory = str(stack.enter_context(WorkFolder("qgate-child-")))
             process = start(command, environment, directory, None, Reach())
         except OSError:
             return
-        with process:
-            try:
-                process.communicate(timeout=_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+        stack.enter_context(process)
+        try:
+            process.communicate(timeout=_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _is_new(python: str, imports: Sequence[str], environment: Mapping[str, str]) -> bool:

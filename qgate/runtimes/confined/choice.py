@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from qgate.runtimes.confined import devices
 from qgate.runtimes.confined.child_view import CAPABILITIES, Reach
 from qgate.runtimes.confined.starting import Confinement, start
 from qgate.untrusted.text import printable
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,17 +127,18 @@ def _look(child: Child, confinement: Confinement | None) -> tuple[dict[str, Any]
     source = Path(__file__).with_name("looking.py").read_text(encoding="utf-8")
     asked = json.dumps({"nodes": devices.nodes(), "package": child.package})
     command = [child.python, "-P", "-c", source, asked]
-    with tempfile.TemporaryDirectory(prefix="qgate-child-") as directory:
+    with contextlib.ExitStack() as stack:
         try:
+            directory = str(stack.enter_context(WorkFolder("qgate-child-")))
             process = start(command, child.environment, directory, confinement, Reach())
         except OSError as error:
             return None, str(error.strerror)
-        with process:
-            try:
-                said, words = process.communicate(timeout=_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                return None, f"no word within {_PATIENCE_S:g} s"
+        stack.enter_context(process)
+        try:
+            said, words = process.communicate(timeout=_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, f"no word within {_PATIENCE_S:g} s"
     try:
         told: dict[str, Any] = json.loads(said)
     except ValueError:

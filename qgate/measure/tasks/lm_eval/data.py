@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qgate.errors import ThresholdsError
 from qgate.thresholds.json_lines import read_rows
 from qgate.untrusted.text import seen
-from qgate.untrusted.work_folder import WorkFolder
+from qgate.untrusted.work_folder import no_room, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,9 +78,12 @@ def _packed_lines(path: Path) -> Rows:
     except (OSError, EOFError, zlib.error) as error:
         raise ThresholdsError(f"{path}: cannot be unpacked: got {error}; expected gzip") from None
     _require_size(path, len(data))
-    with WorkFolder("qgate-data-") as directory:
+    with temporary_folder("qgate-data-", str(path)) as directory:
         unpacked = directory / "rows.jsonl"
-        unpacked.write_bytes(data)
+        try:
+            unpacked.write_bytes(data)
+        except OSError as error:
+            raise no_room(str(path), error) from error
         return [row.values for row in read_rows(unpacked, str(path), _EXAMPLE)]
 
 

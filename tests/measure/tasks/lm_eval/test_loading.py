@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qgate.errors import MeasurementError
 from qgate.measure.tasks.lm_eval.settings import HarnessSettings
 from qgate.measure.tasks.lm_eval.tasks import load_task
 from tests.conftest import ROOT
@@ -137,6 +138,17 @@ def test_a_local_file_takes_the_place_of_the_docs(tmp_path: Path, ending: str) -
         f"Question: {row['question']}\nAnswer:" for row in rows
     ]
     assert [item.expected for item in loaded.items] == [row["answer"] for row in rows]
+
+
+def test_a_packed_file_that_there_is_no_room_to_unpack_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"question": "1 + 1?", "answer": "#### 2"}'))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+
+    with pytest.raises(MeasurementError, match=r"rows\.jsonl\.gz: got no room in .* with TMPDIR$"):
+        load_task(HarnessSettings(name="gsm8k", data=path, num_fewshot=0))
 
 
 @pytest.mark.parametrize(

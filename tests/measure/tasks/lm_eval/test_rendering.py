@@ -37,6 +37,15 @@ def test_a_date_is_the_same_on_any_day() -> None:
     assert render_chats(chat, HELLO) == ["01 Jan 2025"]
 
 
+def test_where_its_process_has_no_directory_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+
+    with pytest.raises(MeasurementError, match=r"^chat template: got no room in .* with TMPDIR$"):
+        render_chats(Chat(template=SAYS), HELLO)
+
+
 def test_a_template_that_reaches_out_is_refused_in_its_own_name() -> None:
     with pytest.raises(TemplateRefused, match="cannot be applied: got SecurityError"):
         render_chats(Chat(template="{{ ''.__class__.__mro__ }}"), HELLO)
