@@ -106,6 +106,23 @@ def test_a_runtime_that_crashes_leaves_no_entry(
     assert not (project.directory / ".qgate" / "noise.json").exists()
 
 
+def test_what_is_required_of_confining_holds_without_thresholds_too(
+    calibrate: Callable[..., Outcome],
+    project: Project,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project.write("pytest.ini", "[pytest]\nqgate_confine = require\n")
+    (tmp_path / "no-programs").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
+
+    line = line_of(calibrate(toy, "--runtime", "fake"))
+
+    assert line.startswith("qgate_confine: the runtime cannot be confined: got bwrap: not installed")
+    assert not (project.directory / ".qgate" / "noise.json").exists()
+
+
 def test_nothing_is_written_into_a_model_directory(
     calibrate: Callable[..., Outcome], project: Project
 ) -> None:
