@@ -313,6 +313,8 @@ class GateSession:
 
     def _disbelieve_changed(self, session: pytest.Session) -> None:
         """Make errors of rows whose files are no longer those that the run began with."""
+        from qgate.measure.integrity.rows import OF_OWN_FILES
+
         files, reference = self.measurer.children.files, self.plan.reference
         gated = [one.artifact for one in self.plan.artifacts]
         lost: list[bool] = []
@@ -327,7 +329,7 @@ class GateSession:
                 files.require_unchanged(reference, digest)
             except errors.ArtifactError as error:
                 reason = f"reference {error}"
-                lost += [self.ledger.disbelieve(a.id, reason, but=["integrity"]) for a in gated]
+                lost += [self.ledger.disbelieve(a.id, reason, but=OF_OWN_FILES) for a in gated]
         if any(lost) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
