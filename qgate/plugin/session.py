@@ -249,15 +249,19 @@ class GateSession:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Enter the row into the account, and the account onto the disk."""
-        has_no_row = report.when != "call" and report.passed
-        if self.files is None or has_no_row:
+        """Enter the row into the account, and the account onto the disk.
+
+        A worker's own account is for its later rows: they ask what became of a leading one.
+        """
+        if report.when != "call" and report.passed:
             return
         row = transport.receive(report)
-        if row is not None:
+        if row is None:
+            return
+        self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
+        if self.files is not None:
             for note in row.subject.notes if row.subject else ():
                 self._note(note)
-            self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
             self.files.keep(self.report())
 
     def _note(self, note: str) -> None:
