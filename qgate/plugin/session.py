@@ -366,7 +366,9 @@ class GateSession:
             except KeyboardInterrupt:
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
                 outcome = upload.postpone(report, uri, "the upload was interrupted")
-        return upload_line(outcome, _shown(self.options, report))
+        # with its login, which no report holds; MLFLOW_TRACKING_URI is read by the command, too
+        is_lost = self.options.mlflow_uri is not None and outcome.uri != uri
+        return upload_line(outcome, _shown(self.options, report), "URI" if is_lost else "")
 
     def pytest_unconfigure(self) -> None:
         """End the reference's child; leave the process's signals as they were."""
