@@ -119,7 +119,9 @@ def test_what_is_required_of_confining_holds_without_thresholds_too(
 
     line = line_of(calibrate(toy, "--runtime", "fake"))
 
-    assert line.startswith("qgate_confine: the runtime cannot be confined: got bwrap: not installed")
+    assert line.startswith(
+        "qgate_confine: the runtime cannot be confined: got bwrap: not installed"
+    )
     assert not (project.directory / ".qgate" / "noise.json").exists()
 
 
