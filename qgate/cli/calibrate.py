@@ -35,7 +35,6 @@ from qgate.report import provenance
 from qgate.report.report_file import check_writable, write_json
 from qgate.report.text import escape_line
 from qgate.runtimes import selection
-from qgate.runtimes.confined.mode import MODES
 from qgate.thresholds import Thresholds, load_thresholds
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _calibrate(options: argparse.Namespace, directory: Path) -> list[str]:
     started = time.monotonic()
     file: Path = options.json or FILE
     _refuse_to_write_into(options.path, directory)  # before a conftest.py of its is read
-    checks, scorers, mode = of_project() if options.thresholds else ((), {}, MODES[0])
+    checks, scorers, mode = of_project()
     thresholds = load_thresholds(
         options.thresholds, directory, runtimes=runtimes.options(), checks=own_checks(checks)
     )

@@ -43,7 +43,8 @@ class _Filter(ctypes.Structure):
 
 def main(view: dict[str, Any], command: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    refused = _read(view["filter_file"])
+    with open(view["filter_file"], "rb") as stream:  # noqa: PTH123 - a descriptor
+        refused = stream.read()
     _enter_empty_root(libc)
     _fill(libc, view)
     _check(libc.umount2(_OLD.encode(), _DETACH), _OLD)
@@ -65,13 +66,6 @@ def main(view: dict[str, Any], command: list[str]) -> None:
         ended, status = os.wait()
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
-
-
-def _read(filter_file: int | None) -> bytes:
-    if filter_file is None:
-        return b""
-    with open(filter_file, "rb") as stream:  # noqa: PTH123 - a descriptor
-        return stream.read()
 
 
 def _bring_up_loopback() -> None:
@@ -146,8 +140,7 @@ def _start(libc: ctypes.CDLL, view: dict[str, Any], refused: bytes, command: lis
     number = 0
     while number in view["capabilities"] or libc.prctl(_DROP_FROM_BOUNDS, number, 0, 0, 0) == 0:
         number += 1  # up to the first that this kernel does not know
-    if refused:
-        _refuse(libc, refused)
+    _refuse(libc, refused)
     os.execv(command[0], command)  # noqa: S606
 
 

@@ -31,15 +31,14 @@ class Tool:
     name: Name
     path: str
 
-    def command(self, view: View, filter_file: int | None = None) -> list[str]:
+    def command(self, view: View, filter_file: int) -> list[str]:
         """What stands before the command that is confined; ends by the code of that command.
 
         A command that a signal ended gives 128 and the signal's number, as in a shell.
 
         Args:
             view: what the command gets.
-            filter_file: a descriptor, inherited, from which the filter of system calls is read;
-                None: the command sees to it itself.
+            filter_file: a descriptor, inherited, from which the filter of system calls is read.
         """
         make = _bwrap if self.name == "bwrap" else _unshare
         wrapped = ["/bin/sh", "-c", _FIRST_TO_GO, "sh", str(view.goes_first)]
@@ -59,7 +58,7 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def _bwrap(path: str, view: View, filter_file: int | None) -> list[str]:
+def _bwrap(path: str, view: View, filter_file: int) -> list[str]:
     command = [path, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     command += ["--hostname", view.host, "--unshare-cgroup-try"]
     command += [] if view.has_network else ["--unshare-net"]
@@ -77,7 +76,7 @@ def _bwrap(path: str, view: View, filter_file: int | None) -> list[str]:
         command += _shown(place)
         made |= {*above, place.path}
         bound |= {place.path} if place.kind in _BIND else set()
-    command += [] if filter_file is None else ["--seccomp", str(filter_file)]
+    command += ["--seccomp", str(filter_file)]
     return [*command, "--remount-ro", "/", "--chdir", view.directory, "--"]
 
 
@@ -93,7 +92,7 @@ def _shown(place: Place) -> list[str]:
     return [_BIND[place.kind], place.path, place.path]
 
 
-def _unshare(path: str, view: View, filter_file: int | None) -> list[str]:
+def _unshare(path: str, view: View, filter_file: int) -> list[str]:
     told = {
         "places": [[one.kind, one.path, one.target, one.size_bytes] for one in view.places()],
         "settings": kernel_settings() if view.has_proc else [],

@@ -11,7 +11,7 @@ from collections.abc import Mapping  # noqa: TC003 - fields are read by their ty
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qgate.checks import area_of, line_of
+from qgate.checks import line_of
 from qgate.measure.measurement import Comparison
 from qgate.records import (
     Artifact,
@@ -250,13 +250,13 @@ class Ledger:
         Args:
             artifact_id: whose rows.
             reason: why none of them can be believed.
-            but: areas of rows that stay.
+            but: rows that stay.
 
         Returns:
             Whether there was one.
         """
         records = self._records[artifact_id]
-        lost = [check for check in records if area_of(check) not in but]
+        lost = [check for check in records if check not in but]
         for check in lost:
             message = f"{check}: {reason}"
             records[check] = Record(name=check, verdict=Verdict.ERROR, message=message)

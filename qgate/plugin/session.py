@@ -249,15 +249,19 @@ class GateSession:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Enter the row into the account, and the account onto the disk."""
-        has_no_row = report.when != "call" and report.passed
-        if self.files is None or has_no_row:
+        """Enter the row into the account, and the account onto the disk.
+
+        A worker's own account is for its later rows: they ask what became of a leading one.
+        """
+        if report.when != "call" and report.passed:
             return
         row = transport.receive(report)
-        if row is not None:
+        if row is None:
+            return
+        self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
+        if self.files is not None:
             for note in row.subject.notes if row.subject else ():
                 self._note(note)
-            self.ledger.enter(row.artifact_id, row.record, row.subject, report.nodeid)
             self.files.keep(self.report())
 
     def _note(self, note: str) -> None:
@@ -313,6 +317,8 @@ class GateSession:
 
     def _disbelieve_changed(self, session: pytest.Session) -> None:
         """Make errors of rows whose files are no longer those that the run began with."""
+        from qgate.measure.integrity.rows import OF_OWN_FILES
+
         files, reference = self.measurer.children.files, self.plan.reference
         gated = [one.artifact for one in self.plan.artifacts]
         lost: list[bool] = []
@@ -327,7 +333,7 @@ class GateSession:
                 files.require_unchanged(reference, digest)
             except errors.ArtifactError as error:
                 reason = f"reference {error}"
-                lost += [self.ledger.disbelieve(a.id, reason, but=["integrity"]) for a in gated]
+                lost += [self.ledger.disbelieve(a.id, reason, but=OF_OWN_FILES) for a in gated]
         if any(lost) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -360,7 +366,9 @@ class GateSession:
             except KeyboardInterrupt:
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
                 outcome = upload.postpone(report, uri, "the upload was interrupted")
-        return upload_line(outcome, _shown(self.options, report))
+        # with its login, which no report holds; MLFLOW_TRACKING_URI is read by the command, too
+        is_lost = self.options.mlflow_uri is not None and outcome.uri != uri
+        return upload_line(outcome, _shown(self.options, report), "URI" if is_lost else "")
 
     def pytest_unconfigure(self) -> None:
         """End the reference's child; leave the process's signals as they were."""

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 import stat
 import tempfile
 from dataclasses import dataclass, field
@@ -86,12 +87,24 @@ def _own(path: Path) -> bytes:
         _make(path)
     with os.fdopen(open_unlinked(path), "rb") as file:
         found = os.fstat(file.fileno())
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        if found.st_uid != os.geteuid():
+            raise PermissionError(0, _of_another(path, found.st_uid), str(path))
+        if stat.S_IMODE(found.st_mode) & 0o077:
             raise PermissionError(0, "others can read or write it; expected mode 0600", str(path))
         secret = file.read(_MOST)
     if len(secret) < _LEAST:
         raise OSError(0, f"got {len(secret)} bytes; expected at least {_LEAST}", str(path))
     return secret
+
+
+def _of_another(path: Path, owner: int) -> str:
+    """The owner keeps his key: a second one lies in a data directory beside it."""
+    user = os.geteuid()
+    beside = shlex.quote(str(path.parents[1] / f"uid-{user}"))
+    return (
+        f"got a file of uid {owner}; expected one of uid {user}, who runs this. For a key of"
+        f" your own type: export XDG_DATA_HOME={beside}"
+    )
 
 
 def _make(path: Path) -> None:

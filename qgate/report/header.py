@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,16 @@ def _bound(bound: float, unit: str) -> str:
     return format_bound(bound, unit) if unit in _AS_WRITTEN else format_value(bound, unit)
 
 
-def upload_line(outcome: UploadOutcome, report: str) -> str:
-    """Where the run is in MLflow, or how to send it again."""
+def upload_line(outcome: UploadOutcome, report: str, store: str = "") -> str:
+    """Where the run is in MLflow, or what sends it again.
+
+    Args:
+        outcome: of the upload.
+        report: the path of the report.
+        store: what stands for an address that the report does not hold; empty where it does.
+    """
     if outcome.uploaded:
         return f"mlflow: {escape_line(outcome.uri)}, run {outcome.parent_run_id}"
-    again = f"qgate upload {report}"
+    named = ("--uri", store) if store else ()
+    again = escape_line(shlex.join(["qgate", "upload", report, *named]))
     return f"mlflow: not uploaded ({escape_line(outcome.reason or '')}). Send it again: {again}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import selectors
@@ -90,6 +91,8 @@ class Renderer:
             MeasurementError: it takes too much time, memory or text, its process ended, or there is
                 no directory for one.
         """
+        if self._chat in _endless():
+            raise _late()
         self._left_s += _A_CHAT_S * len(chats)
         lines: list[object] = [] if self._child else [_told(self._chat)]
         lines.append(
@@ -101,7 +104,11 @@ class Renderer:
         )
         deadline = time.monotonic() + self._left_s
         asked = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-        answer = _exchange(self._started(), asked, deadline)
+        try:
+            answer = _exchange(self._started(), asked, deadline)
+        except TimeoutError:
+            _endless().add(self._chat)
+            raise _late() from None
         self._left_s = deadline - time.monotonic()
         return _read(answer, len(chats))
 
@@ -137,7 +144,11 @@ def _start(directory: Path) -> subprocess.Popen[bytes]:
 
 
 def _exchange(child: subprocess.Popen[bytes], asked: bytes, deadline: float) -> bytes:
-    """Write lines and read one, no more of it than is wanted and no longer than allowed."""
+    """Write lines and read one, no more of it than is wanted and no longer than allowed.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
     into, out = cast("FileIO", child.stdin), cast("FileIO", child.stdout)
     left, heard = memoryview(asked), bytearray()
     with selectors.DefaultSelector() as selector:
@@ -146,7 +157,7 @@ def _exchange(child: subprocess.Popen[bytes], asked: bytes, deadline: float) -> 
         while not heard.endswith(b"\n"):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise _refusal(f"no text within {_LONGEST_S:g} s")
+                raise TimeoutError
             for key, _ in selector.select(left_s):
                 if key.fileobj is out:
                     heard += _hear(child, out)
@@ -195,6 +206,16 @@ def _refusal(got: str) -> MeasurementError:
         f"chat template cannot be applied: got {got}; expected a template that renders a chat."
         " Mend it, or ask without it"
     )
+
+
+def _late() -> MeasurementError:
+    return _refusal(f"no text within {_LONGEST_S:g} s")
+
+
+@functools.cache
+def _endless() -> set[Chat]:
+    """Templates that did not end in this process: whoever asks for one again need not wait."""
+    return set()
 
 
 def main() -> None:

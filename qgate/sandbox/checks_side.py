@@ -32,6 +32,7 @@ class Client:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._classes: dict[int, type[BaseException]] = {}
+        self._objects: dict[int, Remote] = {}
         self.is_broken = False
         self.needs = ""
         """What of the checks needs the program in their own process."""
@@ -77,7 +78,11 @@ class Client:
             return self._class(*content)
         if tag != "object" or type(content) is not int:
             raise Broken
-        return Remote(self, content)
+        return self._remote(content)
+
+    def _remote(self, number: int) -> Remote:
+        """One for each number: the same object of the program is the same here."""
+        return self._objects.setdefault(number, Remote(self, number))
 
     def _class(self, name: object, own: object, number: object) -> type[BaseException]:
         """An exception of Python's own by its name, or a new one for one of the program's."""
@@ -89,9 +94,20 @@ class Client:
         if type(number) is not int or type(name) is not str:
             raise Broken
         if number not in self._classes:
-            told = {"__str__": lambda error: error._said, "__module__": "program"}
+            told = {
+                "__str__": lambda error: error._said,
+                "__getattr__": lambda error, wanted: self._attribute(error, wanted),
+                "__module__": "program",
+            }
             self._classes[number] = type(name, (base,), told)
         return self._classes[number]
+
+    def _attribute(self, error: BaseException, name: str) -> Any:  # noqa: ANN401 - any value
+        """What an exception of the program's has besides its arguments."""
+        raised = vars(error).get("_object")
+        if raised is None or name.startswith("_"):  # of this side, or of Python's
+            raise AttributeError(name)
+        return self.ask("getattr", raised, name)
 
     def _error(self, answer: Mapping[str, Any]) -> BaseException:
         kind, said = self._class(*answer["raised"]), str(answer["said"])
@@ -100,7 +116,10 @@ class Client:
             error = kind(*values)
         except Exception:  # noqa: BLE001 - some want other arguments than they keep
             error = kind()
-        vars(error).update(_said=said, _place=str(answer["place"]))
+        number = answer["object"]
+        if type(number) is not int:
+            raise Broken
+        vars(error).update(_said=said, _place=str(answer["place"]), _object=self._remote(number))
         return error
 
 
@@ -185,7 +204,8 @@ def _comparing(name: str) -> Callable[..., Any]:
     return apply
 
 
-for _name in (*OTHER, "copy", "iter", "next", "len", "str", "repr", "bool"):
+_ASKED = ("copy", "iter", "next", "len", "str", "repr", "bool", "float", "int", "round", "format")
+for _name in (*OTHER, *_ASKED):
     setattr(Remote, f"__{_name}__", _asking(_name))
 for _name in BINARY:
     setattr(Remote, f"__{_name.strip('_')}__", _comparing(_name))
@@ -205,6 +225,8 @@ class Names(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:  # noqa: ANN401 - any value
         if hasattr(builtins, name) and name != self._checks["entry"]:
+            if name == "type" and name in self._checks["called"]:
+                return self._type
             raise KeyError(name)
         judges = self._checks["judges"]
         if name in self._checks["called"] and name not in judges and not hasattr(builtins, name):
@@ -215,3 +237,11 @@ class Names(dict[str, Any]):
         module, _, inner = judges[name].partition(":")
         judge = __import__(module)
         return getattr(judge, inner) if inner else judge
+
+    def _type(self, *given: Any) -> Any:  # noqa: ANN401 - any value
+        """`type`, where the checks do nothing with it but call it: of objects the program's class.
+
+        By its own word, which is a number at most: never a class of Python's.
+        """
+        is_theirs = len(given) == 1 and type(given[0]) is Remote
+        return self._client.ask("type", *given) if is_theirs else type(*given)

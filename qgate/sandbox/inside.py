@@ -33,16 +33,12 @@ _MODULE = "program"
 `exec` of Hugging Face's code_eval."""
 _LONGEST = 300
 """Characters of what a program's exception says."""
-_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DUMPABLE = 38, 22, 2, 4
-"""PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_DUMPABLE of prctl(2)."""
+_DUMPABLE = 4
+"""PR_SET_DUMPABLE of prctl(2)."""
 _INTERRUPT = 2
 """SIGINT; the module `signal` takes as long to import as all else that checks need."""
 NEEDS = "needs one process: "
 """Said in place of a verdict where checks cannot be run apart after all."""
-
-
-class _Filter(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
 def main(job_file: int) -> None:
@@ -53,7 +49,6 @@ def main(job_file: int) -> None:
         os.set_inheritable(number, False)
     _become(job["user"])
     _limit(job["limits"])
-    _refuse(bytes.fromhex(job["filter"]))
     os.write(verdict_file, b"began\n")
     if job["checks_file"] is None:
         _run_whole(job)
@@ -196,16 +191,6 @@ def _limit(limits: dict[str, int]) -> None:
         # a second more to die of SIGXCPU, which says what it is, before SIGKILL comes
         last = bound + 1 if name == "RLIMIT_CPU" and hard == resource.RLIM_INFINITY else bound
         resource.setrlimit(kind, (bound, last))
-
-
-def _refuse(code: bytes) -> None:
-    """Install the filter of system calls; nothing that is started later gets rid of it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    program = _Filter(len(code) // 8, code)
-    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(
-        _SECCOMP, _FILTER, ctypes.byref(program), 0, 0
-    ):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def _module() -> dict[str, Any]:

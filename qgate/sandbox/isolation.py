@@ -60,10 +60,10 @@ class Isolation:
     is_root: bool
     """The caller is root and the program becomes somebody else."""
 
-    def command(self, limits: Limits, job_file: int) -> list[str]:
-        """The command line of one sandbox; `job_file` is inherited by it."""
+    def command(self, limits: Limits, job_file: int, filter_file: int) -> list[str]:
+        """The command line of one sandbox; both files are inherited by it."""
         python = [interpreter(), "-s", "-S", "-P", "-B", "-c", _source("inside")]
-        return [*self.tool.command(self._view(limits)), *python, str(job_file)]
+        return [*self.tool.command(self._view(limits), filter_file), *python, str(job_file)]
 
     def user(self) -> int | None:
         """Who the program becomes: another one each time, so that no two share a limit."""

@@ -10,6 +10,8 @@ cheat. Checks need the program in their own process where they
 - seed the global generator of random numbers, which the program may draw from;
 - hand the program what is no plain data (a function, an object of their own), which shows when
   they run;
+- have an object of the program's decide by its own word: they enter it by `with`, or keep what a
+  class of its has made under a name and then look into that by `in` or reckon with it and a number;
 - name nothing but several functions of Python's own, of which any could be what is checked.
 
 All others run apart. There, a module of the standard library that the checks use by the program's
@@ -28,7 +30,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 _PURE = frozenset(
     (
@@ -105,6 +107,8 @@ def _not_pure(node: ast.Import | ast.ImportFrom) -> str:
 def _apart(checks: str, tree: ast.Module, nodes: list[ast.AST]) -> Apart | str:
     foreign = _foreign(checks)
     own = {name for name in foreign if hasattr(builtins, name)} - _ERRORS
+    if used_with := _decides(nodes, foreign - own):
+        return used_with
     is_of_own = foreign <= own | _ERRORS
     if is_of_own and len(own) > 1:
         return f"name nothing but {', '.join(sorted(own))}"
@@ -121,6 +125,47 @@ def _apart(checks: str, tree: ast.Module, nodes: list[ast.AST]) -> Apart | str:
         judges={**{name: name for name in modules}, **_JUDGES},
         entry=next(iter(own), "") if is_of_own else "",
     )
+
+
+def _decides(nodes: list[ast.AST], foreign: set[str]) -> str:
+    """How the checks leave a judgement to an object of the program's; empty where they do not.
+
+    That it is an object, and no list that a function should have returned, is known by the name of
+    a class: `Trie`, not `Find_Max`. What is never kept under a name may be either.
+    """
+    made = _names(name for node in nodes for name in _kept(node, foreign)).keys()
+    for node in nodes:
+        if isinstance(node, ast.With | ast.AsyncWith):
+            return "use with"
+        if isinstance(node, ast.Compare):
+            pairs = zip(node.ops, node.comparators, strict=True)
+            if any(isinstance(op, ast.In | ast.NotIn) and _is_one(one, made) for op, one in pairs):
+                return "look into an object by in"
+        elif isinstance(node, ast.BinOp):
+            sides = (node.left, node.right)
+            if any(map(_is_number, sides)) and any(_is_one(side, made) for side in sides):
+                return "reckon with an object and a number"
+    return ""
+
+
+def _kept(node: ast.AST, foreign: Container[str]) -> list[ast.expr]:
+    """Where a statement keeps what a class of the program's has made."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+        return []
+    made = node.value.func if isinstance(node.value, ast.Call) else None
+    name = made.id if isinstance(made, ast.Name) else "_"
+    if name not in foreign or not name[0].isupper() or "_" in name:
+        return []
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _is_one(node: ast.AST, names: Container[str]) -> bool:
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def _is_number(node: ast.expr) -> bool:
+    found = node.operand if isinstance(node, ast.UnaryOp) else node
+    return isinstance(found, ast.Constant) and isinstance(found.value, int | float | complex)
 
 
 def _names(nodes: Iterable[ast.AST]) -> Counter[str]:

@@ -22,6 +22,12 @@ _DEEPEST = 100
 _SMALL = 1 << 53
 _HEADER_BYTES = 4
 _MANY: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
+
+
+def _time(value: Any) -> list[object]:  # noqa: ANN401 - of a time or a datetime
+    return [value.hour, value.minute, value.second, value.microsecond, value.tzinfo]
+
+
 _VALUES: dict[str, Callable[[Any], list[object]]] = {
     "builtins.bytearray": lambda value: [bytes(value)],
     "builtins.complex": lambda value: [value.real, value.imag],
@@ -33,6 +39,9 @@ _VALUES: dict[str, Callable[[Any], list[object]]] = {
     "decimal.Decimal": lambda value: [str(value)],
     "fractions.Fraction": lambda value: [value.numerator, value.denominator],
     "datetime.date": lambda value: [value.year, value.month, value.day],
+    "datetime.datetime": lambda value: [value.year, value.month, value.day, *_time(value)],
+    "datetime.time": lambda value: _time(value),
+    "datetime.timezone": lambda value: list(value.__getinitargs__()),
     "datetime.timedelta": lambda value: [value.days, value.seconds, value.microseconds],
 }
 """What makes each value again; subclasses are other types."""
@@ -103,9 +112,15 @@ def encode(value: Any, other: Callable[[Any], object], depth: int = 0) -> object
     if kind is dict:
         return {"dict": [[encode(one, other, depth + 1) for one in pair] for pair in value.items()]}
     name = _name_of(kind)
-    if name in _VALUES:
+    if name in _VALUES and _has_plain_zone(value):
         return {name: [encode(one, other, depth + 1) for one in _VALUES[name](value)]}
     return other(value)
+
+
+def _has_plain_zone(value: Any) -> bool:  # noqa: ANN401 - a value of any kind
+    """Whether it is no time, or one whose zone is plain data, too."""
+    zone = getattr(value, "tzinfo", None)
+    return zone is None or _name_of(type(zone)) == "datetime.timezone"
 
 
 def is_plain(kind: type) -> bool:

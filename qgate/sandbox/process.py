@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgate.confinement.seccomp import filter_for
+from qgate.confinement.tools import filter_file
 from qgate.errors import MeasurementError
 from qgate.sandbox.isolation import ENVIRONMENT
 
@@ -144,6 +145,7 @@ def _start(
         word.into.write(token)
         checks = None if apart is None else {"code": program.checks, **dataclasses.asdict(apart)}
         checks_file = _file(stack, checks)
+        refused = stack.enter_context(filter_file(filter_for(platform.machine()))).fileno()
         job_file = _file(
             stack,
             {
@@ -154,18 +156,17 @@ def _start(
                 "modules": {} if apart is None else _modules(),
                 "user": isolation.user(),
                 "limits": _resources(limits, processes=1 if apart is None else 2),
-                "filter": filter_for(platform.machine()).hex(),
             },
         )
         try:
             return subprocess.Popen(
-                isolation.command(limits, job_file),
+                isolation.command(limits, job_file, refused),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
                 env=dict(ENVIRONMENT),
-                pass_fds=(job_file, checks_file, word.out.fileno(), verdict.fileno()),
+                pass_fds=(job_file, refused, checks_file, word.out.fileno(), verdict.fileno()),
                 start_new_session=True,
             )
         except OSError as error:

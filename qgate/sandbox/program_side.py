@@ -55,6 +55,7 @@ class Program:
             **{name: getattr(operator, name) for name in (*BINARY, *OTHER)},
             **{one.__name__: one for one in (getattr, setattr, delattr, iter, next, len)},
             **{one.__name__: one for one in (str, repr, bool, hash, isinstance, issubclass)},
+            **{one.__name__: one for one in (type, float, int, round, format)},
             "call": lambda called, *values, **named: called(*values, **named),
             "copy": lambda value: __import__("copy").copy(value),
             "deepcopy": lambda value: __import__("copy").deepcopy(value),
@@ -129,11 +130,14 @@ class Program:
             said = str(error)
         except BaseException:  # noqa: BLE001 - __str__ is the program's own
             said = ""
+        name, own = self._error(kind)
         return {
-            "raised": [*self._error(kind), self._number(kind)],
+            "raised": [name, own, self._number(kind)],
             "with": encode(list(error.args), lambda _: said[:_LONGEST]),
             "said": said[:_LONGEST],
             "place": self._place(error),
+            # of Python's own nothing more is asked, and it would keep its frames
+            "object": self._number(kind if name == own else error),
         }
 
 

@@ -131,6 +131,25 @@ def test_what_the_store_has_to_say_is_said(
     assert note.startswith("store: nothing is kept for later runs: no key to sign it with (")
 
 
+def test_what_is_required_of_confining_holds_without_thresholds_too(
+    calibrate: Callable[..., Outcome],
+    project: Project,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project.write("pytest.ini", "[pytest]\nqgate_confine = require\n")
+    (tmp_path / "no-programs").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
+
+    line = line_of(calibrate(toy, "--runtime", "fake"))
+
+    assert line.startswith(
+        "qgate_confine: the runtime cannot be confined: got bwrap: not installed"
+    )
+    assert not (project.directory / ".qgate" / "noise.json").exists()
+
+
 def test_nothing_is_written_into_a_model_directory(
     calibrate: Callable[..., Outcome], project: Project
 ) -> None:

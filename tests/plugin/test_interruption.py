@@ -113,6 +113,20 @@ def test_the_upload_is_given_up_and_the_table_is_there(
     assert seen.report()["mlflow"] == mlflow
 
 
+@pytest.mark.parametrize("login", ["", "me:secret@"])
+def test_an_address_whose_login_no_report_holds_is_named_again(
+    project: Project, toys: Callable[..., Path], login: str
+) -> None:
+    """By the option; the report keeps the address without its login."""
+    gate = [*gating(toys(good=Toy()))[:2], f"--qgate-mlflow-uri=http://{login}127.0.0.1:9"]
+    seen = project.pytest(*gate, "-m", "integrity")
+
+    (own,) = seen.own_reports()
+    again = f"qgate upload .qgate/reports/{own.name}" + (" --uri URI" if login else "")
+    assert f"mlflow: not uploaded (Connection refused). Send it again: {again}" in seen.lines
+    assert "secret" not in seen.text
+
+
 def heed_signals() -> None:
     """A shell's background job is told to ignore Ctrl-C, and tests may run in one."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

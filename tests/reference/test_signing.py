@@ -103,6 +103,23 @@ def test_what_is_no_key_of_this_user_s_alone_is_not_used(tmp_path: Path, fault: 
     assert len({secret, first.secret, second.secret}) == 3
 
 
+def test_a_key_of_another_owner_is_told_by_both_numbers_and_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a home"
+    secret = find_key(own(home)).secret
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 7)
+
+    key = find_key(own(home))
+
+    owner, user = os.getuid(), os.getuid() + 7
+    assert key.problem == (
+        f"{at(home)}: got a file of uid {owner}; expected one of uid {user}, who runs this. For a"
+        f" key of your own type: export XDG_DATA_HOME='{home}/uid-{user}'"
+    )
+    assert key.secret != secret
+
+
 def test_where_there_is_no_home_it_goes_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
@@ -126,8 +127,14 @@ def _wait_for(address: str) -> None:
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[http.server.BaseHTTPRequestHandler, bytes], None]) -> Iterator[str]:
-    """A server that answers each request as it is told to, with the request's body."""
+def serve(
+    answer: Callable[[http.server.BaseHTTPRequestHandler, bytes], None],
+    context: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """A server that answers each request as it is told to, with the request's body.
+
+    With a context it speaks TLS, and each connection shakes hands when it is first read.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -141,8 +148,12 @@ def serve(answer: Callable[[http.server.BaseHTTPRequestHandler, bytes], None]) -
             return
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import dataclasses
 
 from qgate.records import Limit, SourceLine
-from qgate.report.header import limits_listing
+from qgate.report.header import limits_listing, upload_line
+from qgate.report.mlflow.runs import UploadOutcome
 
 
 def _limit(check: str, line: int, rule: str = "certify", **bounds: float) -> Limit:
@@ -47,3 +48,12 @@ def test_without_long_names_the_listing_is_narrow() -> None:
 
 def test_no_artifacts_have_no_limits() -> None:
     assert limits_listing({}) == []
+
+
+def test_what_sends_a_report_again_can_be_typed() -> None:
+    lost = UploadOutcome(uri="http://host", uploaded=False, reason="HTTP 500")
+
+    told = [upload_line(lost, report, store) for report, store in (("my report", ""), ("r", "URI"))]
+
+    before = "mlflow: not uploaded (HTTP 500). Send it again: qgate upload"
+    assert told == [f"{before} 'my report'", f"{before} r --uri URI"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from qgate.report.mlflow.server_check import find_outage
 from qgate.report.mlflow.upload import postpone, upload_in_child
 from qgate.report.report_file import read, write
 from qgate.untrusted.work_folder import sweep_temporary
@@ -207,7 +212,6 @@ def test_a_server_that_answers_everything_with_nothing_has_deleted_no_experiment
 
 CODES = {
     500: "HTTP 500",
-    401: "HTTP 401. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN",
     404: "HTTP 404. Is this the address of an MLflow server?",
 }
 
@@ -218,6 +222,76 @@ def test_a_server_that_answers_with_an_error_costs_seconds(
 ) -> None:
     with serve(lambda request, _: say(request, b"", code)) as uri:
         assert _lose(path, _get_port(uri)) == reason
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_server_that_lets_nobody_in_is_told_in_a_line_that_names_the_login(
+    path: Path, code: int
+) -> None:
+    with serve(lambda request, _: say(request, b"no", code)) as uri:
+        reason = _lose(path, _get_port(uri), UPLOAD_DEADLINE_S)
+
+    assert reason.startswith(
+        f"HTTP {code}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+        " (MlflowException: API request to endpoint "
+    )
+    assert reason.endswith("Response body: 'no')")
+
+
+def test_a_login_that_mlflow_alone_knows_lets_it_in(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its file of credentials; what fails afterwards is told as it is."""
+    known = tmp_path / ".mlflow" / "credentials"
+    known.parent.mkdir()
+    known.write_text("[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    login = f"Basic {base64.b64encode(b'me:secret').decode()}"
+
+    def answer(request: http.server.BaseHTTPRequestHandler, _: bytes) -> None:
+        address = urlsplit(request.path)
+        if request.headers["Authorization"] != login:
+            say(request, b"", 401)
+        elif address.path.endswith("experiments/get-by-name"):
+            (name,) = parse_qs(address.query)["experiment_name"]
+            found = {"experiment_id": "1", "name": name, "lifecycle_stage": "active"}
+            say(request, json.dumps({"experiment": found}).encode())
+        else:
+            say(request, b"the next one", 418)
+
+    with serve(answer) as uri:
+        outcome = upload_in_child(path, uri, UPLOAD_DEADLINE_S)
+
+    assert outcome.reason is not None
+    assert "the next one" in outcome.reason
+    assert "401" not in outcome.reason
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_who_asks_for_a_client_s_certificate_is_left_to_mlflow(tmp_path: Path) -> None:
+    own = tmp_path / "own.pem"
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2")
+    subprocess.run(
+        ["openssl", *made, "-keyout", own, "-out", tmp_path / "certificate"],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "certificate", own)
+    context.verify_mode = ssl.CERT_REQUIRED
+    environ = {"MLFLOW_TRACKING_INSECURE_TLS": "true"}
+    certified = {**environ, "MLFLOW_TRACKING_CLIENT_CERT_PATH": str(own)}
+
+    with serve(lambda request, _: say(request, b"{}"), context) as uri:
+        left, told = find_outage(uri, certified), find_outage(uri, environ)
+        untrusted = find_outage(uri, {**certified, "MLFLOW_TRACKING_INSECURE_TLS": "false"})
+
+    assert left is not None
+    assert not left.is_final
+    assert told is not None
+    assert told.is_final
+    assert untrusted is not None
+    assert untrusted.is_final
 
 
 @pytest.mark.alone

@@ -348,6 +348,48 @@ SOUNDLY = {
         "assert math.isclose(root(4), 2)\nassert isclose(root(9), 3)\n",
     ),
     "a name of Python's own": ("def sum(a, b): return a + b\n", "assert sum(10, 15) == 25\n"),
+    "times": (
+        "import datetime\n"
+        "utc = datetime.timezone.utc\n"
+        "def moment(): return datetime.datetime(2024, 2, 29, 23, 59, 58, 7)\n"
+        "def late(): return datetime.time(23, 59, tzinfo=utc)\n"
+        "def odd():\n    class Zone(datetime.tzinfo): pass\n"
+        "    return datetime.datetime(2024, 1, 1, tzinfo=Zone())\n"
+        "def abroad(moment): return moment.replace(tzinfo=datetime.timezone("
+        "datetime.timedelta(hours=2), 'there'))\n",
+        "import datetime\nutc = datetime.timezone.utc\n"
+        "assert moment() == datetime.datetime(2024, 2, 29, 23, 59, 58, 7)\n"
+        "assert late() == datetime.time(23, 59, tzinfo=utc) and late().tzinfo is utc\n"
+        "there = abroad(datetime.datetime(2024, 1, 1, 2))\n"
+        "assert there == datetime.datetime(2024, 1, 1, tzinfo=utc) and there.tzname() == 'there'\n"
+        "assert odd().year == 2024\n",
+    ),
+    "objects that are the same": (
+        "class Only:\n    made = None\n"
+        "    def __new__(cls):\n        cls.made = cls.made or object.__new__(cls)\n"
+        "        return cls.made\n"
+        "def make(): return Only()\ndef other(): return object()\n",
+        "assert make() is make() and make() is Only.made and other() is not other()\n"
+        "assert type(make()) == Only and type(make()) is Only and type(3) is int\n",
+    ),
+    "objects as numbers and texts": (
+        "class Half:\n    def __float__(self): return 0.5\n    def __int__(self): return 0\n"
+        "    def __round__(self, digits=0): return 0.5 if digits else 1\n"
+        "    def __format__(self, how): return how + '!'\n"
+        "def half(): return Half()\n",
+        "import math\nassert float(half()) == 0.5 and int(half()) == 0 and round(half()) == 1\n"
+        "assert round(half(), 1) == 0.5 and f'{half():x}' == 'x!' and math.isclose(half(), 0.5)\n",
+    ),
+    "attributes of exceptions": (
+        "class Refused(Exception):\n"
+        "    def __init__(self, code):\n        super().__init__('no')\n"
+        "        self.code, self.more = code, [code]\n"
+        "    def double(self): return 2 * self.code\n"
+        "def refuse(x): raise Refused(x)\n",
+        "try:\n    refuse(3)\n    assert False\nexcept Refused as error:\n"
+        "    assert error.code == 3 and error.more == [3] and error.double() == 6\n"
+        "    assert error.args == ('no',) and not hasattr(error, 'less')\n",
+    ),
     "a large answer": (
         "def many(n): return list(range(n))\n",
         "assert many(200000)[-1] == 199999\n",
@@ -366,6 +408,44 @@ def test_sound_programs_pass_apart(graded: Graded) -> None:
     assert {name: one.in_one_process for name, one in ended.items() if one.in_one_process} == {}
 
 
+WORD_ALONE = {
+    "float": "assert float(keep(2)) == 3.5",
+    "int": "assert int(keep(2)) == 3",
+    "round": "assert round(keep(2), 1) == 3.5",
+    "isclose": "import math\nassert math.isclose(keep(2), 3.5)",
+    "format": "assert f'{keep(2):.1f}' == '3.5'",
+    "power": "assert keep(2) ** 2 == 12.25",
+    "times": "assert 2 * keep(2) == 7.0",
+    "less": "assert abs(3.5 - keep(2)) < 1e-6",
+    "in": "assert 3.5 in keep(2)",
+    "in a name": "found = keep(2)\nassert 3.5 in found and 2 * found == 7.0",
+    "in a function's with the name of no class": "found = Keep_It(2)\nassert 3.5 in found",
+    "type": "assert type(keep(2)) is float",
+    "equal type": "assert type(keep(2)) == float",
+    "identity": "expected = 3.5\nassert keep(expected) is expected",
+    "identity in a list": "assert [keep(2)] == [3.5]",
+    "an attribute": "try:\n    refuse()\nexcept Exception as error:\n    assert error.code == 3.5",
+}
+ANYTHING = (
+    EQUAL
+    + "    def __contains__(self, one): return True\n"
+    + "    def __float__(self): return 0.0\n    def __int__(self): return 0\n"
+    + "    def __round__(self, *_): return self\n    def __format__(self, _): return Text()\n"
+    + "    def __mul__(self, _): return self\n    __rmul__ = __pow__ = __rsub__ = __mul__\n"
+    + "    @property\n    def __class__(self): return float\n"
+    + "class Text(str):\n    def __eq__(self, other): return True\n"
+    + "class Refused(Exception):\n    code = Equal()\n    def __eq__(self, other): return True\n"
+    + "def keep(*_): return Equal()\nKeep_It = keep\ndef refuse(): raise Refused\n"
+)
+
+
+def test_what_an_object_says_of_itself_passes_for_no_value(graded: Graded) -> None:
+    ended = graded(*((ANYTHING, check) for check in WORD_ALONE.values()))
+
+    assert [name for name, one in zip(WORD_ALONE, ended, strict=True) if one.passed] == []
+    assert {one.in_one_process for one in ended} == {""}
+
+
 DO = "def do(f, *given): return f(*given)\n"
 TOGETHER = {
     "a function as an argument": (DO, "assert do(lambda x: x + 1, 2) == 3"),
@@ -378,6 +458,20 @@ TOGETHER = {
         "import random\nrandom.seed(1)\nfirst = do()\nrandom.seed(1)\nassert do() == first",
     ),
     "use globals": (DO, "assert 'do' in globals()"),
+    "use with": (
+        "class Door:\n    def __enter__(self): return 3\n    def __exit__(self, *_): return True\n",
+        "with Door() as number:\n    assert number == 3\n    raise ValueError\n",
+    ),
+    "look into an object by in": (
+        "class Trie:\n    def __contains__(self, word): return word == 'a'\n",
+        "trie = Trie()\nassert 'a' in trie and 'b' not in trie\n",
+    ),
+    "reckon with an object and a number": (
+        "class Vector:\n    def __init__(self, x): self.x = x\n"
+        "    def __rmul__(self, by): return Vector(self.x * by)\n"
+        "    def __pow__(self, by): return self.x ** by\n",
+        "vector = Vector(3)\nassert (2 * vector).x == 6 and vector ** 2 == 9\n",
+    ),
     "use sys": (
         "import sys\ndef do(): return sys.getrecursionlimit()",
         "sys.setrecursionlimit(4321)\nassert do() == 4321",

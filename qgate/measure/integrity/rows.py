@@ -27,6 +27,8 @@ _HF: Mapping[str, Callable[[Artifact], Finding]] = MappingProxyType(
         "integrity.weights": integrity_hf.check_weights,
     }
 )
+OF_OWN_FILES = tuple(_HF)
+"""Rows that look at the artifact's files alone, of any format; others read the reference."""
 
 
 def find(

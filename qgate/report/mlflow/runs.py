@@ -89,17 +89,19 @@ def upload(
     """
     session_id = content.get_session_id(report)
     outage = find_outage(uri, os.environ)
-    if outage:
-        raise UploadError(outage)
+    if outage and outage.is_final:
+        raise UploadError(outage.reason)
     try:
         with _alone_with_session(report_path, session_id, lock_deadline_s):
             session = _open_session(report, uri, lock_deadline_s, tell)
+            outage = None  # mlflow got in
             parent = session.upload(report, report_path)
     except QGateError:
         raise
     # mlflow, its stores and their drivers raise whatever they like; no verdict may hang on it
     except Exception as error:
-        raise UploadError(f"{type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__}: {error}"
+        raise UploadError(f"{outage.reason} ({said})" if outage else said) from error
     return UploadOutcome(
         uri=strip_uri(uri),
         uploaded=True,

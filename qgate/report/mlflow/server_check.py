@@ -2,8 +2,9 @@
 
 mlflow's own client waits four minutes for a server that is down, and takes an empty answer for any
 other. One small request by the standard library, with a deadline over everything (name resolution,
-each address, a reply that drips), tells it in seconds: refused, silent, broken and locked servers,
-and what is no MLflow server.
+each address, a reply that drips), tells it in seconds: refused, silent and broken servers, and what
+is no MLflow server. Of a locked one mlflow's client may have the key: it knows a file of
+credentials, plug-ins, netrc, signatures of AWS and client certificates.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -31,10 +34,24 @@ _DRIP = 1.5
 _MOST_BYTES = 1 << 20
 _PATH = "/api/2.0/mlflow/experiments/search?max_results=1"
 _TRUE = ("1", "true")
+_LOGIN = ". Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN"
+_HINTS: Mapping[int, str] = MappingProxyType(
+    {401: _LOGIN, 403: _LOGIN, 404: ". Is this the address of an MLflow server?"}
+)
 
 
-def find_outage(uri: str, environ: Mapping[str, str]) -> str | None:
-    """Return why the server at `uri` cannot be used, in one line; None where it answers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """Why a server cannot be used."""
+
+    reason: str
+    """One line."""
+    is_final: bool = True
+    """False where mlflow's client may get in all the same."""
+
+
+def find_outage(uri: str, environ: Mapping[str, str]) -> Outage | None:
+    """Return why the server at `uri` cannot be used; None where it answers.
 
     Stores that are no http server are not asked: their first call fails at once. A server is waited
     for as long as mlflow's client will wait for each of its answers.
@@ -42,7 +59,7 @@ def find_outage(uri: str, environ: Mapping[str, str]) -> str | None:
     if urlsplit(uri).scheme not in ("http", "https"):
         return None
     timeout_s = _get_timeout_s(environ)
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Outage | None] = queue.SimpleQueue()
     # A daemon: resolving a name cannot be interrupted, and must not outlive the deadline.
     ask = threading.Thread(
         target=lambda: answers.put(_find_fault(uri, environ, timeout_s)), daemon=True
@@ -51,7 +68,7 @@ def find_outage(uri: str, environ: Mapping[str, str]) -> str | None:
     try:
         return answers.get(timeout=_DRIP * timeout_s)
     except queue.Empty:
-        return f"no answer within {_DRIP * timeout_s:g} s"
+        return Outage(reason=f"no answer within {_DRIP * timeout_s:g} s")
 
 
 def _get_timeout_s(environ: Mapping[str, str]) -> float:
@@ -63,24 +80,33 @@ def _get_timeout_s(environ: Mapping[str, str]) -> float:
     return timeout_s if is_usable else _TIMEOUT_S
 
 
-def _find_fault(uri: str, environ: Mapping[str, str], timeout_s: float) -> str | None:
+def _find_fault(uri: str, environ: Mapping[str, str], timeout_s: float) -> Outage | None:
     try:
-        return _find_unreadable(_ask(uri, environ, timeout_s))
+        unreadable = _find_unreadable(_ask(uri, environ, timeout_s))
     except urllib.error.HTTPError as error:
-        hints = {
-            401: ". Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or _TOKEN",
-            404: ". Is this the address of an MLflow server?",
-        }
-        return f"HTTP {error.code}{hints.get(error.code, '')}"
+        reason = f"HTTP {error.code}{_HINTS.get(error.code, '')}"
+        return Outage(reason=reason, is_final=error.code not in (401, 403))
     except TimeoutError:
-        return f"no answer within {timeout_s:g} s"
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            return f"no connection within {timeout_s:g} s"
-        reason = error.reason
-        return str(getattr(reason, "strerror", None) or reason)
+        return Outage(reason=f"no answer within {timeout_s:g} s")
     except Exception as error:  # noqa: BLE001 - whatever a server says, it is an outage, not a crash
-        return f"{type(error).__name__}: {error}"
+        return _describe(error, environ, timeout_s)
+    return Outage(reason=unreadable) if unreadable else None
+
+
+def _describe(error: Exception, environ: Mapping[str, str], timeout_s: float) -> Outage:
+    """Whatever else ended the request; who asks for a client's certificate ends it in many ways."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    has_certificate = bool(environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"))
+    is_about_ours = isinstance(cause, (ssl.SSLError, ConnectionResetError, BrokenPipeError))
+    is_about_theirs = isinstance(cause, ssl.SSLCertVerificationError)
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, urllib.error.URLError):
+        is_late = isinstance(cause, TimeoutError)
+        said = str(getattr(cause, "strerror", None) or cause)
+        reason = f"no connection within {timeout_s:g} s" if is_late else said
+    return Outage(
+        reason=reason, is_final=is_about_theirs or not (has_certificate and is_about_ours)
+    )
 
 
 def _ask(uri: str, environ: Mapping[str, str], timeout_s: float) -> bytes:

@@ -12,14 +12,17 @@ import gc
 import os
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from qgate.artifacts.hf.declared import require_declared_fits
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.runtimes.vllm.errors import one_line, while_loading, while_running
 from qgate.runtimes.vllm.loader import register_loader
 from qgate.runtimes.vllm.spec import VllmOptions
 from qgate.runtimes.vllm.worker_extension import NAME as WHOLE_ROWS
+from qgate.untrusted.json import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,10 +76,13 @@ class Engine:
     """vLLM with one model loaded.
 
     Raises:
-        ArtifactError, RuntimeUnavailable: vLLM refuses it; the message has its own reason.
+        ArtifactError: its files cannot hold what its config.json declares, or vLLM refuses it.
+        RuntimeUnavailable: vLLM refuses it; the message has its own reason, as of the other.
     """
 
     def __init__(self, settings: LoadSettings, device: str, dtype: str) -> None:
+        directory = Path(settings.path)
+        require_declared_fits(directory, read_object(directory / "config.json"))
         with while_loading():
             import torch
             from vllm import LLM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +15,14 @@ from qgate.errors import (
     RuntimeFailed,
     RuntimeUnavailable,
 )
+from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.verbs import DESCRIBE
+from qgate.runtimes.vllm.engine import Engine
 from qgate.runtimes.vllm.errors import while_loading, while_running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PYDANTIC = (
     "1 validation error for VllmConfig\n  Value error, Unknown quantization method: nf9. Must be"
@@ -126,6 +132,24 @@ def test_a_long_reason_is_cut() -> None:
         raise ValueError("x" * 5000)
 
     assert len(str(caught.value)) < 300
+
+
+def test_sizes_that_cannot_be_in_the_files_are_refused_before_vllm_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 1000000000}')
+    (tmp_path / "model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(4)
+    )
+    monkeypatch.setitem(sys.modules, "vllm", None)
+
+    with pytest.raises(ArtifactError) as caught:
+        Engine(LoadSettings(path=str(tmp_path), window_tokens=64), "cpu", "float32")
+
+    assert str(caught.value) == (
+        "config.json: num_hidden_layers: got 1000000000; expected no more than the files' 1 tensors"
+    )
 
 
 def test_without_vllm_the_set_up_is_named() -> None:

@@ -19,6 +19,12 @@ SAYS = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
 HELLO = [[{"role": "user", "content": "hello"}]]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    """Of templates of the tests before."""
+    rendering._endless.cache_clear()
+
+
 @pytest.mark.parametrize("name", ["jinja2.py", "json.py", "resource.py", "qgate.py"])
 def test_a_module_that_lies_where_one_works_is_not_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,3 +147,15 @@ def test_a_task_whose_chats_never_end_is_given_up(
         load_task(
             HarnessSettings(name="gsm8k", data=path, num_fewshot=0, chat=Chat(template=LOOPS))
         )
+
+
+def test_a_template_that_did_not_end_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "_LONGEST_S", 1.0)
+    chat = Chat(template=f"twice{LOOPS}")
+    late = "no text within 1 s"
+    with pytest.raises(MeasurementError, match=late):
+        render_chats(chat, HELLO)
+
+    monkeypatch.setattr(rendering, "_start", None)  # no process is started for it again
+    with pytest.raises(MeasurementError, match=late):
+        render_chats(chat, HELLO)
