@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qgate.confinement.view import without_steps_up
 from qgate.gate.file_identity import FileIdentity
 from qgate.planning.runtime_choice import OF_THE_REFERENCE
 from qgate.reference.store import DEFAULT_GIB, Store
@@ -71,7 +72,8 @@ class ModelProcesses:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings, self.plan = settings, settings.plan
-        self.store = Store(settings.entries, settings.store_gib * 2**30)
+        entries = without_steps_up(settings.entries)
+        self.store = Store(entries, settings.store_gib * 2**30)
         found = [one.artifact for one in self.plan.artifacts]
         self.files = FileIdentity([*found, *filter(None, [self.plan.reference])])
         self._servings: dict[str, ServedModel] = {}
@@ -236,7 +238,7 @@ class ModelProcesses:
         options = self._options(runtime, is_reference=is_reference).values()
         named = [Path(one) for one in options if isinstance(one, str) and Path(one).is_absolute()]
         return Reach(
-            reads=(*(path.absolute() for path in files), *entries, *named),
+            reads=(*map(without_steps_up, files), *entries, *named),
             writes=making if is_reference else (),
             needs_network=find_spec(runtime).needs_network,
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qgate.confinement.processors import usable_processors
+from qgate.confinement.view import without_steps_up
 from qgate.errors import QGateError
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class ServedModel:
         wanted = self._loading
         with self.phase("load"):
             settings = LoadSettings(
-                path=str(self.artifact.path.absolute()),
+                path=str(without_steps_up(self.artifact.path)),
                 window_tokens=wanted.window_tokens,
                 context_tokens=wanted.context_tokens,
                 threads=wanted.threads,

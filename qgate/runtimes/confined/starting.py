@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qgate.confinement.seccomp import filter_for
 from qgate.confinement.tools import filter_file
+from qgate.confinement.view import without_steps_up
 from qgate.runtimes.confined.child_view import Reach, environment_within, view_for
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def start(
             view = view_for(command[0], environment, directory, reach, is_root=confinement.is_root)
             refused = filter_for(platform.machine(), is_one_program=False)
             files = (stack.enter_context(filter_file(refused)).fileno(),)
-            command = [*confinement.tool.command(view, *files), *command]
+            program = str(without_steps_up(command[0]))
+            command = [*confinement.tool.command(view, *files), program, *command[1:]]
             environment = environment_within(environment, directory)
         return subprocess.Popen(
             command,
