@@ -118,10 +118,13 @@ class ServedModel:
             return self._child()
         from qgate.runtimes.recall import RecallingHost
 
-        host = RecallingHost(self._recall, self.describe, self._child, self._loaded_child)
+        return RecallingHost(
+            self._recall, self.describe, self._child, self._loaded_child, self._n_vocab
+        )
+
+    def _n_vocab(self) -> int | None:
         known = self._facts or self._recalled
-        host.n_vocab = known.n_vocab if known else None
-        return host
+        return known.n_vocab if known else None
 
     def _child(self) -> Host:
         if self._host is None:
