@@ -8,22 +8,24 @@ as any other program of that environment would have done.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING
 
-from qgate.runtimes.confined.child_view import Reach
 from qgate.runtimes.confined.interpreters import places_of
-from qgate.runtimes.confined.starting import start
+from qgate.runtimes.confined.starting import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PATIENCE_S = 300.0
+_ELSEWHERE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+"""With these nothing is kept where a confined child would find it."""
 _IMPORTS = """
-import contextlib, importlib, sys
+import contextlib, ctypes, importlib, signal, sys
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 for name in sys.argv[1:]:
     with contextlib.suppress(Exception):
         importlib.import_module(name)
@@ -38,19 +40,10 @@ def compile_once(python: str, imports: Sequence[str], environment: Mapping[str, 
         imports: modules, those that import the most others.
         environment: of a child.
     """
-    if not _is_new(python, imports, environment):
+    if any(map(environment.get, _ELSEWHERE)) or not _is_new(python, imports, environment):
         return
-    with tempfile.TemporaryDirectory(prefix="qgate-child-") as directory:
-        command = [python, "-P", "-c", _IMPORTS, *imports]
-        try:
-            process = start(command, environment, directory, None, Reach())
-        except OSError:
-            return
-        with process:
-            try:
-                process.communicate(timeout=_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        run([python, "-P", "-c", _IMPORTS, *imports], environment, None, _PATIENCE_S)
 
 
 def _is_new(python: str, imports: Sequence[str], environment: Mapping[str, str]) -> bool:
