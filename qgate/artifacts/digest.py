@@ -62,6 +62,14 @@ class Stamp:
         same = dataclasses.replace(later, ctime_ns=self.ctime_ns, links=self.links)
         return same == self and later.links != self.links
 
+    def is_only_renumbered(self, later: Stamp) -> bool:
+        """Whether only the file system's numbers for it are others.
+
+        They are where it was mounted anew meanwhile, as automounters do, and in some file systems
+        whenever a file is looked at again. A file that takes another's place has another ctime.
+        """
+        return dataclasses.replace(later, device=self.device, inode=self.inode) == self
+
 
 def digest(artifact: Artifact) -> str:
     """`sha256:...` over the artifact's files.

@@ -106,6 +106,19 @@ def trace(path: str | Path) -> tuple[dict[str, str], str]:
     return links, at
 
 
+def without_steps_up(path: str | Path) -> Path:
+    """The same place, absolute, with no `..` on the way: that directory may not be in a view.
+
+    Links up to the last `..` are followed, as only the file system knows what lies above where
+    they lead; those behind it stay.
+    """
+    parts = Path(path).absolute().parts
+    if ".." not in parts:
+        return Path(*parts)
+    behind = len(parts) - parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*parts[:behind])), *parts[behind:])
+
+
 def reach(paths: Iterable[str | Path]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The links and the fewest places that show all of these paths, where they are there.
 

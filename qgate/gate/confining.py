@@ -24,13 +24,13 @@ def confine(plan: RunPlan, mode: Mode) -> Confinement:
     from qgate.runtimes.confined.choice import Child, decide
     from qgate.runtimes.launch import environment_for
 
-    packages = {
-        (plan.python_of(runtime), find_spec(runtime).import_name or "")
-        for runtime in _runtimes(plan)
-    }
+    wanted = set()
+    for runtime in _runtimes(plan):
+        spec = find_spec(runtime)
+        wanted.add((plan.python_of(runtime), spec.import_name or "", spec.variables))
     children = [
-        Child(python=python, package=package, environment=environment_for(python))
-        for python, package in sorted(packages)
+        Child(python=python, package=package, environment=environment_for(python, variables))
+        for python, package, variables in sorted(wanted)
     ]
     return decide(mode, children)
 

@@ -65,11 +65,12 @@ class FileIdentity:
         before, now = self._stamps.get(artifact.files, ()), artifacts.stamp(artifact)
         if before == now:
             return
-        if _are_same(before, now, or_linked=False):  # something came or went beside them
+        if _are_same(before, now, or_touched=False):  # something came or went beside them
             self._stamps[artifact.files] = now
             return
         known = digest or self._digests.get(artifact.files)
-        # a new hard link changes the ctime as a write does; the bytes tell which it was
+        # a new hard link changes the ctime as a write does, and whoever has other numbers may be
+        # another file; the bytes tell
         if not _are_same(before, now) or known not in (None, artifacts.digest(artifact)):
             raise _changed(artifact)
         self._stamps[artifact.files] = now
@@ -80,10 +81,14 @@ class FileIdentity:
 
 
 def _are_same(
-    before: tuple[artifacts.Stamp, ...], now: tuple[artifacts.Stamp, ...], *, or_linked: bool = True
+    before: tuple[artifacts.Stamp, ...],
+    now: tuple[artifacts.Stamp, ...],
+    *,
+    or_touched: bool = True,
 ) -> bool:
     return len(before) == len(now) and all(
-        one.is_same(other) or (or_linked and one.is_only_linked(other))
+        one.is_same(other)
+        or (or_touched and (one.is_only_linked(other) or one.is_only_renumbered(other)))
         for one, other in zip(before, now, strict=True)
     )
 

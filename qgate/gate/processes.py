@@ -5,10 +5,13 @@ Nothing is started before something is asked; who measures what is in `qgate.gat
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qgate.artifacts.walk import refusal
+from qgate.confinement.view import without_steps_up
 from qgate.gate.file_identity import FileIdentity
 from qgate.planning.runtime_choice import OF_THE_REFERENCE
 from qgate.reference.store import DEFAULT_GIB, Store
@@ -16,7 +19,7 @@ from qgate.runtimes import find_spec
 from qgate.runtimes.served_model import LoadOptions, ServedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from qgate.measure.probes import Probe
@@ -71,11 +74,13 @@ class ModelProcesses:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings, self.plan = settings, settings.plan
-        self.store = Store(settings.entries, settings.store_gib * 2**30)
+        entries = without_steps_up(settings.entries)
+        self.store = Store(entries, settings.store_gib * 2**30)
         found = [one.artifact for one in self.plan.artifacts]
         self.files = FileIdentity([*found, *filter(None, [self.plan.reference])])
         self._servings: dict[str, ServedModel] = {}
         self._references: dict[str, ServedModel] = {}
+        self._compiled: set[tuple[str, tuple[str, ...]]] = set()
 
     def is_served(self, artifact: Artifact) -> bool:
         """Whether a child was made for it, started or not."""
@@ -204,21 +209,29 @@ class ModelProcesses:
         )
 
     def _start(self, runtime: str, subject: str, artifact: Artifact, *, is_reference: bool) -> Host:
-        from qgate.runtimes.confined.bytecode import compile_once
         from qgate.runtimes.host import Host, HostSettings
-        from qgate.runtimes.launch import environment_for
 
-        python, confinement = self.plan.python_of(runtime), self._settings.confinement
-        if confinement is not None and confinement.tool is not None:
-            compile_once(python, find_spec(runtime).imports, environment_for(python))
+        python, spec = self.plan.python_of(runtime), find_spec(runtime)
         settings = HostSettings(
             runtime=runtime,
             python=python,
             stall_s=self.plan.thresholds.runtime.stall_s,
-            confinement=confinement,
+            confinement=self._settings.confinement,
             reach=self._reach(runtime, artifact, is_reference=is_reference),
+            variables=spec.variables,
         )
+        if settings.is_confined:
+            self._compile(python, spec.imports)
         return Host(settings, lambda: self._settings.progress(subject))
+
+    def _compile(self, python: str, imports: tuple[str, ...]) -> None:
+        """Once a run, even where nothing comes of it."""
+        from qgate.runtimes.confined.bytecode import compile_once
+        from qgate.runtimes.launch import environment_for
+
+        if (python, imports) not in self._compiled:
+            self._compiled.add((python, imports))
+            compile_once(python, imports, environment_for(python))
 
     def _reach(self, runtime: str, artifact: Artifact, *, is_reference: bool) -> Reach:
         """What a child reads, and the reference's writes: its model, and the store's entries.
@@ -231,12 +244,23 @@ class ModelProcesses:
         if confinement is None or confinement.tool is None:
             return Reach()
         models = [artifact, *([self.plan.reference] if self.plan.reference else [])]
-        files = [path for one in models for path in (one.path, *one.files)]
+        files = [path for one in models for path in (one.path, *one.files, *_linked_beside(one))]
         entries, making = self.store.open_places()
         options = self._options(runtime, is_reference=is_reference).values()
         named = [Path(one) for one in options if isinstance(one, str) and Path(one).is_absolute()]
         return Reach(
-            reads=(*(path.absolute() for path in files), *entries, *named),
+            reads=(*map(without_steps_up, files), *entries, *named),
             writes=making if is_reference else (),
             needs_network=find_spec(runtime).needs_network,
         )
+
+
+def _linked_beside(model: Artifact) -> Iterator[Path]:
+    """Other links of its directory: a library may read what the digest does not cover.
+
+    None that leads out of the model's own files, as a stranger's may lead anywhere.
+    """
+    with contextlib.suppress(OSError):  # what vanished is told by whoever loads it
+        for path in model.path.iterdir() if model.format == "hf" else ():
+            if path.is_symlink() and refusal(path, model.path) is None:
+                yield path

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 LET_THROUGH = "QGATE_PASS_ENV"
 """More names for children: `NAME,NAME`. They pass whatever they look like."""
@@ -43,7 +43,8 @@ _FAMILIES = (
     *("MIOPEN_", "AMD_", "GPU_", "ONEAPI_", "SYCL_", "ZE_", "GGML_VK_", "VK_"),
 )
 _SECRET_WORD = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|KEYS?|AUTH|PWD|PAT)(?:_|$)"
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|KEYS?|KEYFILE|AUTH|PWD|PAT)"
+    r"(?:_|$)"
 )
 """In a family, too, a name may be a secret's: HF_TOKEN, VLLM_API_KEY."""
 _ADDRESS_WITH_LOGIN = re.compile(r"://[^/\s]*@")
@@ -63,12 +64,18 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def child_environment(
+    environ: Mapping[str, str], variables: Collection[str] = ()
+) -> dict[str, str]:
     """Of the parent's environment what children need, with what makes runtimes behave.
 
     Nothing is fetched in a child, so neither HF_TOKEN nor a proxy is among it.
+
+    Args:
+        environ: the parent's.
+        variables: names that this child gets and no other.
     """
-    passed = passed_names(environ)
+    passed = passed_names(environ) | set(variables)
     kept = {
         name: value for name, value in environ.items() if name in passed or _is_needed(name, value)
     }

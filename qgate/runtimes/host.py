@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,9 @@ Progressing = Callable[[], contextlib.AbstractContextManager[ProgressSink]]
 
 _LEAVE_S = 2.0
 _BY_SIGNAL = 128
+_OF_THE_START = ("describe", "load")
+_LACKS = re.compile(r"cannot open shared object|No such file|[Pp]ermission denied|C compiler")
+_DOUBT = "It was confined: qgate_confine = off tells whether that is why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,12 @@ class HostSettings:
     """None: the child is not confined."""
     reach: Reach = field(default_factory=Reach)
     """What it gets if it is."""
+    variables: tuple[str, ...] = ()
+    """Of the environment, that no other runtime's child gets."""
+
+    @property
+    def is_confined(self) -> bool:
+        return self.confinement is not None and self.confinement.tool is not None
 
 
 class Host:
@@ -127,8 +137,16 @@ class Host:
             try:
                 return self._wait(verb, Patience(self._settings.stall_s, tokens), report)
             except QGateError as error:
-                error.reached = self._reached
-                raise
+                told = self._with_doubt(verb, error)
+                told.reached = self._reached
+                raise told from error.__cause__
+
+    def _with_doubt(self, verb: str, error: QGateError) -> QGateError:
+        """Where a runtime does not even start, what it may not see can be why."""
+        is_at_the_start = self._settings.is_confined and verb in _OF_THE_START
+        if is_at_the_start and (isinstance(error, RuntimeFailed) or _LACKS.search(str(error))):
+            return errors.reworded(error, f"{error}. {_DOUBT}")
+        return error
 
     def _send(self, request: bytes) -> None:
         # a child that has gone is noticed where its answer is awaited
@@ -184,8 +202,7 @@ class Host:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout=_LEAVE_S)
         code = self._child.returncode
-        is_confined = self._settings.confinement is not None
-        if is_confined and code is not None and code > _BY_SIGNAL:  # as in a shell
+        if self._settings.is_confined and code is not None and code > _BY_SIGNAL:  # as in a shell
             code = _BY_SIGNAL - code
         if code is None:
             return self._stop(f"runtime hung: closed its answers in {verb}")
@@ -219,7 +236,7 @@ class Host:
         self._folder.close()
 
     def _kill(self) -> None:
-        if self._settings.confinement is not None:
+        if self._settings.is_confined:
             # what confines it ends when all of that has gone, memory of devices included
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.kill_within(self._child)

@@ -18,6 +18,7 @@ from qgate.runtimes.environment import child_environment
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Collection
 
     from qgate.runtimes.host import HostSettings
 
@@ -44,7 +45,7 @@ def start(settings: HostSettings, directory: str) -> subprocess.Popen[bytes]:
     """
     python = settings.python
     package = str(Path(qgate.__file__).resolve().parent)
-    environment = environment_for(python)
+    environment = environment_for(python, settings.variables)
     command = [shutil.which(python) or python, "-P", "-c", _BOOTSTRAP, package, settings.runtime]
     try:
         _require_program(command[0])
@@ -65,9 +66,9 @@ def kill_within(confined: subprocess.Popen[bytes]) -> None:
             os.kill(int(name), signal.SIGKILL)
 
 
-def environment_for(python: str) -> dict[str, str]:
-    """Of a child under that interpreter."""
-    environment = child_environment(os.environ)
+def environment_for(python: str, variables: Collection[str] = ()) -> dict[str, str]:
+    """Of a child under that interpreter, with variables that its runtime alone gets."""
+    environment = child_environment(os.environ, variables)
     if python != sys.executable:
         for name in _MEANT_FOR_THIS_PYTHON:
             environment.pop(name, None)

@@ -85,7 +85,7 @@ class Recall:
         verb: str,
         request: object,
         ask: Callable[[], Any],
-        n_vocab: int | None = None,
+        n_vocab: Callable[[], int | None] = lambda: None,
     ) -> Any:  # noqa: ANN401 - JSON and arrays
         """What the model answers, from the store or asked now.
 
@@ -94,7 +94,7 @@ class Recall:
             verb: one that is kept.
             request: as `Host.call` takes it.
             ask: asks the model, where the store does not know.
-            n_vocab: the size of its vocabulary, where that is known.
+            n_vocab: tells the size of its vocabulary, where that is known; `ask` may find it out.
 
         Raises:
             QGateError: what `ask` raises.
@@ -104,7 +104,7 @@ class Recall:
         name = name_entry(made_of)
 
         def is_readable(answer: object) -> bool:
-            return _is_readable(verb, request, answer, n_vocab)
+            return _is_readable(verb, request, answer, n_vocab())
 
         found = self._read(name, is_readable)
         self._asked.setdefault(KINDS[verb], []).append(found is not None)
@@ -185,6 +185,7 @@ class RecallingHost(Host):
         describe: says what serves the model, without loading it.
         child: the child, its model perhaps not loaded.
         loaded: the child, its model loaded.
+        n_vocab: tells the size of the model's vocabulary, where that is known.
     """
 
     def __init__(
@@ -193,9 +194,11 @@ class RecallingHost(Host):
         describe: Callable[[], RuntimeFacts],
         child: Callable[[], Host],
         loaded: Callable[[], Host],
+        n_vocab: Callable[[], int | None],
     ) -> None:
-        self._recall, self._describe = recall, describe
+        self._recall, self._describe, self._size = recall, describe, n_vocab
         self._ask_child, self._ask_loaded = child, loaded
+        self.n_vocab = n_vocab()
 
     @property
     def pid(self) -> int:
@@ -209,9 +212,12 @@ class RecallingHost(Host):
         def ask() -> Any:  # noqa: ANN401 - JSON and arrays
             return self._ask_loaded().call(verb, request)
 
-        if not self._recall.keeps(verb):
-            return ask()
-        return self._recall.answer(self._describe(), verb, request, ask, self.n_vocab)
+        if self._recall.keeps(verb):
+            answer = self._recall.answer(self._describe(), verb, request, ask, self._size)
+        else:
+            answer = ask()
+        self.n_vocab = self._size()  # the model may have been loaded for it
+        return answer
 
     def close(self) -> None:
         self._ask_child().close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qgate.confinement.processors import usable_processors
+from qgate.confinement.view import without_steps_up
 from qgate.errors import QGateError
 
 if TYPE_CHECKING:
@@ -117,10 +118,13 @@ class ServedModel:
             return self._child()
         from qgate.runtimes.recall import RecallingHost
 
-        host = RecallingHost(self._recall, self.describe, self._child, self._loaded_child)
+        return RecallingHost(
+            self._recall, self.describe, self._child, self._loaded_child, self._n_vocab
+        )
+
+    def _n_vocab(self) -> int | None:
         known = self._facts or self._recalled
-        host.n_vocab = known.n_vocab if known else None
-        return host
+        return known.n_vocab if known else None
 
     def _child(self) -> Host:
         if self._host is None:
@@ -209,7 +213,7 @@ class ServedModel:
         wanted = self._loading
         with self.phase("load"):
             settings = LoadSettings(
-                path=str(self.artifact.path.absolute()),
+                path=str(without_steps_up(self.artifact.path)),
                 window_tokens=wanted.window_tokens,
                 context_tokens=wanted.context_tokens,
                 threads=wanted.threads,

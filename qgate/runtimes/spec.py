@@ -84,6 +84,9 @@ class RuntimeSpec:
     """Whether it is a running server: `runtimes.NAME.url` has its address."""
     needs_network: bool = False
     """Whether its child has to reach other machines; else it has a loopback of its own alone."""
+    variables: tuple[str, ...] = ()
+    """Of the environment, that its child gets and no other: the one that names a file with a key.
+    """
     has_fixed_context: bool = True
     """Whether it sets memory aside for the longest sequence when it loads."""
     unmeasured: frozenset[str] = frozenset()

@@ -111,7 +111,8 @@ def serve(
         options: what a thresholds file would set under `runtimes`.
         near_nats: see `ServedChild`.
     """
-    with Host(HostSettings(runtime=runtime, python=python)) as host:
+    settings = HostSettings(runtime=runtime, python=python, variables=find_spec(runtime).variables)
+    with Host(settings) as host:
         facts = LOAD.ask(host, _settings(path, options))
         yield ServedChild(host=host, path=path, facts=facts, near_nats=near_nats)
 

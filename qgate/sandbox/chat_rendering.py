@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import qgate
 from qgate.errors import MeasurementError
 from qgate.runtimes.environment import child_environment
-from qgate.untrusted.text import printable
+from qgate.untrusted.text import printable, quoted
 from qgate.untrusted.work_folder import temporary_folder
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _MOST_BYTES = 32 * 1024 * 1024
 _TOO_LONG = f"more than {_MOST_BYTES >> 20} MiB of text"
 _MEMORY_BYTES = 2 * 1024**3
 _LONGEST_REASON = 400
+_LONGEST_WORDS = 200
 _CHUNK = 65536
 _DATE = "2025-01-01"
 """What templates that print today's date print: the same text on any day."""
@@ -134,12 +135,13 @@ def _start(directory: Path) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-c", _BOOTSTRAP, str(Path(qgate.__file__).resolve().parents[1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,  # read at its end alone; no honest child says more than it holds
         cwd=directory,
         env=child_environment(os.environ),
         bufsize=0,
     )
     os.set_blocking(cast("FileIO", child.stdin).fileno(), False)
+    os.set_blocking(cast("FileIO", child.stderr).fileno(), False)
     return child
 
 
@@ -179,8 +181,21 @@ def _hear(child: subprocess.Popen[bytes], out: FileIO) -> bytes:
     said = out.read(_CHUNK)
     if not said:
         child.kill()  # it may have closed its end and gone on
-        raise _refusal(f"no text: its process ended (code {child.wait()})")
+        raise _ended(child, child.wait())
     return said
+
+
+def _ended(child: subprocess.Popen[bytes], code: int) -> MeasurementError:
+    """A template can have its process killed; an end by itself is the machine's doing."""
+    lines = (cast("FileIO", child.stderr).read(_CHUNK) or b"").decode(errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    words = f"; last words: {quoted(last.strip(), _LONGEST_WORDS)}" if last else ""
+    if code < 0:
+        return _refusal(f"no text: its process ended (code {code}){words}")
+    return MeasurementError(
+        f"chats cannot be rendered: their process ended (code {code}){words}; expected it to wait"
+        " for them. Whatever the template, this machine does not let it"
+    )
 
 
 def _read(line: bytes, count: int) -> list[str]:
@@ -224,7 +239,7 @@ def main() -> None:
 
     from qgate.sandbox.chat import Chat
 
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    _limit(resource.RLIMIT_AS, _MEMORY_BYTES, is_final=True)
     told = json.loads(sys.stdin.buffer.readline())
     chat = Chat(
         template=told["template"],
@@ -236,9 +251,22 @@ def main() -> None:
         asked = json.loads(line)
         # should nobody be left who ends it
         most_s = int(time.process_time() + asked["cpu_s"]) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (most_s, resource.RLIM_INFINITY))
+        _limit(resource.RLIMIT_CPU, most_s, is_final=False)
         sys.stdout.write(_answer(chat, asked) + "\n")
         sys.stdout.flush()
+
+
+def _limit(kind: int, most: int, *, is_final: bool) -> None:
+    """Set a limit of this process as far as the one that it was started with allows."""
+    import resource
+
+    _, hard = resource.getrlimit(kind)
+    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    try:
+        resource.setrlimit(kind, (bound, bound if is_final else hard))
+    except (OSError, ValueError):  # macOS sets none of the address space
+        if sys.platform == "linux":
+            raise
 
 
 def _answer(chat: Chat, asked: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qgate.confinement.view import View, reach, trace
+from qgate.confinement.view import View, reach, trace, without_steps_up
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
 
 def test_a_path_is_traced_through_every_link_on_its_way(tmp_path: Path) -> None:
@@ -33,6 +34,22 @@ def test_links_that_go_in_a_circle_end(tmp_path: Path) -> None:
     links, _ = trace(tmp_path / "one")
 
     assert len(links) == 2
+
+
+def test_steps_up_are_taken_by_the_file_system_and_links_behind_them_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "project").mkdir(parents=True)
+    (tmp_path / "disk" / "models").mkdir()
+    (tmp_path / "link").symlink_to("disk/project")
+    (tmp_path / "disk" / "models" / "latest").symlink_to("model-7")
+    latest = tmp_path / "disk" / "models" / "latest"
+    monkeypatch.chdir(tmp_path / "disk" / "project")
+
+    assert without_steps_up("../models/latest") == latest
+    assert without_steps_up(tmp_path / "link" / ".." / "models" / "latest") == latest
+    assert without_steps_up(tmp_path / "link") == tmp_path / "link"
+    assert without_steps_up("a") == Path("a").absolute()
 
 
 def test_as_little_is_shown_as_leads_there(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from qgate import artifacts
 from qgate.artifacts import discover
 from qgate.errors import ArtifactError
 from qgate.gate.file_identity import FileIdentity
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from qgate.artifacts import Stamp
     from qgate.records import Artifact
 
 TENSORS = {"lm_head.weight": ("BF16", (32, 8))}
@@ -122,6 +125,68 @@ def test_what_happens_beside_a_model_does_not_matter(
     os.utime(artifact.files[0].parent)
     artifact.files[0].read_bytes()
     files.require_unchanged(artifact)
+
+
+@pytest.fixture
+def remount(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The file system gives everything new numbers."""
+    stamp, mounted = artifacts.stamp, [0]
+
+    def renumbered(artifact: Artifact) -> tuple[Stamp, ...]:
+        more = mounted[0]
+        return tuple(
+            dataclasses.replace(one, device=one.device + more, inode=one.inode + more)
+            for one in stamp(artifact)
+        )
+
+    def remount() -> None:
+        mounted[0] += 1
+
+    monkeypatch.setattr(artifacts, "stamp", renumbered)
+    return remount
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_file_system_that_was_mounted_anew_has_the_same_files(
+    tmp_path: Path, make: Callable[[Path], Artifact], remount: Callable[[], None]
+) -> None:
+    artifact = make(tmp_path)
+    files = FileIdentity([artifact])
+    remount()
+    digest = files.digest(artifact)
+
+    remount()
+    files.require_unchanged(artifact)
+
+    assert files.digest(artifact) == digest
+
+
+def test_other_bytes_by_the_same_facts_are_noticed_where_the_numbers_are_new(
+    tmp_path: Path, remount: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = a_file(tmp_path)
+    files = FileIdentity([artifact])
+    files.digest(artifact)
+
+    remount()
+    monkeypatch.setattr(artifacts, "digest", lambda _: "sha256:of-another")
+
+    with pytest.raises(ArtifactError, match=CHANGED):
+        files.require_unchanged(artifact)
+
+
+def test_a_file_of_the_same_size_and_time_in_its_place_is_noticed(tmp_path: Path) -> None:
+    artifact = a_file(tmp_path)
+    (path,) = artifact.files
+    files = FileIdentity([artifact])
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+
+    other.replace(path)
+
+    with pytest.raises(ArtifactError, match=CHANGED):
+        files.require_unchanged(artifact)
 
 
 def test_a_link_to_itself_has_no_stamp(tmp_path: Path) -> None:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qgate.artifacts import discover
+from qgate.confinement import Tool
+from qgate.confinement.view import reach
 from qgate.errors import RuntimeUnavailable, UsageError
 from qgate.gate.processes import ModelProcesses, RunSettings
 from qgate.planning.plan import plan_models
+from qgate.runtimes import host as host_module
+from qgate.runtimes.confined import bytecode
+from qgate.runtimes.confined.starting import Confinement
 from qgate.thresholds import EdgeSettings, RuntimeOptions, RuntimeSettings, Thresholds
 from tests.conftest import Toy
+from tests.support.safetensors_files import write_model
 
 if TYPE_CHECKING:
     from qgate.planning.plan import RunPlan
     from qgate.records import Artifact
+    from qgate.runtimes.host import HostSettings
 
 Toys = Callable[..., Path]
 SERVER = {"url": "http://127.0.0.1:1/v1", "model": "a"}
@@ -95,6 +102,81 @@ def test_the_longest_sequence_of_the_run_ends_at_the_references_context(
     short = make_plan(models, edge=EdgeSettings(context_tokens=64), override="fake")
     loading = told(children(short).serve(models["a"]))
     assert (loading.context_tokens, loading.window_tokens) == (256, 256)
+
+
+# --- what children are started with --------------------------------------------------------------
+
+CONFINED = Confinement(tool=Tool(name="bwrap", path="/usr/bin/bwrap"))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[HostSettings]:
+    """The settings of children, none of which is started."""
+    found: list[HostSettings] = []
+    monkeypatch.setattr(host_module, "Host", lambda settings, _: found.append(settings))
+    return found
+
+
+def start_confined(plan: RunPlan, artifact: Artifact, times: int = 1) -> None:
+    progress = lambda _: contextlib.nullcontext(lambda *_: None)  # noqa: E731
+    settings = RunSettings(plan=plan, probes=tuple, progress=progress, confinement=CONFINED)
+    with contextlib.closing(ModelProcesses(settings)) as processes:
+        for _ in range(times):
+            processes._start(plan.runtime_of(artifact).name, "a", artifact, is_reference=False)
+
+
+def test_what_a_runtime_imports_is_compiled_once_a_run(
+    models: dict[str, Artifact],
+    started: list[HostSettings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Where nothing comes of it, the next child would try again."""
+    monkeypatch.chdir(tmp_path)
+    tried: list[str] = []
+    monkeypatch.setattr(bytecode, "compile_once", lambda python, *_: tried.append(python))
+
+    start_confined(make_plan(models, override="llama_cpp"), models["a"], times=3)
+
+    assert len(started) == 3
+    assert len(tried) == 1
+
+
+def test_a_child_gets_the_variables_of_its_own_runtime(
+    models: dict[str, Artifact],
+    started: list[HostSettings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for runtime in ("fake", "openai_server"):
+        start_confined(make_plan(models, override=runtime, server=SERVER), models["a"])
+
+    assert [one.variables for one in started] == [(), ("QGATE_OPENAI_KEYFILE",)]
+
+
+def test_links_of_a_snapshot_lead_to_its_blobs_and_no_further(
+    started: list[HostSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also of files that no digest covers: a library may read them."""
+    monkeypatch.chdir(tmp_path)
+    snapshot = tmp_path / "models--own--tiny" / "snapshots" / "main"
+    blobs = snapshot.parents[1] / "blobs"
+    blobs.mkdir(parents=True)
+    write_model(snapshot, {"lm_head.weight": ("BF16", (32, 8))})
+    (tmp_path / "secret").touch()
+    (blobs / "1").touch()
+    (snapshot / "vocab.bpe").symlink_to("../../blobs/1")
+    (snapshot / "merges.bpe").symlink_to(tmp_path / "secret")
+    (artifact,) = discover([snapshot])
+    plan = plan_models([artifact], None, Thresholds(), Path(), runtime="fake")
+
+    start_confined(plan, artifact)
+
+    (settings,) = started
+    _, shown = reach(settings.reach.reads)
+    assert {str(snapshot), str(blobs / "1")} <= set(shown)
+    assert str(tmp_path / "secret") not in shown
 
 
 def told(serving: Any) -> Any:

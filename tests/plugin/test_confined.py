@@ -278,6 +278,21 @@ def test_models_behind_links_are_seen_as_everywhere(
     assert list((tmp_path / "store" / "references").glob("*/kept.npy"))
 
 
+def test_paths_with_steps_up_lead_where_they_lead_everywhere(
+    project: Project, toys: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The directory that is stepped up from is not in the child's view."""
+    models, store = toys(good=Toy(noise=0.001)), tmp_path / "kept"
+    up, kept = (os.path.relpath(place, project.directory) for place in (models, store))
+    limits = project.write("own.yaml", core_limits())
+    seen = project.gate(up, f"--qgate-store={kept}", f"--qgate-thresholds={limits}")
+
+    assert up.startswith("../")
+    assert seen.code == 0, seen.text
+    assert set(seen.verdicts("good").values()) >= {"pass"}
+    assert list((store / "references").glob("*/kept.npy"))
+
+
 # --- devices, as far as they can be had without any -----------------------------------------------
 
 PLANTED = """

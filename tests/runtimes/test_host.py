@@ -15,6 +15,7 @@ import pytest
 from qgate import errors
 from qgate.runtimes import host as host_module
 from qgate.runtimes import patience
+from qgate.runtimes.confined.starting import Confinement
 from qgate.runtimes.verbs import DESCRIBE, TOKENIZE
 from tests.conftest import Toy
 from tests.runtimes.conftest import start
@@ -253,3 +254,16 @@ class Planted:
         pytest.raises(errors.RuntimeFailed, match=r"^runtime: unreadable answer( to describe)?: "),
     ):
         DESCRIBE.ask(host, None)
+
+
+def test_a_code_above_128_is_no_signal_of_a_child_that_is_not_confined(planted: Planted) -> None:
+    """Only a shell, or what confines, says a signal so."""
+    not_confined = Confinement(why_not="qgate_confine = off")
+
+    with (
+        start(planted(ECHO), confinement=not_confined) as host,
+        pytest.raises(errors.RuntimeFailed) as caught,
+    ):
+        tokenize(host, "os._exit(139)")
+
+    assert str(caught.value) == "runtime ended in tokenize without a result: exit code 139"

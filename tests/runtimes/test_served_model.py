@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
-from qgate.errors import ArtifactError, QGateError, RuntimeFailed
+from qgate.errors import ArtifactError, MeasurementError, QGateError, RuntimeFailed
+from qgate.reference.store import Store
 from qgate.runtimes import served_model as serving_module
 from qgate.runtimes.base import LoadSettings
 from qgate.runtimes.host import Host, HostSettings
-from qgate.runtimes.messages import TimedRequest
+from qgate.runtimes.messages import Texts, TimedRequest
+from qgate.runtimes.recall import Identity, Recall
 from qgate.runtimes.served_model import LoadOptions, ServedModel
-from qgate.runtimes.verbs import TIME
+from qgate.runtimes.verbs import ENCODE, TIME
 from tests.conftest import Toy
-from tests.support.references import Recording
+from tests.support.references import Recording, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,6 +178,29 @@ def test_a_child_that_is_gone_is_not_started_again_behind_anyones_back(
                 TIME.ask(serving.host, TimedRequest(ids=np.arange(3), count=2))
 
     assert len(start.asked) == 1
+
+
+def test_ids_outside_the_vocabulary_are_refused_and_not_kept_by_the_call_that_loads(
+    toy: Path, start: Starts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host was there before the model: only its load tells how many tokens there are."""
+
+    def call(host: Host, verb: str, request: object) -> Any:
+        found = ask(host, verb, request)
+        return [np.array([64], dtype=np.int32)] if verb == "encode" else found
+
+    ask = Recording.call
+    monkeypatch.setattr(Recording, "call", call)
+    identity = Identity(digest=lambda: "sha256:1", require_unchanged=lambda: None, loaded=dict)
+    recall = Recall(Store(tmp_path / "store"), identity)
+    [artifact] = discover([toy])
+    with contextlib.closing(ServedModel(artifact, start, recall=recall)) as serving:
+        host = serving.host
+        with pytest.raises(MeasurementError, match="impossible answer to encode"):
+            ENCODE.ask(host, Texts(texts=("two",), begins=True))
+
+    assert "load" in start.asked[0]
+    assert entries(tmp_path / "store") == []
 
 
 # --- time -----------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 A model file is a stranger's, and what reads it is native code. Whoever takes it over finds:
 
-- Files, read-only: the machine's programs and libraries, the runtime's interpreter with its
-  packages, qgate's own package, the model and the one that it is held against, the store of
-  measurements, and what the child's environment names. Not there: home directories, the working
-  directory, other models, /run, most of /etc. To write to there is an empty folder (HOME, TMPDIR)
-  and a /tmp and /dev/shm in memory, which go with the child; of the reference's child also the
-  folder in which its entry is made. Compiled kernels are not kept from one child to the next.
+- Files, read-only: the machine's programs and libraries, with the directories of ld.so.conf and,
+  outside of homes, of PATH; the runtime's interpreter with its packages, qgate's own package, the
+  model and the one that it is held against, the store of measurements, and what the child's
+  environment names. Not there: home directories, the working directory, other models, /run, most
+  of /etc. To write to there is an empty folder (HOME, TMPDIR) and a /tmp and /dev/shm in memory,
+  which go with the child; of the reference's child also the folder in which its entry is made.
+  Compiled kernels are not kept from one child to the next.
 - Devices: those of GPUs, and no others but /dev/null and its like.
 - Network: a loopback of its own. A runtime whose spec `needs_network` has the machine's.
 - Processes: its own alone, all gone when the child ends. No signal, no memory, no environment of

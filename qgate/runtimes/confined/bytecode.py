@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from qgate.runtimes.confined.child_view import Reach
 from qgate.runtimes.confined.interpreters import places_of
-from qgate.runtimes.confined.starting import start
-from qgate.untrusted.work_folder import WorkFolder
+from qgate.runtimes.confined.starting import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PATIENCE_S = 300.0
+_ELSEWHERE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+"""With these nothing is kept where a confined child would find it."""
 _IMPORTS = """
-import contextlib, importlib, sys
+import contextlib, ctypes, importlib, signal, sys
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 for name in sys.argv[1:]:
     with contextlib.suppress(Exception):
         importlib.import_module(name)
@@ -39,20 +40,10 @@ def compile_once(python: str, imports: Sequence[str], environment: Mapping[str, 
         imports: modules, those that import the most others.
         environment: of a child.
     """
-    if not _is_new(python, imports, environment):
+    if any(map(environment.get, _ELSEWHERE)) or not _is_new(python, imports, environment):
         return
-    command = [python, "-P", "-c", _IMPORTS, *imports]
-    with contextlib.ExitStack() as stack:
-        try:
-            directory = str(stack.enter_context(WorkFolder("qgate-child-")))
-            process = start(command, environment, directory, None, Reach())
-        except OSError:
-            return
-        stack.enter_context(process)
-        try:
-            process.communicate(timeout=_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        run([python, "-P", "-c", _IMPORTS, *imports], environment, None, _PATIENCE_S)
 
 
 def _is_new(python: str, imports: Sequence[str], environment: Mapping[str, str]) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import qgate
 from qgate.confinement import View
 from qgate.confinement.view import DEVICES, reach, trace
-from qgate.runtimes.confined import devices, interpreters
+from qgate.runtimes.confined import devices, interpreters, libraries
+from qgate.runtimes.environment import passed_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ _SYSTEM = (
 _NETWORK = (
     *("/etc/resolv.conf", "/etc/gai.conf", "/etc/ssl/certs", "/etc/ssl/cert.pem"),
     *("/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/ca-certificates"),
+    *("/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies"),
 )
 _LINKS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,9 +53,15 @@ _NEVER = frozenset(
 """Never shown as a whole, whoever names them."""
 _OF_THE_USER = re.compile(
     r"(HOME|SHELL|PATH|TMPDIR|TMP|TEMP|XDG_.*|HF_HOME|TORCH_HOME|TRITON_HOME|PYTHONUSERBASE"
-    r"|QGATE_STORE|.*_CACHE(_DIR|_PATH|_ROOT)?|.*_CONFIG_ROOT|.*_RPC_BASE_PATH|PYTHONPYCACHEPREFIX)"
+    r"|QGATE_STORE|.*_CACHE(_DIR|_PATH|_ROOT)?|.*_CONFIG_ROOT|.*_RPC_BASE_PATH|PYTHONPYCACHEPREFIX"
+    r"|.*_WORKSPACE_BASE|.*_EXTENSIONS_DIR|.*_DUMP_DIR)"
 )
 """Names of places that are the user's own or written to; a child has its folder for that."""
+_OF_THE_NETWORK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "VLLM_HOST_IP")
+"""Names of what a child with a loopback alone does not have; PyTorch and vLLM would insist."""
+_COMMANDS = ("CC", "CXX")
+_LISTS = re.compile(r"[\s:]+")
+"""What stands between the libraries of LD_PRELOAD."""
 _READ_FILES = 2
 """CAP_DAC_READ_SEARCH: root reads files of others outside, and has to be able to in here."""
 CAPABILITIES = 1 << _READ_FILES
@@ -93,6 +101,7 @@ def view_for(
         Path(qgate.__file__).parent,
     ]
     wanted += [*interpreters.places_of(python, environment), *named]
+    wanted += [*libraries.library_places(), *libraries.program_places(environment)]
     wanted += devices.sockets(environment)
     wanted = [path for path in wanted if not _is_too_wide(str(path))]
     links, shown = reach([*wanted, *extra.reads])
@@ -115,17 +124,21 @@ def view_for(
     )
 
 
-def environment_within(environment: Mapping[str, str], directory: str) -> dict[str, str]:
+def environment_within(
+    environment: Mapping[str, str], directory: str, *, has_network: bool = False
+) -> dict[str, str]:
     """The child's environment, its places for writing moved into its folder."""
-    shown = {name for name, _ in _named(environment)}
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name in ("PATH", "SHELL")
-        or not (_OF_THE_USER.fullmatch(name) or (value.startswith("/") and name not in shown))
-    }
+    kept = {*(name for name, _ in _named(environment)), *passed_names(environment)}
+    gone = () if has_network else _OF_THE_NETWORK
+
+    def stays(name: str, value: str) -> bool:
+        if _OF_THE_USER.fullmatch(name):
+            return name in ("PATH", "SHELL")
+        return name in kept or not (value.startswith("/") or name in gone)
+
+    within = {name: value for name, value in environment.items() if stays(name, value)}
     base = str(interpreters.user_base(environment))
-    return {**kept, "HOME": directory, "TMPDIR": directory, "PYTHONUSERBASE": base}
+    return {**within, "HOME": directory, "TMPDIR": directory, "PYTHONUSERBASE": base}
 
 
 def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
@@ -133,9 +146,18 @@ def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     for name, value in environment.items():
         if _OF_THE_USER.fullmatch(name):
             continue
-        for part in value.split(":"):
+        for part in _parts(name, value):
             if part.startswith("/") and not _is_too_wide(part) and _is_there(part):
                 yield name, Path(part)
+                if name in _COMMANDS:
+                    yield from ((name, place) for place in libraries.installation_of(Path(part)))
+
+
+def _parts(name: str, value: str) -> list[str]:
+    """What a variable lists; of a command its program."""
+    if name in _COMMANDS:
+        return value.split()[:1]
+    return _LISTS.split(value) if name == "LD_PRELOAD" else value.split(":")
 
 
 def _is_too_wide(path: str) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -19,8 +17,8 @@ from qgate.confinement import NAMES, Tool
 from qgate.confinement.seccomp import MACHINES
 from qgate.errors import UsageError
 from qgate.runtimes.confined import devices
-from qgate.runtimes.confined.child_view import CAPABILITIES, Reach
-from qgate.runtimes.confined.starting import Confinement, start
+from qgate.runtimes.confined.child_view import CAPABILITIES
+from qgate.runtimes.confined.starting import Confinement, run
 from qgate.untrusted.text import printable
 from qgate.untrusted.work_folder import WorkFolder
 
@@ -34,10 +32,12 @@ _LONGEST = 200
 """Characters of a reason."""
 _FIRST_PROCESSES = 9
 """Numbers of processes in a namespace that has just begun."""
-_NEEDS = (
-    "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces (on Ubuntu: sysctl"
-    " kernel.apparmor_restrict_unprivileged_userns=0), or set qgate_confine = auto"
-)
+_ABSENT = "not installed"
+_INSTALL = "Install bubblewrap (apt-get install bubblewrap) and "
+_ALLOW = "allow user namespaces (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
+_MAKE_ROOM = "Free some space where temporary files lie, or name another place with TMPDIR"
+_GO_WITHOUT = "set qgate_confine = auto"
+_SEES = "a confined child sees as"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def decide(mode: Mode, children: Iterable[Child]) -> Confinement:
     if mode == "require" and found.tool is None:
         raise UsageError(
             f"qgate_confine: the runtime cannot be confined: got {found.why_not}; expected"
-            f" bubblewrap or unshare that works here. {_NEEDS}"
+            f" bubblewrap or unshare that works here. {found.remedy}"
         )
     return found
 
@@ -74,14 +74,20 @@ def decide(mode: Mode, children: Iterable[Child]) -> Confinement:
 def _find(children: Sequence[Child]) -> Confinement:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
-        return Confinement(why_not=f"no means on {sys.platform}, {machine}")
+        remedy = f"Run it on Linux on {' or '.join(MACHINES)}, or {_GO_WITHOUT}"
+        return Confinement(why_not=f"no means on {sys.platform}, {machine}", remedy=remedy)
+    try:
+        WorkFolder("qgate-child-").close()
+    except OSError as error:
+        reason = f"no directory for a child ({error.strerror})"
+        return Confinement(why_not=reason, remedy=f"{_MAKE_ROOM}, or {_GO_WITHOUT}")
     # first of all: a driver may make its device nodes for the first who asks
     free = {child: _free(child) for child in children if devices.is_expected()}
     failures: dict[str, None] = {}
     for name, is_root in itertools.product(NAMES, (True, False) if os.geteuid() == 0 else (False,)):
         path = shutil.which(name)
         if path is None:
-            failures[f"{name}: not installed"] = None
+            failures[f"{name}: {_ABSENT}"] = None
             continue
         found = Confinement(tool=Tool(name=name, path=path), is_root=is_root)
         tries = (_why_not(found, child, free.get(child)) for child in children)
@@ -89,7 +95,7 @@ def _find(children: Sequence[Child]) -> Confinement:
         if not why:
             return found
         failures[f"{name}: {why.removeprefix(f'{name}: ')}"] = None
-    return Confinement(why_not="; ".join(failures))
+    return Confinement(why_not="; ".join(failures), remedy=_remedy(failures))
 
 
 def _why_not(
@@ -109,8 +115,18 @@ def _why_not(
         free = free or _free(child)
     for what, found in told["sees"].items():
         if free and found != free[what]:
-            return f"a confined child sees as {what} {found}, a free one {free[what]}"[:_LONGEST]
+            return f"{_SEES} {what} {found}, a free one {free[what]}"[:_LONGEST]
     return ""
+
+
+def _remedy(failures: Iterable[str]) -> str:
+    """What lets children be confined where these are the reasons why they are not."""
+    whole = "; ".join(failures)
+    if _SEES in whole:  # the tool works: it is the runtime that needs more
+        return _GO_WITHOUT.capitalize()
+    install = _INSTALL if f"bwrap: {_ABSENT}" in whole else ""
+    does = f"{install}{_ALLOW}, or {_GO_WITHOUT}"
+    return does[0].upper() + does[1:]
 
 
 def _free(child: Child) -> dict[str, Any]:
@@ -127,18 +143,12 @@ def _look(child: Child, confinement: Confinement | None) -> tuple[dict[str, Any]
     source = Path(__file__).with_name("looking.py").read_text(encoding="utf-8")
     asked = json.dumps({"nodes": devices.nodes(), "package": child.package})
     command = [child.python, "-P", "-c", source, asked]
-    with contextlib.ExitStack() as stack:
-        try:
-            directory = str(stack.enter_context(WorkFolder("qgate-child-")))
-            process = start(command, child.environment, directory, confinement, Reach())
-        except OSError as error:
-            return None, str(error.strerror)
-        stack.enter_context(process)
-        try:
-            said, words = process.communicate(timeout=_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return None, f"no word within {_PATIENCE_S:g} s"
+    try:
+        said, words = run(command, child.environment, confinement, _PATIENCE_S)
+    except OSError as error:
+        return None, str(error.strerror)
+    except subprocess.TimeoutExpired:
+        return None, f"no word within {_PATIENCE_S:g} s"
     try:
         told: dict[str, Any] = json.loads(said)
     except ValueError:

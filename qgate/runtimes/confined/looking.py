@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _CUDA = ("libcuda.so.1", "cuInit", "cuDeviceGetCount")
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 _NVML = ("libnvidia-ml.so.1", "nvmlInit_v2", "nvmlDeviceGetCount_v2")
 
 
@@ -68,6 +71,8 @@ def _is_found(package: str) -> bool:
 
 
 if __name__ == "__main__":
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     _told = json.loads(sys.argv[1])
     _seen = {"sees": look(**_told), **bounds(), "pid": os.getpid()}
     sys.stdout.write(json.dumps(_seen))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import signal
 import subprocess
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from qgate.confinement.seccomp import filter_for
 from qgate.confinement.tools import filter_file
+from qgate.confinement.view import without_steps_up
 from qgate.runtimes.confined.child_view import Reach, environment_within, view_for
+from qgate.untrusted.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +35,8 @@ class Confinement:
     """Whether root's power makes the namespaces; else a user namespace."""
     why_not: str = ""
     """One line; empty where they are, and where nobody asked for it."""
+    remedy: str = ""
+    """What would change that, for messages."""
 
     def describe(self) -> dict[str, str | None]:
         """For the report."""
@@ -68,8 +74,11 @@ def start(
             view = view_for(command[0], environment, directory, reach, is_root=confinement.is_root)
             refused = filter_for(platform.machine(), is_one_program=False)
             files = (stack.enter_context(filter_file(refused)).fileno(),)
-            command = [*confinement.tool.command(view, *files), *command]
-            environment = environment_within(environment, directory)
+            program = str(without_steps_up(command[0]))
+            command = [*confinement.tool.command(view, *files), program, *command[1:]]
+            environment = environment_within(
+                environment, directory, has_network=reach.needs_network
+            )
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -80,3 +89,27 @@ def start(
             start_new_session=True,
             pass_fds=files,
         )
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    confinement: Confinement | None,
+    patience_s: float,
+) -> tuple[bytes, bytes]:
+    """What such a child that is asked nothing says to its end, and its standard error.
+
+    Raises:
+        OSError: it cannot be started, or there is no room for its directory.
+        subprocess.TimeoutExpired: it took longer; it is gone.
+    """
+    with (
+        WorkFolder("qgate-child-") as directory,
+        start(command, environment, str(directory), confinement, Reach()) as process,
+    ):
+        try:
+            return process.communicate(timeout=patience_s)
+        except BaseException:  # an interrupt, too: the child's session hears of none
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise

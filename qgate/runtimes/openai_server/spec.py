@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgate.runtimes.openai_server.options import ServerOptions
+from qgate.runtimes.openai_server.options import KEY_FILE_VARIABLE, ServerOptions
 from qgate.runtimes.spec import RuntimeSpec
 
 SPEC = RuntimeSpec(
@@ -12,6 +12,7 @@ SPEC = RuntimeSpec(
     quantizes_at_load=True,  # whatever it holds is its own business
     is_remote=True,
     needs_network=True,
+    variables=(KEY_FILE_VARIABLE,),
     unmeasured=frozenset({"memory"}),
     options=ServerOptions,
 )

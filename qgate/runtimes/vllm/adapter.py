@@ -13,8 +13,9 @@ GPU they are what the artifact declares, as in serving.
 
 from __future__ import annotations
 
+import math
+import operator
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,36 +189,38 @@ class Vllm:
     def sample(self, sampling: Sampling, progress: Progress) -> Sampled:
         first = self._vocab.first_token
         writings = [Writing(sampling, number, first) for number in range(sampling.sequences)]
-        done = 0
+        done, total = 0, sampling.sequences * sampling.tokens
+
+        def tell(said: int) -> None:
+            progress("generating text", done + said, total)
+
         while going := [number for number, one in enumerate(writings) if one.room]:
             going = [number for number in going if _give(writings[number])]
             asked = [_asked_to_go_on(writings[number], number, sampling) for number in going]
-            for number, output in zip(going, self._sampled(asked), strict=True):
+            for number, output in zip(going, self._sampled(asked, tell), strict=True):
                 said = list(output.outputs[0].token_ids)
                 if not 0 < len(said) <= writings[number].answer_room:
                     raise MeasurementError(f"vllm: lost tokens: got {len(said)} of an answer")
                 for token in said:
                     writings[number].say(token)
                 done += len(said)
-            progress("generating text", done, sampling.sequences * sampling.tokens)
         return gathered(writings)
 
-    def _sampled(self, asked: Sequence[Asked]) -> Iterator[Any]:
+    def _sampled(self, asked: Sequence[Asked], tell: Callable[[int], None]) -> Iterator[Any]:
         """Requests with seeds of their own, in their order.
 
         On a CPU as many at a time as are read in one step: for one that is read in two, vLLM 0.32
         moves its generator back, which torch's generator of a CPU refuses.
         """
-        if self._device != "cpu":
-            yield from self._engine.finished(asked)
-            return
+        room = TOKENS_PER_STEP if self._device == "cpu" else math.inf
         group: list[Asked] = []
         for one in asked:
-            if sum(len(before.ids) for before in group) + len(one.ids) > TOKENS_PER_STEP:
-                yield from self._engine.finished(group)
+            if group and sum(len(before.ids) for before in group) + len(one.ids) > room:
+                yield from self._engine.until(group, operator.not_, tell)
                 group = []
             group.append(one)
-        yield from self._engine.finished(group)
+        if group:
+            yield from self._engine.until(group, operator.not_, tell)
 
     def answer(
         self, prompts: Sequence[Prompt], batch_size: int, progress: Progress
@@ -227,43 +230,40 @@ class Vllm:
             group = prompts[start : start + batch_size]
             stop = start + len(group)
             progress("answering", start, len(prompts), (start, stop))
-            at_work = partial(progress, "answering", start, len(prompts))
-            outputs = self._answered(group, at_work)
+            outputs = self._answered(group, progress)
             for prompt, output in zip(group, outputs, strict=True):
                 answer = _answer(output.outputs[0], self._vocab.end_tokens)
                 answers.append(shortened(answer, prompt.stops, self.decode))
                 progress("answering", len(answers), len(prompts), (len(answers), stop))
         return answers
 
-    def _answered(self, group: Sequence[Prompt], at_work: Callable[[], None]) -> Iterator[Any]:
-        """The last RequestOutput of each; all are looked at on the way where they may end early."""
-        from vllm.sampling_params import RequestOutputKind
-
-        can_end = all(prompt.stops for prompt in group)
-        how = {"logprobs": 2, "stop_token_ids": list(self._vocab.end_tokens)}
-        if can_end:
-            how["output_kind"] = RequestOutputKind.CUMULATIVE
-        asked = [
-            Asked(ids=prompt.ids, parameters=_parameters(prompt.max_tokens, **how))
-            for prompt in group
-        ]
-        if not can_end:
-            return self._engine.finished(asked)
-
+    def _answered(self, group: Sequence[Prompt], progress: Progress) -> list[Any]:
+        """The last RequestOutput of each; all are looked at on the way, as they may end early."""
         given = SideBySide(group, self.decode)
+        wanted = sum(prompt.max_tokens for prompt in group)
 
         def are_settled(going: Mapping[int, Any]) -> bool:
-            at_work()
             for number, output in going.items():
                 given.ids[number] = output.outputs[0].token_ids
             return given.are_settled(going)
 
-        return iter(self._engine.until(asked, are_settled))
+        def tell(said: int) -> None:
+            progress("answering", said, wanted)
+
+        ends = list(self._vocab.end_tokens)
+        asked = [
+            Asked(
+                ids=prompt.ids,
+                parameters=_parameters(
+                    prompt.max_tokens, "CUMULATIVE", logprobs=2, stop_token_ids=ends
+                ),
+            )
+            for prompt in group
+        ]
+        return self._engine.until(asked, are_settled, tell)
 
     def stream(self, ids: np.ndarray, count: int) -> Iterator[int]:
-        from vllm.sampling_params import RequestOutputKind
-
-        parameters = _parameters(count, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
+        parameters = _parameters(count, "DELTA", ignore_eos=True)
         for output in self._engine.stream(Asked(ids=ids, parameters=parameters)):
             yield from output.outputs[0].token_ids
 
@@ -304,6 +304,7 @@ def _asked_to_go_on(writing: Writing, number: int, sampling: Sampling) -> Asked:
     heat, is_free = sampling.heat, not sampling.turns
     parameters = _parameters(
         writing.answer_room,
+        "CUMULATIVE",
         temperature=heat.temperature,
         top_k=heat.top_k,
         top_p=heat.top_p,
@@ -318,7 +319,7 @@ def _asked_to_go_on(writing: Writing, number: int, sampling: Sampling) -> Asked:
     return Asked(ids=np.array(writing.ids, dtype=np.int32), parameters=parameters)
 
 
-def _parameters(tokens: int, **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
+def _parameters(tokens: int, kind: str = "FINAL_ONLY", **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
     """Of a request that generates: greedy unless something else is said, no text made."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -328,7 +329,7 @@ def _parameters(tokens: int, **how: Any) -> Any:  # noqa: ANN401 - vLLM's own
         "max_tokens": tokens,
         "detokenize": False,
         "flat_logprobs": True,
-        "output_kind": RequestOutputKind.FINAL_ONLY,
+        "output_kind": RequestOutputKind[kind],
         **how,
     }
     return SamplingParams(**wanted)

@@ -138,7 +138,10 @@ class Engine:
             self._forget(waiting)
 
     def until(
-        self, asked: Sequence[Asked], is_over: Callable[[Mapping[int, Any]], bool]
+        self,
+        asked: Sequence[Asked],
+        is_over: Callable[[Mapping[int, Any]], bool],
+        tell: Callable[[int], None],
     ) -> list[Any]:
         """The last RequestOutput of each request, in their order; those that go on are ended.
 
@@ -146,6 +149,7 @@ class Engine:
             asked: handed over all at once; their outputs are cumulative.
             is_over: whether to end them, by their places and what they said so far; asked once
                 each has said something.
+            tell: told at each step how many tokens have been said.
         """
         names: list[str] = []
         said: dict[str, Any] = {}
@@ -154,6 +158,7 @@ class Engine:
             names.extend(self._add(one) for one in asked)
             while True:
                 said.update((output.request_id, output) for output in self._step())
+                tell(sum(len(output.outputs[0].token_ids) for output in said.values()))
                 going = [name for name in names if name not in said or not said[name].finished]
                 if len(said) == len(names) and is_over(
                     {names.index(name): said[name] for name in going}

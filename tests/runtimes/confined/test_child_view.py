@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qgate.runtimes.confined import child_view
 from qgate.runtimes.confined.child_view import Reach, environment_within, view_for
 from qgate.runtimes.confined.interpreters import places_of
 
@@ -108,3 +109,75 @@ def test_what_the_environment_names_is_seen_but_for_homes_and_caches(
     kept["TOKENIZERS_PARALLELISM"] = "false"
     moved = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     assert within == {**kept, **moved, "PYTHONUSERBASE": str(home / ".local")}
+
+
+@pytest.mark.parametrize(
+    "name", ["FLASHINFER_WORKSPACE_BASE", "TORCH_EXTENSIONS_DIR", "TRITON_DUMP_DIR"]
+)
+def test_folders_that_libraries_write_to_are_the_childs_own(tmp_path: Path, name: str) -> None:
+    given = {name: str(tmp_path / "written")}
+    (tmp_path / "written").mkdir()
+
+    view = view_for("/usr/bin/python3", given, str(tmp_path / "w"), Reach(), is_root=False)
+
+    assert str(tmp_path / "written") not in view.read_only
+    assert name not in environment_within(given, str(tmp_path))
+
+
+INTERFACES = {
+    "GLOO_SOCKET_IFNAME": "eth0",
+    "NCCL_SOCKET_IFNAME": "eth0",
+    "VLLM_HOST_IP": "192.0.2.7",
+}
+
+
+def test_interfaces_that_a_child_does_not_have_are_not_named_to_it(tmp_path: Path) -> None:
+    passed = {**INTERFACES, "QGATE_PASS_ENV": "VLLM_HOST_IP"}
+
+    assert not INTERFACES.keys() & environment_within(INTERFACES, str(tmp_path)).keys()
+    with_network = environment_within(INTERFACES, str(tmp_path), has_network=True)
+    assert INTERFACES.items() <= with_network.items()
+    kept = environment_within(passed, str(tmp_path))
+    assert INTERFACES.keys() & kept.keys() == {"VLLM_HOST_IP"}
+
+
+def test_values_that_begin_like_paths_are_kept_where_they_name_something(tmp_path: Path) -> None:
+    gcc = tmp_path / "gcc" / "bin" / "gcc"
+    gcc.parent.mkdir(parents=True)
+    gcc.touch(mode=0o755)
+    (tmp_path / "one.so").touch()
+    (tmp_path / "two.so").touch()
+    given = {
+        "CC": f"{gcc} -m64",
+        "CXX": "/absent/g++ -m64",
+        "LD_PRELOAD": f"{tmp_path / 'one.so'} {tmp_path / 'two.so'}",
+        "VLLM_PREFIX": "/v1",
+        "OWN_PREFIX": "/v1",
+        "QGATE_PASS_ENV": "OWN_PREFIX",
+    }
+    work = tmp_path / "work"
+    work.mkdir()
+
+    view = view_for("/usr/bin/python3", given, str(work), Reach(), is_root=False)
+    within = environment_within(given, str(work))
+
+    assert {str(tmp_path / "one.so"), str(tmp_path / "two.so")} <= set(view.read_only)
+    assert str(tmp_path / "gcc") in view.read_only
+    assert given.keys() & within.keys() == {"CC", "LD_PRELOAD", "OWN_PREFIX", "QGATE_PASS_ENV"}
+
+
+def test_certificates_are_shown_to_whoever_has_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red Hat's have them under /etc/pki, and settings of OpenSSL that name another directory."""
+    asked: list[set[str]] = []
+    reach = child_view.reach
+    monkeypatch.setattr(
+        child_view, "reach", lambda paths: asked.append({*map(str, paths)}) or reach(paths)
+    )
+    trusted = {"/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies"}
+
+    for needs_network in (False, True):
+        extra = Reach(needs_network=needs_network)
+        view_for("/usr/bin/python3", {}, str(tmp_path), extra, is_root=False)
+        assert any(trusted <= wanted for wanted in asked) == needs_network

@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from qgate.confinement import NAMES, Tool
-from qgate.errors import RuntimeFailed
+from qgate.errors import QGateError, RuntimeFailed
 from qgate.runtimes.confined import choice
 from qgate.runtimes.confined.child_view import Reach
 from qgate.runtimes.confined.choice import Child, decide
 from qgate.runtimes.host import Host, HostSettings
 from qgate.runtimes.launch import environment_for
+from qgate.runtimes.verbs import DESCRIBE
 from tests.conftest import Toy
-from tests.support.children import load
+from tests.support.children import load, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,3 +81,42 @@ def test_a_signal_that_ended_it_has_its_name(
         pytest.raises(RuntimeFailed, match="runtime crashed: SIGSEGV in load"),
     ):
         load(host, models / "crashes.gguf")
+
+
+def load_and_score(host: Host, path: Path) -> None:
+    load(host, path)
+    score(host, np.arange(64, dtype=np.int32).reshape(2, 32) % 60)
+
+
+DOUBT = "It was confined: qgate_confine = off tells whether that is why"
+
+
+@pytest.mark.parametrize("fault", ["segfault:load", "unavailable:load", "segfault:score"])
+def test_what_does_not_load_may_have_been_shown_too_little(
+    confinement: Confinement, toys: Callable[..., Path], fault: str
+) -> None:
+    """A crash; not a refusal that names its own reason, nor what happens when it is loaded."""
+    models = toys(fails=Toy(fault=fault))
+    settings = HostSettings(runtime="fake", confinement=confinement, reach=Reach(reads=(models,)))
+    with Host(settings) as host, pytest.raises(QGateError) as caught:
+        load_and_score(host, models / "fails.gguf")
+
+    assert (DOUBT in str(caught.value)) == (fault == "segfault:load")
+
+
+def test_an_interpreter_is_found_by_a_name_with_steps_up(
+    confinement: Confinement, tmp_path: Path
+) -> None:
+    """As a thresholds file names it: `python: ../runtime/python`."""
+    python, beside = tmp_path / "python", tmp_path / "thresholds"
+    beside.mkdir()
+    python.write_text(
+        f"#!{sys.executable} -ISB\nimport os, sys\n"
+        f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
+    )
+    python.chmod(0o755)
+    named = str(beside / ".." / "python")
+    settings = HostSettings(runtime="fake", python=named, confinement=confinement)
+
+    with Host(settings) as host:
+        assert DESCRIBE.ask(host, None).name == "fake"

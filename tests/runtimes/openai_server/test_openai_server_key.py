@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qgate.errors import RuntimeUnavailable
-from qgate.runtimes.environment import child_environment
+from qgate.runtimes import SHIPPED, find_spec
 from qgate.runtimes.host import Host, HostSettings
+from qgate.runtimes.launch import environment_for
 from qgate.runtimes.openai_server.options import KEY_FILE_VARIABLE, read_address
+from qgate.runtimes.openai_server.spec import SPEC
 from qgate.runtimes.verbs import DESCRIBE
 from tests.runtimes.openai_server.faulty_server import KEY, Planted, load, serving
 from tests.support.children import load as load_in
@@ -29,10 +31,17 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("key_file")
 def test_the_key_comes_from_a_file_and_reaches_the_child(model: Path) -> None:
-    assert KEY_FILE_VARIABLE in child_environment(os.environ)
-    with serving(Planted(key=KEY)) as toy, Host(HostSettings(runtime="openai_server")) as host:
+    settings = HostSettings(runtime="openai_server", variables=SPEC.variables)
+    with serving(Planted(key=KEY)) as toy, Host(settings) as host:
         load_in(host, model, options={"url": toy.url})
         assert DESCRIBE.ask(host, None).version == "vllm 9.8.7"
+
+
+@pytest.mark.usefixtures("key_file")
+def test_no_other_runtimes_child_is_told_where_the_key_is() -> None:
+    assert KEY_FILE_VARIABLE in environment_for(sys.executable, SPEC.variables)
+    for name in set(SHIPPED) - {SPEC.name}:
+        assert KEY_FILE_VARIABLE not in environment_for(sys.executable, find_spec(name).variables)
 
 
 def test_a_wrong_key_is_not_repeated(model: Path, key_file: Path) -> None:

@@ -118,6 +118,52 @@ def test_a_child_that_was_taken_over_is_heard_no_longer_than_an_honest_one(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
 
+LIMITED = """
+import resource, sys
+sys.path.append(sys.argv.pop(1))
+HARD = {HARD}
+def setrlimit(kind, limits):
+    if not 0 <= limits[0] <= limits[1] <= HARD.get(kind, limits[1]) and kind in HARD:
+        raise ValueError("not allowed to raise maximum limit")
+resource.setrlimit, resource.getrlimit = setrlimit, lambda kind: (HARD.get(kind, -1),) * 2
+from qgate.sandbox.chat_rendering import main
+sys.platform = {PLATFORM}
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("hard", "platform"),
+    [
+        ("{resource.RLIMIT_CPU: 3600, resource.RLIMIT_AS: 1 << 30}", "linux"),
+        ("{resource.RLIMIT_AS: -1}", "darwin"),
+    ],
+    ids=["a shell's ulimit", "none of the address space"],
+)
+def test_where_limits_are_set_already_a_sound_template_is_rendered(
+    monkeypatch: pytest.MonkeyPatch, hard: str, platform: str
+) -> None:
+    """Planted: limits as those have them who may not raise them."""
+    code = LIMITED.replace("{HARD}", hard).replace("{PLATFORM}", repr(platform))
+    monkeypatch.setattr(rendering, "_BOOTSTRAP", code)
+
+    assert render_chats(Chat(template=SAYS), HELLO) == ["<hello>"]
+
+
+def test_a_process_that_cannot_even_begin_is_not_the_templates_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rendering, "_BOOTSTRAP", "import sys; sys.exit('no room for jinja2')")
+
+    with pytest.raises(MeasurementError) as caught:
+        render_chats(Chat(template=SAYS), HELLO)
+
+    assert str(caught.value) == (
+        "chats cannot be rendered: their process ended (code 1); last words: 'no room for jinja2';"
+        " expected it to wait for them. Whatever the template, this machine does not let it"
+    )
+
+
 def test_all_chats_of_a_task_are_rendered_by_one_child(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
