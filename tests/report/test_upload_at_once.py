@@ -285,7 +285,7 @@ def test_the_command_reaches_a_server_that_needs_seconds_for_each_answer(
     with serve_mlflow(tmp_path) as server:
 
         def answer(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-            never.wait(3.5)
+            never.wait(1.5)
             forward(request, body, server)
 
         with serve(answer) as uri:

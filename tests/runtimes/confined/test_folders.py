@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qgate.runtimes.confined import bytecode, choice
+from qgate.runtimes.confined import bytecode, choice, starting
 from qgate.runtimes.confined.choice import Child
 from qgate.untrusted.work_folder import sweep_temporary
 
@@ -30,8 +30,7 @@ def test_the_folder_of_a_child_that_is_tried_outlives_another_gates_start(
         is_left.append(Path(directory).is_dir())
         raise OSError("seen enough")
 
-    monkeypatch.setattr(choice, "start", start)
-    monkeypatch.setattr(bytecode, "start", start)
+    monkeypatch.setattr(starting, "start", start)
 
     TRIES[what]()
 

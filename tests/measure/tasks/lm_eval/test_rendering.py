@@ -74,7 +74,8 @@ LOOPS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 def test_what_takes_too_much_is_ended_and_is_no_template_that_is_wrong(
     monkeypatch: pytest.MonkeyPatch, template: str, got: str
 ) -> None:
-    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0)
+    # what ends by itself has time on a busy machine, too
+    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0 if "3 s" in got else 30.0)
     monkeypatch.setattr(rendering, "_A_CHAT_S", 0.0)
 
     with pytest.raises(MeasurementError) as caught:
@@ -106,7 +107,8 @@ def test_a_child_that_was_taken_over_is_heard_no_longer_than_an_honest_one(
 ) -> None:
     """Planted: what the child runs in place of rendering. More is asked than a pipe holds."""
     monkeypatch.setattr(rendering, "_BOOTSTRAP", code)
-    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0)
+    # what ends by itself has time on a busy machine, too
+    monkeypatch.setattr(rendering, "_LONGEST_S", 3.0 if "3 s" in got else 30.0)
     monkeypatch.setattr(rendering, "_A_CHAT_S", 0.0)
     long = [[{"role": "user", "content": "x" * 1_000_000}]]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
