@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Outcome, Project
 
 pytestmark = pytest.mark.slow
-LOST = ("arithmetic", "code", "recall")
-"""In two bits."""
-TASKS = ("arithmetic", "classification", "next_sentence", "code", "recall", "languages")
+TASKS = ("arithmetic", "code", "recall")
+"""Of the demo's: those that two bits lose. All of them take minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Outcome:
         "-m",
         "accuracy",
         "-k",
-        f"(Q8_0 or original-again) and not drill or Q2_K and ({' or '.join(LOST)})",
+        f"(qgate-demo-Q8_0 or Q2_K or original-again) and ({' or '.join(TASKS)})",
     )
 
 
@@ -64,7 +63,7 @@ def test_eight_bits_are_certified_to_lose_no_more_than_two_points(seen: Outcome)
 
 def test_two_bits_fail_what_they_lost_and_show_the_flips(seen: Outcome) -> None:
     found = rows(seen, "qgate-demo-Q2_K")
-    for task in LOST:
+    for task in TASKS:
         row = found[f"accuracy.{task}"]
         assert row["verdict"] == "fail", row["message"]
         assert row["high"] < -0.02
@@ -83,8 +82,7 @@ def test_the_reference_against_itself_flips_nothing(seen: Outcome) -> None:
 
 
 def test_how_likely_a_decision_is_was_said_before(seen: Outcome) -> None:
-    said = [line for line in seen.lines if line.startswith("qgate: accuracy.")]
-    assert len(said) == len(TASKS)
-    assert all(
-        f"certify a drop of 2 pp with up to {ITEMS} items: an undamaged" in line for line in said
-    )
+    for task in TASKS:
+        begins = f"qgate: accuracy.{task}: "
+        (said,) = (line for line in seen.lines if line.startswith(begins))
+        assert f"certify a drop of 2 pp with up to {ITEMS} items: an undamaged" in said
