@@ -146,7 +146,9 @@ def of_project() -> tuple[tuple[str, ...], dict[str, object], Mode]:
     import pytest
 
     try:
-        config = pytest.Config.fromdictargs({}, ["--capture=no"])
+        # qgate is imported already: no matter of a project with `filterwarnings = error`
+        quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+        config = pytest.Config.fromdictargs({}, ["--capture=no", *quiet])
         checks = tuple(config.getini(_CHECKS))
     # whatever a project's own conftest.py raises, pytest.skip and sys.exit too
     except (Exception, pytest.skip.Exception, pytest.exit.Exception, SystemExit) as error:

@@ -33,7 +33,8 @@ sys.addaudithook(watch)
 heavy = ("torch", "mlflow", "llama_cpp", "gguf", "scipy", "numpy")
 atexit.register(lambda: [note(name) for name in heavy if name in sys.modules])
 """
-MAX_COLLECT_S = 1.0
+MAX_RATIO = 5.0
+"""To pytest that collects nothing: a second where that takes 0.2 s."""
 
 
 @pytest.fixture
@@ -104,14 +105,18 @@ def test_verbosely_each_limit_is_shown_with_its_line(
 
 
 @pytest.mark.alone
-def test_collecting_ten_artifacts_takes_less_than_a_second(
+def test_collecting_ten_artifacts_takes_no_more_than_five_times_pytests_own_start(
     project: Project, toys: Callable[..., Path]
 ) -> None:
     models = toys(**{f"model{number}": Toy() for number in range(10)})
+    nothing = [str(script()), "--collect-only", "-q"]
     command = [str(script()), "-p", "qgate", *gating(models), "--collect-only", "-q"]
 
-    # noise only ever adds: one run below the bound shows that the rest is the machine's
-    assert any(cpu_seconds(project, command) < MAX_COLLECT_S for _ in range(8))
+    # in turns, as a machine's pace changes; noise only ever adds, so the fastest of each counts
+    pairs = [(cpu_seconds(project, nothing), cpu_seconds(project, command)) for _ in range(6)]
+
+    own, collecting = map(min, zip(*pairs, strict=True))
+    assert collecting <= MAX_RATIO * own
 
 
 def cpu_seconds(project: Project, command: list[str]) -> float:

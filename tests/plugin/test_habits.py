@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from qgate.confinement.processors import usable_processors
 from qgate.report.mlflow.content import name_experiment
 from qgate.report.report_file import read_report
 from tests.conftest import Toy
@@ -133,7 +133,7 @@ def test_the_report_says_how_many_threads_there_were(project: Project, models: P
     project.write("three.yaml", "version: 1\nruntime: {threads: 3}\n")
     command = (*gating(models), "-k", "integrity.files")
 
-    assert project.pytest(*command).report()["environment"]["threads"] == os.cpu_count()
+    assert project.pytest(*command).report()["environment"]["threads"] == usable_processors()
     limited = project.pytest(*command, "--qgate-thresholds=three.yaml")
     assert limited.report()["environment"]["threads"] == 3
 
