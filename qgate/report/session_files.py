@@ -105,6 +105,7 @@ class SessionFiles:
         with alone_with(self.named):
             self.named_problem = _try_to_write(report, self.named)
         if not self.named_problem:
+            self._drop_stale()
             self._unmark()
 
     @property
@@ -113,6 +114,12 @@ class SessionFiles:
         if not self.own_problem:
             return self.own
         return None if self.named_problem else self.named
+
+    def _drop_stale(self) -> None:
+        """A full disk may have had room for an earlier row's; nobody may take that for the last."""
+        if self.own_problem:
+            with contextlib.suppress(OSError):
+                self.own.unlink(missing_ok=True)
 
     def _unmark(self) -> None:
         """This gate is through; those that began before and were killed are of no concern now."""
@@ -133,7 +140,7 @@ def own_file(path: Path) -> Path:
     session_id = _session_of(path)
     home = path.parent if path.parent.name == _HOME else Path(_HOME)
     own = [] if session_id is None else _of_sessions(home / _REPORTS, session_id)
-    return next(iter(own), path)
+    return next((one for one in own if _ended_at(one) >= _ended_at(path)), path)
 
 
 def find_unfinished(path: Path) -> Path | None:
@@ -162,7 +169,7 @@ def take_over_upload(own: Path, named: Path | None = None) -> None:
     if session_id is None or session_id != _session_of(named):
         return
     with alone_with(named), contextlib.suppress(QGateError):  # it is found again, written or not
-        if session_id == _session_of(named):
+        if session_id == _session_of(named) and _ended_at(own) >= _ended_at(named):
             write_json(read_json(own), named)
 
 
@@ -271,6 +278,11 @@ def _of_sessions(reports: Path, session_id: str = "") -> list[Path]:
 def _session_of(path: Path) -> str | None:
     session_id = _section(path, "environment").get("session_id")
     return session_id if isinstance(session_id, str) else None
+
+
+def _ended_at(path: Path) -> str:
+    """When it was written, to the second; a disk that was full then may hold an earlier one."""
+    return str(_section(path, "environment").get("ended_at", ""))
 
 
 def _is_uploaded(path: Path) -> bool:
