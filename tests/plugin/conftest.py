@@ -55,6 +55,7 @@ ITEMS = 400
 """Of that task of a team's own."""
 PATIENCE_S = 400
 """A run that takes longer hangs."""
+LONGEST = ("test_kills", "test_certify", "test_mixed_directory")
 CLOSED_PORT = "http://127.0.0.1:9"
 """Nobody listens there: an upload is given up at once."""
 _WITHOUT = ("randomly", "hypothesispytest", "anyio")
@@ -67,6 +68,11 @@ _COUNTING_PYTHON = """#!/bin/sh
 echo started >> "{log}"
 exec "{python}" "$@"
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest stories first: one begun last would have the other worker wait for it."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
