@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("QGATE_TEST_KILLS", "20"))
 SEED = int(os.environ.get("QGATE_TEST_KILL_SEED", "0"))
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSEGV")
-IN_TRANSFORMERS = 0.25
+IN_TRANSFORMERS = 0.15
 """Share of the kills in that runtime, whose runs take longer."""
 GONE_S = 20.0
 """A process of a killed run that is there after this stays."""
