@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Outcome, Project
 
 pytestmark = pytest.mark.slow
-TASKS = ("arithmetic", "code", "recall")
-"""Of the demo's: those that two bits lose. All of them take minutes."""
+TASKS = ("arithmetic", "code")
+"""Of the demo's: two that two bits lose. All of them take minutes."""
 
 
 @pytest.fixture(scope="module")
