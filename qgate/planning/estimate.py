@@ -34,6 +34,10 @@ _WRITING = 0.6
 """Share of the speed of a product of 16 tokens where 8 to 32 sequences go on by a token each."""
 _ALONE = 0.85
 """The same of a product of one token."""
+_SLOW_S = 1e-10
+"""Of a product with one weight on a slow machine."""
+_WORTH_MEASURING_S = 0.5
+"""Of products on a slow machine; what takes less is not measured for as long."""
 _PER_READ_S = 0.0001
 """Of a token that is read, beside the products."""
 _PER_TOKEN_S = 0.0004
@@ -97,14 +101,24 @@ def expected_seconds(plan: RunPlan, areas: Mapping[str, Iterable[str]]) -> dict[
     writes_text = is_written(plan.thresholds.text, plan.directory)
     asks = asks_of(plan.thresholds, plan.probes(), context, writes_text=writes_text)
     models = [one.artifact for one in gated]
-    return estimate_run(models, plan.reference, areas, asks, _measure(plan, gated))
+    tokens = sum(ask.read + ask.scored + ask.written + ask.alone for ask in asks.values())
+    is_small = tokens * _weights(plan.reference) * _SLOW_S < _WORTH_MEASURING_S
+    speeds = _measure(plan, gated, is_small=is_small)
+    return estimate_run(models, plan.reference, areas, asks, speeds)
 
 
-def _measure(plan: RunPlan, gated: Iterable[ArtifactPlan]) -> dict[str, MachineSpeed]:
-    """How fast the machine is for each artifact, by its id."""
+def _weights(reference: Artifact) -> float:
+    return reference.size_bytes / (4.0 if reference.scheme.casefold().endswith("32") else 2.0)
+
+
+def _measure(
+    plan: RunPlan, gated: Iterable[ArtifactPlan], *, is_small: bool
+) -> dict[str, MachineSpeed]:
+    """How fast the machine is for each artifact, by its id; a small one is not worth timing."""
     from qgate.confinement.processors import usable_processors
     from qgate.planning.machine import (
         MachineSpeed,
+        Multiplying,
         measure_numpy,
         measure_python,
         measure_script,
@@ -114,15 +128,16 @@ def _measure(plan: RunPlan, gated: Iterable[ArtifactPlan]) -> dict[str, MachineS
 
     threads = plan.thresholds.runtime.threads or usable_processors()
     python_s = measure_python()
-    measured: dict[str, Multiplying] = {}
+    slow = Multiplying(read_s=_SLOW_S, together_s=_SLOW_S, alone_s=_SLOW_S, alone_packed_s=_SLOW_S)
+    runtimes = {one.artifact.id: plan.runtime_of(one.artifact).name for one in gated}
+    measured = dict.fromkeys(runtimes.values(), slow) if is_small else {}
     speeds = {}
-    for one in gated:
-        runtime = plan.runtime_of(one.artifact).name
+    for artifact, runtime in runtimes.items():
         if runtime not in measured:
             module, python = find_spec(runtime).speed, plan.python_of(runtime)
             found = module and measure_script(module, python, environment_for(python), threads)
             measured[runtime] = found or measure_numpy()
-        speeds[one.artifact.id] = MachineSpeed(products=measured[runtime], python_s=python_s)
+        speeds[artifact] = MachineSpeed(products=measured[runtime], python_s=python_s)
     return speeds
 
 
@@ -142,7 +157,7 @@ def estimate_run(
         asks: by phase, from `asks_of`.
         speeds: of this machine, by the id of the artifact; the reference's is the first one's.
     """
-    weights = reference.size_bytes / (4.0 if reference.scheme.casefold().endswith("32") else 2.0)
+    weights = _weights(reference)
     expected: dict[Phase, float] = {}
     every: set[str] = set()
     of_artifact = {phase: ask for phase, ask in asks.items() if not phase.startswith(_REFERENCES)}
