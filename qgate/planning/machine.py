@@ -23,8 +23,8 @@ _READ_WIDTH, _READ_TOKENS = 1024, 512
 _TOGETHER_TOKENS = 16
 _REPEATS = 4
 _PATIENCE_S = 20.0
-_PACKED_BYTES, _HALF_BYTES, _SINGLE_BYTES = 0.5625, 2.0, 4.0
-"""Of a weight in Q4_K, F16 and F32."""
+_PACKED_BYTES, _HALF_BYTES = 0.5625, 2.0
+"""Of a weight in Q4_K and F16."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from qgate.confinement.processors import usable_processors
 from qgate.errors import MeasurementError
 from qgate.runtimes.spec import NoOptions
 
@@ -59,7 +60,9 @@ class LoadSettings:
     window_tokens: int
     """The longest sequence that will be scored or sampled."""
     threads: int | None = None
-    """None: what the machine offers."""
+    """What the user wants; None: the runtime decides."""
+    processors: int = field(default_factory=usable_processors)
+    """That may be used: counted by the parent, as a confined child may not see its cgroup."""
     context_tokens: int | None = None
     """The longest sequence of the run, prompt and answer; None: as long as the model can."""
     quantize: Mapping[str, Any] | None = None

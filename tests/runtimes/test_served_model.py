@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from qgate.artifacts import discover
+from qgate.confinement.processors import usable_processors
 from qgate.errors import ArtifactError, MeasurementError, QGateError, RuntimeFailed
 from qgate.reference.store import Store
 from qgate.runtimes import served_model as serving_module
@@ -115,6 +116,7 @@ def test_a_model_is_loaded_as_the_run_was_told(
             window_tokens=128,
             context_tokens=96,
             threads=3,
+            processors=usable_processors(),
             quantize={"method": "bitsandbytes"},
             options={},
             trust_remote_code=True,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.confinement.processors import usable_processors
 from qgate.errors import ArtifactError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import (
@@ -96,7 +95,7 @@ class LlamaCpp:
             lib=lib,
             model=self._model,
             log=self._log,
-            threads=settings.threads or usable_processors(),
+            threads=settings.threads or settings.processors,
             n_vocab=self._vocab.size,
             width=lib.llama_model_n_embd(self._model),
         )

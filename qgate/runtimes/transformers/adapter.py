@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qgate.confinement.processors import usable_processors
 from qgate.errors import MeasurementError, RuntimeUnavailable
 from qgate.records import RuntimeFacts
 from qgate.runtimes.base import (
@@ -82,7 +81,7 @@ class Transformers:
 
     def load(self, settings: LoadSettings) -> ModelFacts:
         started = time.perf_counter()
-        self._torch.set_num_threads(settings.threads or usable_processors())
+        self._torch.set_num_threads(settings.threads or settings.processors)
         with door.loading():
             loaded = load(settings)
             self._body = Body(loaded.model)
