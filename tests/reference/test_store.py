@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from qgate.artifacts.digest import name_entry
 from qgate.errors import MeasurementError, RuntimeFailed, StoreFull, UsageError
 from qgate.reference.entries import alone_in, read_entry
-from qgate.reference.signing import Key, find_key
 from qgate.reference.store import Store, require_usable
-from qgate.untrusted.locks import open_to_lock
-from tests.support.references import entries, signed_place
+from tests.support.references import signed_place
+from tests.support.store_entries import KB, NAMES, NOT_OURS, fill, fill_kb, names, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-KB = 1000
-NOT_OURS = (
-    "store: {}: got entries that are damaged, or not signed with this key; they are measured again."
-    " Who shares a store shares QGATE_STORE_KEY"
-)
-NAMES = [name_entry({"number": number}) for number in range(6)]
-
-
-def read(place: Path) -> dict[str, Any] | None:
-    return read_entry(place, find_key(os.environ))
-
-
-def names(directory: Path) -> list[str]:
-    """Of what lies there; of entries without the key's."""
-    suffix = signed_place(Path(), "").name
-    return [name.removesuffix(suffix) for name in entries(directory)]
-
-
-def fill(place: Path, seed: int = 0) -> dict[str, Any]:
-    np.save(place / "ids.npy", np.random.default_rng(seed).integers(0, 64, 20))
-    return {"stride": seed}
-
-
-def fill_kb(count: int) -> Callable[[Path], dict[str, Any]]:
-    def save(place: Path) -> dict[str, Any]:
-        (place / "answer.json").write_bytes(b"x" * count * KB)
-        return {}
-
-    return save
+    from qgate.reference.signing import Key
 
 
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
@@ -120,95 +85,6 @@ def test_a_store_forgets_its_notes_of_use_when_it_is_closed(tmp_path: Path) -> N
         ".lock",
         signed_place(tmp_path, "entry").name,
     }
-
-
-# --- whose entries ----------------------------------------------------------------------------
-
-
-def test_entries_of_another_key_are_made_again_which_is_said_once(tmp_path: Path) -> None:
-    theirs = Store(tmp_path, key=Key(secret=b"a key of somebody else's, 32 bytes too"))
-    theirs.keep(NAMES[0], lambda place: fill(place, seed=1))
-    theirs.keep(NAMES[1], lambda place: fill(place, seed=1))
-    store = Store(tmp_path)
-
-    found = [store.get_or_make(name, fill) for name in (*NAMES[:2], *NAMES[:2])]
-
-    assert [one.was_there for one in found] == [False, False, True, True]
-    assert {one.facts["stride"] for one in found} == {0}
-    assert store.notes == (NOT_OURS.format(tmp_path),)
-    kept = theirs.find(NAMES[0])
-    assert kept is not None  # who has that key may be reading it
-    assert kept.facts["stride"] == 1
-
-
-def test_an_unsigned_entry_is_made_again(tmp_path: Path) -> None:
-    signed = Store(tmp_path).get_or_make(NAMES[0], fill).place
-    signed.rename(tmp_path / NAMES[0])
-    store = Store(tmp_path)
-
-    assert not store.get_or_make(NAMES[0], fill).was_there
-    assert store.notes == (NOT_OURS.format(tmp_path),)
-
-
-def test_without_a_key_that_lasts_a_run_goes_on_and_keeps_nothing(tmp_path: Path) -> None:
-    Store(tmp_path).keep(NAMES[0], fill)
-    before = sorted(tmp_path.iterdir())
-    store = Store(tmp_path, key=Key(secret=bytes(32), problem="Could not determine home directory"))
-
-    store.keep(NAMES[1], fill)
-    made = store.get_or_make(NAMES[0], lambda place: fill(place, seed=1))
-
-    assert made.facts["stride"] == 1
-    assert sorted(tmp_path.iterdir()) == before
-    assert store.notes[0] == (
-        "store: nothing is kept for later runs: no key to sign it with (Could not determine home"
-        " directory). Mend that, or set QGATE_STORE_KEY"
-    )
-    store.close()
-
-
-_ANOTHER_USER = """
-import os, sys
-from pathlib import Path
-from qgate.reference.store import Store, require_usable
-os.umask(int(sys.argv[3], 8))
-os.setgroups([7777])
-os.setgid(int(sys.argv[2]))
-os.setuid(int(sys.argv[2]))
-require_usable(Path(sys.argv[1]))
-store = Store(Path(sys.argv[1]), limit_bytes=3000)
-def make(work):
-    (work / "answer.json").write_text("x" * 2000)
-    return {"by": os.getuid()}
-for name in sys.argv[4:]:
-    print(name[0], store.get_or_make(name, make).facts["by"], *store.notes)
-    store.close()
-"""
-
-
-@pytest.mark.parametrize(("umask", "is_dropped"), [("022", False), ("002", True)])
-def test_two_users_share_a_store(
-    monkeypatch: pytest.MonkeyPatch, umask: str, is_dropped: bool
-) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may be anybody")
-    monkeypatch.setenv("QGATE_STORE_KEY", "k" * 40)
-    with tempfile.TemporaryDirectory() as directory:  # pytest's are closed to others
-        os.chown(directory, 0, 7777)
-        Path(directory).chmod(0o2775)
-
-        def run(user: int, *asked: str) -> list[str]:
-            command = [sys.executable, "-c", _ANOTHER_USER, directory, str(user), umask, *asked]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            return done.stdout.splitlines()
-
-        assert run(54321, "a" * 32) == ["a 54321"]
-        assert run(54322, "a" * 32) == ["a 54321"]
-        [line] = run(54322, "b" * 32)
-        assert line.startswith("b 54322")
-        assert ("other users keep" in line) == (not is_dropped)
-        assert [name[0] for name in entries(Path(directory))] == ["a", "b"][is_dropped:]
 
 
 # --- no room ----------------------------------------------------------------------------------
@@ -446,180 +322,6 @@ def test_an_error_that_is_not_the_disk_s_is_not_taken_for_one(tmp_path: Path) ->
         store.get_or_make("entry", fail)
 
     assert store.notes == ()
-
-
-# --- the limit --------------------------------------------------------------------------------
-
-
-def use(directory: Path, name: str, seconds_ago: float) -> None:
-    then = time.time() - seconds_ago
-    os.utime(signed_place(directory, name) / "entry.json", (then, then))
-
-
-def test_beyond_the_limit_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
-    full = Store(tmp_path)
-    for number in range(4):
-        full.keep(NAMES[number], fill_kb(10))
-        use(tmp_path, NAMES[number], seconds_ago=1000 - number)
-    use(tmp_path, NAMES[0], seconds_ago=1)
-    full.close()
-
-    Store(tmp_path, limit_bytes=35 * KB).keep(NAMES[4], fill_kb(10))
-
-    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[3], NAMES[4]])
-    assert all(read(tmp_path / name) for name in entries(tmp_path))
-
-
-def test_reading_is_use(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.keep(NAMES[0], fill)
-    use(tmp_path, NAMES[0], seconds_ago=10**6)
-
-    Store(tmp_path).find(NAMES[0])
-
-    assert time.time() - (signed_place(tmp_path, NAMES[0]) / "entry.json").stat().st_mtime < 3600
-
-
-_READER = """
-import sys
-from pathlib import Path
-from qgate.reference.store import Store
-store = Store(Path(sys.argv[1]))
-assert store.find(sys.argv[2]) is not None
-print("reading", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_what_a_running_gate_reads_is_not_dropped_until_it_ends(tmp_path: Path) -> None:
-    first = Store(tmp_path)
-    for name in NAMES[:2]:
-        first.keep(name, fill_kb(10))
-        use(tmp_path, name, seconds_ago=1000)
-    first.close()
-    command = [sys.executable, "-c", _READER, str(tmp_path), NAMES[0]]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as reader:
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == "reading\n"
-
-        small = Store(tmp_path, limit_bytes=5 * KB)
-        small.keep(NAMES[2], fill_kb(10))
-
-        assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
-        assert small.notes == (
-            f"store: {tmp_path}: what running gates use takes more than qgate_store_gib ="
-            f" {5 * KB / 2**30:g} GiB; it is dropped after them",
-        )
-        reader.kill()
-    small.close()
-
-    Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[3], fill_kb(1))
-
-    assert names(tmp_path) == [NAMES[3]]
-    assert [path for path in tmp_path.glob(".run-*") if not path.read_text()] == []
-
-
-def test_notes_of_use_can_be_read_by_whoever_reads_the_store(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        store = Store(tmp_path)
-        store.keep(NAMES[0], fill)
-    finally:
-        os.umask(before)
-
-    [note] = tmp_path.glob(".run-*")
-    assert note.stat().st_mode & 0o777 == 0o644
-    store.close()
-
-
-@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK])
-def test_where_a_note_has_no_lock_its_entries_are_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """NFS refuses to lock for oneself what was opened to be read."""
-    whole_flock = fcntl.flock
-
-    def flock(file: int, how: int) -> None:
-        name = Path(f"/proc/self/fd/{file}").readlink().name
-        if name == ".run-theirs" and (number != errno.EBADF or not is_written(file)):
-            raise OSError(number, "no lock")
-        whole_flock(file, how)
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    first = Store(tmp_path)
-    for name in NAMES[:2]:
-        first.keep(name, fill_kb(10))
-        use(tmp_path, name, seconds_ago=1000)
-    first.close()
-    note = tmp_path / ".run-theirs"
-    note.write_text(f"{signed_place(tmp_path, NAMES[0]).name}\n")
-
-    with note.open("rb+") as held:
-        whole_flock(held, fcntl.LOCK_EX)
-        Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[2], fill_kb(10))
-
-    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
-    assert note.exists()
-
-
-def is_written(file: int) -> bool:
-    return fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
-
-
-def test_where_a_note_cannot_be_read_nothing_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Store(tmp_path).keep(NAMES[0], fill_kb(10))
-    note = tmp_path / ".run-theirs"
-    note.write_text("")
-
-    def refuse_there(path: Path, flags: int = 0) -> int:
-        if path == note:
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return open_to_lock(path, flags)
-
-    monkeypatch.setattr("qgate.reference.store.open_to_lock", refuse_there)
-    Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[1], fill_kb(10))
-
-    assert len(names(tmp_path)) == 2
-    assert note.exists()
-
-
-def test_entries_of_other_users_that_cannot_be_dropped_keep_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = Store(tmp_path)
-    for number in range(2):
-        first.keep(NAMES[number], fill_kb(10))
-        use(tmp_path, NAMES[number], seconds_ago=1000 - number)
-    first.close()
-    rename = Path.rename
-
-    def refuse_theirs(path: Path, target: Path) -> Path:
-        if path.name.startswith(NAMES[0]):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_theirs)
-    small = Store(tmp_path, limit_bytes=5 * KB)
-    small.keep(NAMES[2], fill_kb(10))
-
-    assert sorted(names(tmp_path)) == sorted([NAMES[0], NAMES[2]])
-    [said] = small.notes
-    assert "what running gates use, or other users keep, takes more than" in said
-    small.close()
-
-
-def test_nothing_is_dropped_but_entries(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x" * 100 * KB)
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "model.gguf").write_text("x" * 100 * KB)
-
-    Store(tmp_path, limit_bytes=5 * KB).keep(NAMES[0], fill_kb(1))
-
-    assert sorted(names(tmp_path)) == sorted([NAMES[0], "notes.txt", "models"])
 
 
 # --- links ------------------------------------------------------------------------------------
