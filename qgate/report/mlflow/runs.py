@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -39,11 +40,21 @@ _IDENTITY = ("qgate.session_id", "qgate.artifact_id", "mlflow.parentRunId")
 _BEGUN = "qgate.role"
 """A tag of the first batch: a run without it holds nothing yet."""
 _MOST_IN_BATCH = 100
+_MOST_ATTEMPTS = 3
+"""Who lost a run or a row to another upload finds that one's in the next attempt."""
 _MOST_RUNS = 5000
+_RUN_IS_DELETED = "INVALID_PARAMETER_VALUE"
+"""MLflow's code for a run that "must be in the 'active' state", and for other things as well."""
+_ROW_IS_THERE = "IntegrityError"
+"""SQLite's, in the text of MLflow's INTERNAL_ERROR, which has no cause to ask."""
 
 
 class UploadError(QGateError):
     """MLflow could not be reached, or refused; the report stays on disk."""
+
+
+class _RunLostError(Exception):
+    """Another upload of the session chose its own run in place of this one, and removed this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +150,28 @@ class _Session:
 
     def upload(self, report: Report, report_path: Path) -> str:
         """Return the parent's run id."""
+        for _ in range(_MOST_ATTEMPTS - 1):
+            with contextlib.suppress(_RunLostError):
+                return self._upload_once(report, report_path)
+        return self._upload_once(report, report_path)
+
+    def _upload_once(self, report: Report, report_path: Path) -> str:
         whole = content.make_parent(report)
         (parent,) = self._claim([whole])
         parent_id = _get_run_id(parent)
         if parent.data.tags.get(_COMPLETE) == "true":
             return parent_id
-        self._log(parent_id, whole)
+        with self._holding(parent_id):
+            self._log(parent_id, whole)
         children = [content.make_child(report, one, parent_id) for one in report.artifacts]
         total = len(children) + 1
         for done, (child, run) in enumerate(zip(children, self._claim(children), strict=True)):
             self.tell(done, total)
             run_id = _get_run_id(run)
-            self._log(run_id, child)
-            self._log_dataset(run_id, report)
-            self._finish(run_id, child)
+            with self._holding(run_id):
+                self._log(run_id, child)
+                self._log_dataset(run_id, report)
+                self._finish(run_id, child)
         self.tell(len(children), total)
         self._log_files(parent_id, report, report_path)
         self._finish(parent_id, whole)
@@ -165,8 +184,8 @@ class _Session:
         """Return the run of each, found or created, of which there is one however many upload.
 
         Who created one looks again: where there are several, all uploads choose the same and remove
-        those that hold nothing yet. An upload that loses its run so ends with an error, and
-        completes the other when it is repeated.
+        those that hold nothing yet. An upload that loses its run so looks again, and completes the
+        other.
         """
         found = self._find_runs()
         missing = [one for one in wanted if _get_identity(one.tags) not in found]
@@ -198,6 +217,26 @@ class _Session:
                     self.client.delete_run(other.info.run_id)
         return best
 
+    @contextlib.contextmanager
+    def _holding(self, run_id: str) -> Iterator[None]:
+        """Tell apart that MLflow refuses from that another upload removed the run.
+
+        Raises:
+            _RunLostError: it did.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code == _RUN_IS_DELETED and self._is_deleted(run_id):
+                raise _RunLostError(str(error)) from error
+            raise
+
+    def _is_deleted(self, run_id: str) -> bool:
+        stage: str = self.client.get_run(run_id).info.lifecycle_stage
+        return stage == "deleted"
+
     def _create(self, run_content: content.RunContent) -> Any:  # noqa: ANN401 - mlflow's
         return self.client.create_run(
             self.experiment_id,
@@ -216,9 +255,8 @@ class _Session:
         tags = [RunTag(key, value) for key, value in run_content.tags.items()]
         for first in range(0, max(len(metrics), len(params), len(tags)), _MOST_IN_BATCH):
             part = slice(first, first + _MOST_IN_BATCH)
-            self.client.log_batch(
-                run_id, metrics=metrics[part], params=params[part], tags=tags[part]
-            )
+            batch = {"metrics": metrics[part], "params": params[part], "tags": tags[part]}
+            _insert(functools.partial(self.client.log_batch, run_id, **batch))
 
     def _log_dataset(self, run_id: str, report: Report) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -229,8 +267,8 @@ class _Session:
         dataset = Dataset(
             name=text.name, digest=text.digest, source_type="local", source=text.source
         )
-        context = InputTag("mlflow.data.context", "eval")
-        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "eval")])]
+        _insert(lambda: self.client.log_inputs(run_id, datasets=inputs))
 
     def _log_files(self, run_id: str, report: Report, report_path: Path) -> None:
         plot = kl_histogram_png(report)
@@ -249,6 +287,24 @@ class _Session:
     def _finish(self, run_id: str, run_content: content.RunContent) -> None:
         status = "FINISHED" if run_content.is_measured else "FAILED"
         self.client.set_terminated(run_id, status=status, end_time=self.ended_ms or None)
+
+
+def _insert(log: Callable[[], None]) -> None:
+    """Log, again where another upload was between MLflow's look for a row and its insertion.
+
+    The next attempt finds that row. A server's client repeats such a request by itself.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(_MOST_ATTEMPTS - 1):
+        try:
+            log()
+        except MlflowException as error:
+            if _ROW_IS_THERE not in str(error):
+                raise
+        else:
+            return
+    log()
 
 
 def _open_session(
