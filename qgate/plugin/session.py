@@ -203,7 +203,10 @@ class GateSession:
         self.clock.expect(expected)
         gated = sum(bool(areas - {"integrity"}) for areas in self._areas.values())
         count = f"{gated} artifact{'' if gated == 1 else 's'}"
-        return [f"qgate: {in_words(sum(expected.values()))}: {count}, {self.plan.effort}"]
+        store = self.measurer.children.store
+        kept = "" if store.is_empty() else ", or less: earlier runs' answers are kept"
+        took = in_words(sum(expected.values()))
+        return [f"qgate: {took}{kept}: {count}, {self.plan.effort}"]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401

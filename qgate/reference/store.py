@@ -91,6 +91,12 @@ class Store:
         """What has to be said at the end of the run, each line once."""
         return tuple(self._notes)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever kept there, or nothing of it is left."""
+        with contextlib.suppress(OSError):
+            return not any(_ENTRY_NAME.fullmatch(path.name) for path in self.directory.iterdir())
+        return True
+
     def find(self, name: str) -> Entry | None:
         """The intact entry of that name; None where there is none."""
         place = self._place(self.directory, name)
