@@ -369,9 +369,19 @@ class GateSession:
             except KeyboardInterrupt:
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
                 outcome = upload.postpone(report, uri, "the upload was interrupted")
-        # with its login, which no report holds; MLFLOW_TRACKING_URI is read by the command, too
-        is_lost = self.options.mlflow_uri is not None and outcome.uri != uri
-        return upload_line(outcome, _shown(self.options, report), "URI" if is_lost else "")
+        return upload_line(outcome, _shown(self.options, report), self._address_again(outcome.uri))
+
+    def _address_again(self, shown_uri: str) -> str:
+        """What `qgate upload` has to be told of the address; empty where it finds it by itself.
+
+        It takes MLFLOW_TRACKING_URI before what the report holds, and no report holds a login.
+        """
+        named = self.options.mlflow_uri
+        if named is None or os.environ.get("MLFLOW_TRACKING_URI") == named:
+            return ""
+        if shown_uri != named:
+            return "URI"
+        return named if os.environ.get("MLFLOW_TRACKING_URI") else ""
 
     def pytest_unconfigure(self) -> None:
         """End the reference's child; leave the process's signals as they were."""

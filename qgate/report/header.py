@@ -76,7 +76,7 @@ def upload_line(outcome: UploadOutcome, report: str, store: str = "") -> str:
     Args:
         outcome: of the upload.
         report: the path of the report.
-        store: what stands for an address that the report does not hold; empty where it does.
+        store: the address, or what stands for it, where the command does not find it by itself.
     """
     if outcome.uploaded:
         return f"mlflow: {escape_line(outcome.uri)}, run {outcome.parent_run_id}"

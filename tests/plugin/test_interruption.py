@@ -127,6 +127,17 @@ def test_an_address_whose_login_no_report_holds_is_named_again(
     assert "secret" not in seen.text
 
 
+def test_an_address_that_the_environment_would_replace_is_named_again(
+    project: Project, toys: Callable[..., Path]
+) -> None:
+    gate = [*gating(toys(good=Toy()))[:2], "--qgate-mlflow-uri=http://127.0.0.1:9"]
+    seen = project.pytest(*gate, "-m", "integrity", MLFLOW_TRACKING_URI="http://127.0.0.1:10")
+
+    (own,) = seen.own_reports()
+    again = f"qgate upload .qgate/reports/{own.name} --uri http://127.0.0.1:9"
+    assert f"mlflow: not uploaded (Connection refused). Send it again: {again}" in seen.lines
+
+
 def heed_signals() -> None:
     """A shell's background job is told to ignore Ctrl-C, and tests may run in one."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
