@@ -14,6 +14,9 @@ Members of `edge.long_input`, each a ratio of perplexities paired by token:
     text at A-B tokens             the prose by its position; a document of it is a cluster
     passages about N tokens back   what came again, after its first `_CUE_TOKENS`, by how far back
                                    it was; a passage is a cluster
+    text, passages                 all of a kind together, where the context is so short that a
+                                   quarter would have fewer than `_FEWEST_PASSAGES`: an interval
+                                   over two or three clusters shows no damage, however large
     facts about N tokens back      the numbers alone, by how far back they were planted; a fact is a
                                    cluster
 
@@ -76,6 +79,9 @@ _MOST_PASSAGES = 5
 _TOKENS_A_PASSAGE = 600
 """Where texts are few, as many documents of each quarter begin again near the end as the length has
 this many tokens: all of them together take a sixth of it."""
+_FEWEST_PASSAGES = 4
+"""Of a quarter, over all texts of a part. SmolLM2's Q2_K over 1024 tokens, 2 passages a quarter:
+the worst is 1.36 with an interval up to ten million; text as a whole 1.299 [1.183, 1.418]."""
 _PASSAGE_TOKENS = 24
 _CUE_TOKENS = 8
 """By these it is seen that a passage comes again."""
@@ -144,7 +150,9 @@ class LongInput:
                 f" expected at least {_SHORTEST}"
             )
         each = self._texts_a_part(length)
-        writer = _Writer(tokenizer, self.fillers, is_short=each >= _MANY_TEXTS)
+        is_short = each >= _MANY_TEXTS
+        is_apart = is_short or each * _passages_a_quarter(length) >= _FEWEST_PASSAGES
+        writer = _Writer(tokenizer, self.fillers, is_short=is_short, is_apart=is_apart)
         spans: list[Span] = []
         ranges: list[ScoredRange] = []
         for unit in self.units:
@@ -313,6 +321,11 @@ class LongAnswers:
         return self.limit if check == _LIMIT else self.inside
 
 
+def _passages_a_quarter(length: int) -> int:
+    """Of a text, where texts are few; of one passage alone there is no interval."""
+    return max(2, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))
+
+
 def _placed(scored: ScoredRange, span: int, text: int) -> ScoredRange:
     """A range of one text among those of all; clusters of different texts are different."""
     assert scored.cluster is not None
@@ -348,14 +361,21 @@ class _Writer:
         tokenizer: of the model.
         fillers: the prose.
         is_short: whether texts are short and many; each then has few facts and passages.
+        is_apart: whether text and passages are told apart by quarters.
     """
 
     def __init__(
-        self, tokenizer: TokenizerClient, fillers: Sequence[str], *, is_short: bool
+        self,
+        tokenizer: TokenizerClient,
+        fillers: Sequence[str],
+        *,
+        is_short: bool,
+        is_apart: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
         self._fillers = tokenizer.follow([f"{text}\n" for text in fillers])
         self._is_short = is_short
+        self._is_apart = is_apart
         (self._start,) = tokenizer.begin([""])
         if not len(self._start):
             self._start = np.array([tokenizer.first_token], dtype=np.int32)
@@ -409,8 +429,7 @@ class _Writer:
         """How many documents of each quarter begin again."""
         if self._is_short:
             return [(quarter + seed) % 2 for quarter in range(quarters)]
-        # of one passage alone there is no interval
-        return [max(2, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))] * quarters
+        return [_passages_a_quarter(length)] * quarters
 
     def _questions(
         self, facts: Sequence[tuple[str, str]], line_end: np.ndarray
@@ -440,12 +459,14 @@ class _Writer:
             for low, high in itertools.pairwise([0, *bounds]):
                 cut = max(begin, low), min(end, high)
                 if cut[0] < cut[1]:
-                    draft.add_range(f"text at {low}-{high} tokens", *cut)
+                    quarter = f"text at {low}-{high} tokens"
+                    draft.add_range(quarter if self._is_apart else "text", *cut)
         return begun
 
     def _repeat(self, draft: _Draft, ids: np.ndarray, back: int, line_end: np.ndarray) -> None:
         begin, end = draft.add(ids)
-        draft.add_range(f"passages about {back} tokens back", begin + _CUE_TOKENS, end)
+        distance = f"passages about {back} tokens back"
+        draft.add_range(distance if self._is_apart else "passages", begin + _CUE_TOKENS, end)
         draft.add(line_end)
 
     def _ask(

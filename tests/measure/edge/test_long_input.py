@@ -176,6 +176,21 @@ def test_every_quarter_of_the_context_is_judged_as_text_and_as_passages(
     }
 
 
+@pytest.mark.parametrize(("most_tokens", "is_apart"), [(1024, False), (2000, False), (2400, True)])
+def test_one_short_text_is_judged_as_a_whole(
+    bytes_child: Host, most_tokens: int, *, is_apart: bool
+) -> None:
+    """Two or three passages of a quarter have an interval in which everything lies."""
+    tokenizer = Words(bytes_child, 4096, 1)
+    work = LongInput(fillers=PROSE, most_tokens=most_tokens, units=(0,)).work(tokenizer)
+
+    clusters = Counter(part.member for part in work.ranges)
+    passages = {name: n for name, n in clusters.items() if name.startswith("passages")}
+    assert passages.pop("passages at first") == sum(passages.values())
+    assert ("text" in clusters, "passages" in clusters) == (not is_apart, not is_apart)
+    assert max(passages.values()) >= (4 if is_apart else 6)
+
+
 def test_the_last_tokens_reach_the_limit_of_the_context(planned: Planned) -> None:
     context, work = planned
 
@@ -346,7 +361,7 @@ def test_what_the_reference_cannot_do_is_left_out(
 
 def test_a_member_of_one_document_is_left_out_and_the_others_are_judged(speak: Speak) -> None:
     short = tuple(text[:240] for text in PROSE)  # of bytes few others begin in a quarter
-    probe = LongInput(fillers=short, most_tokens=1024, units=(0,))
+    probe = LongInput(fillers=short, most_tokens=2400, units=(0,))
     work = probe.work(speak(4096))
     alone = {
         member
@@ -375,7 +390,7 @@ def test_a_text_too_short_for_any_member_says_what_to_set(speak: Speak) -> None:
         probe.read(pair(reference, reference, work)).require("edge.long_input")
 
     assert re.fullmatch(
-        r"edge\.long_input: text at 0-100 tokens: the text is too short for it: got 1 document;"
+        r"edge\.long_input: text: the text is too short for it: got 1 document;"
         r" expected at least 2\. Ask for longer texts or more of them: edge: \{context_tokens: N,"
         r" long_texts: N\}",
         str(told.value),
