@@ -87,7 +87,12 @@ def find_probes(
     free = _from(seed, _mixed(asked[:_CONVERSATIONS], prompts))
     return (
         *tasks.probes(),
-        LongInput(fillers=prose, most_tokens=edge.context_tokens, seed=seed),
+        LongInput(
+            fillers=prose,
+            most_tokens=edge.context_tokens,
+            most_parts=edge.long_texts,
+            seed=seed,
+        ),
         Multilingual(documents=documents, most_members=edge.languages),
         Task(check="edge.math", file=read_items(shipped / _MATH, _MATH)),
         FreeRunning(

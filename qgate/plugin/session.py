@@ -204,7 +204,7 @@ class GateSession:
         gated = sum(bool(areas - {"integrity"}) for areas in self._areas.values())
         count = f"{gated} artifact{'' if gated == 1 else 's'}"
         store = self.measurer.children.store
-        kept = "" if store.is_empty() else ", or less: earlier runs' answers are kept"
+        kept = ", less where answers are kept" if store.has_entries() else ""
         took = in_words(sum(expected.values()))
         return [f"qgate: {took}{kept}: {count}, {self.plan.effort}"]
 
@@ -377,7 +377,7 @@ class GateSession:
         It takes MLFLOW_TRACKING_URI before what the report holds, and no report holds a login.
         """
         named = self.options.mlflow_uri
-        if named is None or os.environ.get("MLFLOW_TRACKING_URI") == named:
+        if not named or os.environ.get("MLFLOW_TRACKING_URI") == named:
             return ""
         if shown_uri != named:
             return "URI"

@@ -91,11 +91,11 @@ class Store:
         """What has to be said at the end of the run, each line once."""
         return tuple(self._notes)
 
-    def is_empty(self) -> bool:
-        """Whether nothing was ever kept there, or nothing of it is left."""
+    def has_entries(self) -> bool:
+        """Whether anything is kept there under this key, of whatever model."""
         with contextlib.suppress(OSError):
-            return not any(_ENTRY_NAME.fullmatch(path.name) for path in self.directory.iterdir())
-        return True
+            return any(self.directory.glob(f"*-{self._key.name}"))
+        return False
 
     def find(self, name: str) -> Entry | None:
         """The intact entry of that name; None where there is none."""

@@ -30,16 +30,16 @@ def test_the_time_of_the_picked_rows_stands_below_the_number_of_them(
     assert said.groups()[1:] == ("2 artifacts", "standard")
 
 
-def test_where_answers_of_earlier_runs_are_kept_it_may_take_less(
+def test_where_answers_are_kept_it_may_take_less(
     project: Project, toys: Callable[..., Path]
 ) -> None:
     models = toys(first=Toy(noise=0.001))
 
     first, second = (project.gate(models, "-k", "kl_mean") for _ in range(2))
 
-    assert "or less" not in first.text
+    assert "less where" not in first.text
     (told,) = (line for line in second.lines if line.startswith("qgate: about "))
-    assert told.endswith(" s, or less: earlier runs' answers are kept: 1 artifact, standard")
+    assert told.endswith(" s, less where answers are kept: 1 artifact, standard")
 
 
 def test_where_only_files_are_read_nothing_is_estimated(

@@ -127,15 +127,23 @@ def test_an_address_whose_login_no_report_holds_is_named_again(
     assert "secret" not in seen.text
 
 
+@pytest.mark.parametrize(
+    ("named", "environment", "again"),
+    [
+        ("http://127.0.0.1:9", "http://127.0.0.1:10", " --uri http://127.0.0.1:9"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9", ""),
+        ("", "http://127.0.0.1:9", ""),
+    ],
+)
 def test_an_address_that_the_environment_would_replace_is_named_again(
-    project: Project, toys: Callable[..., Path]
+    project: Project, toys: Callable[..., Path], named: str, environment: str, again: str
 ) -> None:
-    gate = [*gating(toys(good=Toy()))[:2], "--qgate-mlflow-uri=http://127.0.0.1:9"]
-    seen = project.pytest(*gate, "-m", "integrity", MLFLOW_TRACKING_URI="http://127.0.0.1:10")
+    gate = [*gating(toys(good=Toy()))[:2], f"--qgate-mlflow-uri={named}"]
+    seen = project.pytest(*gate, "-m", "integrity", MLFLOW_TRACKING_URI=environment)
 
     (own,) = seen.own_reports()
-    again = f"qgate upload .qgate/reports/{own.name} --uri http://127.0.0.1:9"
-    assert f"mlflow: not uploaded (Connection refused). Send it again: {again}" in seen.lines
+    line = f"qgate upload .qgate/reports/{own.name}{again}"
+    assert f"mlflow: not uploaded (Connection refused). Send it again: {line}" in seen.lines
 
 
 def heed_signals() -> None:

@@ -210,6 +210,58 @@ def test_uploads_of_one_report_from_two_machines_agree_on_its_runs(
     assert set(count_runs(uri).values()) == {RUNS}
 
 
+# What another machine does in the moment between this one's look and its next step.
+MEANWHILE = """
+import json, sys
+from pathlib import Path
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INTERNAL_ERROR
+from qgate.report.mlflow.runs import upload
+from qgate.report.report_file import read
+path, uri, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+texts = {
+    "sqlite": ("(sqlite3.IntegrityError) UNIQUE constraint failed: params.key", INTERNAL_ERROR),
+    "postgres": ("(psycopg2.errors.UniqueViolation) duplicate key value", BAD_REQUEST),
+}
+client, taken = mlflow.MlflowClient, []
+def meddle(name):
+    plain = getattr(client, name)
+    def first_time(self, run_id, *arguments, **named):
+        if what in texts and name != "set_terminated" and (name, run_id) not in taken:
+            taken.append((name, run_id))
+            raise MlflowException(texts[what][0], texts[what][1])
+        role = self.get_run(run_id).data.tags.get("mlflow.parentRunId") and "child" or "parent"
+        if what == f"{role} {name}" and not taken:
+            taken.append(run_id)
+            self.delete_run(run_id)
+        return plain(self, run_id, *arguments, **named)
+    setattr(client, name, first_time)
+for name in ("log_batch", "log_inputs", "set_tag", "set_terminated"):
+    meddle(name)
+print(json.dumps([upload(read(path), path, uri).parent_run_id, len(taken)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("sqlite", "postgres"),  # the same row was inserted
+        *("parent set_tag", "child log_inputs"),  # this one's run was removed for that one's
+    ],
+)
+def test_what_another_machine_took_meanwhile_is_looked_for_again(path: Path, what: str) -> None:
+    uri = resolve_uri(None, {}, path.parent)
+
+    printed, errors = start_python(MEANWHILE, str(path), uri, what).communicate()
+
+    parent, times = json.loads(printed.splitlines()[-1]) if printed else (errors, 0)
+    assert times >= 1, errors
+    assert upload_in_child(path, uri, UPLOAD_DEADLINE_S).parent_run_id == parent
+    assert set(count_runs(uri).values()) == {RUNS}
+
+
 # With what a gate waits, and without that twenty processes first import mlflow on a few cores.
 GATES = """
 import json, os, sys

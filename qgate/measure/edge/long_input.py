@@ -14,17 +14,17 @@ Members of `edge.long_input`, each a ratio of perplexities paired by token:
     text at A-B tokens             the prose by its position; a document of it is a cluster
     passages about N tokens back   what came again, after its first `_CUE_TOKENS`, by how far back
                                    it was; a passage is a cluster
-    text, passages                 all of a kind together, where the context is so short that a
-                                   quarter would have fewer than `_FEWEST_PASSAGES`: an interval
-                                   over two or three clusters shows no damage, however large
+    text, passages                 those of all quarters, where the texts are so short or so few
+                                   that a quarter would have fewer than `_FEWEST_PASSAGES`: an
+                                   interval over two or three clusters shows no damage at all
     facts about N tokens back      the numbers alone, by how far back they were planted; a fact is a
                                    cluster
 
-The last two are recall as a likelihood, which sees damage before answers flip; how many numbers
-each side would have said greedily is in the details. RULER (Hsieh et al. 2024, arXiv:2404.06654)
-and needle tests count answers only.
+Passages and facts are recall as a likelihood, which sees damage before answers flip; how many
+numbers each side would have said greedily is in the details. RULER (Hsieh et al. 2024,
+arXiv:2404.06654) and needle tests count answers only.
 
-Of the last two a quarter of the logarithm counts: what is recalled costs little, and a file that is
+Of both a quarter of the logarithm counts: what is recalled costs little, and a file that is
 sound multiplies that. SmolLM2's sound Q4_K_M (contexts of 1536, 4 texts): text 1.045 to 1.061,
 passages 1.44 [1.24, 1.69] and 1.56 [1.24, 2.12], which count as 1.09 and 1.12. A distance that is
 lost costs some nats a token, and 2 of them still count as 1.65.
@@ -80,7 +80,7 @@ _TOKENS_A_PASSAGE = 600
 """Where texts are few, as many documents of each quarter begin again near the end as the length has
 this many tokens: all of them together take a sixth of it."""
 _FEWEST_PASSAGES = 4
-"""Of a quarter, over all texts of a part. SmolLM2's Q2_K over 1024 tokens, 2 passages a quarter:
+"""Of a quarter, over all texts. SmolLM2's Q2_K over 1024 tokens, 2 passages a quarter:
 the worst is 1.36 with an interval up to ten million; text as a whole 1.299 [1.183, 1.418]."""
 _PASSAGE_TOKENS = 24
 _CUE_TOKENS = 8
@@ -122,6 +122,8 @@ class LongInput:
     fewest_a_look: ClassVar[int] = 1
     fillers: tuple[str, ...]
     most_tokens: int
+    most_parts: int = _UNITS
+    """How many parts are asked in all, whatever a look takes of them."""
     units: tuple[int, ...] = tuple(range(_UNITS))
     seed: int = 0
     """Chooses prose, facts and their order."""
@@ -151,7 +153,8 @@ class LongInput:
             )
         each = self._texts_a_part(length)
         is_short = each >= _MANY_TEXTS
-        is_apart = is_short or each * _passages_a_quarter(length) >= _FEWEST_PASSAGES
+        passages = each // 2 if is_short else each * _passages_a_quarter(length)
+        is_apart = passages * min(self.most_parts, _UNITS) >= _FEWEST_PASSAGES
         writer = _Writer(tokenizer, self.fillers, is_short=is_short, is_apart=is_apart)
         spans: list[Span] = []
         ranges: list[ScoredRange] = []

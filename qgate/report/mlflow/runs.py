@@ -45,8 +45,10 @@ _MOST_ATTEMPTS = 3
 _MOST_RUNS = 5000
 _RUN_IS_DELETED = "INVALID_PARAMETER_VALUE"
 """MLflow's code for a run that "must be in the 'active' state", and for other things as well."""
-_ROW_IS_THERE = "IntegrityError"
-"""SQLite's, in the text of MLflow's INTERNAL_ERROR, which has no cause to ask."""
+_ROW_IS_THERE = "BAD_REQUEST"
+"""MLflow's code for a row that the database does not take, and for other things as well."""
+_OF_SQLITE = "IntegrityError"
+"""The same in the text of an INTERNAL_ERROR; a server's client repeats such a request itself."""
 
 
 class UploadError(QGateError):
@@ -54,7 +56,11 @@ class UploadError(QGateError):
 
 
 class _RunLostError(Exception):
-    """Another upload of the session chose its own run in place of this one, and removed this."""
+    """The run was removed meanwhile, as another upload of the session does that has one as well."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,19 +156,25 @@ class _Session:
 
     def upload(self, report: Report, report_path: Path) -> str:
         """Return the parent's run id."""
-        for _ in range(_MOST_ATTEMPTS - 1):
-            with contextlib.suppress(_RunLostError):
-                return self._upload_once(report, report_path)
-        return self._upload_once(report, report_path)
-
-    def _upload_once(self, report: Report, report_path: Path) -> str:
         whole = content.make_parent(report)
-        (parent,) = self._claim([whole])
-        parent_id = _get_run_id(parent)
-        if parent.data.tags.get(_COMPLETE) == "true":
-            return parent_id
-        with self._holding(parent_id):
-            self._log(parent_id, whole)
+        for _ in range(_MOST_ATTEMPTS):
+            (parent,) = self._claim([whole])
+            parent_id = _get_run_id(parent)
+            if parent.data.tags.get(_COMPLETE) == "true":
+                return parent_id
+            try:
+                with self._holding(parent_id):
+                    self._complete(parent_id, whole, report, report_path)
+            except _RunLostError as lost:
+                self._remove_children(lost.run_id)
+            else:
+                return parent_id
+        raise UploadError(f"its runs were removed {_MOST_ATTEMPTS} times while they were sent")
+
+    def _complete(
+        self, parent_id: str, whole: content.RunContent, report: Report, report_path: Path
+    ) -> None:
+        self._log(parent_id, whole)
         children = [content.make_child(report, one, parent_id) for one in report.artifacts]
         total = len(children) + 1
         for done, (child, run) in enumerate(zip(children, self._claim(children), strict=True)):
@@ -175,10 +187,9 @@ class _Session:
         self.tell(len(children), total)
         self._log_files(parent_id, report, report_path)
         self._finish(parent_id, whole)
-        self.client.set_tag(parent_id, _COMPLETE, "true")
+        self._set_tag(parent_id, _COMPLETE, "true")
         for runs in self._find_runs().values():
             self._choose(runs)  # a request that was repeated may have made an empty one later
-        return parent_id
 
     def _claim(self, wanted: Sequence[content.RunContent]) -> list[Any]:
         """Return the run of each, found or created, of which there is one however many upload.
@@ -219,10 +230,10 @@ class _Session:
 
     @contextlib.contextmanager
     def _holding(self, run_id: str) -> Iterator[None]:
-        """Tell apart that MLflow refuses from that another upload removed the run.
+        """Tell apart that MLflow refuses from that the run was removed.
 
         Raises:
-            _RunLostError: it did.
+            _RunLostError: it was.
         """
         from mlflow.exceptions import MlflowException
 
@@ -230,12 +241,20 @@ class _Session:
             yield
         except MlflowException as error:
             if error.error_code == _RUN_IS_DELETED and self._is_deleted(run_id):
-                raise _RunLostError(str(error)) from error
+                raise _RunLostError(run_id) from error
             raise
 
     def _is_deleted(self, run_id: str) -> bool:
-        stage: str = self.client.get_run(run_id).info.lifecycle_stage
-        return stage == "deleted"
+        with contextlib.suppress(Exception):  # who asks has an error to tell already
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "deleted")
+        return False
+
+    def _remove_children(self, parent_id: str) -> None:
+        """Of a parent that is lost, which nobody would find below another one."""
+        for (parent, _), runs in self._find_runs().items():
+            if parent == parent_id:
+                for run in runs:
+                    self.client.delete_run(run.info.run_id)
 
     def _create(self, run_content: content.RunContent) -> Any:  # noqa: ANN401 - mlflow's
         return self.client.create_run(
@@ -281,8 +300,11 @@ class _Session:
             if flips["data"]:
                 (directory / _FLIPS).write_text(json.dumps(flips), encoding="utf-8")
                 tables = [{"path": _FLIPS, "type": "table"}]  # the page shows it as one
-                self.client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(tables))
+                self._set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(tables))
             self.client.log_artifacts(run_id, str(directory))
+
+    def _set_tag(self, run_id: str, key: str, value: str) -> None:
+        _insert(functools.partial(self.client.set_tag, run_id, key, value))
 
     def _finish(self, run_id: str, run_content: content.RunContent) -> None:
         status = "FINISHED" if run_content.is_measured else "FAILED"
@@ -292,7 +314,7 @@ class _Session:
 def _insert(log: Callable[[], None]) -> None:
     """Log, again where another upload was between MLflow's look for a row and its insertion.
 
-    The next attempt finds that row. A server's client repeats such a request by itself.
+    The next attempt finds that row; to log the same once more changes nothing.
     """
     from mlflow.exceptions import MlflowException
 
@@ -300,7 +322,7 @@ def _insert(log: Callable[[], None]) -> None:
         try:
             log()
         except MlflowException as error:
-            if _ROW_IS_THERE not in str(error):
+            if error.error_code != _ROW_IS_THERE and _OF_SQLITE not in str(error):
                 raise
         else:
             return

@@ -176,13 +176,24 @@ def test_every_quarter_of_the_context_is_judged_as_text_and_as_passages(
     }
 
 
-@pytest.mark.parametrize(("most_tokens", "is_apart"), [(1024, False), (2000, False), (2400, True)])
-def test_one_short_text_is_judged_as_a_whole(
-    bytes_child: Host, most_tokens: int, *, is_apart: bool
+@pytest.mark.parametrize(
+    ("most_tokens", "context", "parts", "is_apart"),
+    [
+        (1024, 4096, 1, False),  # quick: 2 passages a quarter
+        (1024, 4096, 4, True),
+        (2000, 4096, 1, False),
+        (2400, 4096, 1, True),
+        (4096, 1024, 1, False),  # standard, GPT-2: 6 texts, a passage in every second one
+        (4096, 1024, 4, True),
+    ],
+)
+def test_short_or_few_texts_are_judged_without_telling_quarters_apart(
+    bytes_child: Host, most_tokens: int, context: int, parts: int, *, is_apart: bool
 ) -> None:
     """Two or three passages of a quarter have an interval in which everything lies."""
-    tokenizer = Words(bytes_child, 4096, 1)
-    work = LongInput(fillers=PROSE, most_tokens=most_tokens, units=(0,)).work(tokenizer)
+    tokenizer = Words(bytes_child, context, 1)
+    probe = LongInput(fillers=PROSE, most_tokens=most_tokens, most_parts=parts)
+    work = probe.take(range(parts)).work(tokenizer)
 
     clusters = Counter(part.member for part in work.ranges)
     passages = {name: n for name, n in clusters.items() if name.startswith("passages")}
@@ -382,7 +393,7 @@ def test_a_member_of_one_document_is_left_out_and_the_others_are_judged(speak: S
 
 
 def test_a_text_too_short_for_any_member_says_what_to_set(speak: Speak) -> None:
-    probe = LongInput(fillers=PROSE, most_tokens=400, units=(0,))
+    probe = LongInput(fillers=PROSE, most_tokens=400, most_parts=1, units=(0,))
     work = probe.work(speak(4096))
     reference = answered(work, nats=nats_of, said=lambda _: True)
 
