@@ -12,7 +12,7 @@ piece of prose follows, up to the last token that the context holds.
 Members of `edge.long_input`, each a ratio of perplexities paired by token:
 
     text at A-B tokens             the prose by its position; a document of it is a cluster
-    passages about N tokens back   what came again, after its first `_CUE_TOKENS`, by how far back
+    passages about N tokens back   what came again, after its first 8 tokens, by how far back
                                    it was; a passage is a cluster
     text, passages                 those of all quarters, where the texts are so short or so few
                                    that a quarter would have fewer than `_FEWEST_PASSAGES`: an
@@ -34,7 +34,7 @@ which it says less than `_LEAST_RECALLED`; passages that cost it more than `_MOS
 they cost at first; text that costs more than a guess at random among all tokens would.
 
 `edge.context_limit` is the ratio over the last tokens of the full contexts, pieces of
-`_PIECE_TOKENS` being the clusters. In long contexts they are prose that came before: recall, of
+16 tokens being the clusters. In long contexts they are prose that came before: recall, of
 which a quarter of the logarithm counts (SmolLM2 at 4096 tokens, 512 of them: perplexity 3.45, of
 its sound Q4_K_M 4.77, which counts as 1.084; its Q2_K, 8.07, as 1.24).
 """
@@ -42,31 +42,24 @@ its sound Q4_K_M 4.77, which counts as 1.084; its Q2_K, 8.07, as 1.24).
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from qgate.errors import MeasurementError, NotApplicable
 from qgate.measure.edge.families import PerplexityFamily, Tokens
+from qgate.measure.edge.long_texts import FIRST, LAST, Writer, passages_a_quarter
 from qgate.runtimes.base import Span
 from qgate.runtimes.requests import Pair, ScoredRange, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from qgate.measure.measurement import Estimates
     from qgate.runtimes.requests import Outcome, TokenizerClient
 
-_KEYS = (
-    *("fox", "bear", "wolf", "deer", "hare", "goat", "lamb", "crow", "swan", "frog"),
-    *("toad", "carp", "moth", "wasp", "lynx", "seal", "duck", "hawk", "mole", "crab"),
-)
-_SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of the context: where text is told apart by position, and how far back facts are."""
 _UNITS = 4
 """Parts that the texts come in."""
 _UNIT_TOKENS = 4096
@@ -75,31 +68,16 @@ _MOST_TEXTS = 16
 """In a part."""
 _MANY_TEXTS = 4
 """With so many or more texts a part, each has one fact a quarter and a passage every second one."""
-_MOST_PASSAGES = 5
-_TOKENS_A_PASSAGE = 600
-"""Where texts are few, as many documents of each quarter begin again near the end as the length has
-this many tokens: all of them together take a sixth of it."""
 _FEWEST_PASSAGES = 4
 """Of a quarter, over all texts. SmolLM2's Q2_K over 1024 tokens, 2 passages a quarter:
 the worst is 1.36 with an interval up to ten million; text as a whole 1.299 [1.183, 1.418]."""
-_PASSAGE_TOKENS = 24
-_CUE_TOKENS = 8
-"""By these it is seen that a passage comes again."""
 _SHORTEST = 384
 """Tokens of a context that has room for facts, questions and prose."""
-_LAST_SHARE = 32
-"""One token in so many is behind the questions, up to the limit of the context."""
-_LEAST_LAST = 32
-_LEAST_LAST_OF_FEW = 128
-"""Where texts are few: 8 pieces of each."""
-_PIECE_TOKENS = 16
 _SHARE_OF_LOG = 0.25
 """Of recall."""
 _LEAST_RECALLED = 0.75
 _MOST_OF_FIRST = 0.5
 _LIMIT = "edge.context_limit"
-_LAST = "the last tokens"
-_FIRST = "passages at first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +131,9 @@ class LongInput:
             )
         each = self._texts_a_part(length)
         is_short = each >= _MANY_TEXTS
-        passages = each // 2 if is_short else each * _passages_a_quarter(length)
+        passages = each // 2 if is_short else each * passages_a_quarter(length)
         is_apart = passages * min(self.most_parts, _UNITS) >= _FEWEST_PASSAGES
-        writer = _Writer(tokenizer, self.fillers, is_short=is_short, is_apart=is_apart)
+        writer = Writer(tokenizer, self.fillers, is_short=is_short, is_apart=is_apart)
         spans: list[Span] = []
         ranges: list[ScoredRange] = []
         for unit in self.units:
@@ -195,13 +173,13 @@ class LongInput:
             if name in found.recalled
             else tokens
             for name, tokens in PerplexityFamily.read(pair).members.items()
-            if name not in left_out and name != _FIRST
+            if name not in left_out and name != FIRST
         }
-        last = {name: kept.pop(name) for name in (_LAST,) if name in kept}
+        last = {name: kept.pop(name) for name in (LAST,) if name in kept}
         more = {
             "recall": _recall(pair),
             "share_of_log_of_recall": _SHARE_OF_LOG,
-            "left_out": {name: why for name, why in left_out.items() if name != _LAST},
+            "left_out": {name: why for name, why in left_out.items() if name != LAST},
         }
         return LongAnswers(
             too_short=found.too_short,
@@ -210,7 +188,7 @@ class LongInput:
                 members=last,
                 more={
                     "context_tokens": len(pair.work.spans[0].ids),
-                    "left_out": {name: why for name, why in left_out.items() if name == _LAST},
+                    "left_out": {name: why for name, why in left_out.items() if name == LAST},
                 },
             ),
         )
@@ -237,7 +215,7 @@ class LongInput:
 def _members(pair: Pair) -> Members:
     """What the reference has mastered."""
     members, recall = dict(PerplexityFamily.read(pair).members), _recall(pair)
-    first = float(members.pop(_FIRST).reference_nll.mean())  # nats a token
+    first = float(members.pop(FIRST).reference_nll.mean())  # nats a token
     guess = math.log(1 + max(int(span.ids.max()) for span in pair.work.spans))
     nats = {name: float(tokens.reference_nll.mean()) for name, tokens in members.items()}
     short = {name: reason for name, tokens in members.items() if (reason := _alone(tokens))}
@@ -251,7 +229,7 @@ def _members(pair: Pair) -> Members:
         name
         for name, cost in nats.items()
         if name.startswith(("passages", "facts"))
-        or (name == _LAST and cost <= _MOST_OF_FIRST * first)
+        or (name == LAST and cost <= _MOST_OF_FIRST * first)
     }
     return Members(
         left_out={name: reason for name, reason in reasons.items() if reason},
@@ -324,170 +302,10 @@ class LongAnswers:
         return self.limit if check == _LIMIT else self.inside
 
 
-def _passages_a_quarter(length: int) -> int:
-    """Of a text, where texts are few; of one passage alone there is no interval."""
-    return max(2, min(length // _TOKENS_A_PASSAGE, _MOST_PASSAGES))
-
-
 def _placed(scored: ScoredRange, span: int, text: int) -> ScoredRange:
     """A range of one text among those of all; clusters of different texts are different."""
     assert scored.cluster is not None
     return dataclasses.replace(scored, span=span, cluster=scored.cluster + text * _UNIT_TOKENS * 16)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Draft:
-    """A text as far as it is written."""
-
-    parts: list[np.ndarray] = field(default_factory=list)
-    ranges: list[ScoredRange] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, ids: np.ndarray) -> tuple[int, int]:
-        """Where it begins and ends."""
-        start = self.size
-        self.parts.append(ids)
-        self.size += len(ids)
-        return start, self.size
-
-    def add_range(self, member: str, start: int, stop: int) -> None:
-        """Each range is a cluster of its own."""
-        self.ranges.append(
-            ScoredRange(member=member, span=0, start=start, stop=stop, cluster=start)
-        )
-
-
-class _Writer:
-    """Composes texts of a given length out of facts and prose.
-
-    Args:
-        tokenizer: of the model.
-        fillers: the prose.
-        is_short: whether texts are short and many; each then has few facts and passages.
-        is_apart: whether text and passages are told apart by quarters.
-    """
-
-    def __init__(
-        self,
-        tokenizer: TokenizerClient,
-        fillers: Sequence[str],
-        *,
-        is_short: bool,
-        is_apart: bool = True,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._fillers = tokenizer.follow([f"{text}\n" for text in fillers])
-        self._is_short = is_short
-        self._is_apart = is_apart
-        (self._start,) = tokenizer.begin([""])
-        if not len(self._start):
-            self._start = np.array([tokenizer.first_token], dtype=np.int32)
-
-    def write(self, length: int, *, seed: int) -> tuple[np.ndarray, list[ScoredRange]]:
-        """As many token ids, and ranges whose `span` is still to be set.
-
-        Raises:
-            MeasurementError: the facts alone take more.
-        """
-        rng = random.Random(seed)  # noqa: S311 - text, not secrets
-        bounds = [int(length * share) for share in _SHARES]
-        facts = len(bounds) if self._is_short else 0
-        planted = [(key, f" {rng.randint(10, 99)}") for key in rng.sample(_KEYS, facts)]
-        told = [f"Note: the {key} has{number}.\n" for key, number in planted]
-        notes = self._tokenizer.follow(told) if told else ()
-        (line_end,) = self._tokenizer.follow(["\n"])
-        questions = self._questions(planted, line_end)
-        tail = sum(sum(map(len, question)) for question in questions)
-        again = self._passages(seed, length, len(bounds))
-        tail += sum(again) * (_PASSAGE_TOKENS + len(line_end))
-        least = _LEAST_LAST if self._is_short else _LEAST_LAST_OF_FEW
-        end = length - tail - max(least, length // _LAST_SHARE)
-        prose = self._prose(rng)
-        draft = _Draft()
-        draft.add(self._start)
-        passages: list[tuple[int, np.ndarray]] = []
-        for quarter, stop in enumerate(bounds):
-            if self._is_short:
-                draft.add(notes[quarter])
-            # in a short text the questions take some of the last quarter
-            ahead = sum(map(len, notes[quarter + 1 :]))
-            begun = self._fill(draft, prose, min(stop, end - ahead), bounds)
-            for begin, ids in begun[: again[quarter]]:
-                draft.add_range(_FIRST, begin + _CUE_TOKENS, begin + _PASSAGE_TOKENS)
-                passages.append((bounds[-1 - quarter], ids))
-        if draft.size > end:
-            raise MeasurementError(
-                f"edge.long_input: the facts alone are too long: got {draft.size + length - end}"
-                f" tokens; expected at most {length}, the context"
-            )
-        for back, ids in rng.sample(passages, len(passages)):
-            self._repeat(draft, ids, back, line_end)
-        for number in rng.sample(range(facts), facts):
-            self._ask(draft, questions[number], bounds[-1 - number])
-        for piece in _pieces(draft, prose, length):
-            draft.add_range(_LAST, *piece)
-        return np.concatenate(draft.parts).astype(np.int32), draft.ranges
-
-    def _passages(self, seed: int, length: int, quarters: int) -> list[int]:
-        """How many documents of each quarter begin again."""
-        if self._is_short:
-            return [(quarter + seed) % 2 for quarter in range(quarters)]
-        return [_passages_a_quarter(length)] * quarters
-
-    def _questions(
-        self, facts: Sequence[tuple[str, str]], line_end: np.ndarray
-    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Question, number and line end of each fact."""
-        if not facts:
-            return []
-        asked = self._tokenizer.follow([f"Recall: the {key} has" for key, _ in facts])
-        told = self._tokenizer.follow([number for _, number in facts])
-        return [(ask, tell, line_end) for ask, tell in zip(asked, told, strict=True)]
-
-    def _prose(self, rng: random.Random) -> Iterator[np.ndarray]:
-        """Documents in chance order, again and again."""
-        while True:
-            yield from rng.sample(self._fillers, len(self._fillers))
-
-    def _fill(
-        self, draft: _Draft, prose: Iterator[np.ndarray], stop: int, bounds: Sequence[int]
-    ) -> list[tuple[int, np.ndarray]]:
-        """Prose up to that place, its last document cut; where and how long documents begin."""
-        begun: list[tuple[int, np.ndarray]] = []
-        while draft.size < stop:
-            ids = next(prose)[: stop - draft.size]
-            begin, end = draft.add(ids)
-            if len(ids) >= _PASSAGE_TOKENS:
-                begun.append((begin, ids[:_PASSAGE_TOKENS]))
-            for low, high in itertools.pairwise([0, *bounds]):
-                cut = max(begin, low), min(end, high)
-                if cut[0] < cut[1]:
-                    quarter = f"text at {low}-{high} tokens"
-                    draft.add_range(quarter if self._is_apart else "text", *cut)
-        return begun
-
-    def _repeat(self, draft: _Draft, ids: np.ndarray, back: int, line_end: np.ndarray) -> None:
-        begin, end = draft.add(ids)
-        distance = f"passages about {back} tokens back"
-        draft.add_range(distance if self._is_apart else "passages", begin + _CUE_TOKENS, end)
-        draft.add(line_end)
-
-    def _ask(
-        self, draft: _Draft, question: tuple[np.ndarray, np.ndarray, np.ndarray], back: int
-    ) -> None:
-        ask, tell, line_end = question
-        draft.add(ask)
-        draft.add_range(f"facts about {back} tokens back", *draft.add(tell))
-        draft.add(line_end)
-
-
-def _pieces(draft: _Draft, prose: Iterator[np.ndarray], length: int) -> Iterator[tuple[int, int]]:
-    """Fill a draft up to the limit; where the pieces of that lie."""
-    begin = draft.size
-    while draft.size < length:
-        draft.add(next(prose)[: length - draft.size])
-    for start in range(begin, length, _PIECE_TOKENS):
-        yield start, min(start + _PIECE_TOKENS, length)
 
 
 def _recall(pair: Pair) -> dict[str, dict[str, int]]:
