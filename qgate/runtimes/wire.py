@@ -30,6 +30,7 @@ from qgate.errors import RuntimeFailed
 from qgate.runtimes import base
 
 _MARK = "__array__"
+_LONGEST_REASON = 300
 _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "|b1", "|u1"})
 
 
@@ -47,7 +48,8 @@ def decode(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line, object_hook=_array_from_json)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise RuntimeFailed(f"runtime: unreadable answer: got {line[:80]!r} ({error})") from error
+        why = str(error)[:_LONGEST_REASON]  # it may quote what the child made as long as it liked
+        raise RuntimeFailed(f"runtime: unreadable answer: got {line[:80]!r} ({why})") from error
     if not isinstance(message, dict):
         raise RuntimeFailed(f"runtime: unreadable answer: got {line[:80]!r}; expected an object")
     return message
