@@ -38,8 +38,8 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("QGATE_TEST_KILLS", "20"))
 SEED = int(os.environ.get("QGATE_TEST_KILL_SEED", "0"))
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSEGV")
-IN_TRANSFORMERS = 0.15
-"""Share of the kills in that runtime, whose runs take longer."""
+KILLS_IN_TRANSFORMERS = max(1, round(0.15 * KILLS))
+"""Whose runs take three times as long."""
 GONE_S = 20.0
 """A process of a killed run that is there after this stays."""
 PATIENCE_S = 300.0
@@ -65,7 +65,7 @@ def write_gguf(directory: Path, demo_models: Callable[..., Path]) -> Path:
     return Path(shutil.move(demo_models("F16", "Q8_0"), directory / "gguf"))
 
 
-def write_hf(directory: Path, _: object) -> Path:
+def write_hf(directory: Path) -> Path:
     for package in ("transformers", "bitsandbytes"):
         pytest.importorskip(package, reason=f"needs {package}")
     model = Path(qgate.__file__).parent / "demo" / "model"
@@ -181,34 +181,6 @@ def _keep_tracking(store: Path, kept: Path) -> Path:
     return kept
 
 
-@pytest.fixture(scope="module", params=["llama_cpp", "transformers"])
-def undisturbed(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    demo_models: Callable[..., Path],
-) -> Undisturbed:
-    directory = tmp_path_factory.mktemp(str(request.param))
-    write = write_gguf if request.param == "llama_cpp" else write_hf
-    return run_undisturbed(set_up(directory / "undisturbed"), write(directory, demo_models))
-
-
-def test_a_kill_costs_a_rerun_and_nothing_else(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    is_slow = "hf" in undisturbed.models.name
-    kills = max(1, round(KILLS * (IN_TRANSFORMERS if is_slow else 1 - IN_TRANSFORMERS)))
-    chance = random.Random(f"{SEED} {undisturbed.models.name}")
-    wrong: list[str] = []
-    for number in range(kills):
-        is_first = number % 4 == 0  # the others find the tables of MLflow's store made
-        store = None if is_first else undisturbed.store
-        project = set_up(tmp_path / f"project{number}", store)
-        name, moment = chance.choice(SIGNALS), chance.uniform(0.02, 1.0)
-        is_root, which = chance.random() < 0.4, chance.random()
-        what = kill_during(project, undisturbed, name, moment, None if is_root else which)
-        print(f"{number}: {what}")  # noqa: T201 - which ones there were
-        wrong += [f"{what}: {problem}" for problem in problems(project, undisturbed)]
-    assert wrong == []
-
-
 def kill_during(
     project: Project, undisturbed: Undisturbed, name: str, moment: float, which: float | None
 ) -> str:
@@ -274,3 +246,35 @@ def problems(project: Project, undisturbed: Undisturbed) -> Iterator[str]:
     yield from (line for line in found if not line.startswith("also "))
     left = files_of(project) - undisturbed.files - OF_PYTEST
     yield from (f"left: {path}" for path in sorted(left))
+
+
+def kill_often(directory: Path, models: Path, kills: int) -> Iterator[str]:
+    """Runs that are killed, one after the other; what of the next ones is wrong."""
+    undisturbed = run_undisturbed(set_up(directory / "undisturbed"), models)
+    chance = random.Random(f"{SEED} {models.name}")
+    for number in range(kills):
+        is_first = number % 4 == 0  # the others find the tables of MLflow's store made
+        store = None if is_first else undisturbed.store
+        project = set_up(directory / f"project{number}", store)
+        name, moment = chance.choice(SIGNALS), chance.uniform(0.02, 1.0)
+        is_root, which = chance.random() < 0.4, chance.random()
+        what = kill_during(project, undisturbed, name, moment, None if is_root else which)
+        print(f"{number}: {what}")  # noqa: T201 - which ones there were
+        yield from (f"{what}: {problem}" for problem in problems(project, undisturbed))
+
+
+# classes: xdist gives each to a worker
+
+
+class TestLlamaCpp:
+    def test_a_kill_costs_a_rerun_and_nothing_else(
+        self, tmp_path: Path, demo_models: Callable[..., Path]
+    ) -> None:
+        models = write_gguf(tmp_path, demo_models)
+        assert [*kill_often(tmp_path, models, KILLS - KILLS_IN_TRANSFORMERS)] == []
+
+
+class TestTransformers:
+    def test_a_kill_costs_a_rerun_and_nothing_else(self, tmp_path: Path) -> None:
+        models = write_hf(tmp_path)
+        assert [*kill_often(tmp_path, models, KILLS_IN_TRANSFORMERS)] == []
