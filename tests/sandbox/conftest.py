@@ -12,6 +12,7 @@ from qgate.sandbox import Isolation, Limits, Outcome, Program, find_isolation, r
 from qgate.sandbox.isolation import unused_users
 
 Run = Callable[..., Outcome]
+Graded = Callable[..., list[Outcome]]
 
 
 @pytest.fixture(scope="session", params=["bwrap", "unshare"])
@@ -52,3 +53,17 @@ def named() -> Callable[[str], list[int]]:
         return found
 
     return find
+
+
+@pytest.fixture
+def graded(isolation: Isolation) -> Graded:
+    """graded(*(code, checks), ...) -> how each ended."""
+
+    def run(*programs: tuple[str, str]) -> list[Outcome]:
+        named = [
+            Program(name=str(number), code=code, checks=checks)
+            for number, (code, checks) in enumerate(programs)
+        ]
+        return run_programs(named, Limits(wall_s=20.0), isolation)
+
+    return run
