@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 
 _EXAMPLES = os.environ.get("QGATE_TEST_EXAMPLES")
 _IN_CI = 200
+_MANY = int(_EXAMPLES or _IN_CI)
 _MOST_GROWTH_KIB = 300 * 1024
-"""Of that many examples."""
-_REMEMBERED_KIB = 32
-"""Of each one more: hypothesis keeps 16 of an MLflow answer, and mlflow's client about as much of
-an upload, where a gate's process uploads once."""
+"""For as many examples as in CI."""
 
 # hypothesis keeps tables of characters there, which would else lie in the tree
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "qgate-hypothesis")
 settings.register_profile(
     "qgate",
-    max_examples=int(_EXAMPLES or _IN_CI),
+    max_examples=_MANY,
     derandomize=_EXAMPLES is None,
     database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),  # to explain takes minutes
@@ -43,13 +41,16 @@ settings.load_profile("qgate")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _bounded_memory() -> Iterator[None]:
-    """What no file may cost, however much it says that it holds."""
+def _bounded_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What no file may cost, however much it says that it holds.
+
+    A module may say REMEMBERED_KIB: what of each example is rightly kept.
+    """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    remembered = _REMEMBERED_KIB * max(0, settings.default.max_examples - _IN_CI)
-    assert grown <= _MOST_GROWTH_KIB + remembered, f"{grown} KiB more than before"
+    remembered_kib = getattr(request.module, "REMEMBERED_KIB", 0) * max(0, _MANY - _IN_CI)
+    assert grown <= _MOST_GROWTH_KIB + remembered_kib, f"{grown} KiB more than before"
 
 
 @pytest.fixture(scope="module")

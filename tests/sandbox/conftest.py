@@ -59,11 +59,11 @@ def named() -> Callable[[str], list[int]]:
 def graded(isolation: Isolation) -> Graded:
     """graded(*(code, checks), ...) -> how each ended."""
 
-    def run(*programs: tuple[str, str]) -> list[Outcome]:
-        named = [
+    def grade(*programs: tuple[str, str]) -> list[Outcome]:
+        made = [
             Program(name=str(number), code=code, checks=checks)
             for number, (code, checks) in enumerate(programs)
         ]
-        return run_programs(named, Limits(wall_s=20.0), isolation)
+        return run_programs(made, Limits(wall_s=20.0), isolation)
 
-    return run
+    return grade
