@@ -37,8 +37,8 @@ EXPERIMENT = {
     "creation_time": 1796027035947,
 }
 REMEMBERED_KIB = 32
-"""Measured over 10,000: hypothesis keeps 16 KiB of each answer that it made, and mlflow's client
-about as much of each upload. A gate's process uploads once."""
+"""Measured: hypothesis keeps 16 KiB of each answer that it made (over 10,000), and an upload leaves
+16 KiB behind in this process (over 300), fake server included. A gate's process uploads once."""
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
