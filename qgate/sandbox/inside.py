@@ -13,8 +13,8 @@ backwards: copying whatever can be read to wherever one can write is no pass.
 
 from __future__ import annotations
 
+import _signal
 import atexit
-import ctypes
 import json
 import linecache
 import marshal
@@ -35,8 +35,6 @@ _LONGEST = 300
 """Characters of what a program's exception says."""
 _DUMPABLE = 4
 """PR_SET_DUMPABLE of prctl(2)."""
-_INTERRUPT = 2
-"""SIGINT; the module `signal` takes as long to import as all else that checks need."""
 NEEDS = "needs one process: "
 """Said in place of a verdict where checks cannot be run apart after all."""
 
@@ -79,7 +77,7 @@ def _run_apart(job: dict[str, Any]) -> None:
         return
     os.close(asks[0])
     os.close(answers[1])
-    _keep_to_itself()
+    _keep_to_itself(can_be_looked_into=job["can_be_looked_into"])
     channel = plain_data.Channel(answers[0], asks[1])
     checks_file: int = job["checks_file"]
     with open(checks_file, encoding="utf-8") as stream:
@@ -169,11 +167,16 @@ def _modules(codes: dict[str, str]) -> list[types.ModuleType]:
     return [sys.modules.pop(name) for name in codes]
 
 
-def _keep_to_itself() -> None:
-    """No other process of the same user looks into this one, or has it raise."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(_DUMPABLE, 0, 0, 0, 0)
-    libc.signal(_INTERRUPT, None)  # the default: it ends
+def _keep_to_itself(*, can_be_looked_into: bool) -> None:
+    """No other process of the same user looks into this one, or has it raise.
+
+    Modules that take long to import are left out: `_signal` is what `signal` wraps.
+    """
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if can_be_looked_into:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
 
 
 def _become(user: int | None) -> None:

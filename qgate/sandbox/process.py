@@ -155,6 +155,7 @@ def _start(
                 "checks_file": None if apart is None else checks_file,
                 "modules": {} if apart is None else _modules(),
                 "user": isolation.user(),
+                "can_be_looked_into": not isolation.is_root or _keeps_dumpable(),
                 "limits": _resources(limits, processes=1 if apart is None else 2),
             },
         )
@@ -179,6 +180,18 @@ def _file(stack: contextlib.ExitStack, content: object) -> int:
     file.write(json.dumps(content).encode())
     file.seek(0)
     return file.fileno()
+
+
+@functools.cache
+def _keeps_dumpable() -> bool:
+    """Whether a process stays open to others of its user once it has changed that user.
+
+    It does not by default: proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE of prctl(2).
+    """
+    try:
+        return Path("/proc/sys/fs/suid_dumpable").read_text().strip() not in ("0", "2")
+    except OSError:
+        return True
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from qgate.sandbox import Isolation
     from tests.sandbox.conftest import Graded
 
 CHECK = """
@@ -287,6 +288,19 @@ ANYTHING = (
     + "class Refused(Exception):\n    code = Equal()\n    def __eq__(self, other): return True\n"
     + "def keep(*_): return Equal()\nKeep_It = keep\ndef refuse(): raise Refused\n"
 )
+
+
+def test_who_has_changed_its_user_cannot_be_looked_into(
+    graded: Graded, isolation: Isolation
+) -> None:
+    """So the process of the checks need not ask for it: it is forked where this is told."""
+    if not isolation.is_root:
+        pytest.skip("nobody else can be become here")
+    told = "import ctypes\ndef keep(): return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)"
+
+    (asked,) = graded((told, "assert keep() == 0, 'PR_GET_DUMPABLE'"))
+
+    assert (asked.why, asked.in_one_process) == ("", "")
 
 
 def test_what_an_object_says_of_itself_passes_for_no_value(graded: Graded) -> None:
