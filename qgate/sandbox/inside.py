@@ -13,7 +13,7 @@ backwards: copying whatever can be read to wherever one can write is no pass.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # which typeshed does not have
 import atexit
 import json
 import linecache
