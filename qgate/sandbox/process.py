@@ -144,7 +144,7 @@ def _start(
         word = _pipe(stack)
         word.into.write(token)
         checks = None if apart is None else {"code": program.checks, **dataclasses.asdict(apart)}
-        checks_file = _file(stack, checks)
+        checks_file, user = _file(stack, checks), isolation.user()
         refused = stack.enter_context(filter_file(filter_for(platform.machine()))).fileno()
         job_file = _file(
             stack,
@@ -154,8 +154,8 @@ def _start(
                 "verdict_file": verdict.fileno(),
                 "checks_file": None if apart is None else checks_file,
                 "modules": {} if apart is None else _modules(),
-                "user": isolation.user(),
-                "can_be_looked_into": not isolation.is_root or _keeps_dumpable(),
+                "user": user,
+                "is_open_to_others": apart is not None and (user is None or _stays_open()),
                 "limits": _resources(limits, processes=1 if apart is None else 2),
             },
         )
@@ -182,11 +182,11 @@ def _file(stack: contextlib.ExitStack, content: object) -> int:
     return file.fileno()
 
 
-@functools.cache
-def _keeps_dumpable() -> bool:
+def _stays_open() -> bool:
     """Whether a process stays open to others of its user once it has changed that user.
 
-    It does not by default: proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE of prctl(2).
+    By default it does not: suid_dumpable of proc_sys_fs(5) is 0 (closed to all) or 2 (open to root
+    alone). Where that cannot be read, it is closed by hand.
     """
     try:
         return Path("/proc/sys/fs/suid_dumpable").read_text().strip() not in ("0", "2")
